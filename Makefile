@@ -1,0 +1,38 @@
+# Everything that a person or CI runs. Each target sets up first; set-up costs nothing when nothing changed.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down test check format docs clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: .venv/.ready  ## create .venv with everything (seconds when nothing changed)
+
+.venv/.ready: pyproject.toml constraints.txt scripts/setup
+	@PYTHON=$(PYTHON) scripts/setup && touch $@
+
+demo: setup  ## run one real job end to end on embedded Postgres and Redis, and print its result
+	@$(BIN)/python -m embedded demo
+
+up: setup  ## start everything and stay (Ctrl-C stops it); prints the address and a key
+	@$(BIN)/python -m embedded up
+
+down: setup  ## stop what `make up` started, wherever it runs
+	@$(BIN)/python -m embedded down
+
+test: check  ## every check and every test; needs no Docker and no services
+	@$(BIN)/python -m pytest --cov --cov-report=term
+
+check: setup  ## format, lint, types, dependency rule
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup  ## format and fix what can be fixed
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+clean: down  ## remove the environment (the data in .hsu/ stay)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .coverage*

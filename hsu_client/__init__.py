@@ -1,0 +1,1 @@
+"""The desk: a Python client and a command line over HTTP."""

@@ -1,0 +1,1 @@
+"""What a job is: its spec, states, rows, queries and curves. Knows neither FastAPI nor torch."""
