@@ -1,0 +1,1 @@
+"""Alembic migrations: an empty database to head and back."""
