@@ -1,0 +1,49 @@
+"""The web app: routes, problems and limits put together.
+
+    uvicorn --factory api.app:create_app
+
+Knows no torch: what it needs of a spec is torch-free, and a test proves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import problems
+from api.body_limit import BodyLimit
+from api.routes import catalog, curves, health, jobs
+from hsu_jobs import database
+from hsu_jobs.settings import settings
+
+DESCRIPTION = """
+Train networks with hyperspherical uniformity and read their energy curves.
+
+Every request but the health checks carries `Authorization: Bearer <key>`. Errors are `application/problem+json`
+(RFC 9457) with a stable `code`; a bad spec's `errors` point at each field (RFC 6901). NaN and infinities are the
+strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
+"""
+
+
+def create_app() -> FastAPI:
+    """The ASGI app; nothing connects before the first request."""
+    app = FastAPI(
+        title="HSU",
+        summary="Hyperspherical uniformity as a training service",
+        description=DESCRIPTION,
+        version="1",
+        lifespan=_lifespan,
+    )
+    app.add_middleware(BodyLimit, limit=settings().max_body)
+    problems.install(app)
+    for routes in (jobs, curves, catalog, health):
+        app.include_router(routes.router)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    yield
+    database.engine().dispose()

@@ -1,0 +1,37 @@
+"""Who asks, and what may they do? An API key in the Authorization header, checked against its digest."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.deps import Session
+from hsu_jobs import keys
+from hsu_jobs.errors import Forbidden, Unauthorized
+from hsu_jobs.tables import ApiKey, Role
+
+_bearer = HTTPBearer(auto_error=False, description="An API key: `hsu_<prefix>_<secret>`.")
+
+
+def holder(session: Session, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> ApiKey:
+    """The key of whoever asks. Raises `Unauthorized`."""
+    if credentials is None:
+        raise Unauthorized("send your API key as `Authorization: Bearer <key>`")
+    return keys.holder(session, credentials.credentials)
+
+
+Viewer = Annotated[ApiKey, Depends(holder, scope="function")]
+"""Any valid key."""
+
+
+def member(key: Viewer) -> ApiKey:
+    """A key that may submit and cancel. Raises `Forbidden`."""
+    if key.role is Role.VIEWER:
+        raise Forbidden("a viewer's key only reads; submitting and cancelling need a member's or an admin's")
+    return key
+
+
+Member = Annotated[ApiKey, Depends(member, scope="function")]
+"""A key that may change something."""

@@ -1,0 +1,150 @@
+"""What does an error look like on the wire? Rendered here, once, as application/problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from sqlalchemy import exc
+from starlette.exceptions import HTTPException
+
+from hsu_jobs.errors import BadRequest, BodyTooLarge, Fault, JobsError, SpecRejected, Unauthorized, Unavailable
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(BaseModel):
+    """An error, told to the person who can act."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    code: str
+    """Stable: programs may rely on it."""
+    detail: str
+    """What was wrong, what was expected and what was found."""
+    errors: list[Fault] = []
+    """For a bad spec: every wrong field."""
+
+
+def respond(error: JobsError) -> JSONResponse:
+    """The response for one of our own errors."""
+    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
+    return _response(
+        Problem(
+            title=error.title,
+            status=error.status,
+            code=error.code,
+            detail=error.detail,
+            errors=list(error.faults),
+        ),
+        headers,
+    )
+
+
+def problems(*errors: type[JobsError]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route that may end in these errors, for the OpenAPI document."""
+    return {
+        error.status: {
+            "description": " or ".join(other.title for other in errors if other.status == error.status),
+            "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+        }
+        for error in errors
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Render every error of the app as a problem."""
+    app.add_exception_handler(JobsError, _ours)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    for lost in (exc.OperationalError, exc.InterfaceError, exc.TimeoutError):
+        app.add_exception_handler(lost, _unavailable)
+    app.add_exception_handler(Exception, _surprise)
+
+
+def _ours(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, JobsError)
+    return respond(error)
+
+
+def _invalid(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)
+    faults = tuple(_fault(fault, error.body) for fault in error.errors())
+    if any(fault.code == "json_invalid" for fault in faults):
+        return respond(BadRequest(f"the body is not valid JSON: {faults[0].detail}"))
+    if all(fault["loc"][0] != "body" for fault in error.errors()):
+        return respond(BadRequest("a parameter is not valid", faults=faults))
+    first, more = faults[0], len(faults) - 1
+    others = f" (and {more} more: see errors)" if more else ""
+    return respond(SpecRejected(f"{first.pointer or 'the body'}: {first.detail}{others}", faults=faults))
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    if error.status_code == BodyTooLarge.status:
+        return respond(BodyTooLarge(error.detail))
+    title = HTTPStatus(error.status_code).phrase
+    code = title.lower().replace(" ", "_").replace("-", "_")
+    return _response(Problem(title=title, status=error.status_code, code=code, detail=error.detail), error.headers)
+
+
+def _unavailable(_request: Request, _error: Exception) -> JSONResponse:
+    return respond(Unavailable("the database does not answer; nothing was changed, try again"))
+
+
+def _surprise(_request: Request, _error: Exception) -> JSONResponse:
+    title = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
+    detail = "the service failed in a way that nobody foresaw; its log holds the trace"
+    return _response(Problem(title=title, status=500, code="internal_error", detail=detail), None)
+
+
+def _response(problem: Problem, headers: Mapping[str, str] | None) -> JSONResponse:
+    body = problem.model_dump(mode="json", exclude_defaults=not problem.errors)
+    return JSONResponse(body, status_code=problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def _fault(fault: Mapping[str, Any], body: object) -> Fault:
+    where, *path = fault["loc"]
+    if where != "body":
+        return Fault(pointer=f"#{where}/{'/'.join(map(str, path))}", code=fault["type"], detail=fault["msg"])
+    found = "" if fault["type"] in ("missing", "json_invalid") else f" (found {_short(fault['input'])})"
+    own = isinstance(fault.get("ctx"), Mapping) and "message" in fault["ctx"]
+    return Fault(pointer=_pointer(path, body), code=fault["type"], detail=fault["msg"] + ("" if own else found))
+
+
+def _pointer(path: Sequence[str | int], body: object) -> str:
+    """A JSON pointer (RFC 6901) into the body as it came.
+
+    pydantic's path also names the chosen member of each union (`regularizer`, `mhe`, `s`): a step that the body does
+    not have is such a name, except a last one, which is a key that is missing or came from a default.
+    """
+    steps: list[str] = []
+    for place, step in enumerate(path):
+        here, last = _keys(body), place == len(path) - 1
+        if step in here:
+            body = here[step]
+        elif not last or here.get("kind") == step:
+            continue
+        steps.append(str(step).replace("~", "~0").replace("/", "~1"))
+    return "".join(f"/{step}" for step in steps)
+
+
+def _keys(body: object) -> Mapping[Any, Any]:
+    match body:
+        case dict():
+            return body
+        case list():
+            return dict(enumerate(body))
+        case _:
+            return {}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

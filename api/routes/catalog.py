@@ -1,0 +1,90 @@
+"""The catalog: what can be asked for, with the JSON Schema of each choice."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, get_args
+
+from fastapi import APIRouter
+from hsu_core.data import files
+
+from api.auth import Viewer
+from api.problems import problems
+from api.views import View
+from hsu_core import spec
+from hsu_jobs.errors import Unauthorized
+from hsu_jobs.settings import settings
+
+router = APIRouter(prefix="/v1/catalog", tags=["catalog"])
+
+
+class Entry(View):
+    """One choice: its kind, what it is, and its parameters as JSON Schema."""
+
+    kind: str
+    summary: str
+    parameters: dict[str, Any]
+
+
+class DatasetEntry(Entry):
+    """A data set, and whether its files are here."""
+
+    shape: tuple[int, int, int]
+    """Channels, height, width of one image."""
+    classes: int
+    train: int
+    test: int
+    available: bool
+
+
+class Catalog(View):
+    """Everything that a spec may hold."""
+
+    regularizers: list[Entry]
+    models: list[Entry]
+    datasets: list[DatasetEntry]
+    optimizers: list[Entry]
+    schedules: list[Entry]
+    measures: list[str]
+    """What is recorded of every chosen layer, whatever the job optimises."""
+
+
+@router.get("", responses=problems(Unauthorized))
+def show_catalog(_key: Viewer) -> Catalog:
+    """Regularizers, models, data sets, optimizers and schedules."""
+    return Catalog(
+        regularizers=_entries(spec.Regularizer),
+        models=_entries(spec.Model),
+        datasets=[_dataset(kind) for kind in _members(spec.Dataset)],
+        optimizers=_entries(spec.Optimizer),
+        schedules=_entries(spec.Schedule),
+        measures=list(spec.MEASURES),
+    )
+
+
+def _entries(union: object) -> list[Entry]:
+    return [Entry(**_described(kind)) for kind in _members(union)]
+
+
+def _members(union: object) -> tuple[type[spec.Spec], ...]:
+    """The classes of an `Annotated[A | B, discriminator]`."""
+    return get_args(get_args(union)[0])
+
+
+def _dataset(kind: type[spec.Spec]) -> DatasetEntry:
+    dataset = kind()
+    facts: spec.Facts = dataset.facts  # type: ignore[attr-defined]
+    return DatasetEntry(**_described(kind), **facts._asdict(), available=_is_here(dataset))
+
+
+def _is_here(dataset: spec.Spec) -> bool:
+    try:
+        files.require(dataset, settings().data_dir)  # type: ignore[arg-type]
+    except files.DatasetNotFound:
+        return False
+    return True
+
+
+def _described(kind: type[spec.Spec]) -> dict[str, Any]:
+    summary = " ".join(inspect.getdoc(kind).split())
+    return {"kind": kind.model_fields["kind"].default, "summary": summary, "parameters": kind.model_json_schema()}

@@ -1,0 +1,85 @@
+"""Jobs: submit, list, look at, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
+
+from api.auth import Member, Viewer
+from api.deps import Session
+from api.owned import OwnedJob
+from api.problems import problems
+from api.views import JobPage, JobView
+from hsu_jobs import admission, lifecycle, queries, queue
+from hsu_jobs.errors import (
+    BadRequest,
+    BodyTooLarge,
+    Forbidden,
+    IdempotencyConflict,
+    IllegalMove,
+    NotFound,
+    SpecRejected,
+    Unauthorized,
+)
+from hsu_jobs.settings import settings
+from hsu_jobs.spec import JobSpec
+from hsu_jobs.states import State
+from hsu_jobs.tables import Job
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")]
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=problems(BadRequest, Unauthorized, Forbidden, BodyTooLarge, IdempotencyConflict, SpecRejected),
+)
+def submit_job(
+    spec: JobSpec,
+    key: Member,
+    session: Session,
+    background: BackgroundTasks,
+    response: Response,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+) -> JobView:
+    """Queue a job. With an Idempotency-Key, sending the same spec again gives the same job."""
+    admission.check(spec, settings())
+    job = lifecycle.submit(session, spec, owner=key.user, idempotency_key=idempotency_key)
+    background.add_task(queue.ring, job.id)
+    response.headers["Location"] = f"{router.prefix}/{job.id}"
+    return JobView.of(job)
+
+
+@router.get("", responses=problems(BadRequest, Unauthorized))
+def list_jobs(
+    key: Viewer,
+    session: Session,
+    state: State | None = None,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> JobPage:
+    """Your jobs, newest first; everyone's for an admin."""
+    wanted = queries.jobs_visible_to(key)
+    wanted = wanted if state is None else wanted.where(Job.state == state)
+    page = session.execute(queries.newest_first(wanted, before=cursor, limit=limit + 1)).scalars().all()
+    jobs = [JobView.of(job) for job in page[:limit]]
+    return JobPage(jobs=jobs, next_cursor=str(jobs[-1].id) if len(page) > limit else None)
+
+
+@router.get("/{job_id}", responses=problems(BadRequest, Unauthorized, NotFound))
+def show_job(job: OwnedJob) -> JobView:
+    """A job: its state, how far it is, its attempts and, once it succeeded, its result."""
+    return JobView.of(job)
+
+
+@router.post(
+    "/{job_id}/cancel", status_code=202, responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, IllegalMove)
+)
+def cancel_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
+    """Ask a job to stop. A queued job stops at once, a running one within a second or two."""
+    lifecycle.request_cancel(session, job.id)
+    session.flush()
+    return JobView.of(job)

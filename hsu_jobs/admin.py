@@ -1,0 +1,45 @@
+"""What does an operator do at the machine itself? Migrate, make keys, show the settings.
+
+python -m hsu_jobs.admin migrate | create-key | config
+"""
+
+from __future__ import annotations
+
+import click
+
+from hsu_jobs import database, keys
+from hsu_jobs.settings import settings
+from hsu_jobs.tables import Role
+
+
+@click.group()
+def main() -> None:
+    """Operate an HSU installation."""
+
+
+@main.command()
+@click.argument("revision", default="head")
+def migrate(revision: str) -> None:
+    """Bring the database to a REVISION: head, or base to empty it."""
+    database.migrate(settings().database_url.get_secret_value(), revision)
+
+
+@main.command()
+@click.option("--user", required=True, help="Whose key it is; a new name makes a new user.")
+@click.option("--role", type=click.Choice([role.value for role in Role]), default="member", show_default=True)
+def create_key(user: str, role: str) -> None:
+    """Make an API key and print it, once."""
+    with database.transaction() as session:
+        key = keys.create(session, user=user, role=Role(role))
+    click.echo(key)
+
+
+@main.command()
+def config() -> None:
+    """Show every setting, secrets hidden."""
+    for name, value in settings():
+        click.echo(f"HSU_{name.upper()}={value}")
+
+
+if __name__ == "__main__":
+    main()

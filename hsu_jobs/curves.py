@@ -1,0 +1,121 @@
+"""How are energy curves kept? As blocks: a flush is one row that holds a matrix of steps × series.
+
+Knows bytes and arrays. Knows nothing of training; the fence is the caller's, in the same transaction
+(`lifecycle.progress`). NaN and infinities come back as they were written, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from hsu_jobs import queries
+from hsu_jobs.tables import Block, Series
+
+Name = tuple[str | None, str]
+"""A curve's layer (none for the whole model) and its measure."""
+
+_STEP = np.dtype("<i8")
+_REAL = np.dtype("<f8")
+_LAST_STEP = 2**63 - 1
+
+
+class Point(NamedTuple):
+    """Everything that was recorded at one step."""
+
+    step: int
+    time: float
+    """Seconds since the epoch."""
+    values: Mapping[Name, float]
+
+
+class Curve(NamedTuple):
+    """One series, in ascending steps."""
+
+    layer: str | None
+    measure: str
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+def write(session: Session, job_id: int, points: Sequence[Point]) -> None:
+    """Append points, one block for each set of series among them; points already written are written once."""
+    numbers = _numbers(session, job_id, {name for point in points for name in point.values})
+    blocks = [_block(job_id, numbers, group) for group in _by_series(points)]
+    if blocks:
+        session.execute(insert(Block).on_conflict_do_nothing(), blocks)
+
+
+def read(
+    session: Session,
+    job_id: int,
+    *,
+    layers: Collection[str] = (),
+    measures: Collection[str] = (),
+    first: int = 0,
+    last: int = _LAST_STEP,
+) -> list[Curve]:
+    """A job's curves between two steps, both included; all of them unless layers or measures are named."""
+    chosen = [
+        series
+        for series in session.execute(queries.series_of(job_id)).scalars()
+        if (not layers or series.layer in layers) and (not measures or series.measure in measures)
+    ]
+    rows = session.execute(queries.blocks_of(job_id, [series.number for series in chosen], first=first, last=last))
+    blocks = [_matrix(row.series, row.steps, row.points) for row in rows]
+    return [_curve(series, blocks, first=first, last=last) for series in chosen]
+
+
+def _numbers(session: Session, job_id: int, names: Iterable[Name]) -> dict[Name, int]:
+    """Each name's number; new names get the next ones. The fence lets one writer in at a time."""
+    known = {(row.layer, row.measure): row.number for row in session.execute(queries.series_of(job_id)).scalars()}
+    new = sorted(set(names) - known.keys(), key=lambda name: (name[0] or "", name[1]))
+    for number, (layer, measure) in enumerate(new, start=len(known)):
+        session.add(Series(job_id=job_id, number=number, layer=layer, measure=measure))
+        known[layer, measure] = number
+    return known
+
+
+def _by_series(points: Sequence[Point]) -> list[list[Point]]:
+    groups: dict[frozenset[Name], list[Point]] = {}
+    for point in points:
+        groups.setdefault(frozenset(point.values), []).append(point)
+    return [sorted(group, key=lambda point: point.step) for group in groups.values()]
+
+
+def _block(job_id: int, numbers: Mapping[Name, int], points: Sequence[Point]) -> dict[str, object]:
+    names = sorted(points[0].values, key=numbers.__getitem__)
+    return {
+        "job_id": job_id,
+        "first_step": points[0].step,
+        "last_step": points[-1].step,
+        "series": [numbers[name] for name in names],
+        "steps": np.array([point.step for point in points], _STEP).tobytes(),
+        "times": np.array([point.time for point in points], _REAL).tobytes(),
+        "points": np.array([[point.values[name] for name in names] for point in points], _REAL).tobytes(),
+    }
+
+
+class _Matrix(NamedTuple):
+    columns: dict[int, int]
+    steps: NDArray[np.int64]
+    points: NDArray[np.float64]
+
+
+def _matrix(series: Sequence[int], steps: bytes, points: bytes) -> _Matrix:
+    columns = {number: column for column, number in enumerate(series)}
+    return _Matrix(columns, np.frombuffer(steps, _STEP), np.frombuffer(points, _REAL).reshape(-1, len(series)))
+
+
+def _curve(series: Series, blocks: Sequence[_Matrix], *, first: int, last: int) -> Curve:
+    mine = [block for block in blocks if series.number in block.columns]
+    steps = np.concatenate([np.empty(0, _STEP), *(block.steps for block in mine)])
+    values = np.concatenate([np.empty(0, _REAL), *(block.points[:, block.columns[series.number]] for block in mine)])
+    order = np.argsort(steps, kind="stable")
+    order = order[(steps[order] >= first) & (steps[order] <= last)]
+    return Curve(series.layer, series.measure, steps[order], values[order])

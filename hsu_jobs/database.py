@@ -1,0 +1,62 @@
+"""How do we reach Postgres? One engine a process, one transaction at a time, committed here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy.orm import Session
+
+from hsu_jobs.settings import settings
+
+_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+
+
+@cache
+def engine() -> Engine:
+    """The process's engine; nothing connects before the first query."""
+    url = with_driver(settings().database_url.get_secret_value())
+    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30, connect_args={"connect_timeout": 5})
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """A session that commits at the end, or rolls back if anything was raised."""
+    with Session(engine(), expire_on_commit=False) as session:
+        yield session
+        session.commit()
+
+
+def with_driver(url: str) -> URL:
+    """The URL with psycopg as its driver: `postgresql://` and `postgres://` mean the same here."""
+    parsed = make_url(url)
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def migrate(url: str, revision: str = "head") -> None:
+    """Bring a database to a revision: `head`, or `base` to empty it again."""
+    config = _alembic()
+    config.attributes["url"] = url
+    if revision == "base":
+        command.downgrade(config, revision)
+        return
+    command.upgrade(config, revision)
+
+
+def revisions(session: Session) -> tuple[str | None, str | None]:
+    """The revision that the database is at, and the one that this version needs."""
+    found = MigrationContext.configure(session.connection()).get_current_revision()
+    return found, ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config

@@ -1,0 +1,111 @@
+"""What can be wrong with a request?
+
+    JobsError
+    ├── BadRequest          400   the request cannot be read
+    ├── Unauthorized        401   no key, or not a valid one
+    ├── Forbidden           403   the key's role does not reach that far
+    ├── NotFound            404   there is no such thing, or it is not yours
+    ├── IllegalMove         409   the job's state does not allow it
+    ├── BodyTooLarge        413   the body is over the limit
+    ├── IdempotencyConflict 422   the key was used with another body
+    ├── SpecRejected        422   a field of the spec is wrong; points at it
+    └── Unavailable         503   the database does not answer
+
+    LeaseLost                     (never leaves the worker: the attempt is no longer ours)
+
+Each is rendered once, by `api.problems`, as application/problem+json with its stable `code`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import BaseModel
+
+from hsu_jobs.states import MOVES, State
+
+
+class Fault(BaseModel):
+    """One wrong field: where it is, what was wrong and what would be right."""
+
+    pointer: str
+    """JSON pointer (RFC 6901) into the request's body."""
+    code: str
+    detail: str
+
+
+class JobsError(Exception):
+    """What was wrong, told to the person who can act."""
+
+    status: ClassVar[int]
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str, *, faults: tuple[Fault, ...] = ()) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.faults = faults
+
+
+class BadRequest(JobsError):
+    """The request cannot be read."""
+
+    status, code, title = 400, "bad_request", "The request cannot be read"
+
+
+class Unauthorized(JobsError):
+    """No key, or not a valid one."""
+
+    status, code, title = 401, "unauthorized", "A valid API key is needed"
+
+
+class Forbidden(JobsError):
+    """The key's role does not reach that far."""
+
+    status, code, title = 403, "forbidden", "The key's role does not allow this"
+
+
+class NotFound(JobsError):
+    """There is no such thing, or it is not yours."""
+
+    status, code, title = 404, "not_found", "There is no such thing here"
+
+
+class IllegalMove(JobsError):
+    """The job's state does not allow it."""
+
+    status, code, title = 409, "illegal_move", "The job's state does not allow this"
+
+    @classmethod
+    def of(cls, state: State, to: State) -> IllegalMove:
+        """Say where the job is and where it could go."""
+        legal = ", ".join(sorted(MOVES[state])) or "nowhere: it has ended"
+        return cls(f"the job is {state} and cannot become {to}; from {state} it can go to: {legal}")
+
+
+class BodyTooLarge(JobsError):
+    """The body is over the limit."""
+
+    status, code, title = 413, "body_too_large", "The request's body is too large"
+
+
+class IdempotencyConflict(JobsError):
+    """The key was used with another body."""
+
+    status, code, title = 422, "idempotency_conflict", "The idempotency key was used with another body"
+
+
+class SpecRejected(JobsError):
+    """A field of the spec is wrong."""
+
+    status, code, title = 422, "invalid_spec", "The spec is not valid"
+
+
+class Unavailable(JobsError):
+    """The database does not answer."""
+
+    status, code, title = 503, "unavailable", "The service cannot answer just now"
+
+
+class LeaseLost(Exception):
+    """The attempt is no longer ours: whatever it still wants to write is dropped."""

@@ -1,0 +1,76 @@
+"""How do we say that there is work? A Celery message is only a doorbell: losing or doubling one is harmless.
+
+Knows the broker's settings, once for those who ring and those who answer. The queue of record is the database.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
+
+from hsu_jobs.settings import settings
+
+RING = "hsu.ring"
+SWEEP = "hsu.sweep"
+
+_log = logging.getLogger(__name__)
+
+
+@cache
+def celery() -> Celery:
+    """The process's Celery app. Every task is short and carries at most a job's id."""
+    app = Celery("hsu", broker=broker_url(settings().redis_url.get_secret_value()))
+    app.conf.update(
+        accept_content=["json"],
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=2,
+        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 10},
+        task_acks_late=False,  # an unacknowledged message would come back after visibility_timeout
+        task_default_queue="hsu",
+        task_ignore_result=True,
+        task_serializer="json",
+        task_store_errors_even_if_ignored=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_hijack_root_logger=False,
+        worker_pool="threads",  # tasks only wake the supervisor, which lives in the same process
+        worker_prefetch_multiplier=1,
+        beat_schedule={
+            "sweep": {
+                "task": SWEEP,
+                "schedule": settings().sweep,
+                "options": {"expires": settings().sweep.total_seconds()},
+            }
+        },
+    )
+    return app
+
+
+def ring(job_id: int) -> None:
+    """Tell the workers that a job waits. If nobody hears it, the sweep rings again."""
+    try:
+        celery().send_task(RING, args=(job_id,), retry=False)
+    except OperationalError as error:
+        _log.warning("job %d waits, but Redis does not answer (%s); the next sweep will ring", job_id, error)
+
+
+def answers() -> bool:
+    """Whether Redis answers."""
+    try:
+        with Redis.from_url(
+            settings().redis_url.get_secret_value(), socket_connect_timeout=2, socket_timeout=2
+        ) as redis:
+            return bool(redis.ping())
+    except RedisError:
+        return False
+
+
+def broker_url(redis_url: str) -> str:
+    """Redis' URL in Celery's words: a unix socket has another scheme there, and another name for the database."""
+    if not redis_url.startswith("unix://"):
+        return redis_url
+    return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")

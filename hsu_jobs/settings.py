@@ -1,0 +1,81 @@
+"""What can be set from outside: `HSU_*` in the environment, read once into one frozen object.
+
+Knows names, units and defaults. Knows nothing of how a setting is used.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _seconds(value: object) -> object:
+    """A bare number in the environment is a number of seconds."""
+    if isinstance(value, str) and value.replace(".", "", 1).isdigit():
+        return float(value)
+    return value
+
+
+Span = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
+"""A length of time: `45`, `45.5` (seconds), `00:00:45` or `PT45S`."""
+
+
+class Settings(BaseSettings):
+    """Every setting, its unit in its type. URLs may hold passwords and print as stars."""
+
+    model_config = SettingsConfigDict(env_prefix="HSU_", frozen=True, use_attribute_docstrings=True)
+
+    database_url: SecretStr = SecretStr("postgresql://localhost/hsu")
+    """Postgres 15 or newer: the truth."""
+    redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
+    """Redis 6 or newer, `redis://` or `unix://`: the doorbell. It may be emptied at any moment."""
+    data_dir: Path = Path("data")
+    """Where the data sets lie."""
+    allow_download: bool = False
+    """Whether a missing data set may be fetched from its publisher."""
+    artifacts_dir: Path = Path("artifacts")
+    """Where logs and checkpoints are kept; shared between the machines."""
+    slots: Annotated[int, Field(ge=1)] | None = None
+    """Jobs that a worker runs at once; by default one a GPU, or one on a machine without."""
+    heartbeat: Span = timedelta(seconds=10)
+    """Time between two renewals of an attempt's lease."""
+    lease: Span = timedelta(seconds=45)
+    """Time without a renewal after which an attempt counts as lost."""
+    poll: Span = timedelta(seconds=5)
+    """Time after which an idle worker asks the database even if no message came."""
+    sweep: Span = timedelta(seconds=10)
+    """Time between two looks for expired leases and for queued jobs that nobody was told of."""
+    flush: Span = timedelta(seconds=1)
+    """Time between two writes of a running job's curves."""
+    shutdown: Span = timedelta(seconds=15)
+    """Time that a running job gets to stop by itself before it is killed."""
+    max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024
+    """Largest request body, in bytes."""
+
+    def environment(self) -> dict[str, str]:
+        """The environment of a child process that is to read these very settings."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        shown = {name: _text(value) for name, value in values.items() if value is not None}
+        return dict(os.environ) | {f"HSU_{name.upper()}": text for name, text in shown.items()}
+
+
+def _text(value: object) -> str:
+    match value:
+        case SecretStr():
+            return value.get_secret_value()
+        case timedelta():
+            return str(value.total_seconds())
+        case _:
+            return str(value)
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process."""
+    return Settings()

@@ -1,0 +1,196 @@
+"""What is kept: the rows of Postgres.
+
+Knows columns, keys and indexes. Holds no behaviour; questions are in `queries`, moves in `lifecycle`.
+Relationships raise when touched unloaded: a query by accident is an error.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from hsu_jobs.states import State, Wanted
+
+
+class Role(StrEnum):
+    """What a key may do: a viewer reads, a member submits, an admin sees everyone's jobs."""
+
+    ADMIN = "admin"
+    MEMBER = "member"
+    VIEWER = "viewer"
+
+
+class Row(DeclarativeBase):
+    """Every table's base: how Python's types are stored."""
+
+    type_annotation_map = {  # noqa: RUF012
+        str: Text,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB(none_as_null=True),
+        list[str]: ARRAY(Text),
+        State: Enum(State, native_enum=False, length=16, values_callable=lambda members: [m.value for m in members]),
+        Wanted: Enum(Wanted, native_enum=False, length=16, values_callable=lambda members: [m.value for m in members]),
+        Role: Enum(Role, native_enum=False, length=16, values_callable=lambda members: [m.value for m in members]),
+    }
+
+
+_id = BigInteger, Identity()
+_now = func.now()
+
+
+class User(Row):
+    """Somebody who submits jobs."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(*_id, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class ApiKey(Row):
+    """A key, of which only the digest is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(*_id, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id))
+    prefix: Mapped[str]
+    digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    role: Mapped[Role]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(lazy="raise")
+
+
+class Job(Row):
+    """A spec with an owner and a life."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index("jobs_queued", "id", postgresql_where=text("state = 'queued'")),
+        Index("jobs_of_owner", "owner_id", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(*_id, primary_key=True)
+    owner_id: Mapped[int] = mapped_column(ForeignKey(User.id))
+    name: Mapped[str]
+    tags: Mapped[list[str]]
+    spec: Mapped[dict[str, Any]]
+    fingerprint: Mapped[str]
+    state: Mapped[State]
+    wanted: Mapped[Wanted]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    result: Mapped[dict[str, Any] | None]
+    failure: Mapped[dict[str, Any] | None]
+
+    owner: Mapped[User] = relationship(lazy="raise")
+    attempts: Mapped[list[Attempt]] = relationship(lazy="raise", order_by="Attempt.number", back_populates="job")
+
+
+class Attempt(Row):
+    """One try at a job. Its token fences every write; its two clocks tell a dead process from a hanging one."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (
+        UniqueConstraint("job_id", "number"),
+        Index("attempts_one_live_per_job", "job_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+        Index("attempts_by_expiry", "lease_expires_at", postgresql_where=text("ended_at IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(*_id, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
+    number: Mapped[int] = mapped_column(SmallInteger)
+    worker: Mapped[str]
+    device: Mapped[str]
+    token: Mapped[UUID] = mapped_column(unique=True)
+    started_at: Mapped[datetime] = mapped_column(server_default=_now)
+    lease_expires_at: Mapped[datetime]
+    step: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    progress_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    outcome: Mapped[dict[str, Any] | None]
+
+    job: Mapped[Job] = relationship(lazy="raise", back_populates="attempts")
+
+
+class EventRow(Row):
+    """Something that happened to a job."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("events_of_job", "job_id", "id"),)
+
+    id: Mapped[int] = mapped_column(*_id, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
+    at: Mapped[datetime] = mapped_column(server_default=_now)
+    event: Mapped[dict[str, Any]]
+
+
+class Submission(Row):
+    """Which job an idempotency key made, and from which spec."""
+
+    __tablename__ = "submissions"
+
+    owner_id: Mapped[int] = mapped_column(ForeignKey(User.id), primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    spec_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+
+
+class Series(Row):
+    """A curve's name, written once per job; blocks refer to its number."""
+
+    __tablename__ = "curve_series"
+    __table_args__ = (UniqueConstraint("job_id", "layer", "measure", postgresql_nulls_not_distinct=True),)
+
+    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id), primary_key=True)
+    number: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    layer: Mapped[str | None]
+    measure: Mapped[str]
+
+
+class Block(Row):
+    """A flush of curve points: a matrix of steps × series, so that a step of 100 series is never 100 rows.
+
+    A step is reported once, with one set of series; so no two blocks of a job share a first step, and writing a
+    block twice writes it once.
+    """
+
+    __tablename__ = "curve_blocks"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id), primary_key=True)
+    first_step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    last_step: Mapped[int] = mapped_column(BigInteger)
+    series: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
+    """Numbers of the columns."""
+    steps: Mapped[bytes] = mapped_column(LargeBinary)
+    """int64, little-endian, ascending."""
+    times: Mapped[bytes] = mapped_column(LargeBinary)
+    """float64, seconds since the epoch, one a step."""
+    points: Mapped[bytes] = mapped_column(LargeBinary)
+    """float64, a row a step, a column a series; NaN and infinities as they are."""
