@@ -1,0 +1,114 @@
+"""What every test may ask for: real engines, a fresh migrated database, an empty Redis database.
+
+The engines are private ones from wheels, unless HSU_TEST_DATABASE_URL and HSU_TEST_REDIS_URL name others; there the
+tests make databases of their own, and leave nothing behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+from sqlalchemy import make_url
+
+from embedded.engines import Engines
+from hsu_jobs import database
+
+
+def pytest_configure() -> None:
+    """Keep the settings of whoever runs the tests away from them."""
+    for name in [name for name in os.environ if name.startswith("HSU_")]:
+        if not name.startswith("HSU_TEST_") and name != "HSU_DATA_DIR":
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def engines() -> Iterator[Engines]:
+    """PostgreSQL and Redis for the whole run; our own ones end with us, however we end."""
+    given = {"database_url": os.environ.get("HSU_TEST_DATABASE_URL"), "redis_url": os.environ.get("HSU_TEST_REDIS_URL")}
+    urls = {name: url for name, url in given.items() if url}
+    if len(urls) == len(given):
+        yield Engines(**urls)
+        return
+    folder = Path(tempfile.gettempdir(), f"hsu-test-{secrets.token_hex(6)}")
+    command = [sys.executable, "-m", "embedded", "engines", str(folder), "--temporary"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        ready = process.stdout.readline() if process.stdout else ""
+        if not ready:
+            pytest.exit("the embedded engines did not start; what they said is above", returncode=1)
+        yield Engines(**json.loads(ready) | urls)
+
+
+@pytest.fixture(scope="session")
+def _template(engines: Engines) -> Iterator[str]:
+    """The name of a migrated database, to be copied."""
+    name = f"hsu_test_{secrets.token_hex(6)}"
+    _administer(engines, "CREATE DATABASE {}", name)
+    database.migrate(_url(engines, name))
+    yield name
+    _administer(engines, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def database_url(engines: Engines, _template: str) -> Iterator[str]:
+    """A fresh, migrated database of one's own."""
+    name = f"{_template}_{secrets.token_hex(4)}"
+    _administer(engines, "CREATE DATABASE {} TEMPLATE {}", name, _template)
+    yield _url(engines, name)
+    _administer(engines, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture(scope="session")
+def _redis_database(engines: Engines) -> Iterator[str]:
+    """The URL of a numbered Redis database that is empty and that no other run of the tests has claimed."""
+    with redis.Redis.from_url(engines.redis_url) as server:
+        number, claim = _claim(server, engines.redis_url)
+        yield _numbered(engines.redis_url, number)
+        server.delete(claim)
+
+
+@pytest.fixture
+def redis_url(_redis_database: str) -> Iterator[str]:
+    """An empty Redis database of one's own."""
+    with redis.Redis.from_url(_redis_database) as client:
+        client.flushdb()
+        yield _redis_database
+        client.flushdb()
+
+
+def _administer(engines: Engines, statement: str, *names: str) -> None:
+    address = make_url(engines.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+
+def _url(engines: Engines, name: str) -> str:
+    return make_url(engines.database_url).set(database=name).render_as_string(hide_password=False)
+
+
+def _claim(server: redis.Redis, url: str) -> tuple[int, str]:
+    for number in range(15, 0, -1):
+        claim = f"hsu-test:database:{number}"
+        with redis.Redis.from_url(_numbered(url, number)) as candidate:
+            if candidate.dbsize() == 0 and server.set(claim, os.getpid(), nx=True, ex=3600):
+                return number, claim
+    pytest.exit("HSU_TEST_REDIS_URL: none of the databases 1 to 15 is empty, and the tests need one", returncode=1)
+
+
+def _numbered(url: str, number: int) -> str:
+    """The same server's database of this number, in the form that the URL has."""
+    bare = url.partition("?")[0]
+    if bare.startswith("unix://"):
+        return f"{bare}?db={number}"
+    scheme, _, rest = bare.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}/{number}"
