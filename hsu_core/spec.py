@@ -7,7 +7,7 @@ Every union is discriminated by `kind`, and an unknown key is an error with a pa
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -179,7 +179,7 @@ class SGD(Spec):
     weight_decay: NonNegative = 5e-4
 
     @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
+    def _nesterov_needs_momentum(self) -> SGD:
         if self.nesterov and self.momentum == 0:
             raise _fault("momentum", "nesterov_without_momentum", "nesterov needs a momentum above 0, found 0")
         return self
@@ -212,7 +212,7 @@ class StepDecay(Spec):
     gamma: Positive = 0.1
 
     @model_validator(mode="after")
-    def _ascending(self) -> Self:
+    def _ascending(self) -> StepDecay:
         if list(self.milestones) != sorted(set(self.milestones)):
             raise _fault("milestones", "not_ascending", f"milestones must ascend, found {list(self.milestones)}")
         return self
@@ -236,7 +236,7 @@ class Duration(Spec):
     steps: Count | None = None
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
+    def _exactly_one(self) -> Duration:
         if (self.epochs is None) == (self.steps is None):
             raise _fault("epochs", "epochs_or_steps", "give either epochs or steps, not both and not neither")
         return self
@@ -297,7 +297,7 @@ class TrainingSpec(Spec):
     checkpoint: Checkpoint = Checkpoint()
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _parts_fit(self) -> TrainingSpec:
         facts = self.dataset.facts
         if self.batch_size > facts.train:
             raise _fault(

@@ -1,0 +1,35 @@
+"""A CNN for small images that trains in seconds on a CPU."""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from hsu_core import spec
+
+
+class SmallCNN(nn.Module):
+    """`conv1`, pool, `conv2`, pool, `conv3`, mean over the image, `classifier`.
+
+    Convolutions are 3×3 without bias, each followed by batch norm and ReLU; the classifier has no bias.
+    """
+
+    def __init__(self, facts: spec.Facts, model: spec.SmallCNN) -> None:
+        super().__init__()
+        channels, width = facts.shape[0], model.width
+        self.conv1 = nn.Conv2d(channels, width, 3, padding="same", bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, 2 * width, 3, padding="same", bias=False)
+        self.norm2 = nn.BatchNorm2d(2 * width)
+        self.conv3 = nn.Conv2d(2 * width, 2 * width, 3, padding="same", bias=False)
+        self.norm3 = nn.BatchNorm2d(2 * width)
+        self.classifier = nn.Linear(2 * width, facts.classes, bias=False)
+
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
+        """Logits."""
+        x = max_pool2d(self.norm1(self.conv1(images)).relu(), 2)
+        x = max_pool2d(self.norm2(self.conv2(x)).relu(), 2)
+        x = self.norm3(self.conv3(x)).relu().mean(dim=(2, 3))
+        logits: Tensor = self.classifier(x)
+        return logits
