@@ -25,7 +25,7 @@ from urllib.parse import quote
 import psutil
 import psycopg
 
-from embedded import sockets
+from embedded import processes, sockets
 from embedded.errors import CannotStart
 
 SYSTEM_USER = "pgserver"
@@ -38,10 +38,8 @@ SECONDS_TO_START = 60.0
 
 def start(data: Path, *, durable: bool = True) -> str:
     """Start the server on `data`, or adopt the one that runs there; its URL. `durable=False` skips fsync, for tests."""
-    owner = _owner()
-    data.mkdir(mode=0o700, exist_ok=True)
-    if owner is not None:
-        os.chown(data, owner.pw_uid, owner.pw_gid)
+    _refuse_what_another_user_owns(data)
+    if _owner() is not None:
         _let_in(data)
         _let_in(_programs())
         _make_readable(_programs().parent)
@@ -49,45 +47,44 @@ def start(data: Path, *, durable: bool = True) -> str:
         _create(data, durable=durable)
     if running(data) is None:
         _launch(data, durable=durable)
-    url = f"postgresql+psycopg://postgres@/{DATABASE}?host={quote(str(_socket_folder(data)), safe='/')}"
     _wait_for_database(data)
-    return url
+    return f"postgresql+psycopg://postgres@/{DATABASE}?host={quote(str(_socket_folder(data)), safe='/')}"
 
 
 def stop(data: Path) -> None:
     """Stop the server on `data`, if one runs: open transactions are rolled back, committed ones are on disk."""
-    server = running(data)
-    if server is not None:
-        for mode in ("fast", "immediate"):
-            if _run("pg_ctl", "-D", str(data), "-m", mode, "-w", "-t", "30", "stop").returncode == 0:
-                break
-        else:
-            with suppress(psutil.NoSuchProcess):
-                server.kill()
+    for mode in ("fast", "immediate"):
+        if running(data) is not None:
+            _run("pg_ctl", "-D", str(data), "-m", mode, "-w", "-t", "30", "stop")
+    processes.kill(_all_on(data))
     sockets.forget(data)
 
 
 def running(data: Path) -> psutil.Process | None:
     """The server that runs on `data`, or nothing. A process id that was reused by another program does not count."""
-    with suppress(FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess, psutil.AccessDenied):
-        server = psutil.Process(int((data / "postmaster.pid").read_text().splitlines()[0]))
-        if server.name() == "postgres" and Path(server.cwd()) == data.resolve():
-            return server
-    return None
+    number = _noted_process_id(data)
+    return next((process for process in _all_on(data) if process.pid == number), None)
 
 
 def _create(data: Path, *, durable: bool) -> None:
     """An empty cluster whose sorting and encoding do not depend on the machine's locale."""
+    if data.exists() and any(data.iterdir()):
+        raise CannotStart(f"{data} should be empty or hold a PostgreSQL cluster, and it holds something else")
+    half = data.with_name(f"{data.name}.new")  # renamed when it is whole: a killed initdb leaves no half cluster
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(mode=0o700)
+    if (owner := _owner()) is not None:
+        os.chown(half, owner.pw_uid, owner.pw_gid)
     sync = () if durable else ("--no-sync",)
     locale = ("--encoding=UTF8", "--locale-provider=builtin", "--locale=C.UTF-8")
-    done = _run("initdb", "-D", str(data), "-U", "postgres", "--auth=trust", *locale, *sync)
+    done = _run("initdb", "-D", str(half), "-U", "postgres", "--auth=trust", *locale, *sync)
     if done.returncode:
-        shutil.rmtree(data)
-        raise CannotStart(f"PostgreSQL could not create its data in {data}:\n{done.stderr.strip()}")
+        raise CannotStart(f"PostgreSQL could not create its data in {half}:\n{done.stderr.strip()}")
+    half.rename(data)
 
 
 def _launch(data: Path, *, durable: bool) -> None:
-    _remove_stale_pid_file(data)
+    _remove_stale_locks(data)
     options = ["-h", "", "-k", str(_socket_folder(data))]
     if not durable:
         options += ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
@@ -99,21 +96,27 @@ def _launch(data: Path, *, durable: bool) -> None:
         raise CannotStart("\n".join([f"PostgreSQL did not start on {data}; the end of its log {log}:", *lines]))
 
 
-def _remove_stale_pid_file(data: Path) -> None:
-    """Take away a pid file whose number now belongs to another program: Postgres would refuse to start.
+def _remove_stale_locks(data: Path) -> None:
+    """Take away a dead server's lock files when its process id is another program's now, or a zombie's.
 
-    Only when no backend of the dead server lives on, which is what the file protects against.
+    Postgres would refuse to start. Only when none of its processes lives on, which is what the locks protect against.
     """
+    number = _noted_process_id(data)
+    if number is None or not psutil.pid_exists(number) or _all_on(data):
+        return
+    for lock in (data / "postmaster.pid", _socket_folder(data) / f"{SOCKET}.lock"):
+        lock.unlink(missing_ok=True)
+
+
+def _noted_process_id(data: Path) -> int | None:
     with suppress(FileNotFoundError, ValueError, IndexError):
-        number = int((data / "postmaster.pid").read_text().splitlines()[0])
-        if psutil.pid_exists(number) and not any(_works_in(process, data) for process in psutil.process_iter()):
-            (data / "postmaster.pid").unlink()
+        return int((data / "postmaster.pid").read_text().splitlines()[0])
+    return None
 
 
-def _works_in(process: psutil.Process, data: Path) -> bool:
-    with suppress(psutil.Error, FileNotFoundError):
-        return process.name() == "postgres" and Path(process.cwd()) == data.resolve()
-    return False
+def _all_on(data: Path) -> list[psutil.Process]:
+    """The server on `data` and its backends."""
+    return processes.working_in(data, program="postgres")
 
 
 def _wait_for_database(data: Path) -> None:
@@ -189,6 +192,19 @@ def _owner() -> pwd.struct_passwd | None:
             "Run as an ordinary user, or set HSU_DATABASE_URL."
         ) from error
     return pwd.getpwnam(SYSTEM_USER)
+
+
+def _refuse_what_another_user_owns(data: Path) -> None:
+    """PostgreSQL only serves data of the user that it runs as."""
+    if not data.exists():
+        return
+    owner = _owner()
+    wanted, found = owner.pw_uid if owner else os.geteuid(), data.stat().st_uid
+    if found != wanted:
+        raise CannotStart(
+            f"{data} belongs to user id {found}, and PostgreSQL would run as user id {wanted}: "
+            "start as the user who made the folder, or choose another folder"
+        )
 
 
 def _let_in(path: Path) -> None:

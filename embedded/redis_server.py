@@ -18,7 +18,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from embedded import sockets
+from embedded import processes, sockets
 from embedded.errors import CannotStart
 
 SOCKET = "redis.sock"
@@ -29,21 +29,19 @@ def start(data: Path) -> str:
     """Start the server on `data`, or adopt the one that answers there; its URL in redis-py's form."""
     data.mkdir(mode=0o700, exist_ok=True)
     socket = sockets.folder(data, name=SOCKET) / SOCKET
-    if _process_id(socket) is None:
+    if not _answers(socket):
         _launch(data, socket)
     return f"unix://{quote(str(socket), safe='/')}?db=0"
 
 
 def stop(data: Path) -> None:
-    """Stop the server on `data`, if one answers; what it holds is on disk."""
-    if not data.is_dir():
+    """Stop the server on `data`, if one runs; what it holds is on disk."""
+    servers = _all_on(data)
+    if not servers:
         return
-    socket = sockets.folder(data, name=SOCKET) / SOCKET
-    number = _process_id(socket)
-    if number is not None:
-        with suppress(redis.RedisError), _client(socket) as client:
-            client.shutdown()
-        _wait_until_gone(number)
+    with suppress(redis.RedisError), _client(sockets.folder(data, name=SOCKET) / SOCKET) as client:
+        client.shutdown()
+    processes.kill(processes.wait_until_gone(servers, seconds=20))
     sockets.forget(data)
 
 
@@ -63,35 +61,27 @@ def _launch(data: Path, socket: Path) -> None:
     command = [_program(), *(part for name, value in settings.items() for part in (f"--{name}", value))]
     begun = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
     deadline = time.monotonic() + SECONDS_TO_START
-    while begun.returncode == 0 and time.monotonic() < deadline:
-        if _process_id(socket) is not None:
+    while _all_on(data) and time.monotonic() < deadline:
+        if _answers(socket):
             return
         time.sleep(0.02)
     lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else [begun.stdout, begun.stderr]
     raise CannotStart("\n".join([f"Redis did not start on {data}; the end of its log {log}:", *lines]))
 
 
-def _process_id(socket: Path) -> int | None:
-    """The process id of the server that answers on the socket, or nothing."""
+def _answers(socket: Path) -> bool:
     with suppress(redis.ConnectionError, redis.BusyLoadingError), _client(socket) as client:
-        return int(client.info("server")["process_id"])
-    return None
+        return bool(client.ping())
+    return False
+
+
+def _all_on(data: Path) -> list[psutil.Process]:
+    return processes.working_in(data, program="redis-server")
 
 
 def _client(socket: Path) -> redis.Redis:
     # Without retries: by default redis-py waits about 4 s before it says that nobody answers.
     return redis.Redis(unix_socket_path=str(socket), socket_timeout=10, retry=Retry(NoBackoff(), 0))
-
-
-def _wait_until_gone(number: int) -> None:
-    """Until the process ended; one that its parent has not collected yet (a zombie) has ended."""
-    deadline = time.monotonic() + 20
-    with suppress(psutil.NoSuchProcess):
-        server = psutil.Process(number)
-        while server.is_running() and server.status() != psutil.STATUS_ZOMBIE:
-            if time.monotonic() > deadline:
-                server.kill()
-            time.sleep(0.02)
 
 
 def _program() -> str:
