@@ -86,6 +86,11 @@ class MLP(Spec):
     hidden: Annotated[tuple[Count, ...], Field(max_length=32)] = (256, 128)
     """Widths of the hidden layers, first to last."""
 
+    @property
+    def narrowest(self) -> int | None:
+        """Neurons in the smallest hidden layer, if there is one."""
+        return min(self.hidden, default=None)
+
     def misfit(self, _shape: tuple[int, int, int]) -> None:
         """Nothing: an MLP takes every image."""
 
@@ -96,6 +101,11 @@ class SmallCNN(Spec):
     kind: Literal["small_cnn"] = "small_cnn"
     width: Count = 32
     """Channels of the first convolution; the second and third have twice as many."""
+
+    @property
+    def narrowest(self) -> int:
+        """Neurons in the smallest hidden layer."""
+        return self.width
 
     def misfit(self, shape: tuple[int, int, int]) -> str | None:
         """Why images of this shape do not fit, or nothing."""
@@ -110,6 +120,8 @@ class CNN9(Spec):
     """  # noqa: D205
 
     kind: Literal["cnn9"] = "cnn9"
+    narrowest: ClassVar[int] = 64
+    """Neurons in the smallest hidden layer."""
 
     def misfit(self, shape: tuple[int, int, int]) -> str | None:
         """Why images of this shape do not fit, or nothing."""
@@ -307,6 +319,12 @@ class TrainingSpec(Spec):
             )
         if reason := self.model.misfit(facts.shape):
             raise _fault("model", "model_does_not_fit", reason)
+        if self.model.narrowest == 1 and self.regularizer.kind != "none":
+            raise _fault(
+                "model",
+                "nothing_to_spread",
+                f"{self.regularizer.kind} needs at least 2 neurons a layer, found a layer of 1",
+            )
         return self
 
     @property
