@@ -1,0 +1,84 @@
+"""Curves: what was written is what is read, bit for bit."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from hsu_jobs import lifecycle
+from hsu_jobs.curves import Name, Point, read, write
+from hsu_jobs.spec import JobSpec
+from hsu_jobs.tables import Block, User
+
+LOSS: Name = (None, "loss")
+TEST: Name = (None, "test_accuracy")
+ENERGY: Name = ("conv1_1", "mhe_s2")
+
+
+def job(session: Session, owner: User, spec: JobSpec) -> int:
+    return lifecycle.submit(session, spec, owner=owner).id
+
+
+def blocks(session: Session) -> int:
+    return session.execute(select(func.count()).select_from(Block)).scalar_one()
+
+
+def test_values_come_back_bit_for_bit_with_nan_and_infinities(session: Session, owner: User, spec: JobSpec) -> None:
+    values = [0.1, -0.0, math.nan, math.inf, -math.inf, 5e-324, 1.7976931348623157e308]
+    made = job(session, owner, spec)
+    write(session, made, [Point(step, 1.5, {LOSS: value}) for step, value in enumerate(values)])
+    (curve,) = read(session, made)
+    assert (curve.layer, curve.measure) == LOSS
+    assert curve.steps.tolist() == list(range(7))
+    assert curve.values.tobytes() == np.array(values).tobytes()
+
+
+def test_series_with_different_steps_share_a_job(session: Session, owner: User, spec: JobSpec) -> None:
+    made = job(session, owner, spec)
+    write(session, made, [Point(0, 0, {LOSS: 3.0, ENERGY: 0.5}), Point(5, 0, {TEST: 0.4})])
+    write(session, made, [Point(10, 0, {LOSS: 1.0, ENERGY: 0.4, TEST: 0.9}), Point(15, 0, {LOSS: 0.5, ENERGY: 0.3})])
+    curves = {(curve.layer, curve.measure): curve for curve in read(session, made)}
+    assert curves[LOSS].steps.tolist() == [0, 10, 15]
+    assert curves[LOSS].values.tolist() == [3.0, 1.0, 0.5]
+    assert curves[TEST].steps.tolist() == [5, 10]
+    assert curves[ENERGY].values.tolist() == [0.5, 0.4, 0.3]
+
+
+def test_a_flush_is_one_row_for_each_set_of_series(session: Session, owner: User, spec: JobSpec) -> None:
+    made = job(session, owner, spec)
+    write(session, made, [Point(step, 0, {LOSS: 1.0, ENERGY: 2.0}) for step in range(100)])
+    assert blocks(session) == 1
+
+
+def test_writing_the_same_points_again_changes_nothing(session: Session, owner: User, spec: JobSpec) -> None:
+    made = job(session, owner, spec)
+    points = [Point(step, 0, {LOSS: float(step)}) for step in range(4)]
+    write(session, made, points)
+    write(session, made, points)
+    assert blocks(session) == 1
+    assert read(session, made)[0].steps.tolist() == [0, 1, 2, 3]
+
+
+def test_writing_nothing_writes_nothing(session: Session, owner: User, spec: JobSpec) -> None:
+    made = job(session, owner, spec)
+    write(session, made, [])
+    assert blocks(session) == 0
+
+
+def test_a_reader_chooses_layers_measures_and_steps(session: Session, owner: User, spec: JobSpec) -> None:
+    made = job(session, owner, spec)
+    write(session, made, [Point(step, 0, {LOSS: 1.0, ENERGY: 2.0, TEST: 3.0}) for step in range(10)])
+    assert [curve.measure for curve in read(session, made, layers=["conv1_1"])] == ["mhe_s2"]
+    assert [curve.measure for curve in read(session, made, measures=["loss"])] == ["loss"]
+    assert read(session, made, measures=["loss"], first=3, last=5)[0].steps.tolist() == [3, 4, 5]
+    assert read(session, made, measures=["nothing"]) == []
+
+
+def test_curves_of_two_jobs_stay_apart(session: Session, owner: User, spec: JobSpec) -> None:
+    one, other = job(session, owner, spec), job(session, owner, spec)
+    write(session, one, [Point(0, 0, {LOSS: 1.0})])
+    write(session, other, [Point(0, 0, {LOSS: 2.0})])
+    assert read(session, one)[0].values.tolist() == [1.0]

@@ -1,0 +1,210 @@
+"""The life of a job, on a real Postgres."""
+
+from __future__ import annotations
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from hsu_jobs import database, lifecycle, queries
+from hsu_jobs.curves import Point, read, write
+from hsu_jobs.errors import IdempotencyConflict, IllegalMove, LeaseLost
+from hsu_jobs.lifecycle import Claim
+from hsu_jobs.outcomes import Cancelled, Crashed, Failed, Released, Succeeded
+from hsu_jobs.spec import JobSpec, Limits
+from hsu_jobs.states import State, Wanted
+from hsu_jobs.tables import Attempt, EventRow, Job, User
+
+LEASE = timedelta(seconds=45)
+
+
+def claimed(session: Session) -> Claim:
+    claim = lifecycle.claim(session, worker="w", device="cpu", lease=LEASE)
+    assert claim is not None
+    session.flush()
+    return claim
+
+
+def kinds(session: Session, job: Job) -> list[str]:
+    events = session.execute(select(EventRow.event).where(EventRow.job_id == job.id).order_by(EventRow.id)).scalars()
+    return [event["kind"] for event in events]
+
+
+def test_a_job_is_queued_claimed_and_settled(session: Session, owner: User, spec: JobSpec) -> None:
+    job = lifecycle.submit(session, spec, owner=owner)
+    assert job.state is State.QUEUED
+    claim = claimed(session)
+    assert (claim.job_id, claim.attempt) == (job.id, 1)
+    assert job.state is State.RUNNING
+    assert lifecycle.settle(session, claim.token, Succeeded(result={"test_accuracy": 0.97})) is State.SUCCEEDED
+    session.flush()
+    session.refresh(job)
+    assert job.result == {"test_accuracy": 0.97}
+    assert job.finished_at is not None
+    assert kinds(session, job) == ["submitted", "started", "ended"]
+
+
+def test_the_oldest_job_is_claimed_first_and_an_empty_queue_gives_nothing(
+    session: Session, owner: User, spec: JobSpec
+) -> None:
+    first, second = (lifecycle.submit(session, spec, owner=owner) for _ in range(2))
+    assert [claimed(session).job_id, claimed(session).job_id] == [first.id, second.id]
+    assert lifecycle.claim(session, worker="w", device="cpu", lease=LEASE) is None
+
+
+def test_many_claimers_at_once_never_get_the_same_job(session: Session, owner: User, spec: JobSpec) -> None:
+    made = {lifecycle.submit(session, spec, owner=owner).id for _ in range(30)}
+    session.commit()
+
+    def claim_until_empty(worker: int) -> list[int]:
+        mine = []
+        while True:
+            with database.transaction() as own:
+                claim = lifecycle.claim(own, worker=str(worker), device="cpu", lease=LEASE)
+            if claim is None:
+                return mine
+            mine.append(claim.job_id)
+
+    with ThreadPoolExecutor(6) as pool:
+        taken = [job for jobs in pool.map(claim_until_empty, range(6)) for job in jobs]
+    assert sorted(taken) == sorted(made)
+
+
+def test_a_token_that_is_no_longer_live_may_write_nothing(session: Session, owner: User, spec: JobSpec) -> None:
+    lifecycle.submit(session, spec, owner=owner)
+    claim = claimed(session)
+    lifecycle.settle(session, claim.token, Crashed(message="SIGSEGV"))
+    for token in (claim.token, uuid.uuid4()):
+        with pytest.raises(LeaseLost):
+            lifecycle.renew(session, token, lease=LEASE)
+        with pytest.raises(LeaseLost):
+            lifecycle.progress(session, token, step=1)
+        with pytest.raises(LeaseLost):
+            lifecycle.settle(session, token, Succeeded(result={}))
+        with pytest.raises(LeaseLost):
+            lifecycle.held(session, token)
+
+
+def test_a_lease_that_ran_out_sends_the_job_back_to_the_queue(session: Session, owner: User, spec: JobSpec) -> None:
+    job = lifecycle.submit(session, spec, owner=owner)
+    claim = lifecycle.claim(session, worker="w", device="cpu", lease=timedelta(seconds=-1))
+    assert claim is not None
+    session.commit()  # the clock of a transaction stands still
+    assert lifecycle.expire(session) == [job.id]
+    assert job.state is State.QUEUED
+    assert claimed(session).attempt == 2
+
+
+def test_a_renewed_lease_does_not_run_out(session: Session, owner: User, spec: JobSpec) -> None:
+    lifecycle.submit(session, spec, owner=owner)
+    claim = lifecycle.claim(session, worker="w", device="cpu", lease=timedelta(seconds=-1))
+    assert claim is not None
+    lifecycle.renew(session, claim.token, lease=LEASE)
+    session.commit()
+    assert lifecycle.expire(session) == []
+
+
+def test_a_job_that_crashes_every_time_fails_after_its_attempts(session: Session, owner: User, spec: JobSpec) -> None:
+    job = lifecycle.submit(session, spec.model_copy(update={"limits": Limits(max_attempts=2)}), owner=owner)
+    for state in (State.QUEUED, State.FAILED):
+        assert lifecycle.settle(session, claimed(session).token, Crashed(message="SIGSEGV")) is state
+    session.flush()
+    session.refresh(job)
+    assert job.failure == {"code": "crashed", "message": "given up after 2 attempts: SIGSEGV"}
+
+
+def test_a_released_job_waits_again(session: Session, owner: User, spec: JobSpec) -> None:
+    job = lifecycle.submit(session, spec, owner=owner)
+    lifecycle.settle(session, claimed(session).token, Released())
+    assert job.state is State.QUEUED
+    assert job.finished_at is None
+
+
+def test_a_failed_job_says_why(session: Session, owner: User, spec: JobSpec) -> None:
+    job = lifecycle.submit(session, spec, owner=owner)
+    lifecycle.settle(session, claimed(session).token, Failed(code="diverged", message="loss at step 3"))
+    assert job.state is State.FAILED
+    assert job.failure == {"code": "diverged", "message": "loss at step 3"}
+
+
+def test_a_queued_job_is_cancelled_at_once(session: Session, owner: User, spec: JobSpec) -> None:
+    job = lifecycle.submit(session, spec, owner=owner)
+    lifecycle.request_cancel(session, job.id)
+    assert job.state is State.CANCELLED
+    assert lifecycle.claim(session, worker="w", device="cpu", lease=LEASE) is None
+
+
+def test_a_running_job_learns_of_the_wish_and_is_cancelled_when_it_has_stopped(
+    session: Session, owner: User, spec: JobSpec
+) -> None:
+    job = lifecycle.submit(session, spec, owner=owner)
+    claim = claimed(session)
+    assert lifecycle.progress(session, claim.token, step=3) == (job.id, Wanted.RUN)
+    lifecycle.request_cancel(session, job.id)
+    lifecycle.request_cancel(session, job.id)
+    session.flush()
+    assert job.state is State.RUNNING
+    assert lifecycle.progress(session, claim.token, step=4) == (job.id, Wanted.CANCEL)
+    assert lifecycle.settle(session, claim.token, Cancelled()) is State.CANCELLED
+    assert kinds(session, job) == ["submitted", "started", "cancel_requested", "ended"]
+
+
+def test_a_job_that_ended_cannot_be_cancelled_and_the_error_says_what_it_is(
+    session: Session, owner: User, spec: JobSpec
+) -> None:
+    job = lifecycle.submit(session, spec, owner=owner)
+    lifecycle.settle(session, claimed(session).token, Succeeded(result={}))
+    with pytest.raises(IllegalMove, match="nowhere: it has ended"):
+        lifecycle.request_cancel(session, job.id)
+
+
+def test_progress_never_goes_back(session: Session, owner: User, spec: JobSpec) -> None:
+    lifecycle.submit(session, spec, owner=owner)
+    claim = claimed(session)
+    for step in (5, 3):
+        lifecycle.progress(session, claim.token, step=step)
+    assert session.execute(select(Attempt.step)).scalar_one() == 5
+
+
+def test_a_new_attempt_begins_with_empty_curves(session: Session, owner: User, spec: JobSpec) -> None:
+    job = lifecycle.submit(session, spec, owner=owner)
+    claim = claimed(session)
+    write(session, job.id, [Point(0, 0.0, {(None, "loss"): 2.3})])
+    lifecycle.settle(session, claim.token, Crashed(message="SIGSEGV"))
+    claimed(session)
+    assert read(session, job.id) == []
+
+
+def test_the_same_key_and_spec_give_the_same_job(session: Session, owner: User, spec: JobSpec) -> None:
+    first = lifecycle.submit(session, spec, owner=owner, idempotency_key="k")
+    again = lifecycle.submit(session, spec, owner=owner, idempotency_key="k")
+    assert first.id == again.id
+    assert lifecycle.submit(session, spec, owner=owner, idempotency_key="other").id != first.id
+
+
+def test_the_same_key_with_another_spec_is_a_conflict(session: Session, owner: User, spec: JobSpec) -> None:
+    lifecycle.submit(session, spec, owner=owner, idempotency_key="k")
+    with pytest.raises(IdempotencyConflict, match="use a new key for a new job"):
+        lifecycle.submit(session, spec.model_copy(update={"seed": 1}), owner=owner, idempotency_key="k")
+
+
+def test_a_key_used_by_many_at_once_makes_one_job(session: Session, owner: User, spec: JobSpec) -> None:
+    session.commit()
+
+    def submit(_: int) -> int:
+        with database.transaction() as own:
+            return lifecycle.submit(own, spec, owner=own.get_one(User, owner.id), idempotency_key="k").id
+
+    with ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(submit, range(16)))
+    assert len(made) == 1
+    assert session.execute(select(func.count()).select_from(Job)).scalar_one() == 1
+
+
+def test_the_waiting_jobs_are_known_oldest_first(session: Session, owner: User, spec: JobSpec) -> None:
+    made = [lifecycle.submit(session, spec, owner=owner).id for _ in range(3)]
+    assert session.execute(queries.runnable_ids(2)).scalars().all() == made[:2]

@@ -1,0 +1,55 @@
+"""What becomes of a job when an attempt ends."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hsu_jobs.outcomes import OUTCOME, Cancelled, Crashed, Failed, Lost, Outcome, Released, Succeeded, verdict
+from hsu_jobs.states import MOVES, State, Wanted
+
+ENDINGS: list[Outcome] = [
+    Succeeded(result={"test_accuracy": 0.9}),
+    Cancelled(),
+    Released(),
+    Failed(code="diverged", message="loss was not finite"),
+    Crashed(message="SIGSEGV"),
+    Lost(),
+]
+
+
+@pytest.mark.parametrize("outcome", ENDINGS, ids=lambda outcome: outcome.kind)
+@pytest.mark.parametrize("wanted", Wanted)
+@pytest.mark.parametrize("attempts", [1, 5])
+def test_every_ending_leads_to_a_state_that_a_running_job_may_become(
+    outcome: Outcome, wanted: Wanted, attempts: int
+) -> None:
+    state, failure = verdict(outcome, attempts=attempts, max_attempts=5, wanted=wanted)
+    assert state in MOVES[State.RUNNING]
+    assert (failure is not None) == (state is State.FAILED)
+
+
+def test_a_crash_is_retried_until_the_attempts_are_used_up() -> None:
+    crashed = Crashed(message="SIGSEGV")
+    assert verdict(crashed, attempts=4, max_attempts=5, wanted=Wanted.RUN) == (State.QUEUED, None)
+    state, failure = verdict(crashed, attempts=5, max_attempts=5, wanted=Wanted.RUN)
+    assert state is State.FAILED
+    assert failure is not None
+    assert "given up after 5 attempts: SIGSEGV" in failure.message
+
+
+def test_a_worker_that_shuts_down_never_uses_up_the_attempts() -> None:
+    assert verdict(Released(), attempts=99, max_attempts=5, wanted=Wanted.RUN) == (State.QUEUED, None)
+
+
+def test_a_lost_job_that_was_to_be_cancelled_is_not_tried_again() -> None:
+    assert verdict(Lost(), attempts=1, max_attempts=5, wanted=Wanted.CANCEL) == (State.CANCELLED, None)
+
+
+def test_a_result_that_is_not_finite_survives_json() -> None:
+    outcome = Succeeded(result={"test_loss": math.inf, "penalty": math.nan})
+    again = OUTCOME.validate_python(OUTCOME.dump_python(outcome, mode="json"))
+    assert isinstance(again, Succeeded)
+    assert again.result["test_loss"] == math.inf
+    assert math.isnan(again.result["penalty"])

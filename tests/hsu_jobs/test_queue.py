@@ -1,0 +1,56 @@
+"""The doorbell, on a real Redis."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from redis import Redis
+
+from hsu_jobs import queue, settings
+
+
+@pytest.fixture(autouse=True)
+def _own_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSU_REDIS_URL", redis_url)
+    settings.settings.cache_clear()
+    queue.celery.cache_clear()
+
+
+def test_a_ring_is_one_small_json_message(redis_url: str) -> None:
+    queue.ring(42)
+    with Redis.from_url(redis_url) as redis:
+        (raw,) = redis.lrange("hsu", 0, -1)
+    message = json.loads(raw)
+    assert message["headers"]["task"] == queue.RING
+    assert message["headers"]["argsrepr"] == "(42,)"
+    queue.celery().close()
+
+
+def test_a_ring_that_nobody_hears_is_a_warning_not_an_error(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HSU_REDIS_URL", "redis://127.0.0.1:1/0")
+    settings.settings.cache_clear()
+    queue.celery.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="hsu_jobs.queue"):
+        queue.ring(42)
+    assert "job 42 waits, but Redis does not answer" in caplog.text
+    assert not queue.answers()
+
+
+def test_redis_that_is_there_answers() -> None:
+    assert queue.answers()
+
+
+@pytest.mark.parametrize(
+    ("redis", "celery"),
+    [
+        ("redis://h:6379/2", "redis://h:6379/2"),
+        ("unix:///tmp/r.sock?db=3", "redis+socket:///tmp/r.sock?virtual_host=3"),
+        ("unix:///tmp/r.sock", "redis+socket:///tmp/r.sock"),
+    ],
+)
+def test_celery_calls_a_unix_socket_otherwise(redis: str, celery: str) -> None:
+    assert queue.broker_url(redis) == celery
