@@ -13,13 +13,46 @@ from pathlib import Path
 import click
 
 from embedded import engines as both_engines
-from embedded import leash
-from embedded.errors import CannotStart
+from embedded import home, leash
+from embedded.errors import CannotStart, Unwanted
+from embedded.up import Service, service
+from embedded.up import down as stop_everything
+
+FOLDER = click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=home.default,
+    help="Where everything is kept.  [default: HSU_HOME, or .hsu here]",
+)
 
 
 @click.group()
 def main() -> None:
     """Run the whole service on this machine; PostgreSQL and Redis come with it."""
+
+
+@main.command()
+@FOLDER
+@click.option("--port", type=click.IntRange(1, 65535), help="Of the API.  [default: 8000, or the next free one]")
+@click.option("--leash", "leashed", is_flag=True, help="Tell URL and key as one line of JSON; stop when stdin closes.")
+def up(folder: Path, port: int | None, *, leashed: bool) -> None:
+    """Start everything and stay, until Ctrl-C."""
+    if leashed:
+        leash.leave_the_terminal()
+    signals = (signal.SIGTERM,) if leashed else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    wish = leash.Wish(*signals, leashed=leashed)
+    with suppress(Unwanted), service(folder, port=port, wish=wish, say=_say) as running:
+        print(json.dumps({"url": running.url, "key": running.key}) if leashed else _how_to_try(running), flush=True)
+        while not wish.wait(1):
+            running.check()
+        _say("stopping")
+
+
+@main.command()
+@FOLDER
+def down(folder: Path) -> None:
+    """Stop what runs in FOLDER, also what a killed run left behind."""
+    print("stopped " + " and ".join(stop_everything(folder) or ["nothing: nothing ran"]))
 
 
 @main.command()
@@ -47,6 +80,22 @@ def run() -> None:
         main.main(prog_name="python -m embedded")
     except CannotStart as error:
         sys.exit(f"hsu: {error}")
+
+
+def _say(what: str) -> None:
+    print(f"hsu: {what}", file=sys.stderr, flush=True)
+
+
+def _how_to_try(running: Service) -> str:
+    return f"""
+HSU is up at {running.url} (documentation: {running.url}/docs). Ctrl-C stops it; the data stay in {running.folder}.
+
+    export HSU_URL={running.url} HSU_API_KEY={running.key}
+    curl -H "Authorization: Bearer $HSU_API_KEY" $HSU_URL/v1/catalog
+    curl -H "Authorization: Bearer $HSU_API_KEY" -H "Content-Type: application/json" \\
+         -d @examples/digits-mhe.json $HSU_URL/v1/jobs
+    hsu follow 1
+"""
 
 
 if __name__ == "__main__":

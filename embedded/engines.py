@@ -38,13 +38,13 @@ def start(
         )
 
 
-def stop(folder: Path) -> None:
-    """Stop whichever engine runs in `folder`; the data stay."""
+def stop(folder: Path) -> bool:
+    """Stop whichever engine runs in `folder`; whether one did. The data stay."""
     if not folder.is_dir():
-        return
+        return False
     with _alone(folder):
-        redis_server.stop(folder.resolve() / "redis")
-        postgres.stop(folder.resolve() / "postgres")
+        stopped = [redis_server.stop(folder.resolve() / "redis"), postgres.stop(folder.resolve() / "postgres")]
+    return any(stopped)
 
 
 def prepare(folder: Path) -> None:

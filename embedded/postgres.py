@@ -51,13 +51,16 @@ def start(data: Path, *, durable: bool = True) -> str:
     return f"postgresql+psycopg://postgres@/{DATABASE}?host={quote(str(_socket_folder(data)), safe='/')}"
 
 
-def stop(data: Path) -> None:
-    """Stop the server on `data`, if one runs: open transactions are rolled back, committed ones are on disk."""
+def stop(data: Path) -> bool:
+    """Stop the server on `data`; whether one ran. Open transactions are rolled back, committed ones are on disk."""
+    if not _all_on(data):
+        return False
     for mode in ("fast", "immediate"):
         if running(data) is not None:
             _run("pg_ctl", "-D", str(data), "-m", mode, "-w", "-t", "30", "stop")
     processes.kill(_all_on(data))
     sockets.forget(data)
+    return True
 
 
 def running(data: Path) -> psutil.Process | None:

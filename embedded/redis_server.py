@@ -34,15 +34,16 @@ def start(data: Path) -> str:
     return f"unix://{quote(str(socket), safe='/')}?db=0"
 
 
-def stop(data: Path) -> None:
-    """Stop the server on `data`, if one runs; what it holds is on disk."""
+def stop(data: Path) -> bool:
+    """Stop the server on `data`; whether one ran. What it holds is on disk."""
     servers = _all_on(data)
     if not servers:
-        return
+        return False
     with suppress(redis.RedisError), _client(sockets.folder(data, name=SOCKET) / SOCKET) as client:
         client.shutdown()
     processes.kill(processes.wait_until_gone(servers, seconds=20))
     sockets.forget(data)
+    return True
 
 
 def _launch(data: Path, socket: Path) -> None:

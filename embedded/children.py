@@ -1,0 +1,95 @@
+"""How do our processes start, and how do they end without a trace?
+
+Each runs in a session of its own, so that Ctrl-C reaches only us, and carries a mark in its environment, which its own
+children inherit: so a later run finds all that a killed one left behind, and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from embedded import processes
+from embedded.errors import CannotStart
+
+MARK = "HSU_CHILD_OF"
+SECONDS_TO_STOP = 25.0
+"""More than a worker gives its running jobs (HSU_SHUTDOWN, 15 s)."""
+
+
+@dataclass(frozen=True)
+class Child:
+    """One process of ours."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Raise `CannotStart` with the end of its log if it has ended."""
+        status = self.process.poll()
+        if status is not None:
+            lines = self.log.read_text(errors="replace").splitlines()[-20:]
+            raise CannotStart("\n".join([f"{self.name} ended with status {status}; the end of {self.log}:", *lines]))
+
+
+def start(folder: Path, name: str, module: Sequence[str], environment: Mapping[str, str]) -> Child:
+    """Run `python -m module...`, its output appended to FOLDER/log/NAME.log."""
+    log = folder / "log" / f"{name}.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", *module],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=marked(folder, environment),
+            start_new_session=True,
+        )
+    return Child(name, process, log)
+
+
+def stop(child: Child) -> None:
+    """Ask it to stop, and wait; what does not stop in time is killed."""
+    child.process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        child.process.wait(SECONDS_TO_STOP)
+    child.process.kill()
+    child.process.wait()
+
+
+def stop_strays(folder: Path) -> int:
+    """End every process that was started for this folder and still lives; how many there were.
+
+    Only the topmost are asked: a worker ends its own runners.
+    """
+    strays = _marked(folder)
+    numbers = {process.pid for process in strays}
+    for process in strays:
+        with suppress(psutil.NoSuchProcess):
+            if process.ppid() not in numbers:
+                process.terminate()
+    processes.kill(processes.wait_until_gone(strays, seconds=SECONDS_TO_STOP))
+    return len(strays)
+
+
+def marked(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a process that belongs to this folder."""
+    return {**os.environ, **environment, MARK: str(folder.resolve())}
+
+
+def _marked(folder: Path) -> list[psutil.Process]:
+    place = str(folder.resolve())
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(MARK) == place and processes.lives(process):
+                found.append(process)
+    return found

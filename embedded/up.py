@@ -1,0 +1,191 @@
+"""Bring the whole service up on this machine, keep it up, and take it down without a trace.
+
+Engines, migrations, then the API, a worker and beat as processes of their own. Knows their command lines and one
+folder; what they do is theirs.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+from celery import Celery
+
+from embedded import children, engines, home, processes
+from embedded.children import Child
+from embedded.engines import Engines
+from embedded.errors import CannotStart, Unwanted
+from embedded.leash import Wish
+from hsu_jobs.queue import broker_url
+
+FIRST_PORT = 8000
+SECONDS_TO_START = 120.0
+"""A first start compiles and reads torch's files from a cold disk."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything, up."""
+
+    url: str
+    key: str
+    folder: Path
+    children: tuple[Child, ...]
+
+    def check(self) -> None:
+        """Raise `CannotStart` if one of the processes has ended."""
+        for child in self.children:
+            child.check()
+
+
+@contextmanager
+def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], None]) -> Iterator[Service]:
+    """The service while it is up. Raises `CannotStart`, or `Unwanted` if the wish to stop came first."""
+    engines.prepare(folder)
+    with ExitStack() as undo:
+        note = undo.enter_context(home.occupy(folder))
+        if strays := children.stop_strays(folder):
+            say(f"stopped {strays} processes that an earlier run left behind")
+        undo.callback(engines.stop, folder)
+        urls = engines.start(
+            folder, database_url=os.environ.get("HSU_DATABASE_URL"), redis_url=os.environ.get("HSU_REDIS_URL")
+        )
+        environment = _environment(folder, urls)
+        _administer(folder, environment, "migrate")
+        say("PostgreSQL and Redis are up, the tables are there")
+
+        port = _free_port(port)
+        url = f"http://127.0.0.1:{port}"
+        node = f"hsu-{secrets.token_hex(3)}@{socket.gethostname()}"
+        undo.callback(children.stop_strays, folder)
+        started = []
+        for name, module in _commands(folder, port, node).items():
+            started.append(children.start(folder, name, module, environment))
+            undo.callback(children.stop, started[-1])
+        everything = Service(url, "", folder, tuple(started))
+        _wait(everything, wish, lambda: _is_ready(url), "the API does not get ready")
+        _wait(everything, wish, lambda: _works(urls, node), "the worker does not answer")
+        key = _key(folder, environment, url)
+        home.tell(note, home.Occupant(os.getpid(), url))
+        yield Service(url, key, folder, tuple(started))
+
+
+def down(folder: Path) -> list[str]:
+    """Stop whatever runs in the folder, also what a killed run left behind; what was stopped, in words."""
+    stopped = []
+    if (running := home.occupant(folder)) is not None:
+        with_it = psutil.Process(running.pid)
+        with_it.send_signal(signal.SIGTERM)
+        processes.kill(processes.wait_until_gone([with_it], seconds=4 * children.SECONDS_TO_STOP))
+        stopped.append(f"the service at {running.url}" if running.url else "the service")
+    if strays := children.stop_strays(folder):
+        stopped.append(f"{strays} processes that a killed run left behind")
+    if engines.stop(folder) and not running:
+        stopped.append("the engines")
+    return stopped
+
+
+def _commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
+    """What runs, by name, in the order of starting."""
+    celery = ["celery", "--quiet", "-A", "worker.app"]
+    worker = ["--loglevel", "INFO", "--pool", "threads", "--concurrency", "2", "--hostname", node]
+    beat = ["--loglevel", "INFO", "--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
+    return {
+        "api": ["uvicorn", "--factory", "api.app:create_app", "--host", "127.0.0.1", "--port", str(port)],
+        "worker": [*celery, "worker", *worker, "--without-gossip", "--without-mingle"],
+        "beat": [*celery, "beat", *beat],
+    }
+
+
+def _environment(folder: Path, urls: Engines) -> dict[str, str]:
+    return {
+        "HSU_DATABASE_URL": urls.database_url,
+        "HSU_REDIS_URL": urls.redis_url,
+        "HSU_ARTIFACTS_DIR": os.environ.get("HSU_ARTIFACTS_DIR", str(folder.resolve() / "artifacts")),
+    }
+
+
+def _administer(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+    """Run one of the operator's commands; what it printed."""
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-m", "hsu_jobs.admin", *arguments],
+        env=children.marked(folder, environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    if done.returncode:
+        raise CannotStart(f"`python -m hsu_jobs.admin {arguments[0]}` failed:\n{done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def _key(folder: Path, environment: dict[str, str], url: str) -> str:
+    """The admin key of the last time while it still opens, else a new one."""
+    note = folder / "key"
+    kept = note.read_text().strip() if note.exists() else ""
+    if kept and _opens(kept, url):
+        return kept
+    key = _administer(folder, environment, "create-key", "--user", _user(), "--role", "admin")
+    note.touch(mode=0o600)
+    note.write_text(f"{key}\n")
+    return key
+
+
+def _opens(key: str, url: str) -> bool:
+    answer = httpx.get(f"{url}/v1/jobs", params={"limit": 1}, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    return answer.status_code == httpx.codes.OK
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return "admin"
+
+
+def _free_port(wanted: int | None) -> int:
+    for port in range(wanted or FIRST_PORT, (wanted or FIRST_PORT + 100) + 1):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise CannotStart(f"port {wanted or f'{FIRST_PORT} to {FIRST_PORT + 100}'} is taken: choose another with --port")
+
+
+def _wait(everything: Service, wish: Wish, is_so: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + SECONDS_TO_START
+    while not is_so():
+        everything.check()
+        if time.monotonic() > deadline:
+            raise CannotStart(f"{otherwise} within {SECONDS_TO_START:.0f} s; see {everything.folder / 'log'}")
+        if wish.wait(0.1):
+            raise Unwanted
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _works(urls: Engines, node: str) -> bool:
+    with Celery(broker=broker_url(urls.redis_url), set_as_current=False) as caller:
+        return bool(caller.control.ping(destination=[node], timeout=0.5, limit=1))
