@@ -1,0 +1,1 @@
+"""Where images come from. Empty of imports on purpose: `files` must cost neither torch nor numpy."""

@@ -1,0 +1,88 @@
+"""Where are the data sets published, and how do they get into the data folder?
+
+Knows addresses and checksums. A file appears in its place whole and checked, or not at all. Whether a machine may
+download is for others to decide: nothing here runs unasked.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pooch
+
+from hsu_core import spec
+
+
+class Publication(NamedTuple):
+    """Files of one data set on the network."""
+
+    address: str
+    """Ends in a slash; a file's name follows."""
+    checksums: dict[str, str]
+    """Of each file, `algorithm:hex`."""
+    place: str
+    """Folder below the data folder in which the files, or what an archive holds, belong."""
+
+
+PUBLICATIONS: dict[str, Publication] = {
+    "mnist": Publication(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        {
+            "train-images-idx3-ubyte.gz": "sha256:440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1-ubyte.gz": "sha256:3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3-ubyte.gz": "sha256:8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1-ubyte.gz": "sha256:f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+        },
+        "MNIST/raw",
+    ),
+    "fashion-mnist": Publication(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        {
+            "train-images-idx3-ubyte.gz": "sha256:3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1-ubyte.gz": "sha256:a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3-ubyte.gz": "sha256:346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1-ubyte.gz": "sha256:67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+        },
+        "FashionMNIST/raw",
+    ),
+    "cifar10": Publication(
+        "https://www.cs.toronto.edu/~kriz/", {"cifar-10-binary.tar.gz": "md5:c32a1d4ab5d03f1284b67883e8d87530"}, ""
+    ),
+    "cifar100": Publication(
+        "https://www.cs.toronto.edu/~kriz/", {"cifar-100-binary.tar.gz": "md5:03b5dce01913d631647c71ecec9e9cb8"}, ""
+    ),
+}
+
+
+class DownloadFailed(Exception):
+    """A file could not be fetched, or is not the published one."""
+
+
+def fetch(dataset: spec.Dataset, folder: Path, *, publications: Mapping[str, Publication] = PUBLICATIONS) -> None:
+    """Put the files of this data set where `files.LAYOUT` expects them below the folder; raises DownloadFailed."""
+    published = publications[dataset.kind]
+    folder.mkdir(parents=True, exist_ok=True)
+    # Beside its place, so that moving a file there is one rename, and a killed download leaves nothing half there.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as staging:
+        for name, checksum in published.checksums.items():
+            _retrieve(published.address + name, checksum, Path(staging))
+        for file in [path for path in Path(staging).rglob("*") if path.is_file()]:
+            target = folder / published.place / file.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(target)
+
+
+def _retrieve(url: str, checksum: str, staging: Path) -> None:
+    """Fetch and check one file; what an archive holds takes the archive's place."""
+    name = url.rsplit("/", 1)[1]
+    is_archive = name.endswith(".tar.gz")
+    unpack = pooch.Untar(extract_dir=".") if is_archive else None
+    try:
+        pooch.retrieve(url, checksum, fname=name, path=staging, processor=unpack)
+    except (OSError, ValueError) as error:  # no connection or an HTTP status; another checksum
+        raise DownloadFailed(f"could not download {url}: {error}") from error
+    if is_archive:
+        (staging / name).unlink()

@@ -1,0 +1,35 @@
+"""From a data set's name to its images: find the files, fetch them if that is allowed, read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hsu_core import spec
+from hsu_core.data import cifar, digits, files, idx
+from hsu_core.data.images import Images
+
+READERS: dict[str, Callable[[Sequence[Path], spec.Facts], Images]] = {
+    "digits": digits.read,
+    "mnist": idx.read,
+    "fashion-mnist": idx.read,
+    "cifar10": cifar.read_cifar10,
+    "cifar100": cifar.read_cifar100,
+}
+
+
+def load(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool = False) -> Images:
+    """The whole data set in memory. Raises DatasetNotFound, DamagedFile or, when downloading, DownloadFailed."""
+    return READERS[dataset.kind](_files(dataset, folder, allow_download=allow_download), dataset.facts)
+
+
+def _files(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool) -> list[Path]:
+    try:
+        return files.require(dataset, folder)
+    except files.DatasetNotFound:
+        if folder is None or not allow_download:
+            raise
+    from hsu_core.data import download  # a machine that may not download needs no client for it
+
+    download.fetch(dataset, folder)
+    return files.require(dataset, folder)
