@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from hsu_core.data.files import DatasetNotFound, require
-
 from hsu_jobs.errors import Fault, SpecRejected
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec
@@ -16,5 +15,5 @@ def check(spec: JobSpec, settings: Settings) -> None:
     try:
         require(spec.dataset, settings.data_dir)
     except DatasetNotFound as error:
-        fault = Fault(pointer="/dataset", code="dataset_not_found", detail=str(error))
+        fault = Fault(pointer="/dataset", code="dataset_not_found", detail=f"{error} (HSU_ALLOW_DOWNLOAD=true)")
         raise SpecRejected("the data set's files are not there", faults=(fault,)) from error

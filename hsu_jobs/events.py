@@ -13,7 +13,7 @@ from hsu_jobs.states import State
 class Happening(BaseModel):
     """A frozen value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Submitted(Happening):

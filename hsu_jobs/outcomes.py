@@ -5,24 +5,29 @@ Expected endings are values, `match`ed side by side. Knows no rows and no proces
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
 
 from hsu_jobs.states import State, Wanted
 
+Real = Annotated[float, PlainSerializer(lambda x: x if math.isfinite(x) else _NAMES[str(x)], when_used="json")]
+"""A float that survives JSON: NaN and the infinities, which JSON lacks, are the strings that pydantic reads back."""
+_NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+
 
 class Ending(BaseModel):
-    """A frozen value; NaN and infinities in it survive JSON as strings."""
+    """A frozen value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Succeeded(Ending):
     """Trained to the last step."""
 
     kind: Literal["succeeded"] = "succeeded"
-    result: dict[str, float]
+    result: dict[str, Real]
 
 
 class Cancelled(Ending):

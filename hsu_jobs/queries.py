@@ -18,7 +18,7 @@ from hsu_jobs.states import State, Wanted
 from hsu_jobs.tables import ApiKey, Attempt, Block, Job, Role, Series, Submission, User
 
 _now = func.now()
-_WHOLE_JOB = select(Job).options(joinedload(Job.owner), selectinload(Job.attempts))
+_WHOLE_JOB = select(Job).options(joinedload(Job.owner, innerjoin=True), selectinload(Job.attempts))
 
 
 def key_by_digest(digest: bytes) -> Select[ApiKey]:
@@ -87,7 +87,7 @@ def attempts_made(job_id: int) -> Select[int]:
 
 def job_for_update(job_id: int) -> Select[Job]:
     """A job, locked and read anew."""
-    return select(Job).where(Job.id == job_id).with_for_update().execution_options(populate_existing=True)
+    return job_by_id(job_id).with_for_update(of=Job).execution_options(populate_existing=True)
 
 
 def live_attempt(token: UUID) -> Select[Attempt]:

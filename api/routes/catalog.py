@@ -86,5 +86,5 @@ def _is_here(dataset: spec.Spec) -> bool:
 
 
 def _described(kind: type[spec.Spec]) -> dict[str, Any]:
-    summary = " ".join(inspect.getdoc(kind).split())
+    summary = " ".join((inspect.getdoc(kind) or "").split())
     return {"kind": kind.model_fields["kind"].default, "summary": summary, "parameters": kind.model_json_schema()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from samples import DIGITS
 from sqlalchemy.orm import Session
 
 from hsu_jobs import database, settings
@@ -35,12 +36,4 @@ def owner(session: Session) -> User:
 
 @pytest.fixture
 def spec() -> JobSpec:
-    return JobSpec.model_validate(
-        {
-            "name": "a job",
-            "dataset": {"kind": "digits"},
-            "model": {"kind": "mlp"},
-            "regularizer": {"kind": "mhe"},
-            "duration": {"epochs": 1},
-        }
-    )
+    return JobSpec.model_validate(DIGITS)

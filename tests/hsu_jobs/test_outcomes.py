@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -49,7 +50,8 @@ def test_a_lost_job_that_was_to_be_cancelled_is_not_tried_again() -> None:
 
 def test_a_result_that_is_not_finite_survives_json() -> None:
     outcome = Succeeded(result={"test_loss": math.inf, "penalty": math.nan})
-    again = OUTCOME.validate_python(OUTCOME.dump_python(outcome, mode="json"))
+    text = json.dumps(OUTCOME.dump_python(outcome, mode="json"), allow_nan=False)
+    again = OUTCOME.validate_json(text)
     assert isinstance(again, Succeeded)
     assert again.result["test_loss"] == math.inf
     assert math.isnan(again.result["penalty"])

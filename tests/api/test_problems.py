@@ -1,0 +1,68 @@
+"""Errors over HTTP: each a problem with a stable code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.testclient import TestClient
+from samples import DIGITS
+
+from hsu_jobs import database, settings
+
+MIB = 1024 * 1024
+
+
+def test_without_a_key_or_with_a_wrong_one_nobody_comes_in(http: TestClient) -> None:
+    for headers in ({}, {"Authorization": "Bearer hsu_x_y"}, {"Authorization": "Basic YTpi"}):
+        for answer in (http.get("/v1/jobs", headers=headers), http.post("/v1/jobs", json=DIGITS, headers=headers)):
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_broken_json_is_a_bad_request(ada: TestClient) -> None:
+    answer = ada.post("/v1/jobs", content=b'{"name": ', headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert "not valid JSON" in answer.json()["detail"]
+
+
+def test_a_body_over_one_mebibyte_is_too_large(ada: TestClient) -> None:
+    answer = ada.post("/v1/jobs", content=b" " * (MIB + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_a_body_that_does_not_say_its_length_is_counted(ada: TestClient) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(40):
+            yield b" " * 65536
+
+    answer = ada.post("/v1/jobs", content=endless(), headers={"Content-Type": "application/json"})
+    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+def test_a_body_of_just_one_mebibyte_is_read(ada: TestClient) -> None:
+    answer = ada.post("/v1/jobs", content=b" " * MIB, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+
+
+def test_a_bad_parameter_is_named(ada: TestClient) -> None:
+    answer = ada.get("/v1/jobs", params={"limit": 0, "state": "asleep"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+    assert {error["pointer"] for error in answer.json()["errors"]} == {"#query/limit", "#query/state"}
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/nowhere", 404), ("DELETE", "/v1/jobs", 405)])
+def test_what_is_not_there_is_a_problem_too(http: TestClient, method: str, path: str, status: int) -> None:
+    answer = http.request(method, path)
+    assert answer.status_code == answer.json()["status"] == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_database_that_does_not_answer_is_unavailable(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSU_DATABASE_URL", "postgresql://127.0.0.1:1/hsu")
+    database.engine().dispose()
+    settings.settings.cache_clear()
+    database.engine.cache_clear()
+    for answer in (ada.post("/v1/jobs", json=DIGITS), ada.get("/readyz")):
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert ada.get("/healthz").json() == {"status": "ok"}

@@ -1,0 +1,83 @@
+"""Curves, catalog, health and the OpenAPI document."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from fastapi.testclient import TestClient
+from samples import DIGITS
+
+from hsu_core.spec import MEASURES
+from hsu_jobs import curves, database, settings
+from hsu_jobs.curves import Point
+
+
+@pytest.fixture
+def job(ada: TestClient) -> int:
+    made: int = ada.post("/v1/jobs", json=DIGITS).json()["id"]
+    points = [
+        Point(0, 0, {(None, "loss"): 2.3, ("hidden_1", "mhe_s2"): 0.5}),
+        Point(50, 1, {(None, "loss"): math.nan, ("hidden_1", "mhe_s2"): -math.inf}),
+    ]
+    with database.transaction() as session:
+        curves.write(session, made, points)
+    return made
+
+
+def test_curves_are_columns_and_what_is_not_finite_is_a_string(ada: TestClient, job: int) -> None:
+    assert ada.get(f"/v1/jobs/{job}/curves").json() == {
+        "job": job,
+        "curves": [
+            {"layer": None, "measure": "loss", "steps": [0, 50], "values": [2.3, "NaN"]},
+            {"layer": "hidden_1", "measure": "mhe_s2", "steps": [0, 50], "values": [0.5, "-Infinity"]},
+        ],
+    }
+
+
+def test_curves_are_chosen_by_layer_measure_and_step(ada: TestClient, job: int) -> None:
+    url = f"/v1/jobs/{job}/curves"
+    by_layer = ada.get(url, params={"layer": "hidden_1"}).json()["curves"]
+    by_measure = ada.get(url, params={"measure": ["loss", "mhe_s2"], "first_step": 1}).json()["curves"]
+    assert [curve["measure"] for curve in by_layer] == ["mhe_s2"]
+    assert [curve["steps"] for curve in by_measure] == [[50], [50]]
+
+
+def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None:
+    catalog = ada.get("/v1/catalog").json()
+    kinds = {menu: [entry["kind"] for entry in catalog[menu]] for menu in catalog if menu != "measures"}
+    assert {"none", "mhe", "mhs"} <= set(kinds["regularizers"])
+    assert {"mlp", "small_cnn", "cnn9"} <= set(kinds["models"])
+    assert {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100"} <= set(kinds["datasets"])
+    assert {"sgd", "adamw"} <= set(kinds["optimizers"])
+    assert {"constant", "step", "cosine"} <= set(kinds["schedules"])
+    assert catalog["measures"] == list(MEASURES)
+    mhe = next(entry for entry in catalog["regularizers"] if entry["kind"] == "mhe")
+    assert mhe["parameters"]["properties"]["s"]["description"] == "Riesz exponent; 0 is the logarithmic energy."
+    digits = next(entry for entry in catalog["datasets"] if entry["kind"] == "digits")
+    assert (digits["available"], digits["shape"]) == (True, [1, 8, 8])
+
+
+def test_a_ready_service_says_so(http: TestClient) -> None:
+    assert http.get("/readyz").json() == {"database": "ok", "redis": "ok"}
+
+
+def test_a_service_without_redis_is_ready_and_says_that_it_is_away(
+    http: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HSU_REDIS_URL", "redis://127.0.0.1:1/0")
+    settings.settings.cache_clear()
+    assert http.get("/readyz").json() == {"database": "ok", "redis": "away"}
+
+
+def test_a_database_without_the_tables_is_not_ready(http: TestClient, database_url: str) -> None:
+    database.migrate(database_url, "base")
+    answer = http.get("/readyz")
+    assert answer.status_code == 503
+    assert "run the migrations" in answer.json()["detail"]
+
+
+def test_the_openapi_document_names_every_problem(http: TestClient) -> None:
+    submit = http.get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]
+    assert {"201", "400", "401", "403", "413", "422"} <= set(submit["responses"])
+    assert "application/problem+json" in submit["responses"]["422"]["content"]

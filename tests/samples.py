@@ -1,0 +1,13 @@
+"""Specs that several suites submit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+DIGITS: dict[str, Any] = {
+    "name": "digits with MHE",
+    "dataset": {"kind": "digits"},
+    "model": {"kind": "mlp"},
+    "regularizer": {"kind": "mhe", "s": 2},
+    "duration": {"epochs": 1},
+}
