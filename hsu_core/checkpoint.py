@@ -1,0 +1,144 @@
+"""The complete state of a run after some steps: one safetensors file, its description as JSON in the file's header.
+
+Complete means that a run resumed from it ends as if it had never stopped, bit for bit on a CPU: weights, buffers and
+the optimizer's state. Data order and learning rate are functions of the seed and the step. Never pickle: a checkpoint
+may come from elsewhere, and loading it must not run what it says.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from hsu_core import spec
+
+FORMAT = 1
+
+
+class CheckpointMismatch(Exception):
+    """A file is no checkpoint, or one of another model or optimizer; the message says what differs."""
+
+
+class Description(NamedTuple):
+    """What a checkpoint says of itself."""
+
+    step: int
+    """Updates made."""
+    spec: dict[str, Any]
+    """The training spec that it was made by, as JSON values."""
+
+
+def save(folder: Path, model: nn.Module, optimizer: Optimizer, *, step: int, made_by: spec.TrainingSpec) -> Path:
+    """Write `step-….safetensors` into the folder, whole or not at all, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{step:09d}.safetensors"
+    header = {"format": FORMAT, "step": step, "spec": made_by.model_dump(mode="json")}
+    tensors = {name: value.detach().contiguous() for name, value in _state(model, optimizer).items()}
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".step-")
+    os.close(descriptor)
+    try:
+        save_file(tensors, temporary, metadata={"hsu": json.dumps(header)})
+        _sync(Path(temporary))
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    _sync(folder)
+    return path
+
+
+def latest(folder: Path) -> Path | None:
+    """The checkpoint of the highest step in the folder, if there is one."""
+    return max(folder.glob("step-*.safetensors"), default=None)
+
+
+def describe(path: Path) -> Description:
+    """What the checkpoint says of itself, without reading its tensors; raises CheckpointMismatch."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get("hsu", "{}"))
+    except SafetensorError as error:
+        raise CheckpointMismatch(f"{path}: expected a checkpoint, found: {error}") from error
+    if header.get("format") != FORMAT:
+        raise CheckpointMismatch(f"{path}: expected a checkpoint of format {FORMAT}, found {header.get('format')}")
+    return Description(header["step"], header["spec"])
+
+
+def load(path: Path, model: nn.Module, optimizer: Optimizer, *, wanted: spec.TrainingSpec) -> int:
+    """Set model and optimizer to the saved state and return its step; raises CheckpointMismatch before any change."""
+    description = describe(path)
+    _check("model", wanted.model.model_dump(mode="json"), description.spec["model"], path)
+    _check("optimizer", wanted.optimizer.kind, description.spec["optimizer"]["kind"], path)
+    tensors = load_file(path)
+    own = model.state_dict()
+    found = {name.removeprefix(MODEL): value for name, value in tensors.items() if name.startswith(MODEL)}
+    _check("tensors", _shapes(own), _shapes(found), path)
+    model.load_state_dict(found)
+    optimizer.load_state_dict(
+        {"state": _optimizer_state(tensors, model), "param_groups": optimizer.state_dict()["param_groups"]}
+    )
+    return description.step
+
+
+MODEL, OPTIMIZER = "model/", "optimizer/"
+
+
+def _state(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """Every tensor of the run, named: `model/…` as in the state dict, `optimizer/…` by parameter and key."""
+    names = [name for name, _ in model.named_parameters()]
+    moments = optimizer.state_dict()["state"]
+    return {
+        **{MODEL + name: value for name, value in model.state_dict().items()},
+        **{
+            f"{OPTIMIZER}{names[index]}/{key}": value
+            for index, state in moments.items()
+            for key, value in state.items()
+            if value is not None  # momentum that is 0 has no buffer
+        },
+    }
+
+
+def _optimizer_state(tensors: dict[str, Tensor], model: nn.Module) -> dict[int, dict[str, Tensor]]:
+    """The optimizer's state by the index of a parameter, in the parameter's own memory layout.
+
+    The layout is not saved, and another one could change the order of a sum and so the last bit.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    for index, (name, parameter) in enumerate(model.named_parameters()):
+        prefix = f"{OPTIMIZER}{name}/"
+        of_parameter = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+        if of_parameter:
+            state[index] = {key: _laid_out_as(parameter, value) for key, value in of_parameter.items()}
+    return state
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    if value.shape != parameter.shape:
+        return value  # AdamW counts its steps in a scalar
+    return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in tensors.items()}
+
+
+def _check(what: str, expected: object, found: object, path: Path) -> None:
+    if expected != found:
+        raise CheckpointMismatch(f"{path}: expected a checkpoint with {what} {expected}, found {found}")
+
+
+def _sync(path: Path) -> None:
+    """Wait until the file, or the folder's list of names, is on the disk: a rename may overtake what it names."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,197 @@
+"""Train one model from one spec.
+
+Knows tensors, specs and clocks. Knows nothing of jobs, databases, queues or HTTP: progress leaves through `report`, and
+a wish to stop arrives through `should_stop`. A point at step k describes the weights after k updates; 0 is the start.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from hsu_core import checkpoint, models, panel, regularizers, schedule, spec
+from hsu_core.batches import Batch, Batches
+from hsu_core.data import reading
+from hsu_core.outcomes import Diverged, Finished, Outcome, Series, Stopped
+from hsu_core.regularizers import Layer, Penalty
+
+Values = dict[Series, float]
+
+
+def train(
+    training: spec.TrainingSpec,
+    *,
+    report: Callable[[int, Mapping[Series, float]], None] = lambda step, values: None,  # noqa: ARG005
+    should_stop: Callable[[], bool] = lambda: False,
+    data_dir: Path | None = None,
+    device: torch.device | str = "cpu",
+    checkpoint_dir: Path | None = None,
+    resume_from: Path | None = None,
+    allow_download: bool = False,
+) -> Outcome:
+    """Train to the end, or until asked to stop, or until a recorded number is not finite.
+
+    `report` gets all values of a step in one call: at step 0, every `record.every` steps, at evaluations and at the
+    last step. `should_stop` is asked before every update. With a `checkpoint_dir` the state is saved as the spec says,
+    when stopped, and at the end. A run resumed from such a file reports that step again and ends, on a CPU, bit for bit
+    as if it had never stopped. The global random generators are neither read nor moved.
+
+    Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch; ValueError for a layer that is not there, a
+    layer that cannot be regularized, or a checkpoint beyond the last step.
+    """
+    began = time.monotonic()
+    device = torch.device(device)
+    images = reading.load(training.dataset, data_dir, allow_download=allow_download)
+    batches = Batches(images, size=training.batch_size, seed=training.seed, device=device)
+    model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
+    optimizer = _optimizer(training.optimizer, model)
+    penalty = regularizers.build(training.regularizer, model)
+    watched = _watched(training.record, regularizers.layers(model))
+    total = training.total_steps
+    start = checkpoint.load(resume_from, model, optimizer, wanted=training) if resume_from else 0
+    if start > total:
+        raise ValueError(f"expected a checkpoint of at most {total} steps, found one of {start}: {resume_from}")
+
+    def save(step: int) -> None:
+        if checkpoint_dir:
+            checkpoint.save(checkpoint_dir, model, optimizer, step=step, made_by=training)
+
+    # One pass more than there are updates: the last one only looks.
+    for step, batch in zip(range(start, total + 1), batches.training(start), strict=False):
+        is_last = step == total
+        if not is_last and should_stop():
+            save(step)
+            return Stopped(step)
+        if is_last or (step > start and _is_due(step, training.checkpoint.every)):
+            save(step)
+
+        values: Values = {}
+        if is_last or _is_due(step, training.evaluate.every or training.steps_per_epoch):
+            values |= _evaluate(model, batches, precision=training.precision)
+
+        learning_rate = schedule.rate(training.schedule, training.optimizer.lr, step=step, total=total)
+        logits = _logits(model, batch, precision=training.precision)
+        loss = cross_entropy(logits, batch[1])
+        energy = penalty()
+        is_recorded = is_last or step % training.record.every == 0
+        if is_recorded:
+            accuracy = (logits.argmax(dim=1) == batch[1]).float().mean()
+            values |= _of_model(loss=loss, penalty=energy, accuracy=accuracy)
+            values[Series(None, "learning_rate")] = learning_rate
+            values |= _of_layers(watched, training.record)
+        if values:
+            report(step, values)
+        if is_recorded and (trouble := _trouble(step, values, model, penalty)):
+            return trouble
+        if is_last:
+            return _finished(step, values, model, steps=step - start, seconds=time.monotonic() - began)
+
+        optimizer.zero_grad()
+        (loss + energy).backward()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
+        optimizer.step()
+    raise AssertionError("the last pass returns")
+
+
+def _watched(record: spec.Record, found: list[Layer]) -> list[Layer]:
+    """The layers to measure; raises ValueError for a pattern that matches none."""
+    names = [layer.name for layer in found]
+    for pattern in record.layers:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ValueError(f"record.layers: {pattern!r} matches no layer; there are {', '.join(names)}")
+    return [layer for layer in found if record.wants(layer.name)]
+
+
+def _optimizer(chosen: spec.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
+    if isinstance(chosen, spec.SGD):
+        return torch.optim.SGD(
+            model.parameters(),
+            lr=chosen.lr,
+            momentum=chosen.momentum,
+            nesterov=chosen.nesterov,
+            weight_decay=chosen.weight_decay,
+            fused=True,
+        )
+    return torch.optim.AdamW(
+        model.parameters(), lr=chosen.lr, betas=chosen.betas, weight_decay=chosen.weight_decay, fused=True
+    )
+
+
+def _is_due(step: int, every: int | None) -> bool:
+    return every is not None and step > 0 and step % every == 0
+
+
+def _logits(model: nn.Module, batch: Batch, *, precision: str) -> Tensor:
+    """In float32, whatever the network ran in."""
+    x, _ = batch
+    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        logits: Tensor = model(x)
+    return logits.float()
+
+
+@torch.inference_mode()
+def _evaluate(model: nn.Module, batches: Batches, *, precision: str) -> Values:
+    """Mean cross entropy and share of correct classes over the whole test set."""
+    model.eval()
+    seen, loss, correct = 0, torch.zeros(()), torch.zeros(())
+    for batch in batches.testing():
+        logits, y = _logits(model, batch, precision=precision), batch[1]
+        loss = loss.to(y.device) + cross_entropy(logits, y, reduction="sum")
+        correct = correct.to(y.device) + (logits.argmax(dim=1) == y).sum()
+        seen += len(y)
+    model.train()
+    return _of_model(test_loss=loss / seen, test_accuracy=correct / seen)
+
+
+def _of_model(**measured: Tensor) -> Values:
+    """Scalars on the device as values, in one transfer."""
+    numbers = torch.stack(list(measured.values())).detach().tolist()
+    return {Series(None, name): number for name, number in zip(measured, numbers, strict=True)}
+
+
+def _of_layers(watched: list[Layer], record: spec.Record) -> Values:
+    return {
+        Series(layer.name, measure): value
+        for layer in watched
+        for measure, value in panel.measure(layer.points().detach(), record.measures).items()
+    }
+
+
+def _trouble(step: int, values: Values, model: nn.Module, penalty: Penalty) -> Diverged | None:
+    """What is not finite, as near to its cause as can be said: a layer's weights, a layer's penalty, the loss."""
+    found = regularizers.layers(model)
+    finite = torch.stack([layer.weight.isfinite().all() for layer in found]).tolist()
+    if not all(finite):
+        return Diverged(step, found[finite.index(False)].name, "weights")
+    if not math.isfinite(values[Series(None, "penalty")]):
+        terms = penalty.by_layer()
+        culprit = next((name for name, value in terms.items() if not math.isfinite(value.item())), None)
+        return Diverged(step, culprit, "penalty")
+    if not math.isfinite(values[Series(None, "loss")]):
+        return Diverged(step, None, "loss")
+    return None
+
+
+def _finished(step: int, values: Values, model: nn.Module, *, steps: int, seconds: float) -> Finished:
+    last = {series.measure: value for series, value in values.items() if series.layer is None}
+    return Finished(
+        step,
+        {
+            "test_accuracy": last["test_accuracy"],
+            "test_loss": last["test_loss"],
+            "train_loss": last["loss"],
+            "penalty": last["penalty"],
+            "seconds": seconds,
+            "steps_per_second": steps / seconds,
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        },
+    )
