@@ -12,7 +12,8 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -59,17 +60,29 @@ def _template(engines: Engines) -> Iterator[str]:
     _administer(engines, "DROP DATABASE {} WITH (FORCE)", name)
 
 
+@pytest.fixture(scope="session")
+def new_database(engines: Engines, _template: str) -> Callable[[], AbstractContextManager[str]]:
+    """Makes a fresh, migrated database; its URL is good inside the `with`."""
+
+    @contextmanager
+    def made() -> Iterator[str]:
+        name = f"{_template}_{secrets.token_hex(4)}"
+        _administer(engines, "CREATE DATABASE {} TEMPLATE {}", name, _template)
+        yield _url(engines, name)
+        _administer(engines, "DROP DATABASE {} WITH (FORCE)", name)
+
+    return made
+
+
 @pytest.fixture
-def database_url(engines: Engines, _template: str) -> Iterator[str]:
+def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """A fresh, migrated database of one's own."""
-    name = f"{_template}_{secrets.token_hex(4)}"
-    _administer(engines, "CREATE DATABASE {} TEMPLATE {}", name, _template)
-    yield _url(engines, name)
-    _administer(engines, "DROP DATABASE {} WITH (FORCE)", name)
+    with new_database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
-def _redis_database(engines: Engines) -> Iterator[str]:
+def redis_database(engines: Engines) -> Iterator[str]:
     """The URL of a numbered Redis database that is empty and that no other run of the tests has claimed."""
     with redis.Redis.from_url(engines.redis_url) as server:
         number, claim = _claim(server, engines.redis_url)
@@ -78,11 +91,11 @@ def _redis_database(engines: Engines) -> Iterator[str]:
 
 
 @pytest.fixture
-def redis_url(_redis_database: str) -> Iterator[str]:
+def redis_url(redis_database: str) -> Iterator[str]:
     """An empty Redis database of one's own."""
-    with redis.Redis.from_url(_redis_database) as client:
+    with redis.Redis.from_url(redis_database) as client:
         client.flushdb()
-        yield _redis_database
+        yield redis_database
         client.flushdb()
 
 

@@ -1,0 +1,159 @@
+"""`hsu`: the service from a terminal. HSU_URL says where it is, HSU_API_KEY who you are."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+import httpx
+
+from hsu_client import show
+from hsu_client.client import Client
+from hsu_client.problem import Problem, Unreachable
+
+
+class OneLineErrors(click.Group):
+    """Tells what the service refused in one line on stderr, and exits with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (Problem, Unreachable, ValueError, httpx.InvalidURL) as error:
+            raise click.ClickException(" ".join(str(error).split())) from error
+
+
+@click.group(cls=OneLineErrors)
+@click.option("--url", envvar="HSU_URL", show_envvar=True, default="http://127.0.0.1:8000", show_default=True)
+@click.option("--key", envvar="HSU_API_KEY", show_envvar=True, help="Your API key.")
+@click.pass_context
+def main(context: click.Context, url: str, key: str | None) -> None:
+    """Train networks with hyperspherical uniformity and read their energy curves."""
+    if not key:
+        raise click.ClickException("no API key: set HSU_API_KEY, or give --key")
+    context.obj = context.with_resource(Client(url, key))
+
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the service's own answer.")
+JOB = click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
+
+
+@main.command()
+@click.argument("file", type=click.File())
+@click.option("--idempotency-key", help="Sending the same spec again with the same key gives the same job.")
+@click.option("--follow", "stay", is_flag=True, help="Stay until the job ended.")
+@AS_JSON
+@click.pass_obj
+def submit(client: Client, file: TextIO, idempotency_key: str | None, *, stay: bool, as_json: bool) -> None:
+    """Queue the job that FILE (JSON; - for standard input) describes."""
+    try:
+        spec = json.load(file)
+    except json.JSONDecodeError as error:
+        raise click.ClickException(f"{file.name} is not valid JSON: {error}") from error
+    job = client.submit(spec, idempotency_key=idempotency_key)
+    click.echo(json.dumps(job) if as_json else show.line(job))
+    if stay:
+        _follow(client, job["id"])
+
+
+@main.command("show")
+@JOB
+@AS_JSON
+@click.pass_obj
+def show_job(client: Client, job_id: int, *, as_json: bool) -> None:
+    """How far a job is and what came of it."""
+    job = client.job(job_id)
+    _echo([json.dumps(job)] if as_json else list(show.details(job)))
+
+
+@main.command("list")
+@click.option("--state", help="Only jobs in this state.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.pass_obj
+def list_jobs(client: Client, state: str | None, limit: int) -> None:
+    """Your jobs, newest first."""
+    for job, _ in zip(client.jobs(state=state, page=min(limit, 100)), range(limit), strict=False):
+        click.echo(show.line(job))
+
+
+@main.command()
+@JOB
+@click.pass_obj
+def follow(client: Client, job_id: int) -> None:
+    """Stay with a job until it ended; exits with 1 unless it succeeded."""
+    _follow(client, job_id)
+
+
+@main.command()
+@JOB
+@click.pass_obj
+def cancel(client: Client, job_id: int) -> None:
+    """Ask a job to stop."""
+    click.echo(show.line(client.cancel(job_id)))
+
+
+LAYERS = click.option("--layer", "layers", multiple=True, help="Only this layer; repeat for several.")
+MEASURES = click.option("--measure", "measures", multiple=True, help="Only this measure; repeat for several.")
+
+
+@main.command()
+@JOB
+@LAYERS
+@MEASURES
+@click.option("--csv", "as_csv", is_flag=True, help="Every point: layer, measure, step, value.")
+@click.pass_obj
+def curves(client: Client, job_id: int, layers: Sequence[str], measures: Sequence[str], *, as_csv: bool) -> None:
+    """A job's energy curves: each one's first and last value, or every point as CSV."""
+    found = client.curves(job_id, layers=layers, measures=measures)
+    if not as_csv:
+        _echo(list(show.table(show.summary(found))))
+        return
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(["layer", "measure", "step", "value"])
+    for curve in found:
+        out.writerows(
+            (curve.layer or "", curve.measure, *point) for point in zip(curve.steps, curve.values, strict=True)
+        )
+
+
+@main.command()
+@JOB
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@LAYERS
+@MEASURES
+@click.pass_obj
+def plot(client: Client, job_id: int, file: Path, layers: Sequence[str], measures: Sequence[str]) -> None:
+    """Draw a job's curves into FILE (.png, .svg or .pdf): a panel for each measure, a line for each layer.
+
+    Without --measure: each layer's own energy, half-space for hidden layers.
+    """
+    try:
+        from hsu_client.plot import draw  # heavy, and needed here only
+    except ModuleNotFoundError as error:
+        raise click.ClickException("drawing needs matplotlib: install the `plot` extra") from error
+    found = client.curves(job_id, layers=layers, measures=measures)
+    draw(client.job(job_id), found if measures else show.energies(found), file)
+    click.echo(f"drew {file}")
+
+
+@main.command()
+@click.pass_obj
+def catalog(client: Client) -> None:
+    """Everything that a spec may hold, as JSON with its schemas."""
+    click.echo(json.dumps(client.catalog(), indent=2, ensure_ascii=False))
+
+
+def _follow(client: Client, job_id: int) -> None:
+    job = show.progress(client.follow(job_id), sys.stderr)
+    _echo(list(show.details(job)))
+    if job["state"] != "succeeded":
+        sys.exit(1)
+
+
+def _echo(lines: Sequence[str]) -> None:
+    click.echo("\n".join(lines))

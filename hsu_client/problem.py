@@ -1,0 +1,67 @@
+"""What can go wrong between us and the service? It refuses, or it does not answer."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, NamedTuple, Self
+
+import httpx
+
+
+class Fault(NamedTuple):
+    """One wrong field of a spec."""
+
+    pointer: str
+    """JSON pointer (RFC 6901) to the field, in the spec as it was sent."""
+    code: str
+    detail: str
+
+
+class Problem(Exception):
+    """The service refused: its application/problem+json (RFC 9457)."""
+
+    def __init__(self, *, status: int, code: str, title: str, detail: str, errors: tuple[Fault, ...] = ()) -> None:
+        super().__init__(f"{title}: {detail}" if detail else title)
+        self.status = status
+        self.code = code
+        """Stable: programs may rely on it."""
+        self.title = title
+        self.detail = detail
+        self.errors = errors
+
+    @classmethod
+    def of(cls, answer: httpx.Response) -> Self:
+        """The problem that an answer tells of, also when it comes from a proxy that does not speak RFC 9457."""
+        told = _told(answer)
+        return cls(
+            status=answer.status_code,
+            code=str(told.get("code", f"http_{answer.status_code}")),
+            title=str(told.get("title", _phrase(answer.status_code))),
+            detail=str(told.get("detail", "")),
+            errors=tuple(_fault(fault) for fault in told.get("errors", ())),
+        )
+
+
+class Unreachable(Exception):
+    """The service does not answer: whether it did what was asked is not known."""
+
+
+def _told(answer: httpx.Response) -> dict[str, Any]:
+    if answer.headers.get("content-type", "").partition(";")[0] != "application/problem+json":
+        return {}
+    try:
+        told = answer.json()
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _fault(fault: dict[str, Any]) -> Fault:
+    return Fault(*(str(fault.get(name, "")) for name in Fault._fields))
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return f"HTTP status {status}"

@@ -1,0 +1,117 @@
+"""`hsu` as people type it, against the real API."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from hsu_client.cli import main
+
+SPEC = str(Path(__file__).parents[2] / "examples" / "digits-mhe.json")
+
+
+@pytest.fixture
+def hsu(served: Any) -> Any:
+    def run(*arguments: str, **options: Any) -> Result:
+        environment = {"HSU_URL": served.url, "HSU_API_KEY": served.key} | options.pop("env", {})
+        return CliRunner().invoke(main, arguments, env=environment, **options)
+
+    return run
+
+
+def _submitted(hsu: Any) -> str:
+    return str(json.loads(hsu("submit", "--json", SPEC).stdout)["id"])
+
+
+def test_submit_says_which_job_it_is(hsu: Any) -> None:
+    assert re.match(r"job \d+ · queued · step 0 of \d+", hsu("submit", SPEC).stdout)
+
+
+def test_submit_reads_standard_input(hsu: Any) -> None:
+    assert hsu("submit", "-", input=Path(SPEC).read_text()).exit_code == 0
+
+
+def test_submit_with_a_key_twice_gives_one_job(hsu: Any) -> None:
+    first, second = (hsu("submit", "--json", "--idempotency-key", "cli", SPEC).stdout for _ in range(2))
+    assert json.loads(first)["id"] == json.loads(second)["id"]
+
+
+def test_show_tells_of_a_job_in_words_or_as_json(hsu: Any) -> None:
+    job = _submitted(hsu)
+    assert "owner      ada" in hsu("show", job).stdout
+    assert json.loads(hsu("show", "--json", job).stdout)["id"] == int(job)
+
+
+def test_list_shows_the_newest_first_and_no_more_than_asked(hsu: Any) -> None:
+    job = _submitted(hsu)
+    lines = hsu("list", "--limit", "1").stdout.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"job {job} ")
+
+
+def test_follow_ends_with_1_when_the_job_did_not_succeed(hsu: Any) -> None:
+    job = _submitted(hsu)
+    assert "cancelled" in hsu("cancel", job).stdout
+    followed = hsu("follow", job)
+    assert followed.exit_code == 1
+    assert "cancelled" in followed.stdout
+
+
+def test_curves_of_a_job_that_has_none_are_an_empty_table(hsu: Any) -> None:
+    job = _submitted(hsu)
+    assert hsu("curves", job).stdout.split() == ["layer", "measure", "points", "first", "last"]
+    assert list(csv.reader(io.StringIO(hsu("curves", "--csv", job).stdout))) == [["layer", "measure", "step", "value"]]
+
+
+def test_a_plot_without_curves_says_so(hsu: Any, tmp_path: Path) -> None:
+    result = hsu("plot", _submitted(hsu), str(tmp_path / "none.png"))
+    assert result.exit_code == 1
+    assert "has no such curves" in result.stderr
+
+
+def test_the_catalog_is_json(hsu: Any) -> None:
+    assert "datasets" in json.loads(hsu("catalog").stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["catalog"], {"HSU_API_KEY": ""}, "no API key: set HSU_API_KEY"),
+        (["catalog"], {"HSU_API_KEY": "wrong"}, "unknown, expired or revoked"),
+        (["catalog"], {"HSU_URL": "http://127.0.0.1:9"}, "no answer from http://127.0.0.1:9"),
+        (["catalog"], {"HSU_URL": "http://[broken"}, "broken"),
+        (["catalog"], {"HSU_URL": "no-scheme"}, "http"),
+        (["show", "999999999"], {}, "999999999"),
+    ],
+)
+def test_an_error_is_one_line_on_stderr_and_status_1(
+    hsu: Any, arguments: list[str], environment: dict[str, str], said: str
+) -> None:
+    result = hsu(*arguments, env=environment)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_file_that_is_not_json_says_where_it_breaks(hsu: Any, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.json"
+    spec.write_text('{"dataset": }')
+    result = hsu("submit", str(spec))
+    assert result.exit_code == 1
+    assert "spec.json is not valid JSON: Expecting value: line 1 column 13" in result.stderr
+
+
+def test_the_client_needs_neither_torch_nor_a_database_driver() -> None:
+    program = "import sys, hsu_client.cli; print({'torch', 'sqlalchemy', 'matplotlib'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,188 @@
+"""The client against the real API, and against servers that are none of ours."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+
+from hsu_client.client import Client, Curve
+from hsu_client.problem import Problem, Unreachable
+from hsu_jobs import curves
+
+SPEC: dict[str, Any] = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
+
+
+def test_a_submitted_job_can_be_looked_at(client: Client) -> None:
+    job = client.submit(SPEC)
+    assert job["state"] == "queued"
+    assert client.job(job["id"])["spec"]["regularizer"]["kind"] == "mhe"
+
+
+def test_the_same_idempotency_key_gives_the_same_job(client: Client) -> None:
+    first = client.submit(SPEC, idempotency_key="once")
+    assert client.submit(SPEC, idempotency_key="once")["id"] == first["id"]
+    assert client.submit(SPEC)["id"] != first["id"]
+
+
+def test_jobs_come_newest_first_over_as_many_pages_as_there_are(client: Client) -> None:
+    submitted = [client.submit(SPEC)["id"] for _ in range(5)]
+    listed = [job["id"] for job in client.jobs(page=2)]
+    assert listed[:5] == submitted[::-1]
+    assert listed == sorted(set(listed), reverse=True)
+
+
+def test_jobs_can_be_chosen_by_state(client: Client) -> None:
+    cancelled = client.submit(SPEC)["id"]
+    client.cancel(cancelled)
+    queued = client.submit(SPEC)["id"]
+    chosen = {job["id"] for job in client.jobs(state="cancelled")}
+    assert cancelled in chosen
+    assert queued not in chosen
+
+
+def test_following_ends_when_the_job_does(client: Client) -> None:
+    job = client.submit(SPEC)
+    states = []
+    for view in client.follow(job["id"], poll=0.01):
+        states.append(view["state"])
+        if len(states) == 2:
+            client.cancel(job["id"])
+    assert states[0] == "queued"
+    assert states[-1] == "cancelled"
+
+
+def test_a_wrong_spec_is_a_problem_that_points_at_the_field(client: Client) -> None:
+    wrong = SPEC | {"optimizer": {"kind": "sgd", "lr": -1}}
+    with pytest.raises(Problem) as caught:
+        client.submit(wrong)
+    assert caught.value.status == 422
+    assert [fault.pointer for fault in caught.value.errors] == ["/optimizer/lr"]
+    assert "/optimizer/lr" in str(caught.value)
+
+
+def test_a_job_that_is_not_there_is_a_problem_with_a_code(client: Client) -> None:
+    with pytest.raises(Problem) as caught:
+        client.job(10**9)
+    assert (caught.value.status, caught.value.code) == (404, "not_found")
+
+
+def test_a_wrong_key_is_a_problem(client: Client, served: Any) -> None:
+    with Client(served.url, "hsu_00000000_wrong") as stranger, pytest.raises(Problem) as caught:
+        stranger.catalog()
+    assert caught.value.status == 401
+
+
+@pytest.mark.parametrize("key", ["", "  ", "schlüssel"])
+def test_what_cannot_be_a_key_is_refused_at_once(key: str) -> None:
+    with pytest.raises(ValueError, match="API key"):
+        Client("http://127.0.0.1:1", key)
+
+
+def test_the_catalog_names_the_regularizers(client: Client) -> None:
+    assert {"none", "mhe", "mhs"} <= {entry["kind"] for entry in client.catalog()["regularizers"]}
+
+
+def test_curves_come_with_their_nans_and_infinities(client: Client, served: Any) -> None:
+    job = client.submit(SPEC)
+    points = [
+        curves.Point(step, time.time(), {("conv1", "mhe_s2"): value, (None, "loss"): float(step)})
+        for step, value in enumerate([1.5, math.nan, math.inf, -math.inf])
+    ]
+    engine = create_engine(served.database_url)
+    with Session(engine) as session:
+        curves.write(session, job["id"], points)
+        session.commit()
+    engine.dispose()
+    (energy,) = client.curves(job["id"], layers=["conv1"], measures=["mhe_s2"])
+    assert energy.steps == [0, 1, 2, 3]
+    assert energy.values[0] == 1.5
+    assert math.isnan(energy.values[1])
+    assert energy.values[2:] == [math.inf, -math.inf]
+    assert Curve(None, "loss", [0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0]) in client.curves(job["id"])
+
+
+def test_nobody_at_the_address_is_said_plainly() -> None:
+    with Client(f"http://127.0.0.1:{_unused_port()}", "key") as client, pytest.raises(Unreachable, match="no answer"):
+        client.catalog()
+
+
+def test_following_waits_for_a_service_that_is_away_for_a_moment() -> None:
+    answers = [(503, "text/plain", "starting"), (200, "application/json", '{"state": "succeeded"}')]
+    with _server(*answers) as url, Client(url, "key") as client:
+        assert [view["state"] for view in client.follow(1, poll=0)] == ["succeeded"]
+
+
+def test_following_gives_up_when_patience_ends() -> None:
+    with Client(f"http://127.0.0.1:{_unused_port()}", "key") as client, pytest.raises(Unreachable):
+        list(client.follow(1, poll=0.01, patience=0.05))
+
+
+def test_a_refusal_from_a_proxy_keeps_its_status() -> None:
+    with (
+        _server((502, "text/html", "<h1>no")) as url,
+        Client(url, "key") as client,
+        pytest.raises(Problem, match="Bad Gateway") as caught,
+    ):
+        client.catalog()
+    assert (caught.value.status, caught.value.code) == (502, "http_502")
+
+
+def test_a_refusal_with_a_status_that_nobody_registered_is_still_a_problem() -> None:
+    with (
+        _server((599, "application/problem+json", "not json")) as url,
+        Client(url, "key") as client,
+        pytest.raises(Problem, match="HTTP status 599"),
+    ):
+        client.catalog()
+
+
+@pytest.mark.parametrize("body", ["<h1>hello</h1>", '["a list"]'])
+def test_another_kind_of_server_is_recognised(body: str) -> None:
+    with (
+        _server((200, "text/html", body)) as url,
+        Client(url, "key") as client,
+        pytest.raises(Unreachable, match="not an HSU service"),
+    ):
+        client.catalog()
+
+
+@contextmanager
+def _server(*answers: tuple[int, str, str]) -> Iterator[str]:
+    """A real HTTP server that gives these answers, one after another."""
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, kind, body = left.pop(0)
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def _unused_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,72 @@
+"""Jobs and curves as text."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+from hsu_client import show
+from hsu_client.client import Curve
+
+JOB: dict[str, Any] = {
+    "id": 7, "name": "digits", "state": "running", "step": 30, "total_steps": 100, "owner": "ada", "tags": ["a", "b"],
+    "created_at": "2026-01-01T00:00:00Z", "started_at": "2026-01-01T00:00:01Z", "finished_at": None,
+    "result": None, "failure": None,
+    "attempts": [{"number": 1, "worker": "box", "device": "cpu", "outcome": None, "step": 30}],
+}  # fmt: skip
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_job_is_one_line() -> None:
+    assert show.line(JOB) == "job 7 · running · step 30 of 100 ·  30 % · digits"
+
+
+def test_details_tell_of_tags_attempts_results_and_failures() -> None:
+    ended = JOB | {
+        "result": {"test_accuracy": 0.98765432, "steps": 100},
+        "failure": {"code": "diverged", "message": "m"},
+    }
+    text = "\n".join(show.details(ended))
+    for part in ("tags a, b", "test_accuracy 0.987654", "diverged: m", "attempt 1  box cpu: running at step 30"):
+        assert part in text
+
+
+def test_hidden_layers_show_half_space_energy_and_the_classifier_the_plain_one() -> None:
+    names = [(layer, measure) for layer in ("classifier", "fc") for measure in ("mhe_s2", "mhe_s2_half")]
+    chosen = show.energies(Curve(layer, measure, [0], [1.0]) for layer, measure in [*names, (None, "loss")])
+    assert [(curve.layer, curve.measure) for curve in chosen] == [("fc", "mhe_s2_half"), ("classifier", "mhe_s2")]
+
+
+def test_layers_stand_in_the_order_of_depth() -> None:
+    layers = ["hidden10", "classifier", "hidden2", "conv2_1", "conv1_3"]
+    ordered = sorted((Curve(layer, "m", [], []) for layer in layers), key=show.in_order)
+    assert [curve.layer for curve in ordered] == ["conv1_3", "conv2_1", "hidden2", "hidden10", "classifier"]
+
+
+def test_a_summary_holds_first_and_last_values_and_leaves_out_empty_curves() -> None:
+    curves = [Curve("conv1", "mhe_s2", [0, 9], [0.5, math.inf]), Curve("conv2", "mhe_s2", [], [])]
+    assert show.summary(curves)[1:] == [["conv1", "mhe_s2", "2", "0.5", "inf"]]
+
+
+def test_columns_are_aligned() -> None:
+    assert list(show.table([["layer", "n"], ["a", "100"]])) == ["layer    n", "a      100"]
+
+
+def test_a_log_shows_each_tenth_of_the_way_once() -> None:
+    out = io.StringIO()
+    views = [JOB | {"step": step} for step in range(0, 100, 2)] + [JOB | {"state": "succeeded", "step": 100}]
+    assert show.progress(views, out)["state"] == "succeeded"
+    assert len(out.getvalue().splitlines()) == 11
+
+
+def test_a_terminal_shows_one_line_that_is_rewritten() -> None:
+    out = Terminal()
+    show.progress([JOB, JOB | {"step": 100}], out)
+    assert out.getvalue().count("\n") == 1
+    assert out.getvalue().count("\r") == 2
+    assert "█" * 24 in out.getvalue()
