@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 from sqlalchemy.orm import Session
 
 from hsu_client.client import Client, Curve
 from hsu_client.problem import Problem, Unreachable
+from hsu_core.outcomes import Series
 from hsu_jobs import curves
 
 SPEC: dict[str, Any] = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
@@ -97,14 +98,13 @@ def test_the_catalog_names_the_regularizers(client: Client) -> None:
 def test_curves_come_with_their_nans_and_infinities(client: Client, served: Any) -> None:
     job = client.submit(SPEC)
     points = [
-        curves.Point(step, time.time(), {("conv1", "mhe_s2"): value, (None, "loss"): float(step)})
+        curves.Point(step, time.time(), {Series("conv1", "mhe_s2"): value, Series(None, "loss"): float(step)})
         for step, value in enumerate([1.5, math.nan, math.inf, -math.inf])
     ]
-    engine = create_engine(served.database_url)
-    with Session(engine) as session:
+    engine = create_engine(served.database_url, poolclass=NullPool)
+    with engine.connect() as connection, Session(connection) as session:
         curves.write(session, job["id"], points)
         session.commit()
-    engine.dispose()
     (energy,) = client.curves(job["id"], layers=["conv1"], measures=["mhe_s2"])
     assert energy.steps == [0, 1, 2, 3]
     assert energy.values[0] == 1.5
