@@ -14,11 +14,9 @@ from numpy.typing import NDArray
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from hsu_core.outcomes import Series
 from hsu_jobs import queries
-from hsu_jobs.tables import Block, Series
-
-Name = tuple[str | None, str]
-"""A curve's layer (none for the whole model) and its measure."""
+from hsu_jobs.tables import Block, SeriesRow
 
 _STEP = np.dtype("<i8")
 _REAL = np.dtype("<f8")
@@ -31,7 +29,7 @@ class Point(NamedTuple):
     step: int
     time: float
     """Seconds since the epoch."""
-    values: Mapping[Name, float]
+    values: Mapping[Series, float]
 
 
 class Curve(NamedTuple):
@@ -71,24 +69,24 @@ def read(
     return [_curve(series, blocks, first=first, last=last) for series in chosen]
 
 
-def _numbers(session: Session, job_id: int, names: Iterable[Name]) -> dict[Name, int]:
+def _numbers(session: Session, job_id: int, names: Iterable[Series]) -> dict[Series, int]:
     """Each name's number; new names get the next ones. The fence lets one writer in at a time."""
-    known = {(row.layer, row.measure): row.number for row in session.execute(queries.series_of(job_id)).scalars()}
-    new = sorted(set(names) - known.keys(), key=lambda name: (name[0] or "", name[1]))
-    for number, (layer, measure) in enumerate(new, start=len(known)):
-        session.add(Series(job_id=job_id, number=number, layer=layer, measure=measure))
-        known[layer, measure] = number
+    known = {Series(row.layer, row.measure): row.number for row in session.execute(queries.series_of(job_id)).scalars()}
+    new = sorted(set(names) - known.keys(), key=lambda name: (name.layer or "", name.measure))
+    for number, name in enumerate(new, start=len(known)):
+        session.add(SeriesRow(job_id=job_id, number=number, layer=name.layer, measure=name.measure))
+        known[name] = number
     return known
 
 
 def _by_series(points: Sequence[Point]) -> list[list[Point]]:
-    groups: dict[frozenset[Name], list[Point]] = {}
+    groups: dict[frozenset[Series], list[Point]] = {}
     for point in points:
         groups.setdefault(frozenset(point.values), []).append(point)
     return [sorted(group, key=lambda point: point.step) for group in groups.values()]
 
 
-def _block(job_id: int, numbers: Mapping[Name, int], points: Sequence[Point]) -> dict[str, object]:
+def _block(job_id: int, numbers: Mapping[Series, int], points: Sequence[Point]) -> dict[str, object]:
     names = sorted(points[0].values, key=numbers.__getitem__)
     return {
         "job_id": job_id,
@@ -112,7 +110,7 @@ def _matrix(series: Sequence[int], steps: bytes, points: bytes) -> _Matrix:
     return _Matrix(columns, np.frombuffer(steps, _STEP), np.frombuffer(points, _REAL).reshape(-1, len(series)))
 
 
-def _curve(series: Series, blocks: Sequence[_Matrix], *, first: int, last: int) -> Curve:
+def _curve(series: SeriesRow, blocks: Sequence[_Matrix], *, first: int, last: int) -> Curve:
     mine = [block for block in blocks if series.number in block.columns]
     steps = np.concatenate([np.empty(0, _STEP), *(block.steps for block in mine)])
     values = np.concatenate([np.empty(0, _REAL), *(block.points[:, block.columns[series.number]] for block in mine)])

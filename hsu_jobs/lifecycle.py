@@ -21,7 +21,7 @@ from hsu_jobs.events import CancelRequested, Ended, Event, Started, Submitted
 from hsu_jobs.outcomes import OUTCOME, Cancelled, Failure, Lost, Outcome, Succeeded, verdict
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.states import MOVES, TERMINAL, State, Wanted
-from hsu_jobs.tables import Attempt, Block, EventRow, Job, Series, Submission, User
+from hsu_jobs.tables import Attempt, Block, EventRow, Job, SeriesRow, Submission, User
 
 
 class Claim(NamedTuple):
@@ -181,7 +181,7 @@ def _submitted_before(session: Session, owner: User, key: str, digest: bytes) ->
 
 def _forget_curves(session: Session, job_id: int) -> None:
     session.execute(delete(Block).where(Block.job_id == job_id))
-    session.execute(delete(Series).where(Series.job_id == job_id))
+    session.execute(delete(SeriesRow).where(SeriesRow.job_id == job_id))
 
 
 def _record(session: Session, job: Job, event: Event) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hsu_jobs.states import State, Wanted
-from hsu_jobs.tables import ApiKey, Attempt, Block, Job, Role, Series, Submission, User
+from hsu_jobs.tables import ApiKey, Attempt, Block, Job, Role, SeriesRow, Submission, User
 
 _now = func.now()
 _WHOLE_JOB = select(Job).options(joinedload(Job.owner, innerjoin=True), selectinload(Job.attempts))
@@ -113,9 +113,9 @@ def note_progress(token: UUID, step: int) -> ReturningUpdate[int, Wanted]:
     return noted.returning(Attempt.job_id, wanted)
 
 
-def series_of(job_id: int) -> Select[Series]:
+def series_of(job_id: int) -> Select[SeriesRow]:
     """The names of a job's curves."""
-    return select(Series).where(Series.job_id == job_id).order_by(Series.number)
+    return select(SeriesRow).where(SeriesRow.job_id == job_id).order_by(SeriesRow.number)
 
 
 def blocks_of(job_id: int, series: list[int], *, first: int, last: int) -> Select[list[int], bytes, bytes, bytes]:

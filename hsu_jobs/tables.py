@@ -161,7 +161,7 @@ class Submission(Row):
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
 
 
-class Series(Row):
+class SeriesRow(Row):
     """A curve's name, written once per job; blocks refer to its number."""
 
     __tablename__ = "curve_series"

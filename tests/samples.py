@@ -7,7 +7,7 @@ from typing import Any
 DIGITS: dict[str, Any] = {
     "name": "digits with MHE",
     "dataset": {"kind": "digits"},
-    "model": {"kind": "mlp"},
+    "model": {"kind": "mlp", "hidden": [64, 32]},
     "regularizer": {"kind": "mhe", "s": 2},
     "duration": {"epochs": 1},
 }

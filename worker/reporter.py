@@ -15,8 +15,9 @@ from uuid import UUID
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from hsu_core.outcomes import Series
 from hsu_jobs import curves, database, lifecycle
-from hsu_jobs.curves import Name, Point
+from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.states import Wanted
 
@@ -49,7 +50,7 @@ class Reporter:
         self._closing.set()
         self._thread.join()
 
-    def report(self, step: int, values: Mapping[Name, float]) -> None:
+    def report(self, step: int, values: Mapping[Series, float]) -> None:
         """Take what was measured at a step."""
         with self._lock:
             self._step = step

@@ -18,10 +18,11 @@ import traceback
 from uuid import UUID
 
 import torch
-from hsu_core.data.files import DatasetNotFound
-from hsu_core.train import Diverged, Finished, Stopped, train
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from hsu_core.data.files import DatasetNotFound
+from hsu_core.outcomes import Diverged, Finished, Stopped
+from hsu_core.train import train
 from hsu_jobs import database, lifecycle, storage
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.outcomes import Cancelled, Failed, Outcome, Released, Succeeded

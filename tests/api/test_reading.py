@@ -8,6 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from samples import DIGITS
 
+from hsu_core.outcomes import Series
 from hsu_core.spec import MEASURES
 from hsu_jobs import curves, database, settings
 from hsu_jobs.curves import Point
@@ -17,8 +18,8 @@ from hsu_jobs.curves import Point
 def job(ada: TestClient) -> int:
     made: int = ada.post("/v1/jobs", json=DIGITS).json()["id"]
     points = [
-        Point(0, 0, {(None, "loss"): 2.3, ("hidden_1", "mhe_s2"): 0.5}),
-        Point(50, 1, {(None, "loss"): math.nan, ("hidden_1", "mhe_s2"): -math.inf}),
+        Point(0, 0, {Series(None, "loss"): 2.3, Series("hidden_1", "mhe_s2"): 0.5}),
+        Point(50, 1, {Series(None, "loss"): math.nan, Series("hidden_1", "mhe_s2"): -math.inf}),
     ]
     with database.transaction() as session:
         curves.write(session, made, points)

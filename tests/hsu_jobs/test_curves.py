@@ -8,14 +8,15 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from hsu_core.outcomes import Series
 from hsu_jobs import lifecycle
-from hsu_jobs.curves import Name, Point, read, write
+from hsu_jobs.curves import Point, read, write
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.tables import Block, User
 
-LOSS: Name = (None, "loss")
-TEST: Name = (None, "test_accuracy")
-ENERGY: Name = ("conv1_1", "mhe_s2")
+LOSS = Series(None, "loss")
+TEST = Series(None, "test_accuracy")
+ENERGY = Series("conv1_1", "mhe_s2")
 
 
 def job(session: Session, owner: User, spec: JobSpec) -> int:
@@ -40,7 +41,7 @@ def test_series_with_different_steps_share_a_job(session: Session, owner: User, 
     made = job(session, owner, spec)
     write(session, made, [Point(0, 0, {LOSS: 3.0, ENERGY: 0.5}), Point(5, 0, {TEST: 0.4})])
     write(session, made, [Point(10, 0, {LOSS: 1.0, ENERGY: 0.4, TEST: 0.9}), Point(15, 0, {LOSS: 0.5, ENERGY: 0.3})])
-    curves = {(curve.layer, curve.measure): curve for curve in read(session, made)}
+    curves = {Series(curve.layer, curve.measure): curve for curve in read(session, made)}
     assert curves[LOSS].steps.tolist() == [0, 10, 15]
     assert curves[LOSS].values.tolist() == [3.0, 1.0, 0.5]
     assert curves[TEST].steps.tolist() == [5, 10]

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from hsu_core.outcomes import Series
 from hsu_jobs import database, lifecycle, queries
 from hsu_jobs.curves import Point, read, write
 from hsu_jobs.errors import IdempotencyConflict, IllegalMove, LeaseLost
@@ -173,7 +174,7 @@ def test_progress_never_goes_back(session: Session, owner: User, spec: JobSpec) 
 def test_a_new_attempt_begins_with_empty_curves(session: Session, owner: User, spec: JobSpec) -> None:
     job = lifecycle.submit(session, spec, owner=owner)
     claim = claimed(session)
-    write(session, job.id, [Point(0, 0.0, {(None, "loss"): 2.3})])
+    write(session, job.id, [Point(0, 0.0, {Series(None, "loss"): 2.3})])
     lifecycle.settle(session, claim.token, Crashed(message="SIGSEGV"))
     claimed(session)
     assert read(session, job.id) == []

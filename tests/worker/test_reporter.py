@@ -1,0 +1,67 @@
+"""Curves on their way to Postgres: batched, fenced, written once, kept while the database is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+from sqlalchemy.orm import Session
+from waiting import until
+
+from hsu_core.outcomes import Series
+from hsu_jobs import curves, database, lifecycle
+from hsu_jobs.lifecycle import Claim
+from hsu_jobs.outcomes import Crashed
+from hsu_jobs.states import Wanted
+from hsu_jobs.tables import Job
+from worker.reporter import Reporter
+
+LOSS = Series(None, "loss")
+
+
+def steps(job_id: int) -> list[int]:
+    with Session(database.engine()) as session:
+        return [step for curve in curves.read(session, job_id) for step in curve.steps.tolist()]
+
+
+def test_everything_is_written_when_the_reporter_closes(claim: Claim) -> None:
+    with Reporter(claim.token, flush_seconds=60) as reporter:
+        for step in range(5):
+            reporter.report(step, {LOSS: float(step)})
+    assert steps(claim.job_id) == [0, 1, 2, 3, 4]
+
+
+def test_points_are_written_while_the_training_goes_on(claim: Claim, job: Callable[[int], Job]) -> None:
+    with Reporter(claim.token, flush_seconds=0.05) as reporter:
+        reporter.report(7, {LOSS: 1.0})
+        until(lambda: steps(claim.job_id) == [7])
+    assert job(claim.job_id).attempts[0].step == 7
+
+
+def test_the_owners_wish_comes_back(claim: Claim) -> None:
+    with Reporter(claim.token, flush_seconds=0.05) as reporter:
+        with database.transaction() as session:
+            lifecycle.request_cancel(session, claim.job_id)
+        until(lambda: reporter.wanted is Wanted.CANCEL)
+
+
+def test_an_attempt_that_is_no_longer_ours_writes_nothing(claim: Claim) -> None:
+    with database.transaction() as session:
+        lifecycle.settle(session, claim.token, Crashed(message="SIGSEGV"))
+    with Reporter(claim.token, flush_seconds=0.05) as reporter:
+        reporter.report(0, {LOSS: 1.0})
+        until(lambda: reporter.lost)
+    assert steps(claim.job_id) == []
+
+
+def test_points_wait_while_the_database_is_away(
+    claim: Claim, closed: Callable[[], AbstractContextManager[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with Reporter(claim.token, flush_seconds=0.05) as reporter:
+        reporter.report(0, {LOSS: 1.0})
+        with closed():
+            reporter.report(1, {LOSS: 2.0})
+            until(lambda: "points wait" in caplog.text)
+            reporter.report(2, {LOSS: 3.0})
+    assert steps(claim.job_id) == [0, 1, 2]

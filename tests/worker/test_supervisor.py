@@ -1,0 +1,151 @@
+"""Real runners under a real supervisor: jobs end well, also when their process is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import update
+from waiting import until
+
+from hsu_jobs import curves, database, lifecycle
+from hsu_jobs.settings import Settings
+from hsu_jobs.states import State
+from hsu_jobs.tables import Attempt, Job
+from worker.devices import Slot
+from worker.supervisor import Supervisor
+
+STARTING = 60
+"""Seconds in which a runner must have started: it imports torch."""
+LONG = {"duration": {"steps": 10**6}, "record": {"every": 20, "measures": ["mhe_s2"]}}
+
+
+@pytest.fixture
+def supervisor(fast: Settings) -> Iterator[Supervisor]:
+    started = Supervisor(fast, name="here", slots=[Slot("cpu", "")])
+    started.start()
+    yield started
+    started.stop()
+    assert runners() == []
+
+
+def runners() -> list[psutil.Process]:
+    children = psutil.Process().children(recursive=True)
+    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+    return [child for child in alive if "worker.runner" in child.cmdline()]
+
+
+def steps(job: Job) -> list[int]:
+    return [attempt.step for attempt in job.attempts]
+
+
+def test_a_job_is_trained_and_settled(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
+) -> None:
+    made = submit(record={"every": 5})
+    supervisor.wake()
+    until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
+    done = job(made)
+    assert done.result is not None
+    assert done.result["test_accuracy"] > 0.3
+    assert [attempt.outcome["kind"] for attempt in done.attempts if attempt.outcome] == ["succeeded"]
+    with database.transaction() as session:
+        (energy,) = curves.read(session, made, layers=["classifier"], measures=["mhe_s2"])
+    assert energy.steps.tolist() == [0, 5, 10, 11]
+    assert (fast.artifacts_dir / "jobs" / str(made) / "attempt-1" / "checkpoint").is_dir()
+
+
+def test_a_runner_that_is_killed_is_tried_again_and_ends_well(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(duration={"steps": 400}, record={"every": 20, "measures": ["mhe_s2"]})
+    until(runners, seconds=STARTING)
+    os.kill(runners()[0].pid, signal.SIGKILL)
+    until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
+    crashed, succeeded = job(made).attempts
+    assert crashed.outcome is not None
+    assert "SIGKILL" in crashed.outcome["message"]
+    assert succeeded.outcome is not None
+    assert succeeded.outcome["kind"] == "succeeded"
+    with database.transaction() as session:
+        (loss,) = curves.read(session, made, measures=["loss"])
+    assert loss.steps.tolist() == [*range(0, 400, 20), 400]
+
+
+def test_a_running_job_is_cancelled_soon_after_its_owner_asked(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(**LONG)
+    until(lambda: any(steps(job(made))), seconds=STARTING)
+    with database.transaction() as session:
+        lifecycle.request_cancel(session, made)
+    until(lambda: job(made).state is State.CANCELLED)
+
+
+def test_a_supervisor_that_stops_gives_its_jobs_back(
+    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(**LONG)
+    supervisor = Supervisor(fast, name="here", slots=[Slot("cpu", "")])
+    supervisor.start()
+    until(lambda: any(steps(job(made))), seconds=STARTING)
+    supervisor.stop()
+    assert job(made).state is State.QUEUED
+    assert [attempt.outcome for attempt in job(made).attempts] == [{"kind": "released"}]
+    assert runners() == []
+
+
+def test_a_runner_whose_lease_was_lost_is_killed_and_overrules_nobody(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(**LONG, limits={"max_attempts": 1})
+    until(lambda: any(steps(job(made))), seconds=STARTING)
+    with database.transaction() as session:
+        session.execute(update(Attempt).values(lease_expires_at=Attempt.started_at))
+        assert lifecycle.expire(session) == [made]  # in one transaction, so that no heartbeat comes between
+    until(lambda: runners() == [])
+    assert job(made).state is State.FAILED
+
+
+def test_a_job_that_diverges_fails_and_says_where(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(optimizer={"kind": "sgd", "lr": 1e30}, record={"every": 1, "measures": ["mhe_s2"]})
+    until(lambda: job(made).state is State.FAILED, seconds=STARTING)
+    failure = job(made).failure
+    assert failure is not None
+    assert failure["code"] == "diverged"
+    assert "was not finite at step" in failure["message"]
+
+
+def test_a_layer_that_is_not_there_fails_and_lists_those_that_are(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(record={"layers": ["conv7"]})
+    until(lambda: job(made).state is State.FAILED, seconds=STARTING)
+    failure = job(made).failure
+    assert failure is not None
+    assert "'conv7' matches no layer; there are hidden1, hidden2, classifier" in failure["message"]
+
+
+def test_data_that_went_away_after_the_submission_fail_the_job(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], tmp_path: Path
+) -> None:
+    made = submit(dataset={"kind": "mnist"}, model={"kind": "mlp"})
+    until(lambda: job(made).state is State.FAILED, seconds=STARTING)
+    failure = job(made).failure
+    assert failure is not None
+    assert failure["code"] == "dataset_not_found"
+
+
+def test_the_log_of_a_runner_is_kept(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
+) -> None:
+    made = submit()
+    until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
+    log = fast.artifacts_dir / "jobs" / str(made) / "attempt-1" / "log.txt"
+    until(lambda: "the attempt ended" in log.read_text())
