@@ -1,8 +1,8 @@
 """The yardstick: the authors' regularizers, line by line in torch, with their quirks and without their weights.
 
 Knows (n, d) tensors. Half space concatenates the negated rows. Norms are √(Σw² + 1e-4), and mhs, mhp, mhc and mgd take
-them of points that were already normalized. Angles have 1e-4 added. Values have the sign of theirs. Right, and plain; it
-agrees with the values that their TensorFlow 1 code returns. Liu et al. 2018 (arXiv 1805.09298), 2021 (arXiv 2103.01649).
+them of points that were already normalized. Angles have 1e-4 added. Values have the sign of theirs, and agree with what
+their TensorFlow 1 code returns. Liu et al. 2018 (arXiv 1805.09298), Liu et al. 2021 (arXiv 2103.01649).
 """
 
 from __future__ import annotations
