@@ -1,0 +1,118 @@
+"""Celery workers and beat as real processes: killed, stopped, and deprived of every message."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import psutil
+import pytest
+from redis import Redis
+from waiting import until
+
+from hsu_jobs import curves, database, queue
+from hsu_jobs.settings import Settings
+from hsu_jobs.states import State
+from hsu_jobs.tables import Job
+
+STARTING = 60
+Process = subprocess.Popen[bytes]
+TRAINING = {"duration": {"steps": 600}, "record": {"every": 20, "measures": ["mhe_s2"]}}
+
+
+@pytest.fixture
+def start(fast: Settings, tmp_path: Path) -> Iterator[Callable[[str], Process]]:
+    """Start `worker` or `beat` as the containers do; what still runs at the end is stopped."""
+    with ExitStack() as undo:
+
+        def started(role: str) -> Process:
+            command = [sys.executable, "-m", "celery", "-A", "worker.app", role, "--loglevel", "INFO"]
+            if role == "beat":
+                command += ["--schedule", str(tmp_path / "beat-schedule"), "--pidfile", ""]
+            log = undo.enter_context((tmp_path / f"{role}.log").open("ab"))
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=fast.environment())
+            undo.callback(process.wait)
+            undo.callback(process.terminate)
+            return process
+
+        yield started
+
+
+def runner_of(worker: Process) -> psutil.Process | None:
+    children = psutil.Process(worker.pid).children()
+    return next((child for child in children if "worker.runner" in child.cmdline()), None)
+
+
+def outcomes(job: Job) -> list[str]:
+    return [attempt.outcome["kind"] for attempt in job.attempts if attempt.outcome]
+
+
+def test_a_worker_killed_while_it_trains_loses_no_job(
+    start: Callable[[str], Process], submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(**TRAINING)
+    worker = start("worker")
+    until(lambda: any(attempt.step for attempt in job(made).attempts), seconds=STARTING)
+    runner = runner_of(worker)
+    assert runner is not None
+    os.kill(worker.pid, signal.SIGKILL)
+    assert runner.wait(timeout=5) is not None or not runner.is_running()
+
+    start("beat")
+    start("worker")
+    until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
+    assert outcomes(job(made)) == ["lost", "succeeded"]
+    with database.transaction() as session:
+        (loss,) = curves.read(session, made, measures=["loss"])
+    assert loss.steps.tolist() == list(range(0, 601, 20))
+
+
+def test_redis_emptied_between_submit_and_start_loses_no_job(
+    start: Callable[[str], Process], submit: Callable[..., int], job: Callable[[int], Job], redis_url: str
+) -> None:
+    made = submit()
+    queue.ring(made)
+    with Redis.from_url(redis_url) as redis:
+        assert redis.dbsize() > 0
+        redis.flushdb()
+    queue.celery().close()
+    start("worker")
+    until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
+
+
+def test_a_message_that_comes_ten_times_makes_one_attempt(
+    start: Callable[[str], Process], submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit()
+    for _ in range(10):
+        queue.ring(made)
+    queue.celery().close()
+    start("worker")
+    until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
+    assert outcomes(job(made)) == ["succeeded"]
+
+
+def test_a_worker_that_is_stopped_gives_its_job_back(
+    start: Callable[[str], Process], submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(duration={"steps": 10**6}, record={"every": 20, "measures": []})
+    worker = start("worker")
+    until(lambda: any(attempt.step for attempt in job(made).attempts), seconds=STARTING)
+    runner = runner_of(worker)
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0
+    assert job(made).state is State.QUEUED
+    assert outcomes(job(made)) == ["released"]
+    assert runner is None or not runner.is_running()
+
+
+def test_beat_asks_for_a_sweep(start: Callable[[str], Process], fast: Settings, redis_url: str) -> None:
+    start("beat")
+    with Redis.from_url(redis_url) as redis:
+        until(lambda: redis.llen("hsu") > 0, seconds=STARTING)
+        assert queue.SWEEP.encode() in redis.lrange("hsu", 0, 0)[0]
