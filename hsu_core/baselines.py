@@ -1,0 +1,94 @@
+"""What do others minimise? Orthogonality and its relatives, and uniformity of features, as pure functions.
+
+Knows (n, d) tensors: n neurons, or a batch of n features, as rows. Lower is better in each, unlike in `energies`, whose
+functions are quantities without a direction. Every loss is differentiable; where several pairs tie for a maximum or a
+nearest neighbour, they share the gradient or the first one takes it.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def soft_orthogonality(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """SO: ‖WWᵀ − I‖²_F of the raw weights: unit length and pairwise right angles. Bansal et al. 2018, eq. 4.
+
+    arXiv 1810.09102. Zero only for n ≤ d; beyond that its minimum is n − d, at a tight frame.
+    """
+    return _excess(w @ w.T).square().sum()
+
+
+def double_soft_orthogonality(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """DSO: ‖WWᵀ − I‖²_F + ‖WᵀW − I‖²_F, for over- and under-complete layers. Bansal et al. 2018, eq. 5."""
+    return soft_orthogonality(w) + soft_orthogonality(w.T)
+
+
+def mutual_coherence(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """MC: the largest |entry| of WWᵀ − I. For unit rows it is the coherence of the layer. Bansal et al. 2018, eq. 6."""
+    return _excess(w @ w.T).abs().amax()
+
+
+def spectral_isometry(w: Float[Tensor, "n d"], start: Float[Tensor, " n"], *, iterations: int = 2) -> Float[Tensor, ""]:
+    """SRIP: σ(WWᵀ − I) by power iteration from `start`, the gradient through it. Bansal et al. 2018, eqs. 8 and 9.
+
+    The estimate is from below and grows with the iterations; with WWᵀ = I it is 0.
+    """
+    v = start
+    for _ in range(iterations):
+        u = w @ (w.T @ v) - v
+        v = u / torch.linalg.vector_norm(u).clamp_min(torch.finfo(w.dtype).tiny)
+    sigma: Tensor = torch.linalg.vector_norm(w @ (w.T @ v) - v)
+    return sigma
+
+
+def minimal_angles(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """MMA: −(1/n) Σᵢ min over j ≠ i of the angle θᵢⱼ, in radians. Wang et al. 2020, arXiv 2006.06527, eq. 5.
+
+    ValueError for fewer than 2 rows.
+    """
+    x = _directions(w)
+    nearest = x[_nearest(x)]
+    apart, together = (torch.linalg.vector_norm(x + sign * nearest, dim=1) for sign in (-1, 1))
+    mean_angle: Tensor = 2 * torch.atan2(apart, together).mean()
+    return -mean_angle
+
+
+def uniformity(x: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
+    """Ln of the mean over pairs i < j of exp(−t ‖xᵢ − xⱼ‖²), x normalised. Wang and Isola 2020, arXiv 2005.10242.
+
+    Between −4t and 0. ValueError for fewer than 2 rows.
+    """
+    x = _directions(x)
+    i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+    squared = 2 - 2 * (x @ x.T)[i, j]
+    mean_log: Tensor = torch.logsumexp(-t * squared, dim=0) - torch.log(squared.new_tensor(len(squared)))
+    return mean_log
+
+
+def koleo(x: Float[Tensor, "n d"], *, eps: float = 1e-8) -> Float[Tensor, ""]:
+    """−(1/n) Σᵢ ln(min over j ≠ i of ‖xᵢ − xⱼ‖ + ε), x normalised: Kozachenko–Leonenko's estimate of entropy.
+
+    Sablayrolles et al. 2019, arXiv 1806.03198, eq. 4. ValueError for fewer than 2 rows.
+    """
+    x = _directions(x)
+    distance = torch.linalg.vector_norm(x - x[_nearest(x)], dim=1)
+    mean_log: Tensor = (distance + eps).log().mean()
+    return -mean_log
+
+
+def _excess(gram: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
+    return gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+
+
+def _directions(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    if len(w) < 2:
+        raise ValueError(f"a nearest neighbour needs at least 2 rows, found {len(w)}")
+    return w / torch.linalg.vector_norm(w, dim=1, keepdim=True)
+
+
+@torch.no_grad()
+def _nearest(x: Float[Tensor, "n d"]) -> Tensor:
+    """The index of each row's nearest other row."""
+    return (x @ x.T).fill_diagonal_(-torch.inf).argmax(dim=1)
