@@ -83,7 +83,7 @@ def train(
         energy = penalty()
         is_recorded = is_last or step % training.record.every == 0
         if is_recorded:
-            accuracy = (logits.argmax(dim=1) == batch[1]).float().mean()
+            accuracy = (logits.argmax(dim=1) == batch[1]).double().mean()
             values |= _of_model(loss=loss, penalty=energy, accuracy=accuracy)
             values[Series(None, "learning_rate")] = learning_rate
             values |= _of_layers(watched, training.record)
@@ -142,19 +142,18 @@ def _logits(model: nn.Module, batch: Batch, *, precision: str) -> Tensor:
 def _evaluate(model: nn.Module, batches: Batches, *, precision: str) -> Values:
     """Mean cross entropy and share of correct classes over the whole test set."""
     model.eval()
-    seen, loss, correct = 0, torch.zeros(()), torch.zeros(())
+    losses, hits = [], []
     for batch in batches.testing():
         logits, y = _logits(model, batch, precision=precision), batch[1]
-        loss = loss.to(y.device) + cross_entropy(logits, y, reduction="sum")
-        correct = correct.to(y.device) + (logits.argmax(dim=1) == y).sum()
-        seen += len(y)
+        losses.append(cross_entropy(logits, y, reduction="none"))
+        hits.append(logits.argmax(dim=1) == y)
     model.train()
-    return _of_model(test_loss=loss / seen, test_accuracy=correct / seen)
+    return _of_model(test_loss=torch.cat(losses).double().mean(), test_accuracy=torch.cat(hits).double().mean())
 
 
 def _of_model(**measured: Tensor) -> Values:
     """Scalars on the device as values, in one transfer."""
-    numbers = torch.stack(list(measured.values())).detach().tolist()
+    numbers = torch.stack([value.detach().double() for value in measured.values()]).tolist()
     return {Series(None, name): number for name, number in zip(measured, numbers, strict=True)}
 
 

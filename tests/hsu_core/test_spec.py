@@ -1,0 +1,72 @@
+"""A spec says no to what cannot be trained, with a path to the field."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from hsu_core import spec
+
+MINIMAL: dict[str, Any] = {
+    "dataset": {"kind": "digits"},
+    "model": {"kind": "mlp"},
+    "regularizer": {"kind": "mhe"},
+    "duration": {"epochs": 2},
+}
+
+
+def parse(**changes: Any) -> spec.TrainingSpec:
+    return spec.TrainingSpec.model_validate(MINIMAL | changes)
+
+
+def test_a_spec_survives_json() -> None:
+    training = parse(optimizer={"kind": "adamw"}, schedule={"kind": "step"}, record={"measures": ["min_angle"]})
+    assert spec.TrainingSpec.model_validate_json(training.model_dump_json()) == training
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        ({"leraning_rate": 1}, ("leraning_rate",), "Extra inputs are not permitted"),
+        ({"regularizer": {"kind": "mhx"}}, ("regularizer",), "does not match any of the expected tags"),
+        ({"optimizer": {"kind": "sgd", "lr": -1}}, ("optimizer", "sgd", "lr"), "greater than 0"),
+        ({"optimizer": {"kind": "sgd", "momentum": 0, "nesterov": True}}, ("optimizer", "sgd", "momentum"), "above 0"),
+        ({"batch_size": 1438}, ("batch_size",), "digits has 1437 training images, found a batch of 1438"),
+        ({"model": {"kind": "cnn9"}}, ("model",), "cnn9 takes images of 32×32 pixels, these have 8×8"),
+        (
+            {"dataset": {"kind": "cifar10"}, "model": {"kind": "small_cnn"}},
+            ("model",),
+            "small_cnn takes images of 8×8 to 28×28 pixels, these have 32×32",
+        ),
+        (
+            {"model": {"kind": "mlp", "hidden": [8, 1]}},
+            ("model",),
+            "mhe needs at least 2 neurons a layer, found a layer",
+        ),
+        ({"duration": {}}, ("duration", "epochs"), "either epochs or steps"),
+        ({"duration": {"epochs": 1, "steps": 1}}, ("duration", "epochs"), "either epochs or steps"),
+        ({"schedule": {"kind": "step", "milestones": [0.5, 0.2]}}, ("schedule", "step", "milestones"), "must ascend"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_with_a_path(
+    changes: dict[str, Any], path: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        parse(**changes)
+    (error,) = caught.value.errors()
+    assert error["loc"] == path
+    assert message in error["msg"]
+
+
+def test_a_layer_of_one_neuron_is_fine_without_a_regularizer() -> None:
+    assert parse(model={"kind": "mlp", "hidden": [1]}, regularizer={"kind": "none"}).model.narrowest == 1
+
+
+def test_steps_follow_from_epochs_in_whole_batches() -> None:
+    assert parse(batch_size=100).total_steps == 2 * 14
+    assert parse(batch_size=100, duration={"steps": 5}).total_steps == 5
+
+
+def test_record_chooses_layers_by_name_or_pattern() -> None:
+    record = spec.Record(layers=("conv1_*", "fc"))
+    assert [name for name in ("conv1_1", "conv2_1", "fc") if record.wants(name)] == ["conv1_1", "fc"]

@@ -1,0 +1,285 @@
+"""Whole training runs on real data: they learn, report what they promise, and resume exactly."""
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hsu_core import checkpoint, energies, models, regularizers, spec
+from hsu_core.data import files
+from hsu_core.outcomes import Diverged, Finished, Series, Stopped
+from hsu_core.train import train
+
+Curves = dict[int, Mapping[Series, float]]
+
+
+def training(**changes: Any) -> spec.TrainingSpec:
+    return spec.TrainingSpec.model_validate(
+        {
+            "dataset": {"kind": "digits"},
+            "model": {"kind": "small_cnn", "width": 4},
+            "regularizer": {"kind": "mhe"},
+            "duration": {"steps": 12},
+            "batch_size": 32,
+            "record": {"every": 5, "measures": ["mhe_s2_half", "min_angle"]},
+        }
+        | changes
+    )
+
+
+def recorder() -> tuple[Curves, Callable[[int, Mapping[Series, float]], None]]:
+    curves: Curves = {}
+
+    def report(step: int, values: Mapping[Series, float]) -> None:
+        assert step not in curves, "all values of a step come in one call"
+        curves[step] = values
+
+    return curves, report
+
+
+def stop_after(updates: int) -> Callable[[], bool]:
+    asked = count()
+    return lambda: next(asked) == updates
+
+
+# --- it learns --------------------------------------------------------------------------------------------------------
+
+
+def test_digits_with_half_space_mhe_reach_95_percent_while_every_energy_falls() -> None:
+    curves, report = recorder()
+    outcome = train(
+        training(
+            model={"kind": "small_cnn"},
+            regularizer={"kind": "mhe", "hidden_weight": 20},
+            schedule={"kind": "cosine"},
+            duration={"epochs": 8},
+            batch_size=64,
+        ),
+        report=report,
+    )
+    assert isinstance(outcome, Finished)
+    assert outcome.metrics["test_accuracy"] >= 0.95
+    first, last = curves[0], curves[outcome.step]
+    for layer in ("conv1", "conv2", "conv3"):
+        assert last[Series(layer, "mhe_s2_half")] < first[Series(layer, "mhe_s2_half")]
+
+
+@pytest.mark.parametrize("optimizer", [{"kind": "sgd", "nesterov": True}, {"kind": "adamw", "lr": 0.01}])
+@pytest.mark.parametrize("regularizer", [{"kind": "none"}, {"kind": "mhs"}, {"kind": "mhe", "s": 0, "angular": True}])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_way_to_train_lowers_the_loss(
+    optimizer: dict[str, Any], regularizer: dict[str, Any], precision: str
+) -> None:
+    curves, report = recorder()
+    chosen = training(optimizer=optimizer, regularizer=regularizer, precision=precision, duration={"steps": 44})
+    assert isinstance(train(chosen, report=report), Finished)
+    assert curves[44][Series(None, "loss")] < 0.9 * curves[0][Series(None, "loss")]
+
+
+# --- it reports -------------------------------------------------------------------------------------------------------
+
+
+def test_points_come_at_the_start_as_often_as_asked_at_evaluations_and_at_the_end() -> None:
+    curves, report = recorder()
+    train(training(evaluate={"every": 4}), report=report)
+    of_a_step = {Series(None, name) for name in ("loss", "penalty", "accuracy", "learning_rate")} | {
+        Series(layer, measure)
+        for layer in ("conv1", "conv2", "conv3", "classifier")
+        for measure in ("mhe_s2_half", "min_angle")
+    }
+    of_a_test = {Series(None, "test_loss"), Series(None, "test_accuracy")}
+    assert {step: set(values) for step, values in curves.items()} == {
+        0: of_a_step,
+        4: of_a_test,
+        5: of_a_step,
+        8: of_a_test,
+        10: of_a_step,
+        12: of_a_step | of_a_test,
+    }
+
+
+def test_step_0_describes_the_initial_weights() -> None:
+    curves, report = recorder()
+    chosen = training()
+    train(chosen, report=report)
+    model = models.build(chosen.model, chosen.dataset.facts, seed=chosen.seed)
+    for layer in regularizers.layers(model):
+        by_hand = energies.riesz(layer.points().double(), half_space=True).item()
+        assert curves[0][Series(layer.name, "mhe_s2_half")] == pytest.approx(by_hand, abs=1e-5)
+    penalty = regularizers.build(chosen.regularizer, model)().item()
+    assert curves[0][Series(None, "penalty")] == pytest.approx(penalty)
+
+
+def test_a_curve_does_not_depend_on_how_often_or_how_long_it_is_recorded() -> None:
+    curves, report = recorder()
+    more, report_more = recorder()
+    train(training(), report=report)
+    train(training(duration={"steps": 15}, record={"every": 1}, evaluate={"every": 2}), report=report_more)
+    for step, values in curves.items():
+        assert {series: more[step][series] for series in values if not series.measure.startswith("test")} == {
+            series: value for series, value in values.items() if not series.measure.startswith("test")
+        }
+
+
+def test_only_the_chosen_layers_are_measured() -> None:
+    curves, report = recorder()
+    train(training(duration={"steps": 1}, record={"layers": ["conv[12]", "classifier"]}), report=report)
+    assert {series.layer for series in curves[0]} == {None, "conv1", "conv2", "classifier"}
+    assert len(curves[0]) == 4 + 3 * len(spec.MEASURES)
+
+
+def test_a_pattern_that_matches_no_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match="'fc' matches no layer; there are conv1, conv2, conv3, classifier"):
+        train(training(record={"layers": ["conv*", "fc"]}))
+
+
+def test_metrics_are_those_of_the_last_point() -> None:
+    curves, report = recorder()
+    outcome = train(training(), report=report)
+    assert isinstance(outcome, Finished)
+    last = curves[12]
+    for metric, name in [("test_accuracy",) * 2, ("test_loss",) * 2, ("penalty",) * 2, ("train_loss", "loss")]:
+        assert outcome.metrics[metric] == last[Series(None, name)]
+    assert outcome.metrics["parameters"] == 4 * 9 + 8 * 36 + 8 * 72 + 10 * 8 + 2 * (4 + 8 + 8)
+    assert outcome.metrics["steps_per_second"] == pytest.approx(12 / outcome.metrics["seconds"])
+
+
+def test_the_global_generators_are_neither_read_nor_moved() -> None:
+    curves, report = recorder()
+    again, report_again = recorder()
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    train(training(), report=report)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    train(training(), report=report_again)
+    assert again == curves
+
+
+# --- it stops, resumes, diverges --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", [{"kind": "sgd"}, {"kind": "sgd", "momentum": 0}, {"kind": "adamw"}])
+@pytest.mark.parametrize("model", [{"kind": "small_cnn", "width": 4}, {"kind": "mlp", "hidden": [16, 8]}])
+def test_a_run_that_was_stopped_twice_ends_bit_for_bit_as_one_that_was_not(
+    tmp_path: Path, optimizer: dict[str, Any], model: dict[str, Any]
+) -> None:
+    chosen = training(optimizer=optimizer, model=model, duration={"steps": 50}, schedule={"kind": "cosine"})
+    whole, report = recorder()
+    train(chosen, report=report, checkpoint_dir=tmp_path / "whole")
+
+    pieces: Curves = {}
+    folder, resume_from = tmp_path / "pieces", None
+    for updates, expected in ((0, Stopped(0)), (7, Stopped(7)), (40, Stopped(47))):
+        outcome = train(
+            chosen,
+            report=pieces.__setitem__,
+            should_stop=stop_after(updates),
+            checkpoint_dir=folder,
+            resume_from=resume_from,
+        )
+        assert outcome == expected
+        resume_from = checkpoint.latest(folder)
+    train(chosen, report=pieces.__setitem__, checkpoint_dir=folder, resume_from=resume_from)
+
+    assert pieces == whole
+    name = "step-000000050.safetensors"
+    one, other = load_file(tmp_path / "whole" / name), load_file(folder / name)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_checkpoints_are_saved_as_often_as_asked_and_at_the_end(tmp_path: Path) -> None:
+    train(training(checkpoint={"every": 5}), checkpoint_dir=tmp_path)
+    assert sorted(checkpoint.describe(path).step for path in tmp_path.iterdir()) == [5, 10, 12]
+
+
+def test_resuming_at_the_end_only_looks(tmp_path: Path) -> None:
+    train(training(), checkpoint_dir=tmp_path)
+    curves, report = recorder()
+    outcome = train(training(), report=report, resume_from=checkpoint.latest(tmp_path))
+    assert isinstance(outcome, Finished)
+    assert list(curves) == [12]
+
+
+def test_a_checkpoint_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
+    train(training(), checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="a checkpoint of at most 3 steps, found one of 12"):
+        train(training(duration={"steps": 3}), resume_from=checkpoint.latest(tmp_path))
+
+
+def test_weights_that_are_no_longer_finite_end_the_run_at_their_layer() -> None:
+    curves, report = recorder()
+    outcome = train(training(optimizer={"kind": "sgd", "lr": 1e30}), report=report)
+    assert outcome == Diverged(5, "conv1", "weights")
+    assert math.isnan(curves[5][Series("conv1", "mhe_s2_half")])
+
+
+def test_an_infinite_penalty_ends_the_run_at_its_layer() -> None:
+    # 40 neurons in 2 dimensions with s = 64: some pair is so close that the energy overflows float32.
+    chosen = training(model={"kind": "mlp", "hidden": [2, 40]}, regularizer={"kind": "mhe", "s": 64})
+    assert train(chosen) == Diverged(0, "hidden2", "penalty")
+
+
+def test_an_infinite_loss_ends_the_run_without_naming_a_layer() -> None:
+    # The weights stay finite where the logits do not: float32 ends at 3e38.
+    chosen = training(
+        model={"kind": "mlp", "hidden": [16] * 3},
+        regularizer={"kind": "none"},
+        optimizer={"kind": "sgd", "lr": 1e12, "momentum": 0, "weight_decay": 0},
+        duration={"steps": 1},
+    )
+    assert train(chosen) == Diverged(1, None, "loss")
+
+
+# --- the real sets ----------------------------------------------------------------------------------------------------
+
+
+def data_dir(dataset: spec.Dataset) -> Path:
+    """Where the set is, or a skip that says what is missing."""
+    folder = os.environ.get("HSU_DATA_DIR")
+    try:
+        files.require(dataset, Path(folder) if folder else None)
+    except files.DatasetNotFound as missing:
+        pytest.skip(f"set HSU_DATA_DIR: {missing}")
+    return Path(folder or "")
+
+
+@pytest.mark.dataset
+@pytest.mark.timeout(600)
+def test_fashion_mnist_reaches_85_percent_in_two_epochs() -> None:
+    chosen = training(
+        dataset={"kind": "fashion-mnist"},
+        model={"kind": "small_cnn", "width": 16},
+        schedule={"kind": "cosine"},
+        duration={"epochs": 2},
+        batch_size=128,
+        record={"every": 100},
+        precision="bf16",
+    )
+    outcome = train(chosen, data_dir=data_dir(chosen.dataset))
+    assert isinstance(outcome, Finished)
+    assert outcome.metrics["test_accuracy"] >= 0.85
+
+
+@pytest.mark.dataset
+@pytest.mark.timeout(600)
+def test_cnn9_makes_20_steps_on_cifar100() -> None:
+    chosen = training(
+        dataset={"kind": "cifar100"},
+        model={"kind": "cnn9"},
+        optimizer={"kind": "sgd", "lr": 0.01},
+        duration={"steps": 20},
+        precision="bf16",
+    )
+    curves, report = recorder()
+    outcome = train(chosen, report=report, data_dir=data_dir(chosen.dataset))
+    assert isinstance(outcome, Finished)
+    assert outcome.metrics["parameters"] == 2_995_520
+    assert {series.layer for series in curves[20]} >= {"conv1_1", "conv3_3", "fc", "classifier"}
