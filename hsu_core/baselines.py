@@ -73,9 +73,8 @@ def koleo(x: Float[Tensor, "n d"], *, eps: float = 1e-8) -> Float[Tensor, ""]:
     Sablayrolles et al. 2019, arXiv 1806.03198, eq. 4. ValueError for fewer than 2 rows.
     """
     x = _directions(x)
-    distance = torch.linalg.vector_norm(x - x[_nearest(x)], dim=1)
-    mean_log: Tensor = (distance + eps).log().mean()
-    return -mean_log
+    distance: Tensor = torch.linalg.vector_norm(x - x[_nearest(x)], dim=1)
+    return -(distance + eps).log().mean()
 
 
 def _excess(gram: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
@@ -85,10 +84,12 @@ def _excess(gram: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
 def _directions(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     if len(w) < 2:
         raise ValueError(f"a nearest neighbour needs at least 2 rows, found {len(w)}")
-    return w / torch.linalg.vector_norm(w, dim=1, keepdim=True)
+    x: Tensor = w / torch.linalg.vector_norm(w, dim=1, keepdim=True)
+    return x
 
 
 @torch.no_grad()
 def _nearest(x: Float[Tensor, "n d"]) -> Tensor:
     """The index of each row's nearest other row."""
-    return (x @ x.T).fill_diagonal_(-torch.inf).argmax(dim=1)
+    nearest: Tensor = (x @ x.T).fill_diagonal_(-torch.inf).argmax(dim=1)
+    return nearest
