@@ -1,0 +1,19 @@
+"""The energies of `hsu_core.energies`, near the hardware's limit: same names, same values, closed-form gradients.
+
+Every function takes the same (n, d) weights. What differs, everywhere in this package:
+
+- The gradient is written down, not recorded: memory grows with n·tile, and a second derivative is refused.
+- float16 and bfloat16 are computed in float32, and autocast is switched off inside. The value is float32 then.
+- A row of zeros has no direction. It counts as orthogonal to every other row, as if it pointed along a dimension of its
+  own, and gets the gradient 0.
+- Points that coincide have a finite energy and feel no force: see `pairs.CORE`.
+- Nothing waits for a GPU. There a row's nearest partner in a tile alone is computed again from differences.
+- `low_precision` multiplies matrices in bfloat16 and does everything else in float32: a gradient is right to about 1 %.
+"""
+
+from hsu_core.fast.determinant import gram_determinant
+from hsu_core.fast.poles import covering, polarization, resultant
+from hsu_core.fast.riesz import riesz
+from hsu_core.fast.separation import separation
+
+__all__ = ["covering", "gram_determinant", "polarization", "resultant", "riesz", "separation"]

@@ -1,0 +1,51 @@
+"""How does a known gradient enter autograd? One function whose derivative is given, not recorded.
+
+Knows autograd, autocast and saved tensors. Knows no energies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Gradient = Callable[..., tuple[Tensor | None, ...]]
+"""From the factor that arrives in the backward pass and the saved tensors to the gradient of each input."""
+
+Evaluated = tuple[Tensor, Gradient, tuple[Tensor | None, ...]]
+"""The value, how to get the gradient, and what to keep for it."""
+
+
+Evaluate = Callable[..., Evaluated]
+"""An energy: evaluate(*inputs, wanted=…), told for which inputs a gradient is wanted."""
+
+
+def closed_form(evaluate: Evaluate, *inputs: Tensor) -> Tensor:
+    """The value, differentiable once. Without need of a gradient none is prepared."""
+    wanted = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in inputs)
+    if any(wanted):
+        value: Tensor = _ClosedForm.apply(evaluate, wanted, *inputs)  # type: ignore[no-untyped-call]
+        return value
+    with torch.no_grad(), torch.autocast(inputs[0].device.type, enabled=False):
+        return evaluate(*inputs, wanted=wanted)[0]
+
+
+class _ClosedForm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, evaluate: Evaluate, wanted: tuple[bool, ...], *inputs: Tensor) -> Tensor:
+        with torch.autocast(inputs[0].device.type, enabled=False):
+            value, ctx.gradient, saved = evaluate(*inputs, wanted=wanted)
+        ctx.save_for_backward(*saved)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *factors: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():
+            raise RuntimeError(
+                "a closed-form gradient cannot be differentiated again: "
+                "expected create_graph=False, found True; hsu_core.energies has second derivatives"
+            )
+        with torch.autocast(factors[0].device.type, enabled=False):
+            return None, None, *ctx.gradient(*factors, *ctx.saved_tensors)

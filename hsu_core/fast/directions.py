@@ -1,0 +1,76 @@
+"""Where does a row point? Weights as unit vectors, whatever their lengths.
+
+Knows rows and lengths. Knows no energies. A row of zeros points nowhere: its unit vector is 0, and so is every gradient
+that reaches it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SAFE = (1e-15, 1e15)
+"""Lengths whose products with each other are normal numbers in float32."""
+
+SHORTEST = 1e-24
+"""A shorter row counts as this long in its gradient, which grows with 1/length and would leave float32."""
+
+
+class Directions(NamedTuple):
+    """Unit vectors uᵢ = scaleᵢ·rowsᵢ, and what a force on uᵢ means for wᵢ."""
+
+    rows: Float[Tensor, "n d"]
+    scale: Float[Tensor, " n"]
+    lever: Float[Tensor, " n"]
+    """1/‖wᵢ‖: the gradient by wᵢ is lever times the part of the gradient by uᵢ that is orthogonal to uᵢ."""
+    weights: Float[Tensor, "n d"]
+    """wᵢ, unrounded."""
+
+    @property
+    def units(self) -> Float[Tensor, "n d"]:
+        """The unit vectors themselves."""
+        return self.rows * self.scale[:, None]
+
+
+def directions(w: Float[Tensor, "n d"]) -> Directions:
+    """Directions of the rows of w; on a CPU rows of usual lengths are left as they are, which saves a pass over w.
+
+    On a GPU a look at the lengths would make the host wait.
+    """
+    if w.device.type != "cpu":
+        return normalized(w)
+    length = torch.linalg.vector_norm(w, dim=1)
+    shortest, longest = length.aminmax()
+    if not (SAFE[0] < shortest.item() and longest.item() < SAFE[1]):  # so written, a NaN is not safe
+        return normalized(w)
+    lever = length.reciprocal_()
+    return Directions(w, lever, lever, w)
+
+
+def normalized(w: Float[Tensor, "n d"]) -> Directions:
+    """Directions of rows of any finite length, from the smallest number of the type to the largest, and of zeros.
+
+    A row with a NaN or an infinity has a NaN direction.
+    """
+    largest = w.abs().amax(dim=1)
+    within = w / torch.where(largest == 0, 1, largest)[:, None]  # in [−1, 1], so that no square leaves the type
+    length = torch.linalg.vector_norm(within, dim=1)
+    units = within.div_(torch.where(length == 0, 1, length)[:, None])
+    lever = torch.where(largest == 0, 0, (largest * length).clamp_min(SHORTEST).reciprocal())
+    return Directions(units, torch.ones_like(lever), lever, w)
+
+
+def computable(w: Tensor) -> Tensor:
+    """The weights as float32, or as float64 if they are; ValueError unless an (n, d) matrix that is not empty."""
+    if w.ndim != 2 or w.numel() == 0:
+        raise ValueError(f"expected a non-empty matrix of n neurons × d inputs, found shape {tuple(w.shape)}")
+    return w if w.dtype in (torch.float32, torch.float64) else w.float()
+
+
+def check_pairs(w: Float[Tensor, "n d"], *, half_space: bool) -> None:
+    """ValueError if there is no pair: a single point in full space."""
+    if len(w) < 2 and not half_space:
+        raise ValueError(f"an energy of pairs needs at least 2 points, found {len(w)}; in half space 1 would do")

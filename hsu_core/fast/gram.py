@@ -1,0 +1,100 @@
+"""How is a large Gram matrix looked at? Tile by tile, on and above the diagonal, each while it is in the cache.
+
+Knows directions, tiles and matrix products, in the type of the weights or in bfloat16. Knows no energies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hsu_core.fast.directions import Directions
+
+LIMIT = {torch.float32: 0.95, torch.float64: 0.999}
+"""|cos| above which a pair is nearly parallel: 2 − 2cos has lost a digit there in float32, three of 16 in float64."""
+
+LOW_PRECISION_LIMIT = 0.8
+"""The same for cosines that were rounded to bfloat16, which are wrong by up to 0.004."""
+
+Size = tuple[int, int]
+"""Rows and columns of a tile; at least as many columns as rows."""
+
+
+class Tile(NamedTuple):
+    """A block of the Gram matrix."""
+
+    rows: slice
+    columns: slice
+    square: int
+    """So many columns, from the first, are the rows again."""
+
+    @property
+    def others(self) -> slice:
+        """The columns that are no rows of this tile."""
+        return slice(self.columns.start + self.square, self.columns.stop)
+
+
+class Gram(NamedTuple):
+    """A Gram matrix that is never whole: the cosines of the rows of `factor`, once scaled."""
+
+    factor: Float[Tensor, "n d"]
+    scale: Float[Tensor, " n"] | None
+    size: Size
+    limit: float
+    """|cos| from which on a cosine is too imprecise to use."""
+    dtype: torch.dtype
+
+    def tiles(self) -> Iterator[Tile]:
+        """Tiles in which every pair i < j lies exactly once: squares on the diagonal, and what is to their right."""
+        (rows, columns), n = self.size, len(self.factor)
+        for top in range(0, n, rows):
+            bottom = min(top + rows, n)
+            for left in range(top, n, columns):
+                yield Tile(slice(top, bottom), slice(left, min(left + columns, n)), (left == top) * (bottom - top))
+
+    def cosines(self, tile: Tile) -> Float[Tensor, "rows columns"]:
+        """The cosines of a tile, with zeros in place of the ones on the diagonal."""
+        g = torch.mm(self.factor[tile.rows], self.factor[tile.columns].T).to(self.dtype)
+        if self.scale is not None:
+            g.mul_(self.scale[tile.columns]).mul_(self.scale[tile.rows, None])
+        if tile.square:
+            g.diagonal().zero_()
+        return g
+
+
+def gram_of_weights(at: Directions, *, low_precision: bool, size: Size | None) -> Gram:
+    """The Gram matrix from the weights as they are: n² numbers are scaled, not n·d."""
+    return _gram(at.rows, at.scale, low_precision=low_precision, size=size)
+
+
+def gram_of_units(at: Directions, *, low_precision: bool, size: Size | None) -> Gram:
+    """The Gram matrix from unit vectors: n·d numbers are scaled, not n²."""
+    return _gram(at.units, None, low_precision=low_precision, size=size)
+
+
+def add_product(into: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add a·b, multiplied in the type of b and summed in the type of `into`."""
+    if into.dtype == b.dtype:
+        into.addmm_(a, b)
+    else:
+        into.add_(torch.mm(a.to(b.dtype), b))
+
+
+def _gram(rows: Tensor, scale: Tensor | None, *, low_precision: bool, size: Size | None) -> Gram:
+    factor = rows.bfloat16() if low_precision else rows
+    limit = LOW_PRECISION_LIMIT if low_precision else LIMIT[rows.dtype]
+    return Gram(factor, scale, size or _size(rows, low_precision=low_precision), limit, rows.dtype)
+
+
+def _size(rows: Tensor, *, low_precision: bool) -> Size:
+    """Tiles that stay in a core's cache and still multiply at full rate, by measurement; on a GPU, few launches."""
+    n = len(rows)
+    if rows.device.type != "cpu":
+        return 4096, 4096
+    if n <= 128:
+        return n, n
+    return (min(max(n // 2, 128), 512) if low_precision else min(max(n // 4, 64), 256)), 1024
