@@ -17,7 +17,9 @@ from embedded import home, leash
 from embedded.errors import CannotStart, Unwanted
 from embedded.up import Service, service
 from embedded.up import down as stop_everything
+from hsu_client.problem import Problem, Unreachable
 
+PORT = click.option("--port", type=click.IntRange(1, 65535), help="Of the API.  [default: 8000, or the next free one]")
 FOLDER = click.option(
     "--folder",
     type=click.Path(path_type=Path),
@@ -33,7 +35,7 @@ def main() -> None:
 
 @main.command()
 @FOLDER
-@click.option("--port", type=click.IntRange(1, 65535), help="Of the API.  [default: 8000, or the next free one]")
+@PORT
 @click.option("--leash", "leashed", is_flag=True, help="Tell URL and key as one line of JSON; stop when stdin closes.")
 def up(folder: Path, port: int | None, *, leashed: bool) -> None:
     """Start everything and stay, until Ctrl-C."""
@@ -53,6 +55,22 @@ def up(folder: Path, port: int | None, *, leashed: bool) -> None:
 def down(folder: Path) -> None:
     """Stop what runs in FOLDER, also what a killed run left behind."""
     print("stopped " + " and ".join(stop_everything(folder) or ["nothing: nothing ran"]))
+
+
+@main.command()
+@FOLDER
+@PORT
+def demo(folder: Path, port: int | None) -> None:
+    """Run one real job end to end and print its result; stops what it started."""
+    from embedded.demo import demonstrate  # loads matplotlib, which is slow and needed here only
+
+    wish = leash.Wish(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, leashed=False)
+    try:
+        demonstrate(folder, port=port, wish=wish, say=_say)
+    except Unwanted:
+        sys.exit("hsu: stopped before the job ended")
+    except (Problem, Unreachable) as error:
+        sys.exit(f"hsu: {error}")
 
 
 @main.command()

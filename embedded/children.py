@@ -70,7 +70,7 @@ def stop_strays(folder: Path) -> int:
 
     Only the topmost are asked: a worker ends its own runners.
     """
-    strays = _marked(folder)
+    strays = marked_processes(folder)
     numbers = {process.pid for process in strays}
     for process in strays:
         with suppress(psutil.NoSuchProcess):
@@ -85,7 +85,8 @@ def marked(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **environment, MARK: str(folder.resolve())}
 
 
-def _marked(folder: Path) -> list[psutil.Process]:
+def marked_processes(folder: Path) -> list[psutil.Process]:
+    """The living processes that were started for this folder, and what they started."""
     place = str(folder.resolve())
     found = []
     for process in psutil.process_iter():

@@ -1,0 +1,61 @@
+"""Show the whole service at work: one real job over HTTP, its accuracy, its energies and their picture.
+
+Sees the service as any user does, through the client. Uses the one that runs in the folder, or brings one up meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from embedded import home
+from embedded.errors import CannotStart, Unwanted
+from embedded.leash import Wish
+from embedded.up import service
+from hsu_client import show
+from hsu_client.client import Client, Job
+from hsu_client.plot import draw
+
+SPEC = Path(__file__).parent.parent / "examples" / "digits-mhe.json"
+
+
+def demonstrate(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], None]) -> None:
+    """Run the example job and print what came of it. Raises `CannotStart` if it does not succeed."""
+    with ExitStack() as undo:
+        url, key, check = _service(folder, port, wish, say, undo)
+        client = undo.enter_context(Client(url, key))
+        job = client.submit(json.loads(SPEC.read_text()))
+        say(f"submitted {SPEC.name} to {url} as job {job['id']}")
+        job = show.progress(_watched(client, job, wish, check), sys.stderr)
+        if job["state"] != "succeeded":
+            raise CannotStart("\n".join(["the job did not succeed:", *show.details(job)]))
+        energies = show.energies(client.curves(job["id"]))
+        picture = folder / f"energy-curves-{job['id']}.png"
+        draw(job, energies, picture)
+        print(f"\ntest accuracy {100 * job['result']['test_accuracy']:.2f} %\n")
+        print("\n".join(show.table(show.summary(energies))))
+        print(f"\nthe curves: {picture}", flush=True)
+
+
+def _service(
+    folder: Path, port: int | None, wish: Wish, say: Callable[[str], None], undo: ExitStack
+) -> tuple[str, str, Callable[[], None]]:
+    """Where the service is, a key to it, and a check that it still runs as it should."""
+    running = home.occupant(folder)
+    if running is not None and running.url is not None:
+        say(f"using the service that runs at {running.url}")
+        return running.url, (folder / "key").read_text().strip(), lambda: None
+    own = undo.enter_context(service(folder, port=port, wish=wish, say=say))
+    return own.url, own.key, own.check
+
+
+def _watched(client: Client, job: Job, wish: Wish, check: Callable[[], None]) -> Iterator[Job]:
+    """The job on its way, as long as everything runs and nobody asks us to stop."""
+    for view in client.follow(job["id"], poll=0.2):
+        yield view
+        check()
+        if wish.is_there:
+            raise Unwanted

@@ -1,0 +1,34 @@
+"""The whole service as real processes, as `make up` starts it, over real engines."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def service(redis_database: str, new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[dict[str, str]]:
+    """API, worker and beat on a leash: url, key, folder, database_url and redis_url."""
+    folder = Path(tempfile.gettempdir(), f"hsu-e2e-{secrets.token_hex(6)}")
+    command = [sys.executable, "-m", "embedded", "up", "--leash", "--folder", str(folder)]
+    with new_database() as database_url:
+        engines = {"database_url": database_url, "redis_url": redis_database}
+        environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_database}
+        with subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            ready = process.stdout.readline() if process.stdout else ""
+            if not ready:
+                pytest.fail("the service did not start; what it said is above")
+            yield {**json.loads(ready), **engines, "folder": str(folder)}
+        shutil.rmtree(folder)

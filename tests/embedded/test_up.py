@@ -1,0 +1,187 @@
+"""`python -m embedded up | down | demo` as people run them: real processes, and none of them left at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from embedded import children, engines, home, processes
+from embedded.children import MARK
+from embedded.up import down
+from hsu_client.client import Client
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder in which nothing runs at the end, whatever the test did."""
+    place = Path(tempfile.gettempdir(), f"hsu-up-{secrets.token_hex(6)}")
+    yield place
+    down(place)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def _command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "embedded", *map(str, arguments)]
+
+
+@contextmanager
+def _up(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A running service on our leash, and what it said when it was ready."""
+    command = _command("up", "--leash", "--folder", folder, *options)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield process, json.loads(process.stdout.readline())
+
+
+def _ours(folder: Path) -> dict[str, psutil.Process]:
+    """The processes that `up` started for this folder, by what they are."""
+    found = {}
+    for process in children.marked_processes(folder):
+        words = process.cmdline()
+        found[next(name for name in ("uvicorn", "worker", "beat") if name in words)] = process
+    return found
+
+
+def _alive(folder: Path) -> list[psutil.Process]:
+    servers = processes.working_in(folder / "postgres", program="postgres")
+    servers += processes.working_in(folder / "redis", program="redis-server")
+    return [*servers, *children.marked_processes(folder)]
+
+
+def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(_command(*arguments), capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_a_second_up_refuses_down_stops_the_first_and_a_later_one_continues(folder: Path) -> None:
+    spec = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
+    with _up(folder) as (process, first):
+        assert set(_ours(folder)) == {"uvicorn", "worker", "beat"}
+        second = _run("up", "--folder", folder)
+        assert second.returncode == 1
+        assert f"already running at {first['url']}" in second.stderr
+        with Client(first["url"], first["key"]) as client:
+            job = client.cancel(client.submit(spec)["id"])["id"]
+        assert _run("down", "--folder", folder).stdout == f"stopped the service at {first['url']}\n"
+        assert process.wait(timeout=10) == 0
+    assert _alive(folder) == []
+    assert _run("down", "--folder", folder).stdout == "stopped nothing: nothing ran\n"
+    assert (folder / "key").stat().st_mode & 0o777 == 0o600
+    with _up(folder) as (_, again):
+        assert again["key"] == first["key"]
+        with Client(again["url"], again["key"]) as client:
+            assert client.job(job)["id"] == job
+    assert _alive(folder) == []
+
+
+def test_ctrl_c_stops_everything(folder: Path) -> None:
+    command = _command("up", "--folder", folder)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout is not None
+        said = "".join(process.stdout.readline() for _ in range(7))
+        assert "export HSU_URL=http://127.0.0.1:" in said
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+    assert _alive(folder) == []
+
+
+def test_what_a_killed_up_left_behind_is_replaced_by_the_next_and_stopped_by_down(folder: Path) -> None:
+    with _up(folder) as (process, _):
+        process.kill()
+    old = {process.pid for process in _ours(folder).values()}
+    assert len(old) == 3
+    with _up(folder) as (process, told):
+        assert old.isdisjoint(process.pid for process in _ours(folder).values())
+        assert httpx.get(f"{told['url']}/readyz").status_code == 200
+        process.kill()
+    assert "3 processes that a killed run left behind and the engines" in _run("down", "--folder", folder).stdout
+    assert _alive(folder) == []
+
+
+def test_when_a_process_dies_everything_stops_and_the_end_of_its_log_is_shown(folder: Path) -> None:
+    command = _command("up", "--leash", "--folder", folder)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
+        process.stdout.readline()
+        _ours(folder)["beat"].kill()
+        assert process.wait(timeout=60) == 1
+        said = process.stderr.read()
+    assert "beat ended with status -9" in said
+    assert "beat: Starting..." in said
+    assert _alive(folder) == []
+
+
+def test_a_taken_port_is_passed_over_unless_it_was_asked_for(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = _run("up", "--folder", folder, "--port", port)
+    assert refused.returncode == 1
+    assert f"port {port} is taken" in refused.stderr
+    assert _alive(folder) == []
+
+
+def test_only_processes_of_this_folder_are_strays(folder: Path) -> None:
+    engines.prepare(folder)
+    other = {**os.environ, MARK: str(folder.parent)}
+    ours = {**os.environ, MARK: str(folder.resolve())}
+    with _sleeper(other) as stranger, _sleeper(ours) as stray:
+        assert children.stop_strays(folder) == 1
+        assert stray.wait(timeout=5) == -signal.SIGTERM
+        assert stranger.poll() is None
+
+
+def test_a_stray_that_ignores_sigterm_is_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engines.prepare(folder)
+    monkeypatch.setattr(children, "SECONDS_TO_STOP", 0.2)
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(99)"
+    )
+    environment = {**os.environ, MARK: str(folder.resolve())}
+    with subprocess.Popen([sys.executable, "-c", deaf], env=environment, stdout=subprocess.PIPE) as stray:
+        assert stray.stdout is not None
+        stray.stdout.readline()
+        assert children.stop_strays(folder) == 1
+        assert stray.wait(timeout=5) == -signal.SIGKILL
+
+
+def test_a_note_of_somebody_who_was_killed_does_not_count(folder: Path) -> None:
+    engines.prepare(folder)
+    with home.occupy(folder) as note:
+        home.tell(note, home.Occupant(os.getpid(), "http://somewhere"))
+        assert home.occupant(folder) == home.Occupant(os.getpid(), "http://somewhere")
+    assert home.occupant(folder) is None
+
+
+def test_the_demo_prints_accuracy_and_energies_and_leaves_a_picture_and_no_process(folder: Path) -> None:
+    done = _run("demo", "--folder", folder)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    accuracy = next(float(line.split()[2]) for line in lines if line.startswith("test accuracy"))
+    assert accuracy >= 95
+    assert [line.split()[:2] for line in lines if "mhe_" in line] == [
+        ["conv1", "mhe_s2_half"], ["conv2", "mhe_s2_half"], ["conv3", "mhe_s2_half"], ["classifier", "mhe_s2"],
+    ]  # fmt: skip
+    assert (folder / "energy-curves-1.png").read_bytes().startswith(b"\x89PNG")
+    assert _alive(folder) == []
+
+
+@contextmanager
+def _sleeper(
+    environment: dict[str, str], program: Sequence[str] = ("sleep", "99")
+) -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen(program, env=environment) as process:
+        yield process
+        process.kill()
