@@ -185,7 +185,7 @@ class SGD(Spec):
     """Stochastic gradient descent with momentum."""
 
     kind: Literal["sgd"] = "sgd"
-    lr: Positive = 0.1
+    lr: Positive = 0.01
     momentum: Fraction = 0.9
     nesterov: bool = False
     weight_decay: NonNegative = 5e-4
