@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hsu_core.fast.closed_form import Evaluated, closed_form
 from hsu_core.fast.directions import Directions, computable, directions
-from hsu_core.fast.gram import LIMIT
+from hsu_core.fast.gram import LIMIT, gram_of_weights
 
 RIDGE = 1e-6
 """Added to the diagonal of the kernel, as the authors do."""
@@ -49,22 +49,15 @@ def _precisely(w: Tensor, *, half_space: bool) -> tuple[Tensor, Tensor, Tensor, 
     """
     if w.dtype == torch.float32 and w.device.type == "cpu" and len(w) <= w.shape[1]:
         at = directions(w)
-        g = _cosines(at)
+        g = gram_of_weights(at).whole()
         if g.amax().item() < LIMIT[w.dtype] and g.amin().item() > -LIMIT[w.dtype]:
             value, slope, largest = _log_determinant(g.double(), half_space=half_space)
             if largest.item() < WELL_CONDITIONED:
                 return value, slope, g, at
     at = directions(w.double())
-    g = _cosines(at)
+    g = gram_of_weights(at).whole()
     value, slope, _ = _log_determinant(g, half_space=half_space)
     return value, slope, g, at
-
-
-def _cosines(at: Directions) -> Float[Tensor, "n n"]:
-    """The cosines, with zeros on the diagonal."""
-    g = torch.mm(at.rows, at.rows.T).mul_(at.scale).mul_(at.scale[:, None])
-    g.diagonal().zero_()
-    return g
 
 
 def _log_determinant(g: Float[Tensor, "n n"], *, half_space: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -87,15 +80,16 @@ def _log_determinant(g: Float[Tensor, "n n"], *, half_space: bool) -> tuple[Tens
 
 
 def _value_and_inverse(kernel: Float[Tensor, "n n"]) -> tuple[Float[Tensor, ""], Float[Tensor, "n n"]]:
-    """Ln det(K + 10⁻⁶ I) and the inverse of that matrix; NaN for a matrix with a NaN.
+    """The log-determinant of K + 10⁻⁶ I, which K becomes, and its inverse; NaN for a matrix with a NaN.
 
     `cholesky` raises for that, and `cholesky_inverse` looks for errors: both make the host wait for a GPU.
     """
-    identity = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-    factor, _ = torch.linalg.cholesky_ex(kernel + RIDGE * identity)
+    kernel.diagonal().add_(RIDGE)
+    factor, _ = torch.linalg.cholesky_ex(kernel)
     if kernel.device.type == "cpu":
         inverse = torch.cholesky_inverse(factor)
     else:
+        identity = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
         root = torch.linalg.solve_triangular(factor, identity, upper=False)
         inverse = root.T @ root
     return 2 * factor.diagonal().log().sum(), inverse

@@ -39,7 +39,7 @@ class Tile(NamedTuple):
 
 
 class Gram(NamedTuple):
-    """A Gram matrix that is never whole: the cosines of the rows of `factor`, once scaled."""
+    """The cosines of the rows of `factor`, once scaled; seldom needed as a whole."""
 
     factor: Float[Tensor, "n d"]
     scale: Float[Tensor, " n"] | None
@@ -65,13 +65,27 @@ class Gram(NamedTuple):
             g.diagonal().zero_()
         return g
 
+    def whole(self) -> Float[Tensor, "n n"]:
+        """All cosines."""
+        n = len(self.factor)
+        matrix = torch.empty(n, n, dtype=self.dtype, device=self.factor.device)
+        for tile in self.tiles():
+            fill(matrix, tile, self.cosines(tile))
+        return matrix
 
-def gram_of_weights(at: Directions, *, low_precision: bool, size: Size | None) -> Gram:
+
+def fill(matrix: Float[Tensor, "n n"], tile: Tile, values: Float[Tensor, "rows columns"]) -> None:
+    """Put a tile and its mirror image into a symmetric matrix."""
+    matrix[tile.rows, tile.columns] = values
+    matrix[tile.others, tile.rows] = values[:, tile.square :].T
+
+
+def gram_of_weights(at: Directions, *, low_precision: bool = False, size: Size | None = None) -> Gram:
     """The Gram matrix from the weights as they are: n² numbers are scaled, not n·d."""
     return _gram(at.rows, at.scale, low_precision=low_precision, size=size)
 
 
-def gram_of_units(at: Directions, *, low_precision: bool, size: Size | None) -> Gram:
+def gram_of_units(at: Directions, *, low_precision: bool = False, size: Size | None = None) -> Gram:
     """The Gram matrix from unit vectors: n·d numbers are scaled, not n²."""
     return _gram(at.units, None, low_precision=low_precision, size=size)
 

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hsu_core.fast.close import Close, Gap, close_pairs, energy_and_slope, forces, gap
 from hsu_core.fast.closed_form import Evaluated, closed_form
 from hsu_core.fast.directions import computable, directions
 from hsu_core.fast.gram import LIMIT
+from hsu_core.fast.nearly_parallel import Close, Gap, close_pairs, energy_and_slope, forces, gap
 from hsu_core.fast.pairs import pair_function
 
 Measured = tuple[Tensor, Tensor, Tensor | None]
@@ -97,7 +97,8 @@ def _gradient(
     slope, moment = slope * factor[:, None], moment * factor[:, None]
     by_points = by_poles = None
     if wanted[0]:
-        by_points = torch.mm((slope * lever).T, v)
+        toward = (slope * lever).T
+        by_points = toward * v if len(v) == 1 else torch.mm(toward, v)  # a product with one column is slow
         by_points.addcmul_(rows, (moment.sum(dim=0) * lever * scale)[:, None], value=-1)
     if wanted[1]:
         by_poles = torch.mm(slope * scale, rows).addcmul_(v, moment.sum(dim=1)[:, None], value=-1)

@@ -11,10 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hsu_core.fast.close import AT_ONCE, forces, gap
 from hsu_core.fast.closed_form import Evaluated, closed_form
 from hsu_core.fast.directions import Directions, check_pairs, computable, directions
 from hsu_core.fast.gram import LIMIT, Gram, Size, Tile, gram_of_units, gram_of_weights
+from hsu_core.fast.nearly_parallel import AT_ONCE, forces, gap
 
 ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-14}
 """Cosines that differ by less may be ordered wrongly."""
@@ -56,11 +56,12 @@ def _closest(gram: Gram, *, half_space: bool) -> tuple[Float[Tensor, ""], Int[Te
     both = torch.zeros(2, dtype=torch.int64, device=best.device)
     for tile in gram.tiles():
         g = _nearness(gram, tile, half_space=half_space)
-        by_row = g.amax(dim=1)
-        row = by_row.argmax()
+        top = g.amax()
+        if top.device.type == "cpu" and top.item() <= best.item():
+            continue
+        row = g.amax(dim=1).argmax()
         column = g.index_select(0, row.view(1)).argmax()  # indexing by a tensor would make the host wait
         here = torch.stack([row + tile.rows.start, column + tile.columns.start])
-        top = by_row.amax()
         both = torch.where(top > best, here, both)
         best = torch.maximum(best, top)
     return best, both

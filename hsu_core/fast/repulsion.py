@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hsu_core.fast.close import AT_ONCE, Close, close_pairs, energy_and_slope, forces, gap
 from hsu_core.fast.closed_form import Evaluated, closed_form
 from hsu_core.fast.directions import Directions, computable, directions
-from hsu_core.fast.gram import Gram, Size, Tile, add_product, gram_of_units, gram_of_weights
+from hsu_core.fast.gram import Gram, Size, Tile, add_product, fill, gram_of_units, gram_of_weights
+from hsu_core.fast.nearly_parallel import AT_ONCE, Close, close_pairs, energy_and_slope, forces, gap
 from hsu_core.fast.pairs import PairFunction, pair_function
 
 LARGEST_S = 128.0
@@ -90,8 +90,7 @@ def _keeping_matrix(at: Directions, gram: Gram, pair: PairFunction, weight: floa
     matrix, radial = at.rows.new_empty(n, n), at.rows.new_zeros(n)
 
     def use(tile: Tile, g: Tensor, slope: Tensor) -> None:
-        matrix[tile.rows, tile.columns] = slope
-        matrix[tile.others, tile.rows] = slope[:, tile.square :].T
+        fill(matrix, tile, slope)
         moment = g.mul_(slope)
         radial[tile.rows] += moment.sum(dim=1)
         radial[tile.others] += moment[:, tile.square :].sum(dim=0)

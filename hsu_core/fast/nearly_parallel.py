@@ -74,7 +74,7 @@ class Gap(NamedTuple):
 
 def gap(a: Float[Tensor, "pairs d"], b: Float[Tensor, "pairs d"]) -> Gap:
     """The gap between the directions of rows that have one."""
-    a, b = normalized(a.double()).rows, normalized(b.double()).rows
+    a, b = normalized(torch.cat([a, b]).double()).rows.chunk(2)
     sign = torch.where((a * b).sum(dim=1) < 0, -1.0, 1.0).to(a.dtype)
     vector = a - sign[:, None] * b
     return Gap(a, b, sign, vector, vector.square().sum(dim=1))
