@@ -91,6 +91,8 @@ def redis_database(engines: Engines) -> Iterator[str]:
     with redis.Redis.from_url(engines.redis_url) as server:
         number, claim = _claim(server, engines.redis_url)
         yield _numbered(engines.redis_url, number)
+        with redis.Redis.from_url(_numbered(engines.redis_url, number)) as used:
+            used.flushdb()  # the session's services left their messages there
         server.delete(claim)
 
 
