@@ -71,7 +71,7 @@ def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], 
         node = f"hsu-{secrets.token_hex(3)}@{socket.gethostname()}"
         undo.callback(children.stop_strays, folder)
         started = []
-        for name, module in _commands(folder, port, node).items():
+        for name, module in commands(folder, port, node).items():
             started.append(children.start(folder, name, module, environment))
             undo.callback(children.stop, started[-1])
         everything = Service(url, "", folder, tuple(started))
@@ -80,6 +80,18 @@ def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], 
         key = _key(folder, environment, url)
         home.tell(note, home.Occupant(os.getpid(), url))
         yield Service(url, key, folder, tuple(started))
+
+
+def commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
+    """What runs, by name, in the order of starting."""
+    celery = ["celery", "--quiet", "-A", "worker.app"]
+    worker = ["--loglevel", "INFO", "--pool", "threads", "--concurrency", "2", "--hostname", node]
+    beat = ["--loglevel", "INFO", "--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
+    return {
+        "api": ["uvicorn", "--factory", "api.app:create_app", "--host", "127.0.0.1", "--port", str(port)],
+        "worker": [*celery, "worker", *worker, "--without-gossip", "--without-mingle"],
+        "beat": [*celery, "beat", *beat],
+    }
 
 
 def down(folder: Path) -> list[str]:
@@ -95,18 +107,6 @@ def down(folder: Path) -> list[str]:
     if engines.stop(folder) and not running:
         stopped.append("the engines")
     return stopped
-
-
-def _commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
-    """What runs, by name, in the order of starting."""
-    celery = ["celery", "--quiet", "-A", "worker.app"]
-    worker = ["--loglevel", "INFO", "--pool", "threads", "--concurrency", "2", "--hostname", node]
-    beat = ["--loglevel", "INFO", "--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
-    return {
-        "api": ["uvicorn", "--factory", "api.app:create_app", "--host", "127.0.0.1", "--port", str(port)],
-        "worker": [*celery, "worker", *worker, "--without-gossip", "--without-mingle"],
-        "beat": [*celery, "beat", *beat],
-    }
 
 
 def _environment(folder: Path, urls: Engines) -> dict[str, str]:
