@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 from celery import Celery
 
@@ -146,8 +146,8 @@ def _key(folder: Path, environment: dict[str, str], url: str) -> str:
 
 
 def _opens(key: str, url: str) -> bool:
-    answer = httpx.get(f"{url}/v1/jobs", params={"limit": 1}, headers={"Authorization": f"Bearer {key}"}, timeout=10)
-    return answer.status_code == httpx.codes.OK
+    answer = httpx2.get(f"{url}/v1/jobs", params={"limit": 1}, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    return answer.status_code == httpx2.codes.OK
 
 
 def _user() -> str:
@@ -181,8 +181,8 @@ def _wait(everything: Service, wish: Wish, is_so: Callable[[], bool], otherwise:
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=5).status_code == httpx.codes.OK
-    except httpx.TransportError:
+        return httpx2.get(f"{url}/readyz", timeout=5).status_code == httpx2.codes.OK
+    except httpx2.TransportError:
         return False
 
 

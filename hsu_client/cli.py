@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import click
-import httpx
+import httpx2
 
 from hsu_client import show
 from hsu_client.client import Client
@@ -24,7 +24,7 @@ class OneLineErrors(click.Group):
         """Run the command."""
         try:
             return super().invoke(ctx)
-        except (Problem, Unreachable, ValueError, httpx.InvalidURL) as error:
+        except (Problem, Unreachable, ValueError, httpx2.InvalidURL) as error:
             raise click.ClickException(" ".join(str(error).split())) from error
 
 

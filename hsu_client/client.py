@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-import httpx
+import httpx2
 
 from hsu_client.problem import Problem, Unreachable
 
@@ -43,7 +43,7 @@ class Client:
         """`timeout` in seconds, for each request."""
         if not key.isascii() or not key.strip():
             raise ValueError("the API key is empty or holds characters that no key has")
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key.strip()}"}, timeout=timeout)
+        self._http = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key.strip()}"}, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +105,7 @@ class Client:
             try:
                 view = self.job(job_id)
             except (Unreachable, Problem) as error:
-                passes = isinstance(error, Unreachable) or error.status == httpx.codes.SERVICE_UNAVAILABLE
+                passes = isinstance(error, Unreachable) or error.status == httpx2.codes.SERVICE_UNAVAILABLE
                 if not passes or time.monotonic() - heard > patience:
                     raise
             else:
@@ -118,14 +118,14 @@ class Client:
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, **request)
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             raise Unreachable(f"no answer from {self._http.base_url}: {error or type(error).__name__}") from error
         if not answer.is_success:
             raise Problem.of(answer)
         return _object(answer)
 
 
-def _object(answer: httpx.Response) -> dict[str, Any]:
+def _object(answer: httpx2.Response) -> dict[str, Any]:
     """The JSON object that an answer holds."""
     try:
         told = answer.json()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, NamedTuple, Self
 
-import httpx
+import httpx2
 
 
 class Fault(NamedTuple):
@@ -30,7 +30,7 @@ class Problem(Exception):
         self.errors = errors
 
     @classmethod
-    def of(cls, answer: httpx.Response) -> Self:
+    def of(cls, answer: httpx2.Response) -> Self:
         """The problem that an answer tells of, also when it comes from a proxy that does not speak RFC 9457."""
         told = _told(answer)
         return cls(
@@ -46,7 +46,7 @@ class Unreachable(Exception):
     """The service does not answer: whether it did what was asked is not known."""
 
 
-def _told(answer: httpx.Response) -> dict[str, Any]:
+def _told(answer: httpx2.Response) -> dict[str, Any]:
     if answer.headers.get("content-type", "").partition(";")[0] != "application/problem+json":
         return {}
     try:

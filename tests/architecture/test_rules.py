@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+
+from embedded.up import commands
+from hsu_jobs.settings import Settings
+from hsu_jobs.states import picture
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("api", "worker", "hsu_jobs", "hsu_core", "hsu_client", "embedded")
@@ -40,3 +47,33 @@ def test_only_lifecycle_writes_a_jobs_state() -> None:
 def test_every_module_says_what_it_is() -> None:
     silent = [path for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))]
     assert silent == []
+
+
+def test_the_picture_of_a_jobs_life_is_the_table_of_moves() -> None:
+    assert picture() in (ROOT / "ARCHITECTURE.md").read_text()
+
+
+def test_every_file_that_the_architecture_names_is_there() -> None:
+    named = set(re.findall(r"`((?:\w+/)+[\w.]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text()))
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_containers_set_only_what_can_be_set() -> None:
+    settable = {f"HSU_{name.upper()}" for name in Settings.model_fields}
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert set(compose["services"]) == {"postgres", "redis", "migrate", "api", "worker", "beat"}
+    for service in compose["services"].values():
+        given = {name for name in service["environment"] if name.startswith("HSU_")} if "build" in service else set()
+        assert given <= settable
+
+
+def test_the_containers_run_what_one_machine_runs(tmp_path: Path) -> None:
+    # The e2e tests run these commands: the images' are the same but for ports, names and paths.
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    api, worker = (json.loads(line.removeprefix("CMD ")) for line in dockerfile.splitlines() if line.startswith("CMD"))
+    images = {"api": api, "worker": worker, "beat": compose["services"]["beat"]["command"]}
+    for name, mine in commands(tmp_path, 8000, "node").items():
+        words = {"worker", "beat", "--factory", "api.app:create_app", "worker.app"} & set(mine)
+        assert words <= set(images[name])

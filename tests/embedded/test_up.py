@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 import pytest
 
@@ -105,7 +105,7 @@ def test_what_a_killed_up_left_behind_is_replaced_by_the_next_and_stopped_by_dow
     assert len(old) == 3
     with _up(folder) as (process, told):
         assert old.isdisjoint(process.pid for process in _ours(folder).values())
-        assert httpx.get(f"{told['url']}/readyz").status_code == 200
+        assert httpx2.get(f"{told['url']}/readyz").status_code == 200
         process.kill()
     assert "3 processes that a killed run left behind and the engines" in _run("down", "--folder", folder).stdout
     assert _alive(folder) == []
