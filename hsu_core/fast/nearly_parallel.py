@@ -56,7 +56,8 @@ def nearest_partners(g: Float[Tensor, "rows columns"], limit: float, *, square: 
     i, counts = torch.arange(len(g), device=g.device), largest > limit
     mask = torch.zeros_like(g, dtype=torch.bool)
     mask[i, j] = counts
-    mask[:, :square].logical_or_(mask[:, :square].T.clone())
+    if square:
+        mask[:, :square].logical_or_(mask[:, :square].T.clone())
     return Close(mask, i, j, counts)
 
 
@@ -81,8 +82,8 @@ def gap(a: Float[Tensor, "pairs d"], b: Float[Tensor, "pairs d"]) -> Gap:
 
 
 def energy_and_slope(pairs: Gap, pair: PairFunction) -> tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]:
-    """F and f′(g); where p is below the core, on the tangent in p at its edge, whose slope df/dp is −σ f′(g)/2."""
-    outside = pairs.squared.clamp_min(pair.core)
+    """The values f and f′(g); where p is below the core, on the tangent in p at its edge, with df/dp = −σ f′(g)/2."""
+    outside = pairs.squared.maximum(torch.where(pairs.sign > 0, pair.core, pair.mirror_core).to(pairs.squared))
     q = torch.where(pairs.sign > 0, outside, 4 - outside)
     mirror = torch.where(pairs.sign > 0, 4 - outside, outside)
     energy, slope = pair.of_distances(q, mirror)

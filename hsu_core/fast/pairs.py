@@ -27,6 +27,9 @@ Points that coincide so have the energy (1 + s/2)·CORE⁻ˢ (Euclidean, full sp
 LARGEST_FORCE = 1e200
 """The core is wider where s > 31, so that CORE^−(s+2), the order of a force, stays a float64."""
 
+KINK = 1e-30
+"""Squared distance to an antipode below which the kink of the angle is rounded off, so that no slope is infinite."""
+
 
 class PairFunction(NamedTuple):
     """One energy of a pair, in the two forms in which a pair is met."""
@@ -36,7 +39,9 @@ class PairFunction(NamedTuple):
     of_distances: Kernel
     """For any pair whose smaller distance is exact."""
     core: float
-    """The smallest squared distance for `of_distances`."""
+    """The smallest squared distance to a point for `of_distances`."""
+    mirror_core: float
+    """The same to a mirror image, at which the energy has no pole in full space, but an angle has a kink."""
     antipodal: float
     """What one pair (x, −x) costs: f at distance 2, without mirror images."""
 
@@ -50,7 +55,8 @@ def pair_function(s: float, *, angular: bool, mirrored: bool) -> PairFunction:
         of_cosine = _SHORT_FORMS.get(s, of_cosine)
     rho = 1.0 if angular else 2.0
     antipodal = -math.log(rho) if s == 0 else rho**-s
-    return PairFunction(of_cosine, of_distances, max(CORE, LARGEST_FORCE ** (-1 / (s + 2))) ** 2, antipodal)
+    core = max(CORE, LARGEST_FORCE ** (-1 / (s + 2))) ** 2
+    return PairFunction(of_cosine, of_distances, core, core if mirrored else KINK, antipodal)
 
 
 def _logarithmic(q: Tensor, _: Tensor) -> Valued:
