@@ -99,7 +99,7 @@ class SmallCNN(Spec):
     """Three 3×3 convolutions with batch norm, two poolings and a classifier: for images of 8×8 to 28×28."""
 
     kind: Literal["small_cnn"] = "small_cnn"
-    width: Count = 32
+    width: Count = 16
     """Channels of the first convolution; the second and third have twice as many."""
 
     @property
