@@ -51,8 +51,8 @@ def pair_function(s: float, *, angular: bool, mirrored: bool) -> PairFunction:
     kernel = _angular(s) if angular else _EUCLIDEAN.get(s, partial(_power, s=s))
     of_distances = partial(_mirrored, kernel) if mirrored else kernel
     of_cosine: Callable[[Tensor], Valued] = partial(_of_cosine, of_distances)
-    if mirrored and not angular:
-        of_cosine = _SHORT_FORMS.get(s, of_cosine)
+    if not angular:
+        of_cosine = _SHORT_FORMS.get((s, mirrored), of_cosine)
     rho = 1.0 if angular else 2.0
     antipodal = -math.log(rho) if s == 0 else rho**-s
     core = max(CORE, LARGEST_FORCE ** (-1 / (s + 2))) ** 2
@@ -110,6 +110,13 @@ def _of_cosine(kernel: Kernel, g: Tensor) -> Valued:
     return kernel(q, 4 - q)
 
 
+def _inverse_square_of_cosine(g: Tensor) -> Valued:
+    """1/q = ½/(1 − g); its slope ½/(1 − g)²."""
+    inverse = (1 - g).reciprocal_()
+    slope = inverse.square().mul_(0.5)
+    return inverse.mul_(0.5), slope
+
+
 def _mirrored_logarithmic(g: Tensor) -> Valued:
     """−½ ln(q·q̄) = −½ ln(4 − 4g²); its slope g/(1 − g²)."""
     rest = 1 - g.square()
@@ -124,4 +131,8 @@ def _mirrored_inverse_square(g: Tensor) -> Valued:
 
 
 _EUCLIDEAN: dict[float, Kernel] = {0.0: _logarithmic, 1.0: _inverse, 2.0: _inverse_square}
-_SHORT_FORMS: dict[float, Callable[[Tensor], Valued]] = {0.0: _mirrored_logarithmic, 2.0: _mirrored_inverse_square}
+_SHORT_FORMS: dict[tuple[float, bool], Callable[[Tensor], Valued]] = {
+    (2.0, False): _inverse_square_of_cosine,
+    (0.0, True): _mirrored_logarithmic,
+    (2.0, True): _mirrored_inverse_square,
+}
