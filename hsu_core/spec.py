@@ -185,7 +185,7 @@ class SGD(Spec):
     """Stochastic gradient descent with momentum."""
 
     kind: Literal["sgd"] = "sgd"
-    lr: Positive = 0.01
+    lr: Positive = 0.03
     momentum: Fraction = 0.9
     nesterov: bool = False
     weight_decay: NonNegative = 5e-4
@@ -298,7 +298,7 @@ class TrainingSpec(Spec):
     model: Model
     regularizer: Regularizer
     optimizer: Optimizer = SGD()
-    schedule: Schedule = Constant()
+    schedule: Schedule = Cosine()
     duration: Duration
     batch_size: Count = 128
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

@@ -9,5 +9,6 @@ DIGITS: dict[str, Any] = {
     "dataset": {"kind": "digits"},
     "model": {"kind": "mlp", "hidden": [64, 32]},
     "regularizer": {"kind": "mhe", "s": 2},
+    "optimizer": {"kind": "sgd", "lr": 0.1},
     "duration": {"epochs": 1},
 }
