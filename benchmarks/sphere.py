@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python benchmarks/sphere.py [--seed 0] [--only separation]
 
-prints one row an entry: the value in the table's unit (sums over pairs, degrees), the best known value, how much worse the
-one reached is, seconds and starts; then fixed configurations whose worst pole is known. Exit status 1 if a row misses its
-tolerance.
+prints one row an entry: the value in the table's unit (sums over pairs, degrees), the best known value, how much worse
+the one reached is, seconds and starts; then fixed configurations whose worst pole is known. Exit status 1 if a row
+misses its tolerance.
 """
 
 from __future__ import annotations
@@ -93,8 +93,7 @@ def _row(entry: Entry, seed: int) -> bool:
     name = f"{entry.objective.kind} n={entry.n} d={entry.d}{' half' if entry.half_space else ''}"
     if isinstance(entry.objective, Riesz):
         name += f" s={entry.objective.s:g}{' angular' if entry.objective.angular else ''}"
-    # The tables' last digit is rounded: half a unit of it is no miss.
-    ok = gap <= entry.tolerance * (max(abs(best), 1) if entry.is_relative else 1)
+    ok = abs(gap) <= entry.tolerance * (max(abs(best), 1) if entry.is_relative else 1)
     print(
         f"{name:<44} {reached:>18.10f} {best:>18.10f} {gap:>9.1e} {seconds:>8.2f} {len(found.values):>7}"
         f"{'' if ok else '  MISSED'}",

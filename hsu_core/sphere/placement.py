@@ -1,0 +1,136 @@
+"""Where do n points on a sphere go? The best configuration of many random starts, for any objective of the family.
+
+Knows objectives, starts and schedules. Knows no models and no jobs. Nothing about any configuration is built in: every
+start is random, and what is known of the optimum is only compared with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hsu_core import energies
+from hsu_core.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
+from hsu_core.optima import Optimum, best_known
+from hsu_core.sphere.descent import unit
+from hsu_core.sphere.energy import enlarge, spread
+from hsu_core.sphere.minimax import raise_poles, separate, shrink_holes
+from hsu_core.sphere.poles import Method, covering_pole, polarization_pole
+
+STARTS = {"separation": 48, "covering": 96}
+"""Starts by default; 32 for the other kinds, fewer above some tens of points."""
+LARGEST_BATCH = 4_000_000
+"""Numbers in the largest matrix of a batch; more starts wait for the next batch."""
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Points on a sphere, what they are worth, and what is known of the best."""
+
+    objective: Objective
+    half_space: bool
+    points: Float[Tensor, "n d"]
+    """Unit vectors in float64, of the best start."""
+    value: float
+    """The plain quantity of `hsu_core.energies`; for polarization and covering that at the worst pole."""
+    values: tuple[float, ...]
+    """The value of each start. Those that fell behind early were not brought to the last digit."""
+    inner: Method | None
+    """How the worst pole was found, for polarization and covering."""
+    best_known: Optimum | None
+
+    @property
+    def gap(self) -> float | None:
+        """How much worse the value is than the best known one, in its unit; negative if it is better."""
+        if self.best_known is None:
+            return None
+        difference = self.value - self.best_known.value
+        return -difference if self.objective.higher_is_better else difference
+
+
+def optimize(
+    n: int, d: int, objective: Objective, *, half_space: bool = False, starts: int | None = None, seed: int = 0
+) -> Configuration:
+    """Place n points on the unit sphere of ℝᵈ; in half space with regard to their mirror images too.
+
+    `starts` random configurations are improved together: by default some tens, and one where every start leads to
+    a proven optimum (n ≤ d + 1, in half space n ≤ d). The same arguments on the same machine give the
+    same points. What is found is the best of local optima: nothing but `best_known` says that it is global.
+    ValueError for n, d or starts that make no sense, or an energy of pairs with one point.
+    """
+    _check(n, d, objective, half_space=half_space, starts=starts)
+    easy = _has_regular_optimum(n, d, objective, half_space=half_space)
+    count = starts or (1 if easy else max(4, min(STARTS.get(objective.kind, 32), 3200 // n)))
+    generator = torch.Generator().manual_seed(seed)
+    x = unit(torch.randn(count, n, d, generator=generator, dtype=torch.float64))
+    aim = Riesz() if easy else objective
+    at_once = max(1, LARGEST_BATCH // (2 * n) ** 2)
+    x = torch.cat([_place(some, aim, half_space=half_space) for some in torch.split(x, at_once)])
+    worths = [evaluate(points, objective, half_space=half_space) for points in x]
+    values = tuple(worth.value for worth in worths)
+    best = values.index(max(values) if objective.higher_is_better else min(values))
+    known = best_known(objective, n, d, half_space=half_space)
+    return Configuration(objective, half_space, x[best], values[best], values, worths[best].inner, known)
+
+
+class Worth(NamedTuple):
+    """The value of an objective, and how its inner problem was solved if it has one."""
+
+    value: float
+    inner: Method | None = None
+
+
+def evaluate(points: Float[Tensor, "n d"], objective: Objective, *, half_space: bool = False) -> Worth:
+    """What given points are worth under an objective, in the plain unit of `hsu_core.energies`."""
+    match objective:
+        case Riesz(s=s, angular=angular):
+            return Worth(float(energies.riesz(points, s, angular=angular, half_space=half_space)))
+        case Separation():
+            return Worth(float(energies.separation(points, half_space=half_space)))
+        case GramDeterminant():
+            return Worth(float(energies.gram_determinant(points, half_space=half_space)))
+        case Polarization():
+            pole = polarization_pole(points, half_space=half_space)
+        case Covering():
+            pole = covering_pole(points, half_space=half_space)
+    return Worth(pole.value, pole.method)
+
+
+def _place(x: Float[Tensor, "b n d"], objective: Objective, *, half_space: bool) -> Float[Tensor, "b n d"]:
+    if x.shape[1] == 1:
+        return x
+    match objective:
+        case Riesz(s=s, angular=angular):
+            return spread(x, s, angular=angular, half_space=half_space)
+        case GramDeterminant():
+            return enlarge(x, half_space=half_space)
+        case Separation():
+            return separate(x, half_space=half_space)
+        case Covering():
+            return shrink_holes(x, half_space=half_space)
+        case Polarization():
+            return raise_poles(x, half_space=half_space)
+
+
+def _has_regular_optimum(n: int, d: int, objective: Objective, *, half_space: bool) -> bool:
+    """Whether the Riesz optimum, a simplex or orthonormal rows, is proven to be this objective's too: see optima.py."""
+    if half_space:
+        return n <= d
+    return n <= d + 1 and not (isinstance(objective, Riesz) and objective.angular)
+
+
+def _check(n: int, d: int, objective: Objective, *, half_space: bool, starts: int | None) -> None:
+    if n < 1:
+        raise ValueError(f"expected at least 1 point, found n = {n}")
+    if d < 2:
+        raise ValueError(f"expected a sphere in at least 2 dimensions, found d = {d}")
+    if starts is not None and starts < 1:
+        raise ValueError(f"expected at least 1 start, found starts = {starts}")
+    if n == 1 and not half_space and isinstance(objective, Riesz | Separation):
+        raise ValueError(
+            f"{objective.kind} is about pairs of points and needs n of at least 2, found 1; in half space 1 would do"
+        )
