@@ -91,11 +91,11 @@ def gram_of_units(at: Directions, *, low_precision: bool = False, size: Size | N
 
 
 def add_product(into: Tensor, a: Tensor, b: Tensor) -> None:
-    """Add a·b, multiplied in the type of b and summed in the type of `into`."""
+    """Add a·b, multiplied in the type of a and b and summed in the type of `into`."""
     if into.dtype == b.dtype:
         into.addmm_(a, b)
     else:
-        into.add_(torch.mm(a.to(b.dtype), b))
+        into.add_(torch.mm(a, b))
 
 
 def _gram(rows: Tensor, scale: Tensor | None, *, low_precision: bool, size: Size | None) -> Gram:

@@ -49,7 +49,10 @@ def close_pairs(g: Float[Tensor, "rows columns"], limit: float, *, square: int) 
 
 
 def nearest_partners(g: Float[Tensor, "rows columns"], limit: float, *, square: int) -> Close:
-    """For each row the column with the largest |g|, counted where |g| > limit: as many pairs as rows, whatever g is."""
+    """For each row the column with the largest |g|, counted where |g| > limit: as many pairs as rows, whatever g is.
+
+    Other close pairs keep their rounded cosine, which is moved, in g, far enough from ±1 for every energy to be finite.
+    """
     above = g.abs()
     above[:, :square].triu_(1)
     largest, j = above.max(dim=1)
@@ -58,6 +61,8 @@ def nearest_partners(g: Float[Tensor, "rows columns"], limit: float, *, square: 
     mask[i, j] = counts
     if square:
         mask[:, :square].logical_or_(mask[:, :square].T.clone())
+    bound = 1 - 1e-4 * (1 - limit)
+    g.clamp_(-bound, bound)
     return Close(mask, i, j, counts)
 
 

@@ -26,6 +26,9 @@ from hsu_core.fast.pairs import PairFunction, pair_function
 LARGEST_S = 128.0
 """Above it, even float64 overflows for pairs that are not close; the energy is then a separation in all but name."""
 
+PART = 4096
+"""Rows that are worked on at a time where n of them would take as much memory as the gradient again."""
+
 LARGEST_S_IN_FLOAT32 = 16.0
 """Above it, everything is computed in float64."""
 
@@ -107,13 +110,16 @@ def _keeping_gradient(at: Directions, gram: Gram, pair: PairFunction, weight: fl
     gradient = torch.zeros_like(at.rows)
 
     def use(tile: Tile, _: Tensor, slope: Tensor) -> None:
+        slope = slope.to(gram.factor.dtype)
         add_product(gradient[tile.rows], slope, gram.factor[tile.columns])
         if tile.others.start < tile.others.stop:
             add_product(gradient[tile.others], slope[:, tile.square :].T, gram.factor[tile.rows])
 
     energy, _pushes = _sweep(at, gram, pair, use, gradient)
-    radial = torch.linalg.vecdot(gradient, at.rows) * at.scale.square()
-    gradient.addcmul_(at.rows, radial[:, None], value=-1).mul_((at.lever * weight)[:, None])
+    for force, *part in zip(*(each.split(PART) for each in (gradient, at.rows, at.scale, at.lever)), strict=True):
+        rows, scale, lever = part
+        radial = torch.linalg.vecdot(force, rows) * scale.square()
+        force.addcmul_(rows, radial[:, None], value=-1).mul_((lever * weight)[:, None])
     return energy, _scaled, (gradient,)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hsu_core import energies, fast
-from hsu_core.fast import nearly_parallel, pairs
+from hsu_core.fast import nearly_parallel, pairs, repulsion
 
 RIESZ = {
     f"riesz s={s} angular={angular} half={half}": ("riesz", {"s": s, "angular": angular, "half_space": half})
@@ -267,10 +267,17 @@ def test_orthonormal_rows_are_a_pair_of_distinct_points_at_distance_two_squared(
 def test_the_nearest_partner_of_each_row_is_enough_for_separate_close_pairs(
     name: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from hsu_core.fast import repulsion
-
     monkeypatch.setattr(repulsion, "close_pairs", nearly_parallel.nearest_partners)
     assert max(errors(name, with_a_pair_at(1e-3, *shape), _tile=(16, 32))) < 1e-4
+
+
+@pytest.mark.parametrize("name", RIESZ)
+def test_more_close_pairs_than_that_have_a_finite_energy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repulsion, "close_pairs", nearly_parallel.nearest_partners)
+    w = torch.cat([points(2, 6).repeat(5, 1), -points(2, 6)]).float()
+    value, (gradient,) = evaluated(fast, name, (w,))
+    assert value.isfinite()
+    assert gradient.isfinite().all()
 
 
 @pytest.mark.parametrize("name", ENERGIES)
