@@ -116,7 +116,9 @@ def _keeping_gradient(at: Directions, gram: Gram, pair: PairFunction, weight: fl
             add_product(gradient[tile.others], slope[:, tile.square :].T, gram.factor[tile.rows])
 
     energy, _pushes = _sweep(at, gram, pair, use, gradient)
-    for force, *part in zip(*(each.split(PART) for each in (gradient, at.rows, at.scale, at.lever)), strict=True):
+    for force, *part in zip(
+        *(torch.split(each, PART) for each in (gradient, at.rows, at.scale, at.lever)), strict=True
+    ):
         rows, scale, lever = part
         radial = torch.linalg.vecdot(force, rows) * scale.square()
         force.addcmul_(rows, radial[:, None], value=-1).mul_((lever * weight)[:, None])
