@@ -2,7 +2,8 @@
 
 Knows (n, d) tensors: n neurons, or a batch of n features, as rows. Lower is better in each, unlike in `energies`, whose
 functions are quantities without a direction. Every loss is differentiable; where several pairs tie for a maximum or a
-nearest neighbour, they share the gradient or the first one takes it.
+nearest neighbour, they share the gradient or the first one takes it. A row of zeros has no direction and counts as the
+origin.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def _excess(gram: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
 def _directions(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     if len(w) < 2:
         raise ValueError(f"a nearest neighbour needs at least 2 rows, found {len(w)}")
-    x: Tensor = w / torch.linalg.vector_norm(w, dim=1, keepdim=True)
-    return x
+    length: Tensor = torch.linalg.vector_norm(w, dim=1, keepdim=True)
+    return w / torch.where(length > 0, length, 1)
 
 
 @torch.no_grad()

@@ -1,8 +1,8 @@
 """The complete state of a run after some steps: one safetensors file, its description as JSON in the file's header.
 
-Complete means that a run resumed from it ends as if it had never stopped, bit for bit on a CPU: weights, buffers and
-the optimizer's state. Data order and learning rate are functions of the seed and the step. Never pickle: a checkpoint
-may come from elsewhere, and loading it must not run what it says.
+Complete means that a run resumed from it ends as if it had never stopped, bit for bit on a CPU: weights, buffers, the
+optimizer's state, and what a penalty keeps. Data order and learning rate are functions of the seed and the step. Never
+pickle: a checkpoint may come from elsewhere, and loading it must not run what it says.
 """
 
 from __future__ import annotations
@@ -37,12 +37,14 @@ class Description(NamedTuple):
     """The training spec that it was made by, as JSON values."""
 
 
-def save(folder: Path, model: nn.Module, optimizer: Optimizer, *, step: int, made_by: spec.TrainingSpec) -> Path:
+def save(
+    folder: Path, model: nn.Module, optimizer: Optimizer, *, penalty: nn.Module, step: int, made_by: spec.TrainingSpec
+) -> Path:
     """Write `step-….safetensors` into the folder, whole or not at all, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.safetensors"
     header = {"format": FORMAT, "step": step, "spec": made_by.model_dump(mode="json")}
-    tensors = {name: value.detach().contiguous() for name, value in _state(model, optimizer).items()}
+    tensors = {name: value.detach().contiguous() for name, value in _state(model, optimizer, penalty).items()}
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".step-")
     os.close(descriptor)
     try:
@@ -72,15 +74,20 @@ def describe(path: Path) -> Description:
     return Description(header["step"], header["spec"])
 
 
-def load(path: Path, model: nn.Module, optimizer: Optimizer, *, wanted: spec.TrainingSpec) -> int:
-    """Set model and optimizer to the saved state and return its step; raises CheckpointMismatch before any change."""
+def load(path: Path, model: nn.Module, optimizer: Optimizer, *, penalty: nn.Module, wanted: spec.TrainingSpec) -> int:
+    """Set everything to the saved state and return its step; raises CheckpointMismatch before any change.
+
+    What a penalty keeps (poles, projections) is taken over if the regularizer is the same, else it starts anew.
+    """
     description = describe(path)
     _check("model", wanted.model.model_dump(mode="json"), description.spec["model"], path)
     _check("optimizer", wanted.optimizer.kind, description.spec["optimizer"]["kind"], path)
     tensors = load_file(path)
-    own = model.state_dict()
-    found = {name.removeprefix(MODEL): value for name, value in tensors.items() if name.startswith(MODEL)}
-    _check("tensors", _shapes(own), _shapes(found), path)
+    found, kept = _under(MODEL, tensors), _under(PENALTY, tensors)
+    _check("tensors", _shapes(model.state_dict()), _shapes(found), path)
+    if description.spec["regularizer"] == wanted.regularizer.model_dump(mode="json"):
+        _check("penalty", _shapes(penalty.state_dict()), _shapes(kept), path)
+        penalty.load_state_dict(kept)
     model.load_state_dict(found)
     optimizer.load_state_dict(
         {"state": _optimizer_state(tensors, model), "param_groups": optimizer.state_dict()["param_groups"]}
@@ -88,15 +95,16 @@ def load(path: Path, model: nn.Module, optimizer: Optimizer, *, wanted: spec.Tra
     return description.step
 
 
-MODEL, OPTIMIZER = "model/", "optimizer/"
+MODEL, OPTIMIZER, PENALTY = "model/", "optimizer/", "penalty/"
 
 
-def _state(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """Every tensor of the run, named: `model/…` as in the state dict, `optimizer/…` by parameter and key."""
+def _state(model: nn.Module, optimizer: Optimizer, penalty: nn.Module) -> dict[str, Tensor]:
+    """Every tensor: `model/…` and `penalty/…` as in their state dicts, `optimizer/…` by parameter and key."""
     names = [name for name, _ in model.named_parameters()]
     moments = optimizer.state_dict()["state"]
     return {
         **{MODEL + name: value for name, value in model.state_dict().items()},
+        **{PENALTY + name: value for name, value in penalty.state_dict().items()},
         **{
             f"{OPTIMIZER}{names[index]}/{key}": value
             for index, state in moments.items()
@@ -124,6 +132,10 @@ def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
     if value.shape != parameter.shape:
         return value  # AdamW counts its steps in a scalar
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _shapes(tensors: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -1,120 +1,128 @@
-"""Which weights of a model are points on a sphere, and what is their weighted penalty?
+"""What is the weighted penalty of a model? The sum over its layers, and when it acts.
 
-Knows modules, layers and specs. Knows no training loop. A penalty is always lower-is-better, in at least float32 and
+Knows specs, layers and schedules. Knows no training loop. A penalty is always lower-is-better, in at least float32 and
 outside autocast: half-precision Gram matrices make the gradients wrong by percents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from fnmatch import fnmatchcase
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hsu_core import energies, spec
+from hsu_core import spec
+from hsu_core.layers import Layer, chosen, layers
+from hsu_core.terms import AtPoles, Moment, Term, of_features, of_layer
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A linear or convolutional layer of a model, seen as n neurons in d dimensions."""
+def build(regularizer: spec.Regularizer, model: nn.Module, *, seed: int = 0, total_steps: int = 1) -> Penalty:
+    """The penalty of this spec on this model; calling it returns a scalar, 0 for `none`.
 
-    name: str
-    weight: Tensor
-    is_final: bool
-    """Whether this is the classifier: the last layer in module order."""
-
-    def points(self) -> Float[Tensor, "n d"]:
-        """One row a neuron (output channel), kernels flattened; in float32 or wider."""
-        return self.weight.flatten(start_dim=1).to(torch.promote_types(self.weight.dtype, torch.float32))
-
-
-def layers(model: nn.Module) -> list[Layer]:
-    """Every linear and convolutional layer of the model, in module order. ValueError if there is none."""
-    found = [
-        (name, module.weight)
-        for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))
-    ]
-    if not found:
-        raise ValueError(f"{type(model).__name__} has no linear and no convolutional layer")
-    last = found[-1][0]
-    return [Layer(name, weight, is_final=name == last) for name, weight in found]
-
-
-def build(regularizer: spec.Regularizer, model: nn.Module) -> Penalty:
-    """The penalty of this spec on this model's weights; calling it returns a scalar, 0 for `none`.
-
-    ValueError if a regularized layer cannot be spread: a single neuron (but for half space), or a single dimension.
+    ValueError for a layer pattern that matches nothing, or if every chosen layer is too small to be spread.
     """
-    return Penalty(regularizer, layers(model))
+    penalty = Penalty(regularizer, device=layers(model)[0].weight.device, total_steps=total_steps)
+    match regularizer:
+        case spec.NoRegularizer():
+            pass
+        case spec.FeaturePenalty():
+            final = layers(model)[-1]
+            term = of_features(regularizer, final, seed=seed, classifier=model.get_submodule(final.name))
+            penalty.add(term, regularizer.weight)
+        case spec.LayerPenalty():
+            _add_layers(penalty, regularizer, layers(model), seed)
+    return penalty
 
 
 class Penalty(nn.Module):
-    """Σ over hidden layers of hidden_weight · energy, plus final_weight · energy of the classifier.
+    """Σ over layers of weight · term, times the schedule. Its buffers are what some terms keep from step to step."""
 
-    Half space acts on hidden layers only. The module holds no parameters of its own: the weights stay the model's.
-    """
-
-    def __init__(self, regularizer: spec.Regularizer, of: list[Layer]) -> None:
+    def __init__(self, regularizer: spec.Regularizer, *, device: torch.device, total_steps: int) -> None:
         super().__init__()
-        self.terms = [term for layer in of if (term := _term(regularizer, layer))]
-        self.of = tuple(of)  # the layers, not their weights: those would register as this module's
+        self.regularizer = regularizer
+        self.device = device
+        self.total_steps = total_steps
+        self.terms = nn.ModuleList()
+        self.weights: list[float] = []
+        self.skipped: dict[str, str] = {}
+        """Layers that were chosen and cannot be regularized, and why."""
 
-    def forward(self) -> Float[Tensor, ""]:
-        """The whole penalty."""
-        values = self.by_layer().values()
-        return torch.stack(list(values)).sum() if values else torch.zeros((), device=self.device)
+    def add(self, term: Term, weight: float) -> None:
+        """Add a term."""
+        self.terms.append(term)
+        self.weights.append(weight)
+
+    def forward(self, step: int = 0, *, lr: float = 0.0) -> Float[Tensor, ""]:
+        """The whole penalty at a step; `lr` is the network's learning rate, which moves the authors' poles."""
+        values = list(self.by_layer(step, lr=lr).values())
+        return torch.stack(values).sum() if values else torch.zeros((), device=self.device)
+
+    def by_layer(self, step: int = 0, *, lr: float = 0.0) -> dict[str, Tensor]:
+        """The weighted term of each regularized layer."""
+        scale, at = self._schedule(step), Moment(step, lr, acts=self.acts(step))
+        with torch.autocast(self.device.type, enabled=False):
+            return {term.layer.name: scale * weight * term(at) for term, weight in self._weighted()}
+
+    def acts(self, step: int) -> bool:
+        """Whether the penalty is part of the loss at this step."""
+        return bool(self.weights) and step % self.every == 0
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.of[0].weight.device
+    def every(self) -> int:
+        """The penalty acts on every k-th step, k times as strong."""
+        return 1 if isinstance(self.regularizer, spec.NoRegularizer) else self.regularizer.every
 
-    def by_layer(self) -> dict[str, Tensor]:
-        """The weighted term of each regularized layer."""
+    def inner_gaps(self, step: int = 0, *, lr: float = 0.0) -> dict[str, Tensor]:
+        """By layer, how much worse a pole exists than those that the penalty found. Only `mhp` and `mhc` have any."""
+        at = Moment(step, lr, acts=False)
         with torch.autocast(self.device.type, enabled=False):
-            return {term.layer.name: term.value() for term in self.terms}
+            return {term.layer.name: term.gap(at) for term, _ in self._weighted() if isinstance(term, AtPoles)}
+
+    def _weighted(self) -> list[tuple[Term, float]]:
+        terms: list[Term] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
+        return list(zip(terms, self.weights, strict=True))
+
+    def _schedule(self, step: int) -> float:
+        if isinstance(self.regularizer, spec.NoRegularizer):
+            return 0.0
+        done = min(step / self.total_steps, 1.0)
+        match self.regularizer.schedule:
+            case spec.Steady():
+                return 1.0
+            case spec.WarmUp(fraction=fraction):
+                return min(done / fraction, 1.0)
+            case spec.Decay(to=to):
+                return 1.0 - done * (1.0 - to)
 
 
-@dataclass(frozen=True)
-class Term:
-    """What one layer adds to the penalty."""
-
-    layer: Layer
-    weight: float
-    energy: Callable[[Tensor], Tensor]
-
-    def value(self) -> Float[Tensor, ""]:
-        """The weighted energy of the layer as it is now."""
-        return self.weight * self.energy(self.layer.points())
-
-
-def _mhe(w: Tensor, *, chosen: spec.MHE, half_space: bool) -> Tensor:
-    return energies.riesz(w, chosen.s, angular=chosen.angular, half_space=half_space)
-
-
-def _mhs(w: Tensor, *, chosen: spec.MHS, half_space: bool) -> Tensor:  # noqa: ARG001 - it has no parameters
-    return -energies.separation(w, half_space=half_space)
+def _add_layers(penalty: Penalty, regularizer: spec.LayerPenalty, found: list[Layer], seed: int) -> None:
+    wanted = [
+        (layer, weight)
+        for layer in chosen(found, regularizer.layers, field="regularizer.layers")
+        if (weight := _weight(regularizer, layer)) > 0
+    ]
+    chosen(found, regularizer.layer_weights, field="regularizer.layer_weights")
+    for layer, weight in wanted:
+        if reason := _too_small(regularizer, layer):
+            penalty.skipped[layer.name] = reason
+            continue
+        penalty.add(of_layer(regularizer, layer, seed=seed, weight=weight), weight)
+    if wanted and not penalty.weights:
+        reasons = "; ".join(f"{name} {reason}" for name, reason in penalty.skipped.items())
+        raise ValueError(f"{regularizer.kind} finds no layer that it could spread: {reasons}")
 
 
-ENERGIES: dict[str, Callable[..., Tensor]] = {"mhe": _mhe, "mhs": _mhs}
-"""By the kind of the spec, each made so that lower is better."""
+def _weight(regularizer: spec.LayerPenalty, layer: Layer) -> float:
+    own = regularizer.final_weight if layer.is_final else regularizer.hidden_weight
+    factors = (factor for name, factor in regularizer.layer_weights.items() if fnmatchcase(layer.name, name))
+    return own * next(factors, 1.0)
 
 
-def _term(regularizer: spec.Regularizer, layer: Layer) -> Term | None:
-    """What this layer adds, or nothing if it is not regularized."""
-    if isinstance(regularizer, spec.NoRegularizer):
-        return None
-    weight = regularizer.final_weight if layer.is_final else regularizer.hidden_weight
-    if weight == 0:
-        return None
-    half_space = regularizer.half_space and not layer.is_final
+def _too_small(regularizer: spec.LayerPenalty, layer: Layer) -> str | None:
     n, d = layer.points().shape
-    if d == 1 or (n == 1 and not half_space):
-        raise ValueError(
-            f"{regularizer.kind} needs at least 2 neurons in 2 dimensions, but layer {layer.name} has {n} in {d}"
-        )
-    return Term(layer, weight, partial(ENERGIES[regularizer.kind], chosen=regularizer, half_space=half_space))
+    if not isinstance(regularizer, (spec.SpherePenalty, spec.MMA)):
+        return None
+    if n == 1:
+        return "has a single neuron: there is no pair to spread"
+    return "has neurons of a single dimension: there are only two directions" if d == 1 else None

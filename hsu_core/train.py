@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -19,8 +18,9 @@ from torch.nn.functional import cross_entropy
 from hsu_core import checkpoint, models, panel, regularizers, schedule, spec
 from hsu_core.batches import Batch, Batches
 from hsu_core.data import reading
+from hsu_core.layers import Layer, chosen, layers
 from hsu_core.outcomes import Diverged, Finished, Outcome, Series, Stopped
-from hsu_core.regularizers import Layer, Penalty
+from hsu_core.regularizers import Penalty
 
 Values = dict[Series, float]
 
@@ -53,16 +53,16 @@ def train(
     model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = _optimizer(training.optimizer, model)
-    penalty = regularizers.build(training.regularizer, model)
-    watched = _watched(training.record, regularizers.layers(model))
     total = training.total_steps
-    start = checkpoint.load(resume_from, model, optimizer, wanted=training) if resume_from else 0
+    penalty = regularizers.build(training.regularizer, model, seed=training.seed, total_steps=total)
+    watched = chosen(layers(model), training.record.layers, field="record.layers")
+    start = checkpoint.load(resume_from, model, optimizer, penalty=penalty, wanted=training) if resume_from else 0
     if start > total:
         raise ValueError(f"expected a checkpoint of at most {total} steps, found one of {start}: {resume_from}")
 
     def save(step: int) -> None:
         if checkpoint_dir:
-            checkpoint.save(checkpoint_dir, model, optimizer, step=step, made_by=training)
+            checkpoint.save(checkpoint_dir, model, optimizer, penalty=penalty, step=step, made_by=training)
 
     # One pass more than there are updates: the last one only looks.
     for step, batch in zip(range(start, total + 1), batches.training(start), strict=False):
@@ -80,13 +80,14 @@ def train(
         learning_rate = schedule.rate(training.schedule, training.optimizer.lr, step=step, total=total)
         logits = _logits(model, batch, precision=training.precision)
         loss = cross_entropy(logits, batch[1])
-        energy = penalty()
-        is_recorded = is_last or step % training.record.every == 0
+        acts, is_recorded = penalty.acts(step), is_last or step % training.record.every == 0
+        energy = penalty(step, lr=learning_rate) if acts or is_recorded else loss.new_zeros(())
         if is_recorded:
-            accuracy = (logits.argmax(dim=1) == batch[1]).double().mean()
+            accuracy = (logits.argmax(dim=1) == batch[1]).float().mean()
             values |= _of_model(loss=loss, penalty=energy, accuracy=accuracy)
             values[Series(None, "learning_rate")] = learning_rate
             values |= _of_layers(watched, training.record)
+            values |= _of_poles(penalty.inner_gaps(step, lr=learning_rate))
         if values:
             report(step, values)
         if is_recorded and (trouble := _trouble(step, values, model, penalty)):
@@ -95,20 +96,12 @@ def train(
             return _finished(step, values, model, steps=step - start, seconds=time.monotonic() - began)
 
         optimizer.zero_grad()
-        (loss + energy).backward()
+        objective: Tensor = loss + penalty.every * energy if acts else loss
+        objective.backward()  # type: ignore[no-untyped-call]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.step()
     raise AssertionError("the last pass returns")
-
-
-def _watched(record: spec.Record, found: list[Layer]) -> list[Layer]:
-    """The layers to measure; raises ValueError for a pattern that matches none."""
-    names = [layer.name for layer in found]
-    for pattern in record.layers:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ValueError(f"record.layers: {pattern!r} matches no layer; there are {', '.join(names)}")
-    return [layer for layer in found if record.wants(layer.name)]
 
 
 def _optimizer(chosen: spec.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
@@ -165,9 +158,13 @@ def _of_layers(watched: list[Layer], record: spec.Record) -> Values:
     }
 
 
+def _of_poles(gaps: dict[str, Tensor]) -> Values:
+    return {Series(layer, "inner_gap"): gap.item() for layer, gap in gaps.items()}
+
+
 def _trouble(step: int, values: Values, model: nn.Module, penalty: Penalty) -> Diverged | None:
     """What is not finite, as near to its cause as can be said: a layer's weights, a layer's penalty, the loss."""
-    found = regularizers.layers(model)
+    found = layers(model)
     finite = torch.stack([layer.weight.isfinite().all() for layer in found]).tolist()
     if not all(finite):
         return Diverged(step, found[finite.index(False)].name, "weights")

@@ -9,6 +9,9 @@ from torch import nn
 
 from hsu_core import checkpoint, models, spec
 
+STATELESS = torch.nn.Identity()
+"""A penalty that keeps nothing."""
+
 
 def training(**changes: Any) -> spec.TrainingSpec:
     return spec.TrainingSpec.model_validate(
@@ -40,9 +43,9 @@ def started(made_by: spec.TrainingSpec, *, steps: int = 0) -> tuple[nn.Module, t
 def test_loading_restores_every_tensor_and_its_memory_layout(tmp_path: Path, kind: str, steps: int) -> None:
     made_by = training(optimizer={"kind": kind})
     model, optimizer = started(made_by, steps=steps)
-    path = checkpoint.save(tmp_path, model, optimizer, step=steps, made_by=made_by)
+    path = checkpoint.save(tmp_path, model, optimizer, penalty=STATELESS, step=steps, made_by=made_by)
     other, other_optimizer = started(made_by)
-    assert checkpoint.load(path, other, other_optimizer, wanted=made_by) == steps
+    assert checkpoint.load(path, other, other_optimizer, penalty=STATELESS, wanted=made_by) == steps
     for name, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
     state, restored = optimizer.state_dict()["state"], other_optimizer.state_dict()["state"]
@@ -55,14 +58,14 @@ def test_loading_restores_every_tensor_and_its_memory_layout(tmp_path: Path, kin
 
 def test_a_checkpoint_describes_itself(tmp_path: Path) -> None:
     made_by = training()
-    path = checkpoint.save(tmp_path, *started(made_by), step=7, made_by=made_by)
+    path = checkpoint.save(tmp_path, *started(made_by), penalty=STATELESS, step=7, made_by=made_by)
     assert checkpoint.describe(path) == (7, made_by.model_dump(mode="json"))
 
 
 def test_saving_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     made_by = training()
     for step in (3, 10, 10):
-        checkpoint.save(tmp_path, *started(made_by), step=step, made_by=made_by)
+        checkpoint.save(tmp_path, *started(made_by), penalty=STATELESS, step=step, made_by=made_by)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "step-000000003.safetensors",
         "step-000000010.safetensors",
@@ -76,12 +79,12 @@ def test_an_empty_folder_has_no_latest_checkpoint(tmp_path: Path) -> None:
 
 def test_a_failed_save_leaves_the_earlier_file(tmp_path: Path) -> None:
     made_by = training()
-    path = checkpoint.save(tmp_path, *started(made_by), step=1, made_by=made_by)
+    path = checkpoint.save(tmp_path, *started(made_by), penalty=STATELESS, step=1, made_by=made_by)
     before = path.read_bytes()
     model, optimizer = started(made_by)
     model.register_buffer("tied", model.get_parameter("conv1.weight").detach())  # safetensors refuses shared memory
     with pytest.raises(RuntimeError, match="share memory"):
-        checkpoint.save(tmp_path, model, optimizer, step=1, made_by=made_by)
+        checkpoint.save(tmp_path, model, optimizer, penalty=STATELESS, step=1, made_by=made_by)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -97,11 +100,11 @@ def test_a_checkpoint_of_another_run_is_refused_and_changes_nothing(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     made_by, wanted = training(), training(**changes)
-    path = checkpoint.save(tmp_path, *started(made_by, steps=1), step=1, made_by=made_by)
+    path = checkpoint.save(tmp_path, *started(made_by, steps=1), penalty=STATELESS, step=1, made_by=made_by)
     model, optimizer = started(wanted)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(checkpoint.CheckpointMismatch, match=message):
-        checkpoint.load(path, model, optimizer, wanted=wanted)
+        checkpoint.load(path, model, optimizer, penalty=STATELESS, wanted=wanted)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 

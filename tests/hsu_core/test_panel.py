@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from hsu_core import energies, models, panel, regularizers, spec
+from hsu_core import energies, models, panel, spec
+from hsu_core.layers import layers
 
 
 def by_definition(w: Tensor) -> dict[str, float]:
@@ -53,7 +54,7 @@ def test_the_panel_is_right_for_points_that_nearly_coincide(distance: float) -> 
 
 def test_step_0_of_cnn9_equals_the_energies_computed_by_hand() -> None:
     network = models.build(spec.CNN9(), spec.CIFAR100.facts, seed=0)
-    for layer in regularizers.layers(network):
+    for layer in layers(network):
         w = network.get_parameter(f"{layer.name}.weight").detach().numpy().astype("float64")
         x = torch.from_numpy(w.reshape(len(w), -1) / ((w**2).reshape(len(w), -1).sum(1, keepdims=True) ** 0.5))
         doubled = torch.cat([x, -x])

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from hsu_core import energies, models, regularizers, spec
+from hsu_core import baselines, energies, models, regularizers, spec
+from hsu_core.layers import layers
 
 FACTS = spec.Digits.facts
 
@@ -15,40 +16,12 @@ def mlp(*hidden: int) -> nn.Module:
     return models.build(spec.MLP(hidden=hidden), FACTS, seed=0)
 
 
-def test_every_kind_of_the_spec_but_none_has_an_energy() -> None:
-    kinds = {part.model_fields["kind"].default for part in get_args(get_args(spec.Regularizer)[0])}
-    assert set(regularizers.ENERGIES) | {"none"} == kinds
-
-
-def test_layers_are_the_linear_and_convolutional_ones_in_module_order() -> None:
-    found = regularizers.layers(models.build(spec.SmallCNN(width=8), FACTS, seed=0))
-    assert [(layer.name, tuple(layer.points().shape), layer.is_final) for layer in found] == [
-        ("conv1", (8, 9), False),
-        ("conv2", (16, 72), False),
-        ("conv3", (16, 144), False),
-        ("classifier", (10, 16), True),
-    ]
-
-
-def test_kernels_flatten_in_logical_order_in_every_memory_format() -> None:
-    network = models.build(spec.SmallCNN(), FACTS, seed=0)
-    before = [layer.points().clone() for layer in regularizers.layers(network)]
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    after = [layer.points() for layer in regularizers.layers(network)]
-    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
-
-
-def test_a_model_without_layers_is_refused() -> None:
-    with pytest.raises(ValueError, match="ReLU has no linear and no convolutional layer"):
-        regularizers.layers(nn.ReLU())
-
-
 @pytest.mark.parametrize("angular", [False, True])
 @pytest.mark.parametrize("s", [0.0, 1.0, 2.0])
 def test_mhe_weighs_hidden_layers_in_half_space_and_the_classifier_in_full_space(s: float, angular: bool) -> None:
     network = mlp(12, 6)
-    chosen = spec.MHE(s=s, angular=angular, hidden_weight=0.5, final_weight=3)
-    w = {layer.name: layer.points() for layer in regularizers.layers(network)}
+    chosen = spec.MHE(s=s, angular=angular, hidden_weight=0.5, final_weight=3.0)
+    w = {layer.name: layer.points() for layer in layers(network)}
     expected = (
         0.5 * energies.riesz(w["hidden1"], s, angular=angular, half_space=True)
         + 0.5 * energies.riesz(w["hidden2"], s, angular=angular, half_space=True)
@@ -60,7 +33,7 @@ def test_mhe_weighs_hidden_layers_in_half_space_and_the_classifier_in_full_space
 def test_mhs_falls_when_the_closest_pair_moves_apart() -> None:
     network = mlp(12)
     penalty = regularizers.build(spec.MHS(half_space=False), network)
-    w = {layer.name: layer.points() for layer in regularizers.layers(network)}
+    w = {layer.name: layer.points() for layer in layers(network)}
     expected = -0.1 * energies.separation(w["hidden1"]) - energies.separation(w["classifier"])
     torch.testing.assert_close(penalty(), expected)
     before = penalty()
@@ -93,9 +66,137 @@ def test_the_penalty_is_the_same_under_autocast() -> None:
     assert penalty().dtype == torch.float32
 
 
+def test_a_layer_that_cannot_be_spread_is_skipped_with_the_reason() -> None:
+    penalty = regularizers.build(spec.MHS(), mlp(1, 8))
+    assert penalty.skipped == {"hidden1": "has a single neuron: there is no pair to spread"} | {
+        "hidden2": "has neurons of a single dimension: there are only two directions"
+    }
+    assert list(penalty.by_layer()) == ["classifier"]
+
+
+def test_a_model_of_which_no_layer_can_be_spread_is_refused() -> None:
+    with pytest.raises(ValueError, match="mhs finds no layer that it could spread: hidden1 has a single neuron"):
+        regularizers.build(spec.MHS(final_weight=0), mlp(1))
+
+
+@pytest.mark.parametrize("field", ["layers", "layer_weights"])
+def test_an_unknown_layer_is_an_error_that_lists_those_there_are(field: str) -> None:
+    chosen = spec.MHE.model_validate({field: ["conv*"] if field == "layers" else {"conv*": 2}})
+    with pytest.raises(ValueError, match=rf"regularizer.{field}: 'conv\*' matches no layer; there are hidden1, class"):
+        regularizers.build(chosen, mlp(4))
+
+
+def test_layers_are_chosen_and_weighted_by_pattern() -> None:
+    network = mlp(8, 8, 8)
+    whole = regularizers.build(spec.MHE(), network).by_layer()
+    some = regularizers.build(spec.MHE(layers=("hidden*",), layer_weights={"*1": 3, "*3": 0}), network).by_layer()
+    assert list(some) == ["hidden1", "hidden2"]
+    torch.testing.assert_close(some["hidden1"], 3 * whole["hidden1"])
+    torch.testing.assert_close(some["hidden2"], whole["hidden2"])
+
+
 @pytest.mark.parametrize(
-    ("half_space", "reason"), [(False, "layer hidden1 has 1 in 64"), (True, "layer classifier has 10 in 1")]
+    ("schedule", "weights"),
+    [
+        (spec.Steady(), [1, 1, 1, 1]),
+        (spec.WarmUp(fraction=0.5), [0, 0.5, 1, 1]),
+        (spec.Decay(to=0.2), [1, 0.8, 0.6, 0.2]),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
 )
-def test_points_that_cannot_be_spread_are_refused(half_space: bool, reason: str) -> None:
-    with pytest.raises(ValueError, match=f"mhe needs at least 2 neurons in 2 dimensions, but {reason}"):
-        regularizers.build(spec.MHE(half_space=half_space), mlp(1))
+def test_the_weight_follows_its_schedule(schedule: spec.WeightSchedule, weights: list[float]) -> None:
+    network = mlp(8)
+    full = regularizers.build(spec.MHE(), network)().item()
+    penalty = regularizers.build(spec.MHE(schedule=schedule), network, total_steps=100)
+    assert [penalty(step).item() / full for step in (0, 25, 50, 100)] == pytest.approx(weights)
+
+
+def test_every_kth_step_acts_k_times_as_strong() -> None:
+    penalty = regularizers.build(spec.MHE(every=4), mlp(8))
+    assert [penalty.acts(step) for step in range(6)] == [True, False, False, False, True, False]
+    assert penalty.every == 4
+
+
+KINDS: list[spec.Regularizer] = [
+    spec.MHE(),
+    spec.MHE(s=3.5, angular=True, low_precision=True),
+    spec.MHS(),
+    spec.MHP(),
+    spec.MHP(inner=spec.AuthorsPole()),
+    spec.RMHP(),
+    spec.MHC(),
+    spec.MHC(inner=spec.AuthorsPole()),
+    spec.MGD(),
+    spec.SO(),
+    spec.DSO(),
+    spec.MutualCoherence(),
+    spec.SRIP(),
+    spec.MMA(),
+    *(spec.CoMHE(projection=kind, dimension=5) for kind in ("random", "angle", "adversarial")),
+    spec.Uniformity(),
+    spec.KoLeo(),
+]
+
+
+def test_every_kind_of_the_spec_is_tested_here() -> None:
+    kinds = {part.model_fields["kind"].default for part in get_args(get_args(spec.Regularizer)[0])}
+    assert {chosen.kind for chosen in KINDS} | {"none"} == kinds
+
+
+@pytest.mark.parametrize("chosen", KINDS, ids=lambda chosen: chosen.kind)
+def test_a_step_against_the_gradient_lowers_the_penalty(chosen: spec.Regularizer) -> None:
+    network = mlp(12, 6).train()
+    penalty = regularizers.build(chosen, network)
+    images = torch.randn(32, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def value(*, step: int) -> torch.Tensor:
+        network(images)
+        return penalty(step)
+
+    before = value(step=1)
+    before.backward()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.grad is not None:
+                parameter -= 1e-3 * parameter.grad
+    penalty.regularizer = chosen.model_copy(update={"every": 1000})  # so that what is kept stays where it is
+    assert value(step=1) < before
+
+
+@pytest.mark.parametrize("chosen", KINDS, ids=lambda chosen: chosen.kind)
+def test_the_penalty_of_a_step_depends_on_seed_and_step_alone(chosen: spec.Regularizer) -> None:
+    def value(*, seed: int) -> float:
+        network = mlp(12, 6).train()
+        penalty = regularizers.build(chosen, network, seed=seed)
+        network(torch.ones(4, 1, 8, 8) * torch.arange(4)[:, None, None, None])
+        torch.rand(1)  # the global generator moves on
+        return penalty(3).item()
+
+    assert value(seed=1) == value(seed=1)
+
+
+@pytest.mark.parametrize("kind", [spec.MHP, spec.MHC])
+@pytest.mark.parametrize("inner", [spec.FreshPoles(), spec.AuthorsPole()])
+def test_the_inner_gap_is_recorded_and_never_negative(kind: type[spec.MHP | spec.MHC], inner: spec.Inner) -> None:
+    penalty = regularizers.build(kind(inner=inner), mlp(12, 6))
+    gaps = penalty.inner_gaps()
+    assert list(gaps) == ["hidden1", "hidden2", "classifier"]
+    assert all(gap >= 0 for gap in gaps.values())
+
+
+def test_only_poles_have_an_inner_gap() -> None:
+    assert regularizers.build(spec.MHE(), mlp(4)).inner_gaps() == {}
+
+
+def test_a_penalty_on_features_needs_a_batch() -> None:
+    with pytest.raises(RuntimeError, match="call the model first"):
+        regularizers.build(spec.KoLeo(), mlp(4))()
+
+
+def test_a_penalty_on_features_sees_what_enters_the_classifier() -> None:
+    network = mlp(8).train()
+    penalty = regularizers.build(spec.Uniformity(weight=0.5, t=3.0), network)
+    images = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    network(images)
+    features = network.get_submodule("hidden1")(images.flatten(1)).relu()
+    torch.testing.assert_close(penalty(), 0.5 * baselines.uniformity(features, t=3.0))

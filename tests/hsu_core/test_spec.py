@@ -38,11 +38,6 @@ def test_a_spec_survives_json() -> None:
             ("model",),
             "small_cnn takes images of 8×8 to 28×28 pixels, these have 32×32",
         ),
-        (
-            {"model": {"kind": "mlp", "hidden": [8, 1]}},
-            ("model",),
-            "mhe needs at least 2 neurons a layer, found a layer",
-        ),
         ({"duration": {}}, ("duration", "epochs"), "either epochs or steps"),
         ({"duration": {"epochs": 1, "steps": 1}}, ("duration", "epochs"), "either epochs or steps"),
         ({"schedule": {"kind": "step", "milestones": [0.5, 0.2]}}, ("schedule", "step", "milestones"), "must ascend"),
@@ -56,10 +51,6 @@ def test_what_cannot_be_trained_is_refused_with_a_path(
     (error,) = caught.value.errors()
     assert error["loc"] == path
     assert message in error["msg"]
-
-
-def test_a_layer_of_one_neuron_is_fine_without_a_regularizer() -> None:
-    assert parse(model={"kind": "mlp", "hidden": [1]}, regularizer={"kind": "none"}).model.narrowest == 1
 
 
 def test_steps_follow_from_epochs_in_whole_batches() -> None:

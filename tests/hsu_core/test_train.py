@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from hsu_core import checkpoint, energies, models, regularizers, spec
 from hsu_core.data import files
+from hsu_core.layers import layers
 from hsu_core.outcomes import Diverged, Finished, Series, Stopped
 from hsu_core.train import train
 
@@ -25,6 +26,7 @@ def training(**changes: Any) -> spec.TrainingSpec:
             "dataset": {"kind": "digits"},
             "model": {"kind": "small_cnn", "width": 4},
             "regularizer": {"kind": "mhe"},
+            "schedule": {"kind": "constant"},
             "duration": {"steps": 12},
             "batch_size": 32,
             "record": {"every": 5, "measures": ["mhe_s2_half", "min_angle"]},
@@ -109,7 +111,7 @@ def test_step_0_describes_the_initial_weights() -> None:
     chosen = training()
     train(chosen, report=report)
     model = models.build(chosen.model, chosen.dataset.facts, seed=chosen.seed)
-    for layer in regularizers.layers(model):
+    for layer in layers(model):
         by_hand = energies.riesz(layer.points().double(), half_space=True).item()
         assert curves[0][Series(layer.name, "mhe_s2_half")] == pytest.approx(by_hand, abs=1e-5)
     penalty = regularizers.build(chosen.regularizer, model)().item()
@@ -283,3 +285,24 @@ def test_cnn9_makes_20_steps_on_cifar100() -> None:
     assert isinstance(outcome, Finished)
     assert outcome.metrics["parameters"] == 2_995_520
     assert {series.layer for series in curves[20]} >= {"conv1_1", "conv3_3", "fc", "classifier"}
+
+
+@pytest.mark.parametrize(
+    "regularizer",
+    [
+        {"kind": "mhp", "inner": {"kind": "authors"}},
+        {"kind": "mhc"},
+        {"kind": "comhe", "projection": "adversarial", "dimension": 4},
+        {"kind": "srip"},
+        {"kind": "mhe", "every": 3, "schedule": {"kind": "warmup", "fraction": 0.5}},
+        {"kind": "koleo"},
+    ],
+    ids=lambda regularizer: regularizer["kind"],
+)
+def test_what_a_penalty_keeps_or_draws_resumes_bit_for_bit(regularizer: dict[str, Any], tmp_path: Path) -> None:
+    whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
+    chosen = training(regularizer=regularizer, checkpoint={"every": 5}, record={"every": 4, "measures": ["mhe_s2"]})
+    train(chosen, checkpoint_dir=whole)
+    train(chosen, checkpoint_dir=interrupted, resume_from=whole / "step-000000005.safetensors")
+    last = "step-000000012.safetensors"
+    assert (whole / last).read_bytes() == (interrupted / last).read_bytes()

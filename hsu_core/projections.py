@@ -1,0 +1,59 @@
+"""How are neurons seen in fewer dimensions? The projections of compressive MHE.
+
+Knows (n, d) weights and d × p matrices. Lin et al. 2020 (arXiv 1906.04892): random Gaussian matrices, or one kept
+matrix that is moved to preserve the pairwise angles, or to raise the energy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+NEARLY_ONE = 1 - 1e-6
+"""arccos has no gradient at ±1: cosines are kept this far from it."""
+
+
+def gaussian(d: int, p: int, *, count: int, like: Tensor, generator: torch.Generator) -> Float[Tensor, "count d p"]:
+    """Matrices with independent entries ~ N(0, 1/p), which keep lengths in the mean."""
+    drawn: Tensor = torch.randn(count, d, p, dtype=like.dtype, device=like.device, generator=generator)
+    return drawn.div_(p**0.5)
+
+
+class KeptProjection(nn.Module):
+    """One matrix for all of training, moved by gradient descent on its own loss before each step."""
+
+    matrix: Tensor
+
+    def __init__(self, d: int, p: int, *, lr: float, steps: int, like: Tensor, generator: torch.Generator) -> None:
+        super().__init__()
+        self.lr, self.steps = lr, steps
+        self.register_buffer("matrix", gaussian(d, p, count=1, like=like, generator=generator)[0])
+
+    def forward(self) -> Float[Tensor, "1 d p"]:
+        """The matrix where it is."""
+        return self.matrix[None]
+
+    @torch.no_grad()
+    def advance(self, loss: Callable[[Tensor], Tensor]) -> None:
+        """Move the matrix as often as it is to be."""
+        for _ in range(self.steps):
+            with torch.enable_grad():
+                moving = self.matrix.detach().requires_grad_()
+                (gradient,) = torch.autograd.grad(loss(moving), moving)
+            self.matrix.sub_(gradient, alpha=self.lr)
+
+
+def distortion(w: Float[Tensor, "n d"], matrix: Float[Tensor, "d p"]) -> Float[Tensor, ""]:
+    """Mean over pairs of (θᵢⱼ − θ′ᵢⱼ)², the angles before and after the projection, in radians."""
+    change: Tensor = _angles(w) - _angles(w @ matrix)
+    return change.square().mean()
+
+
+def _angles(w: Float[Tensor, "n d"]) -> Float[Tensor, " pairs"]:
+    x = torch.nn.functional.normalize(w, dim=1)
+    i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
+    angles: Tensor = (x @ x.T)[i, j].clamp(-NEARLY_ONE, NEARLY_ONE).arccos()
+    return angles

@@ -1,0 +1,164 @@
+"""What is one training run? The data, the network, the penalty, how long, and what is written down meanwhile."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from hsu_core.spec.datasets import Dataset
+from hsu_core.spec.models import Model
+from hsu_core.spec.regularizers import Regularizer
+from hsu_core.spec.values import Count, Fraction, NonNegative, Positive, Spec, fault
+
+
+class SGD(Spec):
+    """Stochastic gradient descent with momentum."""
+
+    kind: Literal["sgd"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Fraction = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegative = 5e-4
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> SGD:
+        if self.nesterov and self.momentum == 0:
+            raise fault("momentum", "nesterov_without_momentum", "nesterov needs a momentum above 0, found 0")
+        return self
+
+
+class AdamW(Spec):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+
+    kind: Literal["adamw"] = "adamw"
+    lr: Positive = 1e-3
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: NonNegative = 1e-2
+
+
+Optimizer = Annotated[SGD | AdamW, Field(discriminator="kind")]
+
+
+class Constant(Spec):
+    """The learning rate stays."""
+
+    kind: Literal["constant"] = "constant"
+
+
+class StepDecay(Spec):
+    """The learning rate is multiplied by `gamma` at each milestone."""
+
+    kind: Literal["step"] = "step"
+    milestones: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=64)] = (0.4, 0.7, 0.9)
+    """Fractions of the whole training, ascending."""
+    gamma: Positive = 0.1
+
+    @model_validator(mode="after")
+    def _ascending(self) -> StepDecay:
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise fault("milestones", "not_ascending", f"milestones must ascend, found {list(self.milestones)}")
+        return self
+
+
+class Cosine(Spec):
+    """The learning rate falls to 0 along half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
+
+    kind: Literal["cosine"] = "cosine"
+    warmup: Fraction = 0.0
+    """Fraction of the whole training in which the rate first rises linearly from 0."""
+
+
+Schedule = Annotated[Constant | StepDecay | Cosine, Field(discriminator="kind")]
+
+
+class Duration(Spec):
+    """How long to train: a number of epochs or a number of steps, one of the two."""
+
+    epochs: Count | None = None
+    steps: Count | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Duration:
+        if (self.epochs is None) == (self.steps is None):
+            raise fault("epochs", "epochs_or_steps", "give either epochs or steps, not both and not neither")
+        return self
+
+
+Measure = Literal[
+    "mhe_s0", "mhe_s1", "mhe_s2", "mhe_a0", "mhe_a1", "mhe_a2",
+    "mhe_s0_half", "mhe_s1_half", "mhe_s2_half", "mhe_a0_half", "mhe_a1_half", "mhe_a2_half",
+    "separation", "min_angle", "resultant_length", "coherence",
+]  # fmt: skip
+MEASURES: tuple[Measure, ...] = Measure.__args__  # type: ignore[attr-defined]
+
+
+class Record(Spec):
+    """What is written to the energy curves, whatever the job optimises."""
+
+    every: Count = 50
+    """Steps between two points; step 0 and the last step are always recorded."""
+    layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    """Names or patterns (`conv1_*`) of the layers to measure."""
+    measures: tuple[Measure, ...] = MEASURES
+
+    def wants(self, layer: str) -> bool:
+        """Whether a layer of this name is measured."""
+        return any(fnmatchcase(layer, pattern) for pattern in self.layers)
+
+
+class Evaluate(Spec):
+    """When the test set is looked at; it always is at the end."""
+
+    every: Count | None = None
+    """Steps between two evaluations; by default one follows every epoch."""
+
+
+class Checkpoint(Spec):
+    """When the state is saved; it always is at the end."""
+
+    every: Count | None = None
+    """Steps between two checkpoints; by default there is only the last one."""
+
+
+class TrainingSpec(Spec):
+    """One training run: the data, the network, the penalty, and how long."""
+
+    task: Literal["classification"] = "classification"
+    dataset: Dataset
+    model: Model
+    regularizer: Regularizer
+    optimizer: Optimizer = SGD()
+    schedule: Schedule = Cosine()
+    duration: Duration
+    batch_size: Count = 128
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: the network runs under autocast; the penalty stays in fp32."""
+    record: Record = Record()
+    evaluate: Evaluate = Evaluate()
+    checkpoint: Checkpoint = Checkpoint()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> TrainingSpec:
+        facts = self.dataset.facts
+        if self.batch_size > facts.train:
+            raise fault(
+                "batch_size",
+                "batch_larger_than_dataset",
+                f"{self.dataset.kind} has {facts.train} training images, found a batch of {self.batch_size}",
+            )
+        if reason := self.model.misfit(facts.shape):
+            raise fault("model", "model_does_not_fit", reason)
+        return self
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the training set; what is left over waits for the next epoch's order."""
+        return self.dataset.facts.train // self.batch_size
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps from the first to the last."""
+        return self.duration.steps or (self.duration.epochs or 0) * self.steps_per_epoch

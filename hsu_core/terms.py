@@ -1,0 +1,252 @@
+"""What does a regularizer add for one layer, or for one batch of features? Lower is always better.
+
+Knows one layer at a time, the energies, and the state that some terms keep (a pole, a projection). Knows no sum over
+layers and no schedule: those are `regularizers`. Random numbers depend on seed, layer and step alone, so that a resumed
+run, and every rank of a parallel one, draws the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hsu_core import baselines, fast, poles, spec
+from hsu_core.layers import Layer
+from hsu_core.projections import KeptProjection, distortion, gaussian
+
+
+class Moment(NamedTuple):
+    """When a penalty is asked for."""
+
+    step: int
+    lr: float
+    """The network's learning rate."""
+    acts: bool
+    """Whether the penalty is part of the loss at this step: only then does kept state move."""
+
+
+class Term(nn.Module):
+    """What one layer adds, before any weight."""
+
+    def __init__(self, layer: Layer, seed: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.seed = seed
+
+    def forward(self, at: Moment) -> Float[Tensor, ""]:
+        """The value at this moment."""
+        raise NotImplementedError
+
+    def generator(self, use: str, device: torch.device) -> torch.Generator:
+        """Random numbers for one use, the same whenever it is asked for."""
+        name = f"{self.seed}/{self.layer.name}/{use}".encode()
+        number = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1
+        return torch.Generator(device).manual_seed(number)
+
+
+class OfWeights(Term):
+    """A function of the layer's weights alone."""
+
+    def __init__(self, layer: Layer, seed: int, *, loss: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(layer, seed)
+        self.loss = loss
+
+    def forward(self, _at: Moment) -> Float[Tensor, ""]:
+        """The loss of the weights as they are."""
+        return self.loss(self.layer.points())
+
+
+class AtPoles(Term):
+    """The worst that a pole finds: `objective` is what poles raise and weights lower."""
+
+    def __init__(
+        self, layer: Layer, seed: int, *, objective: poles.Objective, inner: spec.Inner, weight: float
+    ) -> None:
+        super().__init__(layer, seed)
+        self.objective = objective
+        self.inner = inner
+        self.kept: poles.PersistentPole | None = None
+        if isinstance(inner, spec.AuthorsPole):
+            generator = self.generator("pole", torch.device("cpu"))
+            self.kept = poles.PersistentPole(inner, layer.points().shape[1], weight=weight, generator=generator)
+            self.kept.to(layer.weight.device)
+
+    def forward(self, at: Moment) -> Float[Tensor, ""]:
+        """The objective at the worst poles, after they have moved."""
+        w = self.layer.points()
+        return poles.worst(self.objective(w, self._poles(w.detach(), at)))
+
+    @torch.no_grad()
+    def gap(self, at: Moment) -> Float[Tensor, ""]:
+        """How much worse a pole exists than the worst one of this moment, by a longer search. At least 0."""
+        w = self.layer.points().detach()
+        own = self._poles(w, at._replace(acts=False))
+        climbed = poles.climb(self.objective, w, own, steps=LONG_SEARCH)
+        others = poles.fresh(
+            self.objective, w, count=MANY_POLES, steps=LONG_SEARCH, generator=self.generator("gap", w.device)
+        )
+        best = self.objective(w, own).amax()
+        found: Tensor = self.objective(w, torch.cat([own, climbed, others])).amax()
+        return found - best
+
+    def _poles(self, w: Tensor, at: Moment) -> Float[Tensor, "m d"]:
+        if isinstance(self.inner, spec.FreshPoles):
+            generator = self.generator(f"poles/{at.step}", w.device)
+            return poles.fresh(self.objective, w, count=self.inner.poles, steps=self.inner.steps, generator=generator)
+        assert self.kept is not None
+        if at.acts:
+            self.kept.advance(self.objective, w, lr=at.lr)
+        pole: Tensor = self.kept()
+        return pole
+
+
+MANY_POLES, LONG_SEARCH = 64, 40
+"""How hard the recorded gap looks for a worse pole."""
+
+
+class OfProjections(Term):
+    """The energy of the layer's neurons in fewer dimensions, mean over projections."""
+
+    def __init__(self, layer: Layer, seed: int, *, loss: Callable[[Tensor], Tensor], how: spec.CoMHE) -> None:
+        super().__init__(layer, seed)
+        self.loss = loss
+        self.how = how
+        self.kept: KeptProjection | None = None
+        w = layer.points().detach()
+        if how.projection != "random" and self._is_wide(w):
+            self.kept = KeptProjection(
+                w.shape[1],
+                how.dimension,
+                lr=how.lr,
+                steps=how.steps,
+                like=w.cpu(),
+                generator=self.generator("projection", torch.device("cpu")),
+            ).to(w.device)
+
+    def forward(self, at: Moment) -> Float[Tensor, ""]:
+        """The mean energy; of the neurons themselves if they have no more dimensions than a projection."""
+        w = self.layer.points()
+        if not self._is_wide(w):
+            return self.loss(w)
+        return torch.stack([self.loss(w @ matrix) for matrix in self._matrices(w.detach(), at)]).mean()
+
+    def _matrices(self, w: Tensor, at: Moment) -> Float[Tensor, "count d p"]:
+        if self.kept is None:
+            generator = self.generator(f"projections/{at.step}", w.device)
+            return gaussian(w.shape[1], self.how.dimension, count=self.how.projections, like=w, generator=generator)
+        if at.acts:
+            self.kept.advance(self._distortion(w) if self.how.projection == "angle" else self._relief(w))
+        matrix: Tensor = self.kept()
+        return matrix
+
+    def _distortion(self, w: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda matrix: distortion(w, matrix)
+
+    def _relief(self, w: Tensor) -> Callable[[Tensor], Tensor]:
+        return lambda matrix: -self.loss(w @ matrix)
+
+    def _is_wide(self, w: Tensor) -> bool:
+        return w.shape[1] > self.how.dimension
+
+
+class OfStretch(Term):
+    """SRIP: the spectral norm of WWᵀ − I by power iteration from a random start."""
+
+    def __init__(self, layer: Layer, seed: int, *, iterations: int) -> None:
+        super().__init__(layer, seed)
+        self.iterations = iterations
+
+    def forward(self, at: Moment) -> Float[Tensor, ""]:
+        """The estimate from this step's start."""
+        w = self.layer.points()
+        generator = self.generator(f"start/{at.step}", w.device)
+        start = torch.randn(len(w), dtype=w.dtype, device=w.device, generator=generator)
+        return baselines.spectral_isometry(w, start, iterations=self.iterations)
+
+
+class OfFeatures(Term):
+    """A function of the last batch's features: the inputs of the classifier, caught on their way in."""
+
+    def __init__(self, layer: Layer, seed: int, *, classifier: nn.Module, loss: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(layer, seed)
+        self.loss = loss
+        self.features: Tensor | None = None
+        classifier.register_forward_pre_hook(self._catch)
+
+    def forward(self, _at: Moment) -> Float[Tensor, ""]:
+        """The loss of the features. RuntimeError before the model has seen a batch."""
+        if self.features is None:
+            raise RuntimeError("a penalty on features needs a batch: call the model first")
+        with torch.autocast(self.features.device.type, enabled=False):
+            return self.loss(self.features.float())
+
+    def _catch(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if module.training:
+            self.features = inputs[0].flatten(start_dim=1)
+
+
+Make = Callable[..., Term]
+
+
+def _mhe(chosen: spec.MHE | spec.CoMHE, *, half_space: bool) -> Callable[[Tensor], Tensor]:
+    return partial(
+        fast.riesz,
+        s=chosen.s,
+        angular=chosen.angular,
+        half_space=half_space,
+        low_precision=chosen.low_precision,
+    )
+
+
+def _negative(energy: Callable[..., Tensor], **how: bool) -> Callable[[Tensor], Tensor]:
+    return lambda w: -energy(w, **how)
+
+
+def of_layer(chosen: spec.LayerPenalty, layer: Layer, *, seed: int, weight: float) -> Term:
+    """The term of a regularizer for one layer; `weight` is what the whole term will be multiplied by."""
+    half_space = isinstance(chosen, spec.SpherePenalty) and chosen.half_space and not layer.is_final
+    of_weights = partial(OfWeights, layer, seed)
+    match chosen:
+        case spec.MHE():
+            return of_weights(loss=_mhe(chosen, half_space=half_space))
+        case spec.MHS():
+            return of_weights(
+                loss=_negative(fast.separation, half_space=half_space, low_precision=chosen.low_precision)
+            )
+        case spec.MGD():
+            return of_weights(loss=_negative(fast.gram_determinant, half_space=half_space))
+        case spec.RMHP():
+            return of_weights(loss=fast.resultant)
+        case spec.MHP():
+            polarization = partial(fast.polarization, half_space=half_space)
+            return AtPoles(layer, seed, objective=lambda w, v: -polarization(w, v), inner=chosen.inner, weight=weight)
+        case spec.MHC():
+            covering = partial(fast.covering, gamma=chosen.gamma, half_space=half_space)
+            return AtPoles(layer, seed, objective=covering, inner=chosen.inner, weight=weight)
+        case spec.CoMHE():
+            return OfProjections(layer, seed, loss=_mhe(chosen, half_space=half_space), how=chosen)
+        case spec.SRIP():
+            return OfStretch(layer, seed, iterations=chosen.iterations)
+        case _:
+            return of_weights(loss=PLAIN[chosen.kind])
+
+
+PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
+    "so": baselines.soft_orthogonality,
+    "dso": baselines.double_soft_orthogonality,
+    "mutual_coherence": baselines.mutual_coherence,
+    "mma": baselines.minimal_angles,
+}
+"""Functions of the weights that have nothing to choose."""
+
+
+def of_features(chosen: spec.FeaturePenalty, layer: Layer, *, seed: int, classifier: nn.Module) -> Term:
+    """The term of a regularizer on features, which enter the classifier."""
+    loss = partial(baselines.uniformity, t=chosen.t) if isinstance(chosen, spec.Uniformity) else baselines.koleo
+    return OfFeatures(layer, seed, classifier=classifier, loss=loss)
