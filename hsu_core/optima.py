@@ -257,7 +257,7 @@ SPHERICAL_CODES: dict[tuple[int, int], tuple[float, str]] = {
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers by n, as the source prints them."""
+    """Numbers by n, right to half a unit of the last digit."""
 
     values: dict[int, float]
     source: str
@@ -335,7 +335,7 @@ COVERING_DEGREES = Table(
         11: 41.4271963, 12: 37.3773681, 13: 37.0685427, 14: 34.9379269, 15: 34.0399001, 16: 32.8988128,
         17: 32.0929329, 18: 31.0131721, 19: 30.3686748, 20: 29.6230956,
     },
-    "Tarnai and Gáspár 1991",
+    "best of this project's descents; configurations studied by Tarnai and Gáspár 1991",
 )
 # fmt: on
 """Least covering radius: the largest angle from a pole to its nearest point."""

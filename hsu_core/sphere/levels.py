@@ -82,27 +82,36 @@ def pairs(
     return measure, weights
 
 
-def facets(corners: Int[Tensor, "b K d"]) -> Measuring:
+def facets(corners: Int[Tensor, "b K d"], seen_from: Float[Tensor, "b n d"]) -> Measuring:
     """−ln of the radius (as a distance) of the hole above each facet: the cap that passes through its d corners.
 
-    For points around the origin. The lowest level of any triangulation is at most that of the hull's, so a move that
-    raises it need not look at the hull again.
+    `seen_from` is the configuration around the origin whose facets they are. The lowest level of any triangulation is
+    at most that of the hull's, so a move that raises it need not look at the hull again. A facet that a move carries
+    past the origin has a hole of more than 90°.
     """
+    b, count, d = corners.shape
+    rows = corners.reshape(b, -1, 1).expand(-1, -1, d)
+
+    def factors(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The LU factors of each facet's corners, and the side of it on which the origin is."""
+        lu, pivots, _ = torch.linalg.lu_factor_ex(x.gather(1, rows).reshape(b, count, d, d))
+        swaps = (pivots != torch.arange(1, d + 1)).sum(2)
+        side = lu.diagonal(dim1=2, dim2=3).sign().prod(2) * (1 - 2 * (swaps % 2))
+        return lu, pivots, side
+
+    inside = factors(seen_from)[2]
 
     def measure(x: Tensor) -> Levels:
-        b, count, d = corners.shape
-        of_facet = x.gather(1, corners.reshape(b, -1, 1).expand(-1, -1, d)).reshape(b, count, d, d)
-        # y·xᵢ = 1 at the corners: y/‖y‖ is the cap's pole and 1/‖y‖ its cosine, with the gradient ‖y‖⁻³ μᵢ y in xᵢ.
-        y = torch.linalg.solve(of_facet, x.new_ones(b, count, d, 1))
-        mu = torch.linalg.solve(of_facet.mT, y)
-        cosine = 1 / torch.linalg.vector_norm(y, dim=(2, 3))
+        lu, pivots, side = factors(x)
+        # y·xᵢ = 1 at the corners: ±y/‖y‖ is the cap's pole and ±1/‖y‖ its cosine, with the gradient ±‖y‖⁻³ μᵢ y in xᵢ.
+        y = torch.linalg.lu_solve(lu, pivots, x.new_ones(b, count, d, 1))
+        mu = torch.linalg.lu_solve(lu, pivots, y, adjoint=True)
+        cosine = inside * side / torch.linalg.vector_norm(y, dim=(2, 3))
         squares = (2 - 2 * cosine).clamp(min=1e-30)
 
         def pull(shares: Tensor) -> Tensor:
             forces = (shares * cosine**3 / squares)[:, :, None, None] * mu * y.mT
-            return torch.zeros_like(x).scatter_add_(
-                1, corners.reshape(b, -1, 1).expand(-1, -1, d), forces.reshape(b, -1, d)
-            )
+            return torch.zeros_like(x).scatter_add_(1, rows, forces.reshape(b, -1, d))
 
         return Levels(-0.5 * squares.log(), pull)
 

@@ -9,6 +9,7 @@ Knows batches of starts. Knows no objectives by name, and not which start is the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -89,7 +90,10 @@ def _fill(x: Tensor, look: Looking, look_closely: Looking, *, half_space: bool) 
     for sharpness in (4.0, 8.0, 16.0, 32.0, 64.0, 128.0):
         for _ in range(3):
             seen = look(x)
-            x = descend(levels.soft_minimum(seen.measure, sharpness, seen.log_weights), x, steps=15, tolerance=1e-6)
+            # Of many levels a softer minimum is nearly their mean, which a cluster of points raises without bound.
+            harder = sharpness * max(1.0, math.log(seen.log_weights.shape[1]) / 3)
+            potential = levels.soft_minimum(seen.measure, harder, seen.log_weights)
+            x = _unless_lost(descend(potential, x, steps=15, tolerance=1e-6), x, half_space=half_space)
     seen = look_closely(x)
     best = _different(levels.soft_minimum(seen.measure, 128.0, seen.log_weights)(x)[0], by=1e-5)
     kept = x[best]
@@ -102,7 +106,7 @@ def _fill(x: Tensor, look: Looking, look_closely: Looking, *, half_space: bool) 
 def _facets_seen(x: Float[Tensor, "b m d"]) -> Seen:
     """The holes above the hull's facets."""
     corners, _ = facets_of(x)
-    return Seen(levels.facets(corners), x.new_zeros(1, corners.shape[1]), corners)
+    return Seen(levels.facets(corners, x), x.new_zeros(1, corners.shape[1]), corners)
 
 
 def _minima_seen(x: Float[Tensor, "b m d"]) -> Seen:
@@ -188,6 +192,10 @@ def _shaken(x: Float[Tensor, "b n d"], *, half_space: bool) -> Float[Tensor, "b 
     b, n, d = x.shape
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(n), dtype=x.dtype)
     strength = 2 * n ** (-1 / (d - 1)) * torch.linspace(0, 1, b, dtype=x.dtype)
-    shaken = unit(x + strength[:, None, None] * noise)
-    lost = torch.tensor([not half_space and in_half_sphere(points) for points in shaken])
-    return torch.where(lost[:, None, None], x, shaken)
+    return _unless_lost(unit(x + strength[:, None, None] * noise), x, half_space=half_space)
+
+
+def _unless_lost(moved: Tensor, x: Tensor, *, half_space: bool) -> Tensor:
+    """The moved starts, except where a half sphere holds all points: there no facet bounds the largest hole."""
+    lost = torch.tensor([not half_space and in_half_sphere(points) for points in moved])
+    return torch.where(lost[:, None, None], x, moved)

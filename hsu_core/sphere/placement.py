@@ -38,7 +38,7 @@ class Configuration:
     value: float
     """The plain quantity of `hsu_core.energies`; for polarization and covering that at the worst pole."""
     values: tuple[float, ...]
-    """The value of each start. Those that fell behind early were not brought to the last digit."""
+    """The value of each start. Those that fell behind, or into a basin that another had reached, were left there."""
     inner: Method | None
     """How the worst pole was found, for polarization and covering."""
     best_known: Optimum | None

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from scipy.optimize import nnls
 from scipy.spatial import ConvexHull
 from torch import Tensor
@@ -75,7 +76,7 @@ def polarization_pole(points: Float[Tensor, "n d"], *, half_space: bool = False,
         return Pole(orthogonal, 0.5, "orthogonal")
     start = random_poles(64, x.shape[1], seed)
     if hull_is_feasible(*x.shape) and _orthogonal(x) is None and _nearest_to_origin(x) is None:
-        start = torch.cat([start, torch.from_numpy(ConvexHull(x.numpy()).equations[:, :-1])])
+        start = torch.cat([start, torch.from_numpy(_hull(x.numpy()).equations[:, :-1])])
     lowest = torch.cat([_potential(v, x) for v in torch.split(start, 256)]).argsort()[:256]
     poles = _settled(start[lowest], x)
     values = torch.cat([_potential(v, x) for v in torch.split(poles, 256)])
@@ -104,7 +105,7 @@ def facets_of(x: Float[Tensor, "b n d"], *, sampled: int = 64) -> tuple[Int[Tens
     """
     if not hull_is_feasible(x.shape[1], x.shape[2], most=4000):
         return _sampled_facets(x, sampled, seed=0)
-    hulls = [np.unique(np.sort(ConvexHull(points).simplices, axis=1), axis=0) for points in x.numpy()]
+    hulls = [np.unique(np.sort(_hull(points).simplices, axis=1), axis=0) for points in x.numpy()]
     most = max(map(len, hulls))
     padded = [np.concatenate([hull, np.repeat(hull[:1], most - len(hull), axis=0)]) for hull in hulls]
     corners = torch.from_numpy(np.stack(padded).astype(np.int64))
@@ -133,10 +134,15 @@ def _largest_hole(x: Float[Tensor, "m d"], seed: int) -> tuple[Float[Tensor, " d
     if (orthogonal := _orthogonal(x)) is not None:
         return orthogonal, "orthogonal"
     if hull_is_feasible(*x.shape):
-        equations = torch.from_numpy(ConvexHull(x.numpy()).equations)
+        equations = torch.from_numpy(_hull(x.numpy()).equations)
         return equations[equations[:, -1].argmax(), :-1], "hull"
     poles = _sampled_facets(x[None], 256, seed)[1][0]
     return poles[(poles @ x.T).amax(1).argmin()], "descents"
+
+
+def _hull(points: NDArray[np.float64]) -> ConvexHull:
+    """The hull, its facets as simplices. `Qs`: a cross-polytope has a flat first simplex without the longer search."""
+    return ConvexHull(points, qhull_options="Qt Qs" if points.shape[1] <= 4 else "Qt Qs Qx")
 
 
 def _nearest_to_origin(x: Float[Tensor, "m d"]) -> Float[Tensor, " d"] | None:

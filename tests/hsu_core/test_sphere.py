@@ -55,7 +55,7 @@ def test_tammes_angles_are_reached(n: int) -> None:
 
 @pytest.mark.parametrize("n", [5, 12])
 def test_coverings_are_reached(n: int) -> None:
-    found = sphere.optimize(n, 3, Covering(), starts=6)
+    found = sphere.optimize(n, 3, Covering(), starts=3)
     assert found.best_known is not None
     assert found.inner == "hull"
     assert sphere.angle_degrees(found.value) == pytest.approx(sphere.angle_degrees(found.best_known.value), abs=1e-5)
