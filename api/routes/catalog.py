@@ -6,12 +6,12 @@ import inspect
 from typing import Any, get_args
 
 from fastapi import APIRouter
-from hsu_core.data import files
 
 from api.auth import Viewer
 from api.problems import problems
 from api.views import View
 from hsu_core import spec
+from hsu_core.data import files
 from hsu_jobs.errors import Unauthorized
 from hsu_jobs.settings import settings
 
