@@ -53,7 +53,7 @@ def test_tammes_angles_are_reached(n: int) -> None:
     assert sphere.angle_degrees(found.value) == pytest.approx(sphere.angle_degrees(found.best_known.value), abs=1e-5)
 
 
-@pytest.mark.parametrize("n", [5, 12])
+@pytest.mark.parametrize("n", [5, 7])
 def test_coverings_are_reached(n: int) -> None:
     found = sphere.optimize(n, 3, Covering(), starts=3)
     assert found.best_known is not None
@@ -62,7 +62,7 @@ def test_coverings_are_reached(n: int) -> None:
 
 
 def test_six_points_reach_the_polarization_of_the_octahedron() -> None:
-    assert sphere.optimize(6, 3, Polarization(), starts=4).value == pytest.approx(0.75, abs=1e-8)
+    assert sphere.optimize(6, 3, Polarization(), starts=2).value == pytest.approx(0.75, abs=1e-8)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_gram_determinants_are_those_of_the_reference_table() -> None:
 
 @pytest.mark.parametrize("objective", [Polarization(), Covering()])
 def test_six_lines_in_space_are_those_of_the_icosahedron(objective: Objective) -> None:
-    found = sphere.optimize(6, 3, objective, half_space=True, starts=4)
+    found = sphere.optimize(6, 3, objective, half_space=True, starts=2)
     cosines = (found.points @ found.points.T)[~torch.eye(6, dtype=torch.bool)].abs()
     torch.testing.assert_close(cosines, torch.full_like(cosines, 1 / math.sqrt(5)), atol=1e-6, rtol=0)
 
