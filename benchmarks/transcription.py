@@ -59,6 +59,20 @@ def rmhp(w: Tensor) -> Tensor:
     return w.sum(dim=0).norm()
 
 
+def comhe(w: Tensor, projection: Tensor, lr: float, *, kind: str) -> Tensor:
+    """Half-space mhe, s = 2, of w·Pᵀ after one step of P, the gradient through that step included.
+
+    P is (p, d). "angle": P descends on ‖cos(w·Pᵀ) − cos(w)‖_F; "adversarial": P ascends on the full-space energy.
+    Lin et al. 2020 (arXiv 1906.04892).
+    """
+    if kind == "angle":
+        loss, sign = (_inner(w @ projection.T) - _inner(w)).norm(), -1
+    else:
+        loss, sign = mhe(w @ projection.T), 1
+    (step,) = torch.autograd.grad(loss, projection, create_graph=True)
+    return mhe(w @ (projection + sign * lr * step).T, half_space=True)
+
+
 def _norm(w: Tensor) -> Tensor:
     return (w.square().sum(dim=1, keepdim=True) + EPSILON).sqrt()
 

@@ -196,11 +196,12 @@ def test_nobody_else_reaches_the_data(folder: Path) -> None:
 
 
 _HOLDER = """
-import subprocess, sys, time
+import signal, subprocess, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a test run in the background inherits it ignored
 command = [sys.executable, "-m", "embedded", "engines", sys.argv[1], "--temporary"]
 held = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 print(held.stdout.readline(), flush=True)
-time.sleep(600)
+time.sleep(60)
 """
 
 
