@@ -18,12 +18,15 @@ def soft_orthogonality(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
     arXiv 1810.09102. Zero only for n ≤ d; beyond that its minimum is n − d, at a tight frame.
     """
-    return _excess(w @ w.T).square().sum()
+    n, d = w.shape
+    # ‖WWᵀ − I‖² and ‖WᵀW − I‖² differ by n − d: the smaller Gram matrix serves both.
+    return _excess(w @ w.T).square().sum() if n <= d else _excess(w.T @ w).square().sum() + (n - d)
 
 
 def double_soft_orthogonality(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """DSO: ‖WWᵀ − I‖²_F + ‖WᵀW − I‖²_F, for over- and under-complete layers. Bansal et al. 2018, eq. 5."""
-    return soft_orthogonality(w) + soft_orthogonality(w.T)
+    """DSO: ‖WWᵀ − I‖²_F + ‖WᵀW − I‖²_F, which is 2·SO + d − n. Bansal et al. 2018, eq. 5."""
+    n, d = w.shape
+    return 2 * soft_orthogonality(w) + (d - n)
 
 
 def mutual_coherence(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from fastapi import APIRouter
 
@@ -26,6 +26,20 @@ class Entry(View):
     parameters: dict[str, Any]
 
 
+class RegularizerEntry(Entry):
+    """A regularizer, what it computes and what is known of it."""
+
+    formula: str
+    """The penalty of one layer before its weight, in plain text; lower is better."""
+    latex: str
+    source: str
+    acts_on: Literal["nothing", "weights", "features"]
+    caution: str
+    """When it does not do what one might hope; empty if nothing is known."""
+    relative_cost: float
+    """Forward and backward of the whole penalty of `cnn9`, in units of `mhe`'s: benchmarks/catalog.py, one thread."""
+
+
 class DatasetEntry(Entry):
     """A data set, and whether its files are here."""
 
@@ -40,7 +54,7 @@ class DatasetEntry(Entry):
 class Catalog(View):
     """Everything that a spec may hold."""
 
-    regularizers: list[Entry]
+    regularizers: list[RegularizerEntry]
     models: list[Entry]
     datasets: list[DatasetEntry]
     optimizers: list[Entry]
@@ -53,7 +67,7 @@ class Catalog(View):
 def show_catalog(_key: Viewer) -> Catalog:
     """Regularizers, models, data sets, optimizers and schedules."""
     return Catalog(
-        regularizers=_entries(spec.Regularizer),
+        regularizers=[_regularizer(kind) for kind in _members(spec.Regularizer)],
         models=_entries(spec.Model),
         datasets=[_dataset(kind) for kind in _members(spec.Dataset)],
         optimizers=_entries(spec.Optimizer),
@@ -69,6 +83,19 @@ def _entries(union: object) -> list[Entry]:
 def _members(union: object) -> tuple[type[spec.Spec], ...]:
     """The classes of an `Annotated[A | B, discriminator]`."""
     return get_args(get_args(union)[0])
+
+
+def _regularizer(kind: type[spec.Spec]) -> RegularizerEntry:
+    about: spec.About = kind.about  # type: ignore[attr-defined]
+    return RegularizerEntry(
+        **_described(kind),
+        formula=about.plain,
+        latex=about.latex,
+        source=about.source,
+        acts_on=about.acts_on,
+        caution=about.caution,
+        relative_cost=about.relative_cost,
+    )
 
 
 def _dataset(kind: type[spec.Spec]) -> DatasetEntry:

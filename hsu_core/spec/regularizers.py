@@ -21,6 +21,8 @@ class About(NamedTuple):
     plain: str
     source: str
     acts_on: Literal["nothing", "weights", "features"]
+    relative_cost: float
+    """Forward and backward of the whole penalty of `cnn9`, in units of `mhe`'s: benchmarks/catalog.py, one thread."""
     caution: str = ""
     """Known degeneracies: when it does not do what one might hope."""
 
@@ -122,7 +124,7 @@ class NoRegularizer(Spec):
     """No penalty: the baseline. Weight decay is the optimizer's."""
 
     kind: Literal["none"] = "none"
-    about: ClassVar[About] = About("0", "0", "—", "nothing")
+    about: ClassVar[About] = About("0", "0", "—", "nothing", relative_cost=0.0)
 
 
 class MHE(SpherePenalty):
@@ -144,6 +146,7 @@ class MHE(SpherePenalty):
         plain="mean over pairs i < j of 1/ρᵢⱼ^s (s = 0: −ln ρᵢⱼ), ρ = ‖xᵢ − xⱼ‖ or the angle/π",
         source="Liu et al. 2018, Learning towards Minimum Hyperspherical Energy, arXiv 1805.09298, eq. 1",
         acts_on="weights",
+        relative_cost=1,
         caution="Optimal at the simplex (n ≤ d + 1) and, in half space, at orthonormal rows (n ≤ d), for every s.",
     )
 
@@ -162,6 +165,7 @@ class MHS(SpherePenalty):
         plain="−(the smallest squared distance of a pair)",
         source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
         acts_on="weights",
+        relative_cost=0.5,
         caution="Only the closest pair has a gradient: two of n neurons move at a step. A layer of one neuron has no "
         "pair and is skipped.",
     )
@@ -182,6 +186,7 @@ class MHP(SpherePenalty):
         plain="−(the smallest mean of 1/‖v − xᵢ‖² over poles v)",
         source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
         acts_on="weights",
+        relative_cost=4.7,
         caution=_INNER.format(value="1/2", lag="can even collapse a layer: max |cos| .14 → .97 on 64×576"),
     )
 
@@ -200,6 +205,7 @@ class RMHP(LayerPenalty):
         plain="‖Σᵢ wᵢ‖ of the raw weights",
         source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
         acts_on="weights",
+        relative_cost=0.1,
         caution="A zero sum is far from uniform, so alone it never reaches a uniform configuration. It acts on raw "
         "weights: shrinking them lowers it too. There is no half space: mirror images always sum to zero.",
     )
@@ -222,6 +228,7 @@ class MHC(SpherePenalty):
         plain="the largest, over poles v, of the soft minimum of ‖v − xᵢ‖²",
         source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
         acts_on="weights",
+        relative_cost=5.1,
         caution=_INNER.format(value="2", lag="stays far from a covering: 62–71° against 37.4° for 12 points on S²"),
     )
 
@@ -240,6 +247,7 @@ class MGD(SpherePenalty):
         plain="−ln det(K + 10⁻⁶ I), Kᵢⱼ = exp(−‖xᵢ − xⱼ‖²)",
         source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
         acts_on="weights",
+        relative_cost=1.3,
         caution="For n far above d the kernel is singular to rounding, and the 10⁻⁶ decides. The cost grows with n³.",
     )
 
@@ -261,6 +269,7 @@ class SO(LayerPenalty):
         plain="‖WWᵀ − I‖²_F of the raw weights",
         source=f"{_BANSAL}, eq. 4",
         acts_on="weights",
+        relative_cost=1.3,
         caution="For n > d it cannot be 0, and its minimum is any tight frame, duplicates included.",
     )
 
@@ -277,7 +286,8 @@ class DSO(LayerPenalty):
         plain="‖WWᵀ − I‖²_F + ‖WᵀW − I‖²_F of the raw weights",
         source=f"{_BANSAL}, eq. 5",
         acts_on="weights",
-        caution="The two terms differ by the constant |n − d|, so the gradient is twice that of `so`.",
+        relative_cost=1.3,
+        caution="The two terms differ by the constant n − d, so the gradient is just twice that of `so`.",
     )
 
 
@@ -293,6 +303,7 @@ class MutualCoherence(LayerPenalty):
         plain="the largest |entry| of WWᵀ − I, raw weights",
         source=f"{_BANSAL}, eq. 6",
         acts_on="weights",
+        relative_cost=1.3,
         caution="One entry has the gradient at a time, and while lengths differ from 1 it is a diagonal one.",
     )
 
@@ -311,6 +322,7 @@ class SRIP(LayerPenalty):
         plain="the spectral norm of WWᵀ − I, raw weights, by power iteration from a random start",
         source=f"{_BANSAL}, eqs. 7 to 9",
         acts_on="weights",
+        relative_cost=0.6,
         caution="Two iterations from a random start give a lower bound that varies from step to step.",
     )
 
@@ -328,6 +340,7 @@ class MMA(LayerPenalty):
         plain="−(mean over neurons of the angle to the nearest other one), radians",
         source="Wang et al. 2020, MMA Regularization, arXiv 2006.06527, eq. 5",
         acts_on="weights",
+        relative_cost=1.2,
         caution="The gradient jumps where the nearest neighbour changes. A layer of one neuron is skipped.",
     )
 
@@ -359,6 +372,7 @@ class CoMHE(SpherePenalty):
         plain="mean over projections P of the mhe of the projected neurons",
         source="Lin et al. 2020, Regularizing Neural Networks via Minimizing Hyperspherical Energy, arXiv 1906.04892",
         acts_on="weights",
+        relative_cost=8,
         caution="More than `dimension` + 1 neurons cannot all be far apart after a projection: the energy stays above "
         "what the layer itself could reach.",
     )
@@ -386,6 +400,7 @@ class Uniformity(FeaturePenalty):
         plain="ln of the mean over pairs of exp(−t ‖zᵢ − zⱼ‖²), z the normalised features of the batch",
         source="Wang and Isola 2020, Alignment and Uniformity on the Hypersphere, arXiv 2005.10242",
         acts_on="features",
+        relative_cost=0.04,
         caution="With labels it works against the loss, which gathers a class: keep the weight small.",
     )
 
@@ -401,6 +416,7 @@ class KoLeo(FeaturePenalty):
         plain="−(mean over the batch of ln of the distance to the nearest other feature), normalised features",
         source="Sablayrolles et al. 2019, Spreading Vectors for Similarity Search, arXiv 1806.03198, eq. 4",
         acts_on="features",
+        relative_cost=0.03,
         caution="With labels it works against the loss, which gathers a class: keep the weight small.",
     )
 

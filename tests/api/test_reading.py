@@ -47,7 +47,9 @@ def test_curves_are_chosen_by_layer_measure_and_step(ada: TestClient, job: int) 
 def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None:
     catalog = ada.get("/v1/catalog").json()
     kinds = {menu: [entry["kind"] for entry in catalog[menu]] for menu in catalog if menu != "measures"}
-    assert {"none", "mhe", "mhs"} <= set(kinds["regularizers"])
+    family = {"mhe", "mhs", "mhp", "rmhp", "mhc", "mgd"}
+    others = {"so", "dso", "mutual_coherence", "srip", "mma", "comhe", "uniformity", "koleo"}
+    assert {"none"} | family | others == set(kinds["regularizers"])
     assert {"mlp", "small_cnn", "cnn9"} <= set(kinds["models"])
     assert {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100"} <= set(kinds["datasets"])
     assert {"sgd", "adamw"} <= set(kinds["optimizers"])
@@ -55,6 +57,9 @@ def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None
     assert catalog["measures"] == list(MEASURES)
     mhe = next(entry for entry in catalog["regularizers"] if entry["kind"] == "mhe")
     assert mhe["parameters"]["properties"]["s"]["description"] == "Riesz exponent; 0 is the logarithmic energy."
+    assert mhe["source"].startswith("Liu et al. 2018")
+    assert mhe["relative_cost"] == 1
+    assert all(entry["formula"] and entry["latex"] and entry["source"] for entry in catalog["regularizers"])
     digits = next(entry for entry in catalog["datasets"] if entry["kind"] == "digits")
     assert (digits["available"], digits["shape"]) == (True, [1, 8, 8])
 

@@ -70,6 +70,13 @@ def test_soft_orthogonality_of_too_many_rows_is_least_at_a_tight_frame() -> None
     assert baselines.soft_orthogonality(frame).item() == pytest.approx(7 - 3)
 
 
+@pytest.mark.parametrize(("n", "d"), [(3, 7), (7, 3)])
+def test_double_soft_orthogonality_looks_at_both_gram_matrices(n: int, d: int) -> None:
+    w = random(n, d)
+    both = sum((gram - torch.eye(len(gram))).square().sum() for gram in (w @ w.T, w.T @ w))
+    torch.testing.assert_close(baselines.double_soft_orthogonality(w), both)
+
+
 def test_the_power_iteration_finds_the_spectral_norm() -> None:
     w = random(8, 5)
     exact = torch.linalg.matrix_norm(w @ w.T - torch.eye(8, dtype=w.dtype), 2)
