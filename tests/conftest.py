@@ -86,14 +86,29 @@ def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Ite
 
 
 @pytest.fixture(scope="session")
-def redis_database(engines: Engines) -> Iterator[str]:
-    """The URL of a numbered Redis database that is empty and that no other run of the tests has claimed."""
-    with redis.Redis.from_url(engines.redis_url) as server:
-        number, claim = _claim(server, engines.redis_url)
-        yield _numbered(engines.redis_url, number)
-        with redis.Redis.from_url(_numbered(engines.redis_url, number)) as used:
-            used.flushdb()  # the session's services left their messages there
-        server.delete(claim)
+def new_redis(engines: Engines) -> Callable[[], AbstractContextManager[str]]:
+    """Claims an empty numbered Redis database that nobody else uses; its URL is good inside the `with`.
+
+    Each service needs one of its own: a worker would answer the doorbell of another.
+    """
+
+    @contextmanager
+    def claimed() -> Iterator[str]:
+        with redis.Redis.from_url(engines.redis_url) as server:
+            number, claim = _claim(server, engines.redis_url)
+            yield _numbered(engines.redis_url, number)
+            with redis.Redis.from_url(_numbered(engines.redis_url, number)) as used:
+                used.flushdb()
+            server.delete(claim)
+
+    return claimed
+
+
+@pytest.fixture(scope="session")
+def redis_database(new_redis: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """The Redis database that the tests use one after the other."""
+    with new_redis() as url:
+        yield url
 
 
 @pytest.fixture

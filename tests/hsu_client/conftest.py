@@ -16,6 +16,8 @@ import pytest
 
 from hsu_client.client import Client
 
+New = Callable[[], AbstractContextManager[str]]
+
 
 class Served(NamedTuple):
     """A running API."""
@@ -26,13 +28,13 @@ class Served(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def served(redis_database: str, new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[Served]:
+def served(new_redis: New, new_database: New) -> Iterator[Served]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--port", str(port)]
-    with new_database() as database_url:
-        environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_database}
+    with new_database() as database_url, new_redis() as redis_url:
+        environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url}
         make_key = [sys.executable, "-m", "hsu_jobs.admin", "create-key", "--user", "ada", "--role", "member"]
         key = subprocess.run(make_key, env=environment, capture_output=True, text=True, check=True).stdout.strip()
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as api:
