@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test check format docs clean
+.PHONY: help setup demo up down test slow check format docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -23,7 +23,10 @@ down: setup  ## stop what `make up` started, wherever it runs
 	@$(BIN)/python -m embedded down
 
 test: check  ## every check and every test; needs no Docker and no services
-	@$(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+
+slow: setup  ## the tests that take too long for `make test`: a job with every regularizer, the real data sets
+	@$(BIN)/python -m pytest -m "slow or dataset"
 
 check: setup  ## format, lint, types, dependency rule
 	@$(BIN)/ruff format --check .

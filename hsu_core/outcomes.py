@@ -22,6 +22,8 @@ class Finished:
     step: int
     metrics: dict[str, float]
     """test_accuracy, test_loss, train_loss and penalty after the last step; seconds, steps_per_second, parameters."""
+    skipped_layers: dict[str, str]
+    """Layers that the regularizer was to act on and could not, and why."""
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def train(
         if is_recorded and (trouble := _trouble(step, values, model, penalty)):
             return trouble
         if is_last:
-            return _finished(step, values, model, steps=step - start, seconds=time.monotonic() - began)
+            metrics = _metrics(values, model, steps=step - start, seconds=time.monotonic() - began)
+            return Finished(step, metrics, penalty.skipped)
 
         optimizer.zero_grad()
         objective: Tensor = loss + penalty.every * energy if acts else loss
@@ -177,17 +178,14 @@ def _trouble(step: int, values: Values, model: nn.Module, penalty: Penalty) -> D
     return None
 
 
-def _finished(step: int, values: Values, model: nn.Module, *, steps: int, seconds: float) -> Finished:
+def _metrics(values: Values, model: nn.Module, *, steps: int, seconds: float) -> dict[str, float]:
     last = {series.measure: value for series, value in values.items() if series.layer is None}
-    return Finished(
-        step,
-        {
-            "test_accuracy": last["test_accuracy"],
-            "test_loss": last["test_loss"],
-            "train_loss": last["loss"],
-            "penalty": last["penalty"],
-            "seconds": seconds,
-            "steps_per_second": steps / seconds,
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        },
-    )
+    return {
+        "test_accuracy": last["test_accuracy"],
+        "test_loss": last["test_loss"],
+        "train_loss": last["loss"],
+        "penalty": last["penalty"],
+        "seconds": seconds,
+        "steps_per_second": steps / seconds,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }

@@ -28,6 +28,8 @@ class Succeeded(Ending):
 
     kind: Literal["succeeded"] = "succeeded"
     result: dict[str, Real]
+    skipped_layers: dict[str, str] = {}
+    """Layers that the regularizer was to act on and could not, and why."""
 
 
 class Cancelled(Ending):

@@ -86,8 +86,8 @@ def _train(spec: JobSpec, job_id: int, attempt: int, reporter: Reporter, leash: 
         traceback.print_exc()
         return Failed(code="error", message=f"{type(error).__name__}: {error}")
     match ended:
-        case Finished(metrics=metrics):
-            return Succeeded(result=metrics)
+        case Finished(metrics=metrics, skipped_layers=skipped):
+            return Succeeded(result=metrics, skipped_layers=skipped)
         case Diverged(step=step, layer=layer, measure=measure):
             where = f"{measure} of {layer}" if layer else measure
             return Failed(code="diverged", message=f"{where} was not finite at step {step}")
