@@ -147,8 +147,8 @@ class MHE(SpherePenalty):
         source="Liu et al. 2018, Learning towards Minimum Hyperspherical Energy, arXiv 1805.09298, eq. 1",
         acts_on="weights",
         relative_cost=1,
-        caution="With few neurons there is nothing more to choose: for every s the simplex (n ≤ d + 1, Euclidean) and, in "
-        "half space, orthonormal rows (n ≤ d) are optimal.",
+        caution="With few neurons there is nothing more to choose: for every s the simplex (n ≤ d + 1, Euclidean) and, "
+        "in half space, orthonormal rows (n ≤ d) are optimal.",
     )
 
 
