@@ -1,4 +1,4 @@
-"""What does each regularizer cost, in units of mhe? The numbers of the catalog.
+"""What does each regularizer cost, and the panel of measures, in units of mhe? The numbers of the catalog.
 
     python benchmarks/catalog.py [--rounds N]
 
@@ -16,7 +16,8 @@ from typing import get_args
 
 import torch
 
-from hsu_core import models, regularizers, spec
+from hsu_core import models, panel, regularizers, spec
+from hsu_core.layers import layers
 
 FACTS = spec.CIFAR100.facts
 
@@ -29,6 +30,7 @@ def main() -> None:
     torch.set_num_threads(1)
     kinds = [kind() for kind in get_args(get_args(spec.Regularizer)[0]) if kind is not spec.NoRegularizer]
     once = {chosen.kind: _penalty(chosen) for chosen in kinds}
+    once["panel"] = _panel()
     seconds: dict[str, list[float]] = {kind: [] for kind in once}
     for _ in range(rounds + 1):
         for kind, run in once.items():
@@ -40,6 +42,17 @@ def main() -> None:
     for chosen in kinds:
         ratio = median[chosen.kind] / median["mhe"]
         print(f"| {chosen.kind} | {1000 * median[chosen.kind]:.1f} | {ratio:.2g} | {chosen.about.relative_cost:g} |")
+    print(f"| (the whole panel) | {1000 * median['panel']:.1f} | {median['panel'] / median['mhe']:.2g} | |")
+
+
+def _panel() -> Callable[[], None]:
+    weights = [layer.points().detach() for layer in layers(models.build(spec.CNN9(), FACTS, seed=0))]
+
+    def run() -> None:
+        for w in weights:
+            panel.measure(w)
+
+    return run
 
 
 def _penalty(chosen: spec.Regularizer) -> Callable[[], None]:

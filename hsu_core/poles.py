@@ -34,21 +34,28 @@ def worst(values: Float[Tensor, " m"]) -> Float[Tensor, ""]:
 def fresh(
     objective: Objective, w: Float[Tensor, "n d"], *, count: int, steps: int, generator: torch.Generator
 ) -> Float[Tensor, "m d"]:
-    """Random poles, each moved `steps` times along the normalised gradient of its objective on the sphere."""
-    poles = torch.randn(count, w.shape[1], dtype=w.dtype, device=w.device, generator=generator)
-    return climb(objective, w, poles, steps=steps)
+    """Random poles, each moved `steps` times uphill on its objective."""
+    return climb(slope(objective, w), drawn(count, like=w, generator=generator), steps=steps)
 
 
-def climb(
-    objective: Objective, w: Float[Tensor, "n d"], poles: Float[Tensor, "m d"], *, steps: int
-) -> Float[Tensor, "m d"]:
-    """Unit poles, moved uphill by steps that shrink geometrically."""
+def drawn(count: int, *, like: Float[Tensor, "n d"], generator: torch.Generator) -> Float[Tensor, "m d"]:
+    """Random poles, of any length."""
+    return torch.randn(count, like.shape[1], dtype=like.dtype, device=like.device, generator=generator)
+
+
+def climb(slope: Callable[[Tensor], Tensor], poles: Float[Tensor, "m d"], *, steps: int) -> Float[Tensor, "m d"]:
+    """Unit poles, moved along the normalised slope on the sphere by steps that shrink geometrically."""
     poles, angle = _unit(poles), FIRST_ANGLE
     for _ in range(steps):
-        uphill = _gradient(objective, w, poles)
+        uphill = slope(poles)
         tangent = uphill - (uphill * poles).sum(dim=1, keepdim=True) * poles
         poles, angle = _unit(poles + angle * _unit(tangent)), angle * SHRINK
     return poles
+
+
+def slope(objective: Objective, w: Float[Tensor, "n d"]) -> Callable[[Tensor], Tensor]:
+    """The gradient of the objective by each pole."""
+    return lambda poles: _gradient(objective, w, poles)
 
 
 class PersistentPole(nn.Module):

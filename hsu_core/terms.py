@@ -87,7 +87,7 @@ class AtPoles(Term):
         """How much worse a pole exists than the worst one of this moment, by a longer search. At least 0."""
         w = self.layer.points().detach()
         own = self._poles(w, at._replace(acts=False))
-        climbed = poles.climb(self.objective, w, own, steps=LONG_SEARCH)
+        climbed = poles.climb(poles.slope(self.objective, w), own, steps=LONG_SEARCH)
         others = poles.fresh(
             self.objective, w, count=MANY_POLES, steps=LONG_SEARCH, generator=self.generator("gap", w.device)
         )

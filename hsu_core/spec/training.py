@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -89,7 +88,7 @@ class Duration(Spec):
 Measure = Literal[
     "mhe_s0", "mhe_s1", "mhe_s2", "mhe_a0", "mhe_a1", "mhe_a2",
     "mhe_s0_half", "mhe_s1_half", "mhe_s2_half", "mhe_a0_half", "mhe_a1_half", "mhe_a2_half",
-    "separation", "min_angle", "resultant_length", "coherence",
+    "separation", "min_angle", "resultant_length", "coherence", "log_det", "effective_rank", "covering",
 ]  # fmt: skip
 MEASURES: tuple[Measure, ...] = Measure.__args__  # type: ignore[attr-defined]
 
@@ -102,10 +101,6 @@ class Record(Spec):
     layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
     """Names or patterns (`conv1_*`) of the layers to measure."""
     measures: tuple[Measure, ...] = MEASURES
-
-    def wants(self, layer: str) -> bool:
-        """Whether a layer of this name is measured."""
-        return any(fnmatchcase(layer, pattern) for pattern in self.layers)
 
 
 class Evaluate(Spec):
