@@ -166,7 +166,7 @@ class MHS(SpherePenalty):
         plain="−(the smallest squared distance of a pair)",
         source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
         acts_on="weights",
-        relative_cost=0.5,
+        relative_cost=0.6,
         caution="Only the closest pair has a gradient: two of n neurons move at a step. A layer of one neuron has no "
         "pair and is skipped.",
     )
@@ -187,7 +187,7 @@ class MHP(SpherePenalty):
         plain="−(the smallest mean of 1/‖v − xᵢ‖² over poles v)",
         source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
         acts_on="weights",
-        relative_cost=4.7,
+        relative_cost=5,
         caution=_INNER.format(value="1/2", lag="can even collapse a layer: max |cos| .14 → .97 on 64×576"),
     )
 
@@ -229,7 +229,7 @@ class MHC(SpherePenalty):
         plain="the largest, over poles v, of the soft minimum of ‖v − xᵢ‖²",
         source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
         acts_on="weights",
-        relative_cost=5.1,
+        relative_cost=6,
         caution=_INNER.format(value="2", lag="stays far from a covering: 62–71° against 37.4° for 12 points on S²"),
     )
 
@@ -248,7 +248,7 @@ class MGD(SpherePenalty):
         plain="−ln det(K + 10⁻⁶ I), Kᵢⱼ = exp(−‖xᵢ − xⱼ‖²)",
         source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
         acts_on="weights",
-        relative_cost=1.3,
+        relative_cost=1.5,
         caution="For n far above d the kernel is singular to rounding, and the 10⁻⁶ decides. The cost grows with n³.",
     )
 
@@ -270,7 +270,7 @@ class SO(LayerPenalty):
         plain="‖WWᵀ − I‖²_F of the raw weights",
         source=f"{_BANSAL}, eq. 4",
         acts_on="weights",
-        relative_cost=1.3,
+        relative_cost=1.5,
         caution="For n > d it cannot be 0, and its minimum is any tight frame, duplicates included.",
     )
 
@@ -287,7 +287,7 @@ class DSO(LayerPenalty):
         plain="‖WWᵀ − I‖²_F + ‖WᵀW − I‖²_F of the raw weights",
         source=f"{_BANSAL}, eq. 5",
         acts_on="weights",
-        relative_cost=1.3,
+        relative_cost=1.5,
         caution="The two terms differ by the constant n − d, so the gradient is just twice that of `so`.",
     )
 
@@ -304,7 +304,7 @@ class MutualCoherence(LayerPenalty):
         plain="the largest |entry| of WWᵀ − I, raw weights",
         source=f"{_BANSAL}, eq. 6",
         acts_on="weights",
-        relative_cost=1.3,
+        relative_cost=1.5,
         caution="One entry has the gradient at a time, and while lengths differ from 1 it is a diagonal one.",
     )
 
@@ -323,7 +323,7 @@ class SRIP(LayerPenalty):
         plain="the spectral norm of WWᵀ − I, raw weights, by power iteration from a random start",
         source=f"{_BANSAL}, eqs. 7 to 9",
         acts_on="weights",
-        relative_cost=0.6,
+        relative_cost=0.7,
         caution="Two iterations from a random start give a lower bound that varies from step to step.",
     )
 
@@ -341,7 +341,7 @@ class MMA(LayerPenalty):
         plain="−(mean over neurons of the angle to the nearest other one), radians",
         source="Wang et al. 2020, MMA Regularization, arXiv 2006.06527, eq. 5",
         acts_on="weights",
-        relative_cost=1.2,
+        relative_cost=1.9,
         caution="The gradient jumps where the nearest neighbour changes. A layer of one neuron is skipped.",
     )
 
@@ -373,7 +373,7 @@ class CoMHE(SpherePenalty):
         plain="mean over projections P of the mhe of the projected neurons",
         source="Lin et al. 2020, Regularizing Neural Networks via Minimizing Hyperspherical Energy, arXiv 1906.04892",
         acts_on="weights",
-        relative_cost=8,
+        relative_cost=9,
         caution="More than `dimension` + 1 neurons cannot all be far apart after a projection: the energy stays above "
         "what the layer itself could reach.",
     )
@@ -417,7 +417,7 @@ class KoLeo(FeaturePenalty):
         plain="−(mean over the batch of ln of the distance to the nearest other feature), normalised features",
         source="Sablayrolles et al. 2019, Spreading Vectors for Similarity Search, arXiv 1806.03198, eq. 4",
         acts_on="features",
-        relative_cost=0.03,
+        relative_cost=0.02,
         caution="With labels it works against the loss, which gathers a class: keep the weight small.",
     )
 
