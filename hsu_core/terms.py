@@ -8,6 +8,7 @@ run, and every rank of a parallel one, draws the same.
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -31,7 +32,7 @@ class Moment(NamedTuple):
     """Whether the penalty is part of the loss at this step: only then does kept state move."""
 
 
-class Term(nn.Module):
+class Term(nn.Module, ABC):
     """What one layer adds, before any weight."""
 
     def __init__(self, layer: Layer, seed: int) -> None:
@@ -39,9 +40,9 @@ class Term(nn.Module):
         self.layer = layer
         self.seed = seed
 
+    @abstractmethod
     def forward(self, at: Moment) -> Float[Tensor, ""]:
         """The value at this moment."""
-        raise NotImplementedError
 
     def generator(self, use: str, device: torch.device) -> torch.Generator:
         """Random numbers for one use, the same whenever it is asked for."""

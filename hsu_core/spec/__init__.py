@@ -5,37 +5,21 @@ Every union is discriminated by `kind`, and an unknown key is an error with a pa
 """
 
 from hsu_core.spec.datasets import CIFAR10, CIFAR100, MNIST, Dataset, Digits, Facts, FashionMNIST
+from hsu_core.spec.family import MGD, MHC, MHE, MHP, MHS, RMHP, AuthorsPole, FreshPoles, Inner, NoRegularizer
 from hsu_core.spec.models import CNN9, MLP, Model, SmallCNN
-from hsu_core.spec.regularizers import (
-    DSO,
-    MGD,
-    MHC,
-    MHE,
-    MHP,
-    MHS,
-    MMA,
-    RMHP,
-    SO,
-    SRIP,
+from hsu_core.spec.penalties import (
     About,
-    AuthorsPole,
-    CoMHE,
     Decay,
     FeaturePenalty,
-    FreshPoles,
-    Inner,
-    KoLeo,
     LayerPenalty,
-    MutualCoherence,
-    NoRegularizer,
     Penalty,
-    Regularizer,
     SpherePenalty,
     Steady,
-    Uniformity,
     WarmUp,
     WeightSchedule,
 )
+from hsu_core.spec.regularizers import Regularizer
+from hsu_core.spec.rivals import DSO, MMA, SO, SRIP, CoMHE, KoLeo, MutualCoherence, Uniformity
 from hsu_core.spec.training import (
     MEASURES,
     SGD,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from hsu_core import models, spec
-from hsu_core.layers import layers
+from hsu_core.layers import chosen, layers
 
 FACTS = spec.Digits.facts
 
@@ -31,3 +31,14 @@ def test_kernels_flatten_in_logical_order_in_every_memory_format() -> None:
 def test_a_model_without_layers_is_refused() -> None:
     with pytest.raises(ValueError, match="ReLU has no linear and no convolutional layer"):
         layers(nn.ReLU())
+
+
+def test_layers_are_chosen_by_name_or_pattern() -> None:
+    found = layers(models.build(spec.SmallCNN(), FACTS, seed=0))
+    assert [layer.name for layer in chosen(found, ["conv[12]", "classifier"], field="record.layers")] == [
+        "conv1",
+        "conv2",
+        "classifier",
+    ]
+    with pytest.raises(ValueError, match="record.layers: 'fc' matches no layer; there are conv1, conv2, conv3, class"):
+        chosen(found, ["*", "fc"], field="record.layers")

@@ -56,8 +56,3 @@ def test_what_cannot_be_trained_is_refused_with_a_path(
 def test_steps_follow_from_epochs_in_whole_batches() -> None:
     assert parse(batch_size=100).total_steps == 2 * 14
     assert parse(batch_size=100, duration={"steps": 5}).total_steps == 5
-
-
-def test_record_chooses_layers_by_name_or_pattern() -> None:
-    record = spec.Record(layers=("conv1_*", "fc"))
-    assert [name for name in ("conv1_1", "conv2_1", "fc") if record.wants(name)] == ["conv1_1", "fc"]

@@ -1,0 +1,175 @@
+"""Which regularizers of hyperspherical uniformity may be asked for, and what is known of each?
+
+Knows names, ranges and sources. Knows no tensors: the mathematics is in `hsu_core.energies`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from hsu_core.spec.penalties import About, LayerPenalty, SpherePenalty
+from hsu_core.spec.values import Fraction, NonNegative, Positive, Spec
+
+
+class AuthorsPole(Spec):
+    """One pole for all of training, moved by momentum SGD before each step: the authors' way."""
+
+    kind: Literal["authors"] = "authors"
+    steps: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Steps of the pole for one step of the network."""
+    lr: Positive | None = None
+    """Learning rate of the pole; by default that of the network at the time."""
+    momentum: Fraction = 0.9
+    weight_decay: NonNegative = 5e-4
+
+
+class FreshPoles(Spec):
+    """Many random poles at each step, each moved a few steps; the worst ones count: the way that works."""
+
+    kind: Literal["fresh"] = "fresh"
+    poles: Annotated[int, Field(ge=1, le=65536)] = 64
+    steps: Annotated[int, Field(ge=0, le=1000)] = 10
+    """Steps of each pole, of falling length, along the normalised gradient on the sphere."""
+
+
+Inner = Annotated[FreshPoles | AuthorsPole, Field(discriminator="kind")]
+_INNER = (
+    "In half space with n < d a pole orthogonal to every neuron exists, and the exact inner optimum is {value} "
+    "whatever the weights are: the penalty then acts only through the lag of its poles. With `inner: authors` one "
+    "lagging pole {lag}. The gap to a better inner solution is recorded as `inner_gap`."
+)
+
+
+class NoRegularizer(Spec):
+    """No penalty: the baseline. Weight decay is the optimizer's."""
+
+    kind: Literal["none"] = "none"
+    about: ClassVar[About] = About("0", "0", "—", "nothing", relative_cost=0.0)
+
+
+class MHE(SpherePenalty):
+    """Minimum hyperspherical energy: neurons repel each other like charges."""
+
+    kind: Literal["mhe"] = "mhe"
+    s: Annotated[float, Field(ge=0, le=64, allow_inf_nan=False)] = 2.0
+    """Riesz exponent; 0 is the logarithmic energy."""
+    angular: bool = False
+    """Repel by the angle, in units of π, in place of the Euclidean distance."""
+    hidden_weight: NonNegative = 1.0
+    """Weight of each hidden layer's energy; the authors use 1 (0.1 for angular s = 1, 2)."""
+    final_weight: NonNegative = 10.0
+    """Weight of the classifier's energy; the authors use 10 (1 for angular s = 1, 2)."""
+
+    about: ClassVar[About] = About(
+        latex=r"\frac{1}{\binom{m}{2}}\sum_{i<j}\rho_{ij}^{-s},\quad \rho_{ij}=\|x_i-x_j\|\ \text{or}\ "
+        r"\tfrac{1}{\pi}\arccos(x_i\cdot x_j);\quad s=0:\ -\ln\rho_{ij}",
+        plain="mean over pairs i < j of 1/ρᵢⱼ^s (s = 0: −ln ρᵢⱼ), ρ = ‖xᵢ − xⱼ‖ or the angle/π",
+        source="Liu et al. 2018, Learning towards Minimum Hyperspherical Energy, arXiv 1805.09298, eq. 1",
+        acts_on="weights",
+        relative_cost=1,
+        caution="With few neurons there is nothing more to choose: for every s the simplex (n ≤ d + 1, Euclidean) and, "
+        "in half space, orthonormal rows (n ≤ d) are optimal.",
+    )
+
+
+class MHS(SpherePenalty):
+    """Maximum hyperspherical separation: the closest pair is pushed apart."""
+
+    kind: Literal["mhs"] = "mhs"
+    hidden_weight: NonNegative = 0.1
+    """Weight of each hidden layer's term; the authors use 0.1."""
+    final_weight: NonNegative = 1.0
+    """Weight of the classifier's term; the authors use 1."""
+
+    about: ClassVar[About] = About(
+        latex=r"-\min_{i<j}\|x_i-x_j\|^2",
+        plain="−(the smallest squared distance of a pair)",
+        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        acts_on="weights",
+        relative_cost=0.6,
+        caution="Only the closest pair has a gradient: two of n neurons move at a step. A layer of one neuron has no "
+        "pair and is skipped.",
+    )
+
+
+class MHP(SpherePenalty):
+    """Maximum hyperspherical polarization: no point of the sphere sees the neurons from afar."""
+
+    kind: Literal["mhp"] = "mhp"
+    inner: Inner = FreshPoles()
+    hidden_weight: NonNegative = 1.0
+    """Weight of each hidden layer's term; the authors use 1."""
+    final_weight: NonNegative = 10.0
+    """Weight of the classifier's term; the authors use 10."""
+
+    about: ClassVar[About] = About(
+        latex=r"-\min_{v}\frac1m\sum_i\|v-x_i\|^{-2}",
+        plain="−(the smallest mean of 1/‖v − xᵢ‖² over poles v)",
+        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        acts_on="weights",
+        relative_cost=5,
+        caution=_INNER.format(value="1/2", lag="can even collapse a layer: max |cos| .14 → .97 on 64×576"),
+    )
+
+
+class RMHP(LayerPenalty):
+    """Relaxed maximum hyperspherical polarization: the neurons sum to zero."""
+
+    kind: Literal["rmhp"] = "rmhp"
+    hidden_weight: NonNegative = 0.01
+    """Weight of each hidden layer's term; the authors use 0.01."""
+    final_weight: NonNegative = 0.1
+    """Weight of the classifier's term; the authors use 0.1."""
+
+    about: ClassVar[About] = About(
+        latex=r"\Bigl\|\sum_i w_i\Bigr\|",
+        plain="‖Σᵢ wᵢ‖ of the raw weights",
+        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        acts_on="weights",
+        relative_cost=0.1,
+        caution="A zero sum is far from uniform, so alone it never reaches a uniform configuration. It acts on raw "
+        "weights: shrinking them lowers it too. There is no half space: mirror images always sum to zero.",
+    )
+
+
+class MHC(SpherePenalty):
+    """Minimum hyperspherical covering: no point of the sphere is far from a neuron."""
+
+    kind: Literal["mhc"] = "mhc"
+    gamma: Positive = 10.0
+    """Sharpness of the soft minimum over the neurons."""
+    inner: Inner = FreshPoles()
+    hidden_weight: NonNegative = 0.01
+    """Weight of each hidden layer's term; the authors use 0.01."""
+    final_weight: NonNegative = 0.1
+    """Weight of the classifier's term; the authors use 0.1."""
+
+    about: ClassVar[About] = About(
+        latex=r"\max_v -\frac1\gamma\ln\frac1m\sum_i e^{-\gamma\|v-x_i\|^2}",
+        plain="the largest, over poles v, of the soft minimum of ‖v − xᵢ‖²",
+        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        acts_on="weights",
+        relative_cost=6,
+        caution=_INNER.format(value="2", lag="stays far from a covering: 62–71° against 37.4° for 12 points on S²"),
+    )
+
+
+class MGD(SpherePenalty):
+    """Maximum Gram determinant: the neurons span the largest volume in a kernel's feature space."""
+
+    kind: Literal["mgd"] = "mgd"
+    hidden_weight: NonNegative = 0.01
+    """Weight of each hidden layer's term; the authors use 0.01."""
+    final_weight: NonNegative = 0.1
+    """Weight of the classifier's term; the authors use 0.1."""
+
+    about: ClassVar[About] = About(
+        latex=r"-\ln\det\bigl(K+10^{-6}I\bigr),\quad K_{ij}=e^{-\|x_i-x_j\|^2}",
+        plain="−ln det(K + 10⁻⁶ I), Kᵢⱼ = exp(−‖xᵢ − xⱼ‖²)",
+        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        acts_on="weights",
+        relative_cost=1.5,
+        caution="For n far above d the kernel is singular to rounding, and the 10⁻⁶ decides. The cost grows with n³.",
+    )

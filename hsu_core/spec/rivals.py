@@ -1,0 +1,170 @@
+"""Which regularizers is the family compared with, and what is known of each?
+
+Knows names, ranges and sources. Knows no tensors: the mathematics is in `hsu_core.baselines`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from hsu_core.spec.penalties import About, FeaturePenalty, LayerPenalty, SpherePenalty
+from hsu_core.spec.values import NonNegative, Positive
+
+_BANSAL = "Bansal et al. 2018, Can We Gain More from Orthogonality Regularizations, arXiv 1810.09102"
+
+
+class SO(LayerPenalty):
+    """Soft orthogonality: unit length and right angles."""
+
+    kind: Literal["so"] = "so"
+    hidden_weight: NonNegative = 1e-2
+    final_weight: NonNegative = 0.0
+
+    about: ClassVar[About] = About(
+        latex=r"\|WW^\top-I\|_F^2",
+        plain="‖WWᵀ − I‖²_F of the raw weights",
+        source=f"{_BANSAL}, eq. 4",
+        acts_on="weights",
+        relative_cost=1.5,
+        caution="For n > d it cannot be 0, and its minimum is any tight frame, duplicates included.",
+    )
+
+
+class DSO(LayerPenalty):
+    """Double soft orthogonality, for layers with more neurons than inputs too."""
+
+    kind: Literal["dso"] = "dso"
+    hidden_weight: NonNegative = 1e-2
+    final_weight: NonNegative = 0.0
+
+    about: ClassVar[About] = About(
+        latex=r"\|WW^\top-I\|_F^2+\|W^\top W-I\|_F^2",
+        plain="‖WWᵀ − I‖²_F + ‖WᵀW − I‖²_F of the raw weights",
+        source=f"{_BANSAL}, eq. 5",
+        acts_on="weights",
+        relative_cost=1.5,
+        caution="The two terms differ by the constant n − d, so the gradient is just twice that of `so`.",
+    )
+
+
+class MutualCoherence(LayerPenalty):
+    """Mutual coherence: the worst entry of the Gram matrix."""
+
+    kind: Literal["mutual_coherence"] = "mutual_coherence"
+    hidden_weight: NonNegative = 1e-1
+    final_weight: NonNegative = 0.0
+
+    about: ClassVar[About] = About(
+        latex=r"\max_{ij}\,\bigl|(WW^\top-I)_{ij}\bigr|",
+        plain="the largest |entry| of WWᵀ − I, raw weights",
+        source=f"{_BANSAL}, eq. 6",
+        acts_on="weights",
+        relative_cost=1.5,
+        caution="One entry has the gradient at a time, and while lengths differ from 1 it is a diagonal one.",
+    )
+
+
+class SRIP(LayerPenalty):
+    """Spectral restricted isometry: the worst stretch of any direction."""
+
+    kind: Literal["srip"] = "srip"
+    iterations: Annotated[int, Field(ge=1, le=100)] = 2
+    """Steps of the power iteration; the authors use 2."""
+    hidden_weight: NonNegative = 1e-1
+    final_weight: NonNegative = 0.0
+
+    about: ClassVar[About] = About(
+        latex=r"\sigma\bigl(WW^\top-I\bigr)",
+        plain="the spectral norm of WWᵀ − I, raw weights, by power iteration from a random start",
+        source=f"{_BANSAL}, eqs. 7 to 9",
+        acts_on="weights",
+        relative_cost=0.7,
+        caution="Two iterations from a random start give a lower bound that varies from step to step.",
+    )
+
+
+class MMA(LayerPenalty):
+    """Maximal minimal angles: each neuron is turned away from its nearest one."""
+
+    kind: Literal["mma"] = "mma"
+    hidden_weight: NonNegative = 0.07
+    """The authors use 0.07 for hidden layers."""
+    final_weight: NonNegative = 0.0
+
+    about: ClassVar[About] = About(
+        latex=r"-\frac1n\sum_i\min_{j\ne i}\theta_{ij}",
+        plain="−(mean over neurons of the angle to the nearest other one), radians",
+        source="Wang et al. 2020, MMA Regularization, arXiv 2006.06527, eq. 5",
+        acts_on="weights",
+        relative_cost=1.9,
+        caution="The gradient jumps where the nearest neighbour changes. A layer of one neuron is skipped.",
+    )
+
+
+class CoMHE(SpherePenalty):
+    """Compressive MHE: the energy of neurons projected to fewer dimensions."""
+
+    kind: Literal["comhe"] = "comhe"
+    projection: Literal["random", "angle", "adversarial"] = "random"
+    """random: fresh Gaussian matrices; angle: moved to preserve the pairwise angles; adversarial: moved to raise the
+    energy."""
+    dimension: Annotated[int, Field(ge=2, le=65536)] = 30
+    """Dimension of the projected neurons; layers of no more inputs than that are not projected."""
+    projections: Annotated[int, Field(ge=1, le=256)] = 20
+    """Random projections whose energies are averaged; the other kinds keep one."""
+    steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Gradient steps of a kept projection for one step of the network."""
+    lr: Positive = 0.01
+    """Learning rate of a kept projection."""
+    s: Annotated[float, Field(ge=0, le=64, allow_inf_nan=False)] = 2.0
+    """Riesz exponent; 0 is the logarithmic energy."""
+    angular: bool = False
+    """Repel by the angle, in units of π, in place of the Euclidean distance."""
+    hidden_weight: NonNegative = 1.0
+    final_weight: NonNegative = 1.0
+
+    about: ClassVar[About] = About(
+        latex=r"\frac1c\sum_{k=1}^{c}E_s\bigl(\{P_k x_i\}\bigr)",
+        plain="mean over projections P of the mhe of the projected neurons",
+        source="Lin et al. 2020, Regularizing Neural Networks via Minimizing Hyperspherical Energy, arXiv 1906.04892",
+        acts_on="weights",
+        relative_cost=9,
+        caution="More than `dimension` + 1 neurons cannot all be far apart after a projection: the energy stays above "
+        "what the layer itself could reach.",
+    )
+
+
+class Uniformity(FeaturePenalty):
+    """Uniformity of features: the Gaussian potential of the batch."""
+
+    kind: Literal["uniformity"] = "uniformity"
+    t: Positive = 2.0
+    """Sharpness of the Gaussian kernel."""
+    weight: NonNegative = 0.1
+
+    about: ClassVar[About] = About(
+        latex=r"\ln\frac{1}{\binom{b}{2}}\sum_{i<j}e^{-t\|z_i-z_j\|^2}",
+        plain="ln of the mean over pairs of exp(−t ‖zᵢ − zⱼ‖²), z the normalised features of the batch",
+        source="Wang and Isola 2020, Alignment and Uniformity on the Hypersphere, arXiv 2005.10242",
+        acts_on="features",
+        relative_cost=0.04,
+        caution="With labels it works against the loss, which gathers a class: keep the weight small.",
+    )
+
+
+class KoLeo(FeaturePenalty):
+    """Kozachenko–Leonenko entropy of features: each is pushed from its nearest neighbour."""
+
+    kind: Literal["koleo"] = "koleo"
+    weight: NonNegative = 0.1
+
+    about: ClassVar[About] = About(
+        latex=r"-\frac1b\sum_i\ln\Bigl(\min_{j\ne i}\|z_i-z_j\|+10^{-8}\Bigr)",
+        plain="−(mean over the batch of ln of the distance to the nearest other feature), normalised features",
+        source="Sablayrolles et al. 2019, Spreading Vectors for Similarity Search, arXiv 1806.03198, eq. 4",
+        acts_on="features",
+        relative_cost=0.02,
+        caution="With labels it works against the loss, which gathers a class: keep the weight small.",
+    )
