@@ -30,7 +30,7 @@ class Reporter:
     def __init__(self, token: UUID, *, flush_seconds: float) -> None:
         self.wanted = Wanted.RUN
         self.lost = False
-        """Whether the attempt is no longer ours: nothing more is written."""
+        """Whether nothing more is written: the attempt is no longer ours, or writing failed in an unforeseen way."""
         self._token = token
         self._every = flush_seconds
         self._step = 0
@@ -57,9 +57,9 @@ class Reporter:
             self._fresh.append(Point(step, time.time(), dict(values)))
 
     def _flush_often(self) -> None:
-        while not self._closing.wait(self._every):
+        while not (self.lost or self._closing.wait(self._every)):
             self._flush()
-        while not (self._flush() or self.lost):
+        while not (self.lost or self._flush()):
             time.sleep(self._every)
 
     def _flush(self) -> bool:
@@ -74,6 +74,10 @@ class Reporter:
             return False
         except (OperationalError, InterfaceError) as error:
             _log.warning("the database does not answer; %d points wait: %s", len(self._unconfirmed), error)
+            return False
+        except Exception:
+            _log.exception("the curves cannot be written")  # no result without its curves: the attempt ends unsettled
+            self.lost = True
             return False
         self._unconfirmed = []
         return not self._fresh

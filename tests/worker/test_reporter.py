@@ -65,3 +65,10 @@ def test_points_wait_while_the_database_is_away(
             until(lambda: "points wait" in caplog.text)
             reporter.report(2, {LOSS: 3.0})
     assert steps(claim.job_id) == [0, 1, 2]
+
+
+def test_curves_that_cannot_be_written_end_the_attempt(claim: Claim, caplog: pytest.LogCaptureFixture) -> None:
+    with Reporter(claim.token, flush_seconds=0.05) as reporter:
+        reporter.report(2**70, {LOSS: 1.0})  # no step that a bigint holds
+        until(lambda: reporter.lost)
+    assert "the curves cannot be written" in caplog.text
