@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.models import Model
+from hsu_core.spec.penalties import FeaturePenalty
 from hsu_core.spec.regularizers import Regularizer
 from hsu_core.spec.values import Count, Fraction, NonNegative, Positive, Spec, fault
 
@@ -143,6 +144,12 @@ class TrainingSpec(Spec):
                 "batch_size",
                 "batch_larger_than_dataset",
                 f"{self.dataset.kind} has {facts.train} training images, found a batch of {self.batch_size}",
+            )
+        if isinstance(self.regularizer, FeaturePenalty) and self.batch_size == 1:
+            raise fault(
+                "batch_size",
+                "batch_too_small",
+                f"{self.regularizer.kind} spreads the features of a batch and needs at least 2, found a batch of 1",
             )
         if reason := self.model.misfit(facts.shape):
             raise fault("model", "model_does_not_fit", reason)

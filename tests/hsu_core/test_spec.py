@@ -38,6 +38,7 @@ def test_a_spec_survives_json() -> None:
             ("model",),
             "small_cnn takes images of 8×8 to 28×28 pixels, these have 32×32",
         ),
+        ({"regularizer": {"kind": "koleo"}, "batch_size": 1}, ("batch_size",), "needs at least 2, found a batch of 1"),
         ({"duration": {}}, ("duration", "epochs"), "either epochs or steps"),
         ({"duration": {"epochs": 1, "steps": 1}}, ("duration", "epochs"), "either epochs or steps"),
         ({"schedule": {"kind": "step", "milestones": [0.5, 0.2]}}, ("schedule", "step", "milestones"), "must ascend"),
