@@ -192,9 +192,6 @@ class OfFeatures(Term):
             self.features = inputs[0].flatten(start_dim=1)
 
 
-Make = Callable[..., Term]
-
-
 def _mhe(chosen: spec.MHE | spec.CoMHE, *, half_space: bool) -> Callable[[Tensor], Tensor]:
     return partial(
         fast.riesz,
