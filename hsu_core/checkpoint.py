@@ -1,31 +1,44 @@
 """The complete state of a run after some steps: one safetensors file, its description as JSON in the file's header.
 
 Complete means that a run resumed from it ends as if it had never stopped, bit for bit on a CPU: weights, buffers, the
-optimizer's state, and what a penalty keeps. Data order and learning rate are functions of the seed and the step. Never
-pickle: a checkpoint may come from elsewhere, and loading it must not run what it says.
+optimizer's state, what a penalty keeps, and the scores so far. Data order, augmentation and learning rate are functions
+of the seed and the step. Never pickle: a checkpoint may come from elsewhere, and loading it must not run what it says.
+
+Knows one file at a time. When one is written is asked in `saving`; which are kept is the business of whoever owns the
+folder, as others may still need a file.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hsu_core import spec
+from hsu_core.outcomes import Saved
 
-FORMAT = 1
+FORMAT = 2
 
 
 class CheckpointMismatch(Exception):
-    """A file is no checkpoint, or one of another model or optimizer; the message says what differs."""
+    """A file is no checkpoint, a damaged one, or one of another model or optimizer; the message says what differs."""
+
+
+class Scores(NamedTuple):
+    """What the evaluations up to a step said: test accuracies."""
+
+    last: float | None = None
+    best: float | None = None
+    best_step: int | None = None
 
 
 class Description(NamedTuple):
@@ -35,26 +48,34 @@ class Description(NamedTuple):
     """Updates made."""
     spec: dict[str, Any]
     """The training spec that it was made by, as JSON values."""
+    scores: Scores
 
 
 def save(
-    folder: Path, model: nn.Module, optimizer: Optimizer, *, penalty: nn.Module, step: int, made_by: spec.TrainingSpec
-) -> Path:
-    """Write `step-….safetensors` into the folder, whole or not at all, and return its path."""
+    folder: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    penalty: nn.Module,
+    step: int,
+    made_by: spec.TrainingSpec,
+    scores: Scores,
+) -> Saved:
+    """Write `step-….safetensors` into the folder, whole or not at all. OSError if the disk does not take it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.safetensors"
-    header = {"format": FORMAT, "step": step, "spec": made_by.model_dump(mode="json")}
+    header = {"format": FORMAT, "step": step, "spec": made_by.model_dump(mode="json"), "scores": scores._asdict()}
     tensors = {name: value.detach().contiguous() for name, value in _state(model, optimizer, penalty).items()}
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".step-")
-    os.close(descriptor)
-    try:
-        save_file(tensors, temporary, metadata={"hsu": json.dumps(header)})
-        _sync(Path(temporary))
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    _sync(folder)
-    return path
+    content = serialized(tensors, metadata={"hsu": json.dumps(header)})
+    _write(path, content)
+    return Saved(
+        step,
+        path,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        metric=scores.last,
+        is_best=scores.best_step == step,
+    )
 
 
 def latest(folder: Path) -> Path | None:
@@ -62,22 +83,37 @@ def latest(folder: Path) -> Path | None:
     return max(folder.glob("step-*.safetensors"), default=None)
 
 
+def verify(path: Path, sha256: str) -> None:
+    """Read the whole file; raises CheckpointMismatch unless it is there and is, to the bit, what was saved."""
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+    except FileNotFoundError as error:
+        raise CheckpointMismatch(f"{path}: expected a checkpoint, found no file") from error
+    if found != sha256:
+        raise CheckpointMismatch(f"{path}: expected content of sha256 {sha256}, found {found} in {size} bytes")
+
+
 def describe(path: Path) -> Description:
     """What the checkpoint says of itself, without reading its tensors; raises CheckpointMismatch."""
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("hsu", "{}"))
-    except SafetensorError as error:
+    except (SafetensorError, ValueError) as error:
         raise CheckpointMismatch(f"{path}: expected a checkpoint, found: {error}") from error
     if header.get("format") != FORMAT:
         raise CheckpointMismatch(f"{path}: expected a checkpoint of format {FORMAT}, found {header.get('format')}")
-    return Description(header["step"], header["spec"])
+    return Description(header["step"], header["spec"], Scores(**header["scores"]))
 
 
-def load(path: Path, model: nn.Module, optimizer: Optimizer, *, penalty: nn.Module, wanted: spec.TrainingSpec) -> int:
-    """Set everything to the saved state and return its step; raises CheckpointMismatch before any change.
+def load(
+    path: Path, model: nn.Module, optimizer: Optimizer, *, penalty: nn.Module, wanted: spec.TrainingSpec
+) -> tuple[int, Scores]:
+    """Set everything to the saved state and return its step and scores; raises CheckpointMismatch before any change.
 
-    What a penalty keeps (poles, projections) is taken over if the regularizer is the same, else it starts anew.
+    What a penalty keeps (poles, projections) is taken over if the regularizer is the same, else it starts anew; so do
+    the scores if the spec differs in anything, as the best of another run is not this one's.
     """
     description = describe(path)
     _check("model", wanted.model.model_dump(mode="json"), description.spec["model"], path)
@@ -92,7 +128,8 @@ def load(path: Path, model: nn.Module, optimizer: Optimizer, *, penalty: nn.Modu
     optimizer.load_state_dict(
         {"state": _optimizer_state(tensors, model), "param_groups": optimizer.state_dict()["param_groups"]}
     )
-    return description.step
+    is_same_run = description.spec == wanted.model_dump(mode="json")
+    return description.step, description.scores if is_same_run else Scores()
 
 
 MODEL, OPTIMIZER, PENALTY = "model/", "optimizer/", "penalty/"
@@ -147,9 +184,23 @@ def _check(what: str, expected: object, found: object, path: Path) -> None:
         raise CheckpointMismatch(f"{path}: expected a checkpoint with {what} {expected}, found {found}")
 
 
-def _sync(path: Path) -> None:
-    """Wait until the file, or the folder's list of names, is on the disk: a rename may overtake what it names."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _write(path: Path, content: bytes) -> None:
+    """Durably and at once. Its one hidden name is written over after a kill in between, and removed after a failure."""
+    partial = path.parent / ".partial"
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Wait until a folder's list of names is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,8 +1,9 @@
-"""What leaves a training run: points of curves while it runs, and how it ended. Torch-free."""
+"""What leaves a training run: points of curves and checkpoints while it runs, and how it ended. Torch-free."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -15,6 +16,29 @@ class Series(NamedTuple):
     """A measure of the panel for a layer; for the model `loss`, `accuracy`, `penalty`, `learning_rate`, `test_…`."""
 
 
+class Reference(NamedTuple):
+    """What a measure of a layer is to be compared with; None where no finite value is defined or known."""
+
+    random: float | None
+    """For uniformly random points."""
+    optimum: float | None
+    """For the best points, where that is proven."""
+
+
+class Saved(NamedTuple):
+    """A checkpoint that is on the disk, whole, under its final name."""
+
+    step: int
+    path: Path
+    sha256: str
+    """Of the file, in hexadecimal."""
+    bytes: int
+    metric: float | None
+    """The last test_accuracy up to this step, None before the first evaluation."""
+    is_best: bool
+    """Whether no evaluation before this step's was as good. False if this step's state was not evaluated."""
+
+
 @dataclass(frozen=True)
 class Finished:
     """Every step was made."""
@@ -24,6 +48,8 @@ class Finished:
     """test_accuracy, test_loss, train_loss and penalty after the last step; seconds, steps_per_second, parameters."""
     skipped_layers: dict[str, str]
     """Layers that the regularizer was to act on and could not, and why."""
+    unsaved: str | None = None
+    """Why the last state is not on the disk, if it was to be."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +57,8 @@ class Stopped:
     """It was asked to stop, after `step` updates."""
 
     step: int
+    unsaved: str | None = None
+    """Why the state is not on the disk, if it was to be: an earlier checkpoint must do."""
 
 
 @dataclass(frozen=True)

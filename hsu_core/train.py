@@ -19,10 +19,13 @@ from hsu_core import checkpoint, models, panel, regularizers, schedule, spec
 from hsu_core.batches import Batch, Batches
 from hsu_core.data import reading
 from hsu_core.layers import Layer, chosen, layers
-from hsu_core.outcomes import Diverged, Finished, Outcome, Series, Stopped
+from hsu_core.outcomes import Diverged, Finished, Outcome, Saved, Series, Stopped
 from hsu_core.regularizers import Penalty
+from hsu_core.saving import Saving
 
 Values = dict[Series, float]
+
+TEST_ACCURACY = Series(None, "test_accuracy")
 
 
 def train(
@@ -30,6 +33,7 @@ def train(
     *,
     report: Callable[[int, Mapping[Series, float]], None] = lambda step, values: None,  # noqa: ARG005
     should_stop: Callable[[], bool] = lambda: False,
+    saved: Callable[[Saved], None] = lambda saved: None,  # noqa: ARG005
     data_dir: Path | None = None,
     device: torch.device | str = "cpu",
     checkpoint_dir: Path | None = None,
@@ -39,9 +43,13 @@ def train(
     """Train to the end, or until asked to stop, or until a recorded number is not finite.
 
     `report` gets all values of a step in one call: at step 0, every `record.every` steps, at evaluations and at the
-    last step. `should_stop` is asked before every update. With a `checkpoint_dir` the state is saved as the spec says,
-    when stopped, and at the end. A run resumed from such a file reports that step again and ends, on a CPU, bit for bit
-    as if it had never stopped. The global random generators are neither read nor moved.
+    last step.
+    `should_stop` is asked before every update.
+
+    With a `checkpoint_dir` the state is saved as the spec says, when stopped, and at the end; `saved` is told once the
+    file is durable. A disk that does not take it ends nothing: see `unsaved` of the outcome. Files are never removed:
+    what is kept is up to the caller. A run resumed from such a file reports that step again and ends, on a CPU, bit for
+    bit as if it had never stopped. The global random generators are neither read nor moved.
 
     Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch; ValueError for a layer that is not there, a
     layer that cannot be regularized, or a checkpoint beyond the last step.
@@ -56,26 +64,35 @@ def train(
     total = training.total_steps
     penalty = regularizers.build(training.regularizer, model, seed=training.seed, total_steps=total)
     watched = chosen(layers(model), training.record.layers, field="record.layers")
-    start = checkpoint.load(resume_from, model, optimizer, penalty=penalty, wanted=training) if resume_from else 0
+    start, scores = 0, checkpoint.Scores()
+    if resume_from:
+        start, scores = checkpoint.load(resume_from, model, optimizer, penalty=penalty, wanted=training)
     if start > total:
         raise ValueError(f"expected a checkpoint of at most {total} steps, found one of {start}: {resume_from}")
 
-    def save(step: int) -> None:
-        if checkpoint_dir:
-            checkpoint.save(checkpoint_dir, model, optimizer, penalty=penalty, step=step, made_by=training)
+    def write(step: int, scores: checkpoint.Scores) -> Saved | None:
+        if not checkpoint_dir:
+            return None
+        return checkpoint.save(
+            checkpoint_dir, model, optimizer, penalty=penalty, step=step, made_by=training, scores=scores
+        )
+
+    saving = Saving(training.checkpoint, write=write, saved=saved, start=start, scores=scores)
 
     # One pass more than there are updates: the last one only looks.
     for step, batch in zip(range(start, total + 1), batches.training(start), strict=False):
         is_last = step == total
         if not is_last and should_stop():
-            save(step)
-            return Stopped(step)
-        if is_last or (step > start and _is_due(step, training.checkpoint.every)):
-            save(step)
+            return Stopped(step, saving.save(step))
 
         values: Values = {}
+        is_best, unsaved = False, None
         if is_last or _is_due(step, training.evaluate.every or training.steps_per_epoch):
             values |= _evaluate(model, batches, precision=training.precision)
+            is_best = saving.note(step, values[TEST_ACCURACY])
+        # Before the penalty, which moves the authors' poles when it is called; a resumed run does this step again.
+        if is_last or is_best or saving.is_due(step):
+            unsaved = saving.save(step)
 
         learning_rate = schedule.rate(training.schedule, training.optimizer.lr, step=step, total=total)
         logits = _logits(model, batch, precision=training.precision)
@@ -94,7 +111,7 @@ def train(
             return trouble
         if is_last:
             metrics = _metrics(values, model, steps=step - start, seconds=time.monotonic() - began)
-            return Finished(step, metrics, penalty.skipped)
+            return Finished(step, metrics, penalty.skipped, unsaved)
 
         optimizer.zero_grad()
         objective: Tensor = loss + penalty.every * energy if acts else loss

@@ -112,10 +112,16 @@ class Evaluate(Spec):
 
 
 class Checkpoint(Spec):
-    """When the state is saved; it always is at the end."""
+    """When the state is saved, beside at a stop and at the end, where it always is; and what a service keeps of it."""
 
     every: Count | None = None
-    """Steps between two checkpoints; by default there is only the last one."""
+    """Steps between two checkpoints; by default only the clock decides."""
+    seconds: Positive | None = 600
+    """Wall-clock seconds between two checkpoints: about what a lost worker costs."""
+    keep_last: Annotated[int, Field(ge=1, le=100)] = 2
+    """How many of the newest checkpoints are kept; the one before the last is there if the last is damaged."""
+    keep_best: bool = False
+    """Whether every evaluation that raises test_accuracy is saved too, and the best one kept."""
 
 
 class TrainingSpec(Spec):

@@ -1,14 +1,21 @@
 """A checkpoint is whole or absent, and says so when it does not fit."""
 
+import hashlib
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from limits import largest_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hsu_core import checkpoint, models, spec
+from hsu_core.outcomes import Saved
 
+NOTHING_SCORED = checkpoint.Scores()
 STATELESS = torch.nn.Identity()
 """A penalty that keeps nothing."""
 
@@ -22,6 +29,14 @@ def training(**changes: Any) -> spec.TrainingSpec:
             "duration": {"steps": 2},
         }
         | changes
+    )
+
+
+def written(folder: Path, made_by: spec.TrainingSpec, *, step: int = 1) -> Saved:
+    """A checkpoint of a model after an update."""
+    model, optimizer = started(made_by, steps=1)
+    return checkpoint.save(
+        folder, model, optimizer, penalty=STATELESS, step=step, made_by=made_by, scores=NOTHING_SCORED
     )
 
 
@@ -43,9 +58,12 @@ def started(made_by: spec.TrainingSpec, *, steps: int = 0) -> tuple[nn.Module, t
 def test_loading_restores_every_tensor_and_its_memory_layout(tmp_path: Path, kind: str, steps: int) -> None:
     made_by = training(optimizer={"kind": kind})
     model, optimizer = started(made_by, steps=steps)
-    path = checkpoint.save(tmp_path, model, optimizer, penalty=STATELESS, step=steps, made_by=made_by)
+    scores = checkpoint.Scores(last=0.1 + 0.2, best=1 / 3, best_step=1)
+    path = checkpoint.save(
+        tmp_path, model, optimizer, penalty=STATELESS, step=steps, made_by=made_by, scores=scores
+    ).path
     other, other_optimizer = started(made_by)
-    assert checkpoint.load(path, other, other_optimizer, penalty=STATELESS, wanted=made_by) == steps
+    assert checkpoint.load(path, other, other_optimizer, penalty=STATELESS, wanted=made_by) == (steps, scores)
     for name, value in model.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
     state, restored = optimizer.state_dict()["state"], other_optimizer.state_dict()["state"]
@@ -58,14 +76,52 @@ def test_loading_restores_every_tensor_and_its_memory_layout(tmp_path: Path, kin
 
 def test_a_checkpoint_describes_itself(tmp_path: Path) -> None:
     made_by = training()
-    path = checkpoint.save(tmp_path, *started(made_by), penalty=STATELESS, step=7, made_by=made_by)
-    assert checkpoint.describe(path) == (7, made_by.model_dump(mode="json"))
+    path = written(tmp_path, made_by, step=7).path
+    assert checkpoint.describe(path) == (7, made_by.model_dump(mode="json"), NOTHING_SCORED)
+
+
+def test_what_saving_tells_is_true_of_the_file(tmp_path: Path) -> None:
+    told = written(tmp_path, training(), step=7)
+    content = told.path.read_bytes()
+    assert told == Saved(
+        7, tmp_path / "step-000000007.safetensors", hashlib.sha256(content).hexdigest(), len(content), None, False
+    )
+    checkpoint.verify(told.path, told.sha256)
+
+
+def test_a_bit_that_flipped_inside_a_tensor_is_found(tmp_path: Path) -> None:
+    told = written(tmp_path, training())
+    content = bytearray(told.path.read_bytes())
+    content[-100] ^= 1
+    told.path.write_bytes(content)
+    load_file(told.path)  # the format itself does not notice
+    with pytest.raises(
+        checkpoint.CheckpointMismatch, match=f"sha256 {told.sha256}, found [0-9a-f]{{64}} in {told.bytes} bytes"
+    ):
+        checkpoint.verify(told.path, told.sha256)
+
+
+@pytest.mark.parametrize("damage", [lambda path: os.truncate(path, 1000), Path.unlink], ids=["shortened", "removed"])
+def test_a_file_that_lost_bytes_or_is_gone_is_found(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    told = written(tmp_path, training())
+    damage(told.path)
+    with pytest.raises(checkpoint.CheckpointMismatch, match=r"in 1000 bytes|found no file"):
+        checkpoint.verify(told.path, told.sha256)
+
+
+def test_scores_start_anew_with_another_spec(tmp_path: Path) -> None:
+    made_by, wanted = training(), training(seed=1)
+    model, optimizer = started(made_by)
+    scores = checkpoint.Scores(0.5, 0.5, 1)
+    told = checkpoint.save(tmp_path, model, optimizer, penalty=STATELESS, step=1, made_by=made_by, scores=scores)
+    assert told.is_best
+    assert checkpoint.load(told.path, *started(wanted), penalty=STATELESS, wanted=wanted) == (1, NOTHING_SCORED)
 
 
 def test_saving_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
-    made_by = training()
+    (tmp_path / ".partial").write_bytes(b"of a process that was killed while it wrote")
     for step in (3, 10, 10):
-        checkpoint.save(tmp_path, *started(made_by), penalty=STATELESS, step=step, made_by=made_by)
+        written(tmp_path, training(), step=step)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "step-000000003.safetensors",
         "step-000000010.safetensors",
@@ -77,16 +133,12 @@ def test_an_empty_folder_has_no_latest_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.latest(tmp_path) is None
 
 
-def test_a_failed_save_leaves_the_earlier_file(tmp_path: Path) -> None:
-    made_by = training()
-    path = checkpoint.save(tmp_path, *started(made_by), penalty=STATELESS, step=1, made_by=made_by)
-    before = path.read_bytes()
-    model, optimizer = started(made_by)
-    model.register_buffer("tied", model.get_parameter("conv1.weight").detach())  # safetensors refuses shared memory
-    with pytest.raises(RuntimeError, match="share memory"):
-        checkpoint.save(tmp_path, model, optimizer, penalty=STATELESS, step=1, made_by=made_by)
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
+def test_a_save_that_the_disk_does_not_take_leaves_the_earlier_file_and_nothing_partial(tmp_path: Path) -> None:
+    told = written(tmp_path, training())
+    with largest_file(told.bytes - 1), pytest.raises(OSError, match="File too large"):
+        written(tmp_path, training())
+    checkpoint.verify(told.path, told.sha256)
+    assert list(tmp_path.iterdir()) == [told.path]
 
 
 @pytest.mark.parametrize(
@@ -100,7 +152,7 @@ def test_a_checkpoint_of_another_run_is_refused_and_changes_nothing(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     made_by, wanted = training(), training(**changes)
-    path = checkpoint.save(tmp_path, *started(made_by, steps=1), penalty=STATELESS, step=1, made_by=made_by)
+    path = written(tmp_path, made_by).path
     model, optimizer = started(wanted)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(checkpoint.CheckpointMismatch, match=message):
@@ -116,8 +168,6 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path) -> None:
 
 
 def test_tensors_without_a_description_are_refused(tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
-    with pytest.raises(checkpoint.CheckpointMismatch, match="a checkpoint of format 1, found None"):
+    with pytest.raises(checkpoint.CheckpointMismatch, match="a checkpoint of format 2, found None"):
         checkpoint.describe(tmp_path / "x.safetensors")

@@ -3,21 +3,25 @@
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from limits import largest_file
 from safetensors.torch import load_file
 
 from hsu_core import checkpoint, energies, models, regularizers, spec
 from hsu_core.data import files
 from hsu_core.layers import layers
-from hsu_core.outcomes import Diverged, Finished, Series, Stopped
+from hsu_core.outcomes import Diverged, Finished, Saved, Series, Stopped
 from hsu_core.train import train
 
 Curves = dict[int, Mapping[Series, float]]
+
+TEST = Series(None, "test_accuracy")
 
 
 def training(**changes: Any) -> spec.TrainingSpec:
@@ -197,9 +201,100 @@ def test_a_run_that_was_stopped_twice_ends_bit_for_bit_as_one_that_was_not(
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_checkpoints_are_saved_as_often_as_asked_and_at_the_end(tmp_path: Path) -> None:
-    train(training(checkpoint={"every": 5}), checkpoint_dir=tmp_path)
-    assert sorted(checkpoint.describe(path).step for path in tmp_path.iterdir()) == [5, 10, 12]
+@pytest.mark.parametrize(
+    ("policy", "steps"),
+    [
+        ({"every": 5}, [5, 10, 12]),
+        ({"seconds": 1e-9}, list(range(1, 13))),
+        ({"every": 5, "seconds": None}, [5, 10, 12]),
+        ({}, [12]),
+    ],
+    ids=["steps", "seconds", "steps alone", "by default"],
+)
+def test_checkpoints_are_saved_as_often_as_asked_and_at_the_end(
+    tmp_path: Path, policy: dict[str, Any], steps: list[int]
+) -> None:
+    told: list[Saved] = []
+    train(training(checkpoint=policy), checkpoint_dir=tmp_path, saved=told.append)
+    assert [one.step for one in told] == steps
+    assert [one.path for one in told] == sorted(tmp_path.iterdir())
+    for one in told:
+        checkpoint.verify(one.path, one.sha256)
+        assert checkpoint.describe(one.path).step == one.step
+
+
+def test_every_better_evaluation_is_saved_and_an_interrupted_run_marks_the_same(tmp_path: Path) -> None:
+    chosen = training(
+        model={"kind": "mlp", "hidden": [8]},
+        optimizer={"kind": "sgd", "lr": 0.5},
+        duration={"steps": 30},
+        evaluate={"every": 3},
+        checkpoint={"keep_best": True, "seconds": None},
+    )
+    curves, report = recorder()
+    whole: list[Saved] = []
+    train(chosen, report=report, checkpoint_dir=tmp_path / "whole", saved=whole.append)
+    accuracy = {step: values[TEST] for step, values in curves.items() if TEST in values}
+    best = [step for step in accuracy if accuracy[step] > max((a for s, a in accuracy.items() if s < step), default=-1)]
+    assert [one.step for one in whole if one.is_best] == best
+    assert 1 < len(best) < len(accuracy), "some evaluations are better than all before, and some are not"
+    assert [(one.step, one.metric) for one in whole] == [(step, accuracy[step]) for step in sorted({*best, 30})]
+
+    pieces: list[Saved] = []
+    resume_from, folder = None, tmp_path / "pieces"
+    for updates in (best[0], best[1] - best[0], 2, 4, 10**9):  # at a best evaluation, at another, and elsewhere
+        train(
+            chosen,
+            should_stop=stop_after(updates),
+            checkpoint_dir=folder,
+            saved=pieces.append,
+            resume_from=resume_from,
+        )
+        resume_from = checkpoint.latest(folder)
+    of_content = {one.step: one.sha256 for one in pieces}
+    assert [(one.step, one.metric) for one in pieces if one.is_best] == [
+        (one.step, one.metric) for one in whole if one.is_best
+    ]
+    assert {one.step: one.sha256 for one in whole}.items() <= of_content.items()
+
+
+def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    chosen = training(checkpoint={"every": 5})
+    told: list[Saved] = []
+
+    def fill_the_disk(done: Saved) -> None:
+        told.append(done)
+        limits.enter_context(largest_file(done.bytes - 1))
+
+    with ExitStack() as limits:
+        outcome = train(chosen, checkpoint_dir=tmp_path, saved=fill_the_disk)
+        again = train(chosen, checkpoint_dir=tmp_path, should_stop=stop_after(7))
+    assert isinstance(outcome, Finished)
+    assert "File too large" in str(outcome.unsaved)
+    assert isinstance(again, Stopped)
+    assert "File too large" in str(again.unsaved)
+    assert "the checkpoint of step 10 could not be saved: [Errno 27] File too large" in caplog.messages
+    assert [one.path for one in told] == list(tmp_path.iterdir())
+    checkpoint.verify(told[0].path, told[0].sha256)
+    assert not isinstance(resumed := train(chosen, resume_from=told[0].path), Stopped)
+    assert resumed.step == 12
+
+
+def test_the_next_checkpoint_may_succeed(tmp_path: Path) -> None:
+    told: list[Saved] = []
+    with ExitStack() as limits:
+        limits.enter_context(largest_file(1000))
+
+        def empty_the_disk(step: int, values: Mapping[Series, float]) -> None:
+            if step == 5:
+                limits.close()
+
+        outcome = train(
+            training(checkpoint={"every": 5}), checkpoint_dir=tmp_path, report=empty_the_disk, saved=told.append
+        )
+    assert isinstance(outcome, Finished)
+    assert outcome.unsaved is None
+    assert [one.step for one in told] == [10, 12]
 
 
 def test_resuming_at_the_end_only_looks(tmp_path: Path) -> None:
