@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from hsu_jobs.curves import Curve
 from hsu_jobs.outcomes import Failure
-from hsu_jobs.spec import JobSpec
+from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.states import State, Wanted
 from hsu_jobs.tables import Attempt, Job
 
@@ -51,7 +51,7 @@ class JobView(View):
     """What its owner wants: a running job that is to be cancelled is still running until it has stopped."""
     spec: JobSpec
     fingerprint: str
-    """Equal for jobs that train the same."""
+    """Equal for jobs that must give equal results."""
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -66,7 +66,7 @@ class JobView(View):
     @classmethod
     def of(cls, job: Job) -> Self:
         """The view of a row, whose owner and attempts are loaded."""
-        spec = JobSpec.model_validate(job.spec)
+        spec = parse(job.spec)
         return cls(
             id=job.id,
             name=job.name,

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from hsu_core import sphere
-from hsu_core.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 from hsu_core.optima import best_known
+from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 
 ON_S2 = (2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32)
 TAMMES = (4, 5, 6, 7, 8, 9, 10, 12, 14, 15, 16, 20, 24)

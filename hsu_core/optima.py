@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hsu_core.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
+from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _riesz(objective: Riesz, n: int, d: int, *, half_space: bool) -> Optimum | N
         return None
     if half_space and n <= d:
         return Optimum(_mean(objective, _orthonormal_rows(n)), "orthonormal rows", is_proven=True)
-    if (sharp := sharp_configuration(points, d)) is not None:
+    if (sharp := _sharp(n, d, half_space=half_space)) is not None:
         return Optimum(_mean(objective, sharp.cosines), sharp.source, is_proven=True)
     if d != 3 or half_space or objective.s not in ENERGY_SUMS:
         return None
@@ -116,7 +116,7 @@ def _separation(n: int, d: int, *, half_space: bool) -> Optimum | None:
         return None
     if half_space and 2 <= n <= d:
         return Optimum(2.0, "orthonormal rows", is_proven=True)
-    if (sharp := sharp_configuration(points, d)) is not None:
+    if (sharp := _sharp(n, d, half_space=half_space)) is not None:
         return Optimum(2 - 2 * max(sharp.cosines), sharp.source, is_proven=True)
     if half_space and (n, d) in EQUIANGULAR_LINES:
         return Optimum(2 - 2 * math.sqrt((n - d) / (d * (n - 1))), "equiangular lines; Welch 1974", is_proven=True)
@@ -217,6 +217,12 @@ def sharp_configuration(n: int, d: int) -> Sharp | None:
     if (n, d) not in COHN_KUMAR:
         return None
     return Sharp(COHN_KUMAR[n, d], "Cohn and Kumar 2007 (arXiv math/0607446), table 1")
+
+
+def _sharp(n: int, d: int, *, half_space: bool) -> Sharp | None:
+    """In half space one that holds the mirror image of each point: the bound of another is attained by no lines."""
+    found = sharp_configuration(2 * n if half_space else n, d)
+    return found if found and (not half_space or -1.0 in found.cosines) else None
 
 
 GOLDEN = (1 + math.sqrt(5)) / 2

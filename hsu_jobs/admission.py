@@ -5,12 +5,12 @@ from __future__ import annotations
 from hsu_core.data.files import DatasetNotFound, require
 from hsu_jobs.errors import Fault, SpecRejected
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import JobSpec
+from hsu_jobs.spec import JobSpec, TrainingJob
 
 
 def check(spec: JobSpec, settings: Settings) -> None:
     """Raise `SpecRejected`, pointing at the field, if the job could not run."""
-    if settings.allow_download:
+    if settings.allow_download or not isinstance(spec, TrainingJob):
         return
     try:
         require(spec.dataset, settings.data_dir)

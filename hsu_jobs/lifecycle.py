@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 from hsu_jobs import queries
 from hsu_jobs.errors import IdempotencyConflict, IllegalMove, LeaseLost
 from hsu_jobs.events import CancelRequested, Ended, Event, Started, Submitted
-from hsu_jobs.outcomes import OUTCOME, Cancelled, Failure, Lost, Outcome, Succeeded, verdict
-from hsu_jobs.spec import JobSpec
+from hsu_jobs.outcomes import OUTCOME, Cancelled, Failure, Lost, Outcome, Succeeded, in_brief, verdict
+from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.states import MOVES, TERMINAL, State, Wanted
 from hsu_jobs.tables import Attempt, Block, EventRow, Job, SeriesRow, Submission, User
 
@@ -147,13 +147,13 @@ def move(job: Job, to: State) -> None:
 
 def _end(session: Session, attempt: Attempt, outcome: Outcome) -> State:
     job = session.execute(queries.job_for_update(attempt.job_id)).scalar_one()
-    spec = JobSpec.model_validate(job.spec)
+    spec = parse(job.spec)
     to, failure = verdict(outcome, attempts=attempt.number, max_attempts=spec.limits.max_attempts, wanted=job.wanted)
     attempt.ended_at = func.now()
-    attempt.outcome = OUTCOME.dump_python(outcome, mode="json")
+    attempt.outcome = OUTCOME.dump_python(in_brief(outcome), mode="json")
     move(job, to)
     _note_ending(job, outcome, failure)
-    _record(session, job, Ended(attempt=attempt.number, outcome=outcome, state=to))
+    _record(session, job, Ended(attempt=attempt.number, outcome=in_brief(outcome), state=to))
     return to
 
 

@@ -23,11 +23,54 @@ class Ending(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class TrainingResult(Ending):
+    """What was measured after the last step of a training."""
+
+    task: Literal["classification"] = "classification"
+    test_accuracy: Real
+    test_loss: Real
+    train_loss: Real
+    penalty: Real
+    seconds: Real
+    steps_per_second: Real
+    parameters: int
+    """How many numbers the network has."""
+
+
+class BestKnown(Ending):
+    """The best value that anybody found for as many points on this sphere."""
+
+    value: Real
+    source: str
+    is_proven: bool
+
+
+class PointsResult(Ending):
+    """The best configuration of all starts, and what it is worth."""
+
+    task: Literal["points"] = "points"
+    value: Real
+    """The objective's value, for polarization and covering that at the worst pole."""
+    best_known: BestKnown | None
+    gap: Real | None
+    """How much worse the value is than the best known one, in its unit; negative if it is better."""
+    inner: str | None
+    """How the worst pole was found, for polarization and covering; `descents`: there may be a worse one."""
+    values: tuple[Real, ...]
+    """The value of each start."""
+    points: tuple[tuple[float, ...], ...] | None
+    """Unit vectors, each number the nearest to a float64; null where many jobs or an attempt are told of."""
+
+
+Result = Annotated[TrainingResult | PointsResult, Field(discriminator="task")]
+RESULT: TypeAdapter[TrainingResult | PointsResult] = TypeAdapter(Result)
+
+
 class Succeeded(Ending):
-    """Trained to the last step."""
+    """Done to the end: trained to the last step, or every start improved."""
 
     kind: Literal["succeeded"] = "succeeded"
-    result: dict[str, Real]
+    result: Result
     skipped_layers: dict[str, str] = {}
     """Layers that the regularizer was to act on and could not, and why."""
 
@@ -67,6 +110,15 @@ class Lost(Ending):
 
 Outcome = Annotated[Succeeded | Cancelled | Released | Failed | Crashed | Lost, Field(discriminator="kind")]
 OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+
+
+def in_brief(outcome: Outcome) -> Outcome:
+    """The outcome without the points that stand in the job's result already."""
+    match outcome:
+        case Succeeded(result=PointsResult() as result):
+            return outcome.model_copy(update={"result": result.model_copy(update={"points": None})})
+        case _:
+            return outcome
 
 
 class Failure(Ending):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hsu_jobs.outcomes import PointsResult, TrainingResult
+
 DIGITS: dict[str, Any] = {
     "name": "digits with MHE",
     "dataset": {"kind": "digits"},
@@ -12,3 +14,26 @@ DIGITS: dict[str, Any] = {
     "optimizer": {"kind": "sgd", "lr": 0.1},
     "duration": {"epochs": 1},
 }
+
+TRAINED = TrainingResult(
+    test_accuracy=0.5,
+    test_loss=1.5,
+    train_loss=1.25,
+    penalty=3.0,
+    seconds=2.0,
+    steps_per_second=5.5,
+    parameters=6634,
+)
+
+POINTS: dict[str, Any] = {
+    "name": "Thomson's problem",
+    "task": "points",
+    "n": 12,
+    "d": 3,
+    "objective": {"kind": "riesz", "s": 1},
+    "starts": 4,
+}
+
+PLACED = PointsResult(
+    value=0.5, best_known=None, gap=None, inner=None, values=(0.5, 0.75), points=((0.0, 0.6, 0.8), (1.0, 0.0, 0.0))
+)

@@ -14,21 +14,19 @@ import os
 import sys
 import threading
 import time
-import traceback
+from pathlib import Path
 from uuid import UUID
 
-import torch
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from hsu_core.data.files import DatasetNotFound
-from hsu_core.outcomes import Diverged, Finished, Stopped
-from hsu_core.train import train
+from hsu_core.outcomes import Stopped
 from hsu_jobs import database, lifecycle, storage
 from hsu_jobs.errors import LeaseLost
-from hsu_jobs.outcomes import Cancelled, Failed, Outcome, Released, Succeeded
+from hsu_jobs.outcomes import Cancelled, Outcome, Released
 from hsu_jobs.settings import Settings, settings
-from hsu_jobs.spec import JobSpec
+from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.states import Wanted
+from worker import work
 from worker.reporter import Reporter
 
 _log = logging.getLogger(__name__)
@@ -55,7 +53,8 @@ def run_attempt(leash: Leash, settings: Settings) -> Outcome | None:
         with database.transaction() as session:
             job, attempt = lifecycle.held(session, leash.token)
         with Reporter(leash.token, flush_seconds=settings.flush.total_seconds()) as reporter:
-            outcome = _train(JobSpec.model_validate(job.spec), job.id, attempt.number, reporter, leash, settings)
+            folder = storage.checkpoint_folder(job.id, attempt.number)
+            outcome = _run(parse(job.spec), folder, reporter, leash, settings)
         if reporter.lost:
             return None
         _settle(leash.token, outcome)
@@ -64,35 +63,14 @@ def run_attempt(leash: Leash, settings: Settings) -> Outcome | None:
     return outcome
 
 
-def _train(spec: JobSpec, job_id: int, attempt: int, reporter: Reporter, leash: Leash, settings: Settings) -> Outcome:
+def _run(spec: JobSpec, folder: Path, reporter: Reporter, leash: Leash, settings: Settings) -> Outcome:
     def should_stop() -> bool:
         return leash.pulled.is_set() or reporter.lost or reporter.wanted is Wanted.CANCEL
 
-    try:
-        ended = train(
-            spec,
-            report=reporter.report,
-            should_stop=should_stop,
-            data_dir=settings.data_dir,
-            device="cuda" if torch.cuda.is_available() else "cpu",
-            checkpoint_dir=storage.checkpoint_folder(job_id, attempt),
-            allow_download=settings.allow_download,
-        )
-    except DatasetNotFound as error:
-        return Failed(code="dataset_not_found", message=str(error))
-    except torch.OutOfMemoryError as error:
-        return Failed(code="out_of_memory", message=str(error))
-    except Exception as error:
-        traceback.print_exc()
-        return Failed(code="error", message=f"{type(error).__name__}: {error}")
-    match ended:
-        case Finished(metrics=metrics, skipped_layers=skipped):
-            return Succeeded(result=metrics, skipped_layers=skipped)
-        case Diverged(step=step, layer=layer, measure=measure):
-            where = f"{measure} of {layer}" if layer else measure
-            return Failed(code="diverged", message=f"{where} was not finite at step {step}")
-        case Stopped():
-            return Cancelled() if reporter.wanted is Wanted.CANCEL else Released()
+    done = work.do(spec, report=reporter.report, should_stop=should_stop, checkpoint_dir=folder, settings=settings)
+    if isinstance(done, Stopped):
+        return Cancelled() if reporter.wanted is Wanted.CANCEL else Released()
+    return done
 
 
 def _settle(token: UUID, outcome: Outcome) -> None:

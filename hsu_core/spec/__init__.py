@@ -1,4 +1,4 @@
-"""What may be asked of the trainer: one frozen tree of values, the same over HTTP, in files, in Python, in Postgres.
+"""What may be asked for: one frozen tree of values, the same over HTTP, in files, in Python, in Postgres.
 
 Knows names, ranges and what fits with what. Knows no tensors (importing it costs no torch) and no files.
 Every union is discriminated by `kind`, and an unknown key is an error with a path.
@@ -7,6 +7,15 @@ Every union is discriminated by `kind`, and an unknown key is an error with a pa
 from hsu_core.spec.datasets import CIFAR10, CIFAR100, MNIST, Dataset, Digits, Facts, FashionMNIST
 from hsu_core.spec.family import MGD, MHC, MHE, MHP, MHS, RMHP, AuthorsPole, FreshPoles, Inner, NoRegularizer
 from hsu_core.spec.models import CNN9, MLP, Model, SmallCNN
+from hsu_core.spec.objectives import (
+    Covering,
+    GramDeterminant,
+    Objective,
+    Polarization,
+    Riesz,
+    Separation,
+    SphereObjective,
+)
 from hsu_core.spec.penalties import (
     About,
     Decay,
@@ -18,6 +27,7 @@ from hsu_core.spec.penalties import (
     WarmUp,
     WeightSchedule,
 )
+from hsu_core.spec.points import PointsSpec
 from hsu_core.spec.regularizers import Regularizer
 from hsu_core.spec.rivals import DSO, MMA, SO, SRIP, CoMHE, KoLeo, MutualCoherence, Uniformity
 from hsu_core.spec.training import (
@@ -63,6 +73,7 @@ __all__ = [
     "CoMHE",
     "Constant",
     "Cosine",
+    "Covering",
     "Dataset",
     "Decay",
     "Digits",
@@ -72,6 +83,7 @@ __all__ = [
     "FashionMNIST",
     "FeaturePenalty",
     "FreshPoles",
+    "GramDeterminant",
     "Inner",
     "KoLeo",
     "LayerPenalty",
@@ -79,13 +91,19 @@ __all__ = [
     "Model",
     "MutualCoherence",
     "NoRegularizer",
+    "Objective",
     "Optimizer",
     "Penalty",
+    "PointsSpec",
+    "Polarization",
     "Record",
     "Regularizer",
+    "Riesz",
     "Schedule",
+    "Separation",
     "SmallCNN",
     "Spec",
+    "SphereObjective",
     "SpherePenalty",
     "Steady",
     "StepDecay",

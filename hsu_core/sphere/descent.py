@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hsu_core.sphere.interruption import breathe
+
 Potential = Callable[[Tensor], tuple[Tensor, Tensor]]
 """From (b, n, d) points to (b,) values and the (b, n, d) gradient; its part along each point is ignored."""
 
@@ -132,6 +134,7 @@ class _History:
 
 
 def _evaluate(potential: Potential, x: Tensor) -> tuple[Tensor, Tensor]:
+    breathe()
     value, gradient = potential(x)
     return value, _tangent(x, gradient)
 

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hsu_core.sphere.descent import Potential, unit
+from hsu_core.sphere.interruption import breathe
 
 
 class Levels(NamedTuple):
@@ -159,6 +160,7 @@ def settle(poles: Float[Tensor, "b K d"], x: Float[Tensor, "b n d"], *, steps: i
     (_, n, d), identity = x.shape, torch.eye(x.shape[2], dtype=x.dtype)
     outer = (x[..., :, None] * x[..., None, :]).flatten(2)
     for _ in range(steps):
+        breathe()
         squares, radial, gradient = _slope(poles, x)
         along = poles[..., None] * poles[..., None, :]
         onto = identity - along

@@ -6,25 +6,29 @@ start is random, and what is known of the optimum is only compared with.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hsu_core import energies
-from hsu_core.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
+from hsu_core import energies, panel
 from hsu_core.optima import Optimum, best_known
+from hsu_core.outcomes import Series, Stopped
+from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 from hsu_core.sphere.descent import unit
 from hsu_core.sphere.energy import enlarge, spread
+from hsu_core.sphere.interruption import Interrupted, interruptible, never
 from hsu_core.sphere.minimax import raise_poles, separate, shrink_holes
 from hsu_core.sphere.poles import Method, covering_pole, polarization_pole
 
-STARTS = {"separation": 48, "covering": 96}
-"""Starts by default; 32 for the other kinds, fewer above some tens of points."""
 LARGEST_BATCH = 4_000_000
 """Numbers in the largest matrix of a batch; more starts wait for the next batch."""
+VALUE = Series(None, "value")
+
+Report = Callable[[int, Mapping[Series, float]], None]
 
 
 @dataclass(frozen=True)
@@ -52,29 +56,81 @@ class Configuration:
         return -difference if self.objective.higher_is_better else difference
 
 
+@overload
 def optimize(
-    n: int, d: int, objective: Objective, *, half_space: bool = False, starts: int | None = None, seed: int = 0
-) -> Configuration:
+    n: int,
+    d: int,
+    objective: Objective,
+    *,
+    half_space: bool = False,
+    starts: int | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+) -> Configuration: ...
+
+
+@overload
+def optimize(
+    n: int,
+    d: int,
+    objective: Objective,
+    *,
+    half_space: bool = False,
+    starts: int | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+    should_stop: Callable[[], bool],
+) -> Configuration | Stopped: ...
+
+
+def optimize(
+    n: int,
+    d: int,
+    objective: Objective,
+    *,
+    half_space: bool = False,
+    starts: int | None = None,
+    seed: int = 0,
+    report: Report | None = None,
+    should_stop: Callable[[], bool] = never,
+) -> Configuration | Stopped:
     """Place n points on the unit sphere of ℝᵈ; in half space with regard to their mirror images too.
 
     `starts` random configurations are improved together: by default some tens, and one where every start leads to
     a proven optimum (n ≤ d + 1, in half space n ≤ d). The same arguments on the same machine give the
     same points. What is found is the best of local optima: nothing but `best_known` says that it is global.
+
+    A step is a start. `report` gets the best `value` so far at step 0 (the first start as it was drawn), after every
+    batch of starts and at the end, at step 0 and at the end with the panel's measures of those points as the layer
+    `points`. `should_stop` is asked in the inner loops, about every second or more often.
     ValueError for n, d or starts that make no sense, or an energy of pairs with one point.
     """
     _check(n, d, objective, half_space=half_space, starts=starts)
-    easy = _has_regular_optimum(n, d, objective, half_space=half_space)
-    count = starts or (1 if easy else max(4, min(STARTS.get(objective.kind, 32), 3200 // n)))
-    generator = torch.Generator().manual_seed(seed)
-    x = unit(torch.randn(count, n, d, generator=generator, dtype=torch.float64))
+    count = starts or objective.starts(n, d, half_space=half_space)
+    easy = objective.has_regular_optimum(n, d, half_space=half_space)
     aim = Riesz() if easy else objective
-    at_once = max(1, LARGEST_BATCH // (2 * n) ** 2)
-    x = torch.cat([_place(some, aim, half_space=half_space) for some in torch.split(x, at_once)])
-    worths = [evaluate(points, objective, half_space=half_space) for points in x]
+    drawn = unit(torch.randn(count, n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64))
+    better = max if objective.higher_is_better else min
+    points: list[Tensor] = []
+    worths: list[Worth] = []
+    try:
+        with interruptible(should_stop):
+            if report:
+                start = drawn[0]
+                report(0, {VALUE: evaluate(start, objective, half_space=half_space).value, **_measured(start)})
+            for some in torch.split(drawn, max(1, LARGEST_BATCH // (2 * n) ** 2)):
+                points += _place(some, aim, half_space=half_space)
+                worths += [evaluate(x, objective, half_space=half_space) for x in points[len(worths) :]]
+                if report and len(points) < count:
+                    report(len(points), {VALUE: better(worth.value for worth in worths)})
+    except Interrupted:
+        return Stopped(len(worths))
     values = tuple(worth.value for worth in worths)
-    best = values.index(max(values) if objective.higher_is_better else min(values))
+    best = values.index(better(values))
+    if report:
+        report(count, {VALUE: values[best], **_measured(points[best])})
     known = best_known(objective, n, d, half_space=half_space)
-    return Configuration(objective, half_space, x[best], values[best], values, worths[best].inner, known)
+    return Configuration(objective, half_space, points[best], values[best], values, worths[best].inner, known)
 
 
 class Worth(NamedTuple):
@@ -100,6 +156,10 @@ def evaluate(points: Float[Tensor, "n d"], objective: Objective, *, half_space: 
     return Worth(pole.value, pole.method)
 
 
+def _measured(points: Float[Tensor, "n d"]) -> dict[Series, float]:
+    return {Series("points", name): value for name, value in panel.measure(points).items()}
+
+
 def _place(x: Float[Tensor, "b n d"], objective: Objective, *, half_space: bool) -> Float[Tensor, "b n d"]:
     if x.shape[1] == 1:
         return x
@@ -116,13 +176,6 @@ def _place(x: Float[Tensor, "b n d"], objective: Objective, *, half_space: bool)
             return raise_poles(x, half_space=half_space)
 
 
-def _has_regular_optimum(n: int, d: int, objective: Objective, *, half_space: bool) -> bool:
-    """Whether the Riesz optimum, a simplex or orthonormal rows, is proven to be this objective's too: see optima.py."""
-    if half_space:
-        return n <= d
-    return n <= d + 1 and not (isinstance(objective, Riesz) and objective.angular)
-
-
 def _check(n: int, d: int, objective: Objective, *, half_space: bool, starts: int | None) -> None:
     if n < 1:
         raise ValueError(f"expected at least 1 point, found n = {n}")
@@ -130,7 +183,5 @@ def _check(n: int, d: int, objective: Objective, *, half_space: bool, starts: in
         raise ValueError(f"expected a sphere in at least 2 dimensions, found d = {d}")
     if starts is not None and starts < 1:
         raise ValueError(f"expected at least 1 start, found starts = {starts}")
-    if n == 1 and not half_space and isinstance(objective, Riesz | Separation):
-        raise ValueError(
-            f"{objective.kind} is about pairs of points and needs n of at least 2, found 1; in half space 1 would do"
-        )
+    if reason := objective.misfit(n, half_space=half_space):
+        raise ValueError(reason)

@@ -19,6 +19,7 @@ from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from hsu_core.sphere.descent import descend, unit
+from hsu_core.sphere.interruption import breathe
 from hsu_core.sphere.levels import settle
 
 Method = Literal["hull", "nearest point", "orthogonal", "descents"]
@@ -142,6 +143,7 @@ def _largest_hole(x: Float[Tensor, "m d"], seed: int) -> tuple[Float[Tensor, " d
 
 def _hull(points: NDArray[np.float64]) -> ConvexHull:
     """The hull, its facets as simplices. `Qs`: a cross-polytope has a flat first simplex without the longer search."""
+    breathe()
     return ConvexHull(points, qhull_options="Qt Qs" if points.shape[1] <= 4 else "Qt Qs Qx")
 
 

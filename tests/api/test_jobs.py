@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
-from samples import DIGITS
+from samples import DIGITS, POINTS, TRAINED
 
 from hsu_jobs import database, lifecycle, settings
 from hsu_jobs.outcomes import Succeeded
@@ -94,9 +95,9 @@ def test_a_result_that_is_not_finite_leaves_as_a_string(ada: TestClient) -> None
         claim = lifecycle.claim(session, worker="w", device="cpu", lease=settings.settings().lease)
         assert claim is not None
         session.flush()
-        lifecycle.settle(session, claim.token, Succeeded(result={"test_accuracy": 0.5, "penalty": float("nan")}))
+        lifecycle.settle(session, claim.token, Succeeded(result=TRAINED.model_copy(update={"penalty": math.nan})))
     seen = ada.get(f"/v1/jobs/{job['id']}").json()
-    assert seen["result"] == {"test_accuracy": 0.5, "penalty": "NaN"}
+    assert (seen["result"]["test_accuracy"], seen["result"]["penalty"]) == (0.5, "NaN")
     assert seen["attempts"][0]["outcome"]["kind"] == "succeeded"
 
 
@@ -125,6 +126,28 @@ def test_a_wrong_field_is_pointed_at_and_nothing_is_queued(
     ada: TestClient, change: dict[str, Any], pointer: str, code: str
 ) -> None:
     assert faults(ada, DIGITS | change) == {pointer: code}
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "code"),
+    [
+        ({"task": "regression"}, "/task", "unknown_task"),
+        ({"colour": "red"}, "/colour", "extra_forbidden"),
+        ({"dataset": {"kind": "digits"}}, "/dataset", "extra_forbidden"),
+        ({"objective": {"kind": "riesz", "s": -1}}, "/objective/s", "greater_than_equal"),
+        ({"objective": {"kind": "magic"}}, "/objective", "union_tag_invalid"),
+        ({"n": 0}, "/n", "greater_than_equal"),
+        ({"n": 1}, "/n", "objective_does_not_fit"),
+        ({"n": 1000, "d": 1000}, "/n", "too_many_coordinates"),
+        ({"d": 1}, "/d", "greater_than_equal"),
+        ({"starts": 0}, "/starts", "greater_than_equal"),
+        ({"limits": {"max_attempts": 0}}, "/limits/max_attempts", "greater_than_equal"),
+    ],
+)
+def test_a_wrong_field_of_points_is_pointed_at(
+    ada: TestClient, change: dict[str, Any], pointer: str, code: str
+) -> None:
+    assert faults(ada, POINTS | change) == {pointer: code}
 
 
 def test_a_missing_field_is_pointed_at(ada: TestClient) -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hsu_core import energies
-from hsu_core.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 from hsu_core.optima import COHN_KUMAR, COVERING_DEGREES, ENERGY_SUMS, TAMMES_DEGREES, Optimum, best_known
+from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 
 
 def known(objective: Objective, n: int, d: int, *, half_space: bool = False) -> Optimum:
@@ -84,5 +84,5 @@ def test_where_nothing_is_known_nothing_is_said_and_nonsense_is_refused() -> Non
 
 
 def test_objectives_and_optima_do_not_load_torch() -> None:
-    code = "import sys, hsu_core.objectives, hsu_core.optima; sys.exit('torch' in sys.modules)"
+    code = "import sys, hsu_core.spec.objectives, hsu_core.optima; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

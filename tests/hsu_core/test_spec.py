@@ -57,3 +57,43 @@ def test_what_cannot_be_trained_is_refused_with_a_path(
 def test_steps_follow_from_epochs_in_whole_batches() -> None:
     assert parse(batch_size=100).total_steps == 2 * 14
     assert parse(batch_size=100, duration={"steps": 5}).total_steps == 5
+
+
+def points(**changes: Any) -> spec.PointsSpec:
+    return spec.PointsSpec.model_validate({"task": "points", "n": 8, "d": 3, "objective": {"kind": "riesz"}} | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "message"),
+    [
+        ({"n": 0}, ("n",), "greater than or equal to 1"),
+        ({"d": 1}, ("d",), "greater than or equal to 2"),
+        ({"n": 2001, "d": 2}, ("n",), "less than or equal to 2000"),
+        ({"n": 1000, "d": 41}, ("n",), "n·d may be 40000 at most, found 1000·41 = 41000"),
+        ({"n": 1}, ("n",), "riesz is about pairs of points"),
+        ({"n": 1, "objective": {"kind": "separation"}}, ("n",), "in half space 1 would do"),
+        ({"starts": 0}, ("starts",), "greater than or equal to 1"),
+        ({"objective": {"kind": "thomson"}}, ("objective",), "does not match any of the expected tags"),
+    ],
+)
+def test_points_that_cannot_be_placed_are_refused_with_a_path(
+    changes: dict[str, Any], path: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        points(**changes)
+    (error,) = caught.value.errors()
+    assert error["loc"] == path
+    assert message in error["msg"]
+
+
+@pytest.mark.parametrize("changes", [{"half_space": True}, {"objective": {"kind": "covering"}}])
+def test_one_point_is_asked_for_where_that_makes_sense(changes: dict[str, Any]) -> None:
+    assert points(n=1, **changes).total_steps == 1
+
+
+def test_the_steps_of_placing_points_are_the_starts() -> None:
+    assert points(starts=7).total_steps == 7
+    assert points().total_steps == 32
+    assert points(n=400).total_steps == 8
+    assert points(n=4).total_steps == 1  # every start leads to the simplex
+    assert points(n=4, objective={"kind": "riesz", "s": 0, "angular": True}).total_steps == 32

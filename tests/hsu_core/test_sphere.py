@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hsu_core import energies, sphere
-from hsu_core.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
+from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 from hsu_core.sphere import levels, minimax
 from hsu_core.sphere.descent import Potential, unit
 

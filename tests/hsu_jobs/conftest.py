@@ -9,7 +9,7 @@ from samples import DIGITS
 from sqlalchemy.orm import Session
 
 from hsu_jobs import database, settings
-from hsu_jobs.spec import JobSpec
+from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.tables import User
 
 
@@ -36,4 +36,4 @@ def owner(session: Session) -> User:
 
 @pytest.fixture
 def spec() -> JobSpec:
-    return JobSpec.model_validate(DIGITS)
+    return parse(DIGITS)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from samples import TRAINED
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -41,10 +42,10 @@ def test_a_job_is_queued_claimed_and_settled(session: Session, owner: User, spec
     claim = claimed(session)
     assert (claim.job_id, claim.attempt) == (job.id, 1)
     assert job.state is State.RUNNING
-    assert lifecycle.settle(session, claim.token, Succeeded(result={"test_accuracy": 0.97})) is State.SUCCEEDED
+    assert lifecycle.settle(session, claim.token, Succeeded(result=TRAINED)) is State.SUCCEEDED
     session.flush()
     session.refresh(job)
-    assert job.result == {"test_accuracy": 0.97}
+    assert job.result == TRAINED.model_dump(mode="json")
     assert job.finished_at is not None
     assert kinds(session, job) == ["submitted", "started", "ended"]
 
@@ -85,7 +86,7 @@ def test_a_token_that_is_no_longer_live_may_write_nothing(session: Session, owne
         with pytest.raises(LeaseLost):
             lifecycle.progress(session, token, step=1)
         with pytest.raises(LeaseLost):
-            lifecycle.settle(session, token, Succeeded(result={}))
+            lifecycle.settle(session, token, Succeeded(result=TRAINED))
         with pytest.raises(LeaseLost):
             lifecycle.held(session, token)
 
@@ -158,7 +159,7 @@ def test_a_job_that_ended_cannot_be_cancelled_and_the_error_says_what_it_is(
     session: Session, owner: User, spec: JobSpec
 ) -> None:
     job = lifecycle.submit(session, spec, owner=owner)
-    lifecycle.settle(session, claimed(session).token, Succeeded(result={}))
+    lifecycle.settle(session, claimed(session).token, Succeeded(result=TRAINED))
     with pytest.raises(IllegalMove, match="nowhere: it has ended"):
         lifecycle.request_cancel(session, job.id)
 

@@ -6,12 +6,25 @@ import json
 import math
 
 import pytest
+from samples import PLACED, TRAINED
 
-from hsu_jobs.outcomes import OUTCOME, Cancelled, Crashed, Failed, Lost, Outcome, Released, Succeeded, verdict
+from hsu_jobs.outcomes import (
+    OUTCOME,
+    Cancelled,
+    Crashed,
+    Failed,
+    Lost,
+    Outcome,
+    Released,
+    Succeeded,
+    TrainingResult,
+    in_brief,
+    verdict,
+)
 from hsu_jobs.states import MOVES, State, Wanted
 
 ENDINGS: list[Outcome] = [
-    Succeeded(result={"test_accuracy": 0.9}),
+    Succeeded(result=TRAINED),
     Cancelled(),
     Released(),
     Failed(code="diverged", message="loss was not finite"),
@@ -49,9 +62,16 @@ def test_a_lost_job_that_was_to_be_cancelled_is_not_tried_again() -> None:
 
 
 def test_a_result_that_is_not_finite_survives_json() -> None:
-    outcome = Succeeded(result={"test_loss": math.inf, "penalty": math.nan})
+    outcome = Succeeded(result=TRAINED.model_copy(update={"test_loss": math.inf, "penalty": math.nan}))
     text = json.dumps(OUTCOME.dump_python(outcome, mode="json"), allow_nan=False)
     again = OUTCOME.validate_json(text)
     assert isinstance(again, Succeeded)
-    assert again.result["test_loss"] == math.inf
-    assert math.isnan(again.result["penalty"])
+    assert isinstance(again.result, TrainingResult)
+    assert again.result.test_loss == math.inf
+    assert math.isnan(again.result.penalty)
+
+
+def test_in_brief_an_outcome_lacks_its_points_and_nothing_else() -> None:
+    brief = in_brief(Succeeded(result=PLACED))
+    assert brief == Succeeded(result=PLACED.model_copy(update={"points": None}))
+    assert all(in_brief(outcome) is outcome for outcome in ENDINGS)

@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import pytest
 from pydantic import ValidationError
+from samples import DIGITS, POINTS
 
-from hsu_jobs.spec import JobSpec
+from hsu_core.spec import PointsSpec, TrainingSpec
+from hsu_jobs.spec import TASKS, Envelope, JobSpec, PointsJob, TrainingJob, parse
+
+both = pytest.mark.parametrize("asked", [DIGITS, POINTS], ids=["training", "points"])
 
 
-def test_the_fingerprint_says_what_is_trained_not_how_it_is_called(spec: JobSpec) -> None:
-    named = spec.model_copy(update={"name": "other", "tags": ("x",)})
+@both
+def test_the_fingerprint_says_what_is_asked_for_not_how_it_is_called(asked: dict[str, Any]) -> None:
+    spec = parse(asked)
+    named = parse(asked | {"name": "other", "tags": ["x"], "limits": {"max_attempts": 1}})
     assert named.fingerprint == spec.fingerprint
-    assert spec.model_copy(update={"seed": 1}).fingerprint != spec.fingerprint
+    assert parse(asked | {"seed": 1}).fingerprint != spec.fingerprint
 
 
-def test_a_spec_survives_json(spec: JobSpec) -> None:
-    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+@both
+def test_a_spec_survives_its_own_dump(asked: dict[str, Any]) -> None:
+    spec = parse(asked)
+    assert parse(spec.model_dump(mode="json")) == spec == parse(spec)
 
 
+def test_a_spec_without_a_task_is_about_classification() -> None:
+    assert isinstance(parse(DIGITS), TrainingJob)
+    assert parse(DIGITS | {"task": "classification"}) == parse(DIGITS)
+    assert isinstance(parse(POINTS), PointsJob)
+
+
+def test_the_tasks_are_those_of_the_union() -> None:
+    members = get_args(get_args(JobSpec)[0])
+    assert tuple(get_args(member.model_fields["task"].annotation)[0] for member in members) == TASKS
+
+
+def test_the_envelope_holds_just_what_is_no_part_of_the_work() -> None:
+    assert set(TrainingJob.model_fields) == set(TrainingSpec.model_fields) | set(Envelope.model_fields)
+    assert set(PointsJob.model_fields) == set(PointsSpec.model_fields) | set(Envelope.model_fields)
+
+
+@both
 @pytest.mark.parametrize("change", [{"tags": ["no spaces"]}, {"name": " "}, {"limits": {"max_attempts": 0}}, {"x": 1}])
-def test_a_bad_field_is_an_error_with_its_path(spec: JobSpec, change: dict[str, object]) -> None:
+def test_a_bad_field_is_an_error_with_its_path(asked: dict[str, Any], change: dict[str, object]) -> None:
     with pytest.raises(ValidationError) as caught:
-        JobSpec.model_validate(spec.model_dump() | change)
-    assert caught.value.errors()[0]["loc"][0] == next(iter(change))
+        parse(asked | change)
+    assert caught.value.errors()[0]["loc"][:2] == (asked.get("task", "classification"), next(iter(change)))
+
+
+@pytest.mark.parametrize("task", ["regression", None, ["points"]])
+def test_an_unknown_task_is_told_which_there_are(task: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        parse(DIGITS | {"task": task})
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("task",)
+    assert "there are the tasks classification, points, found" in error["msg"]

@@ -18,7 +18,7 @@ from embedded.engines import Engines
 from hsu_jobs import database, lifecycle, queries, queue, settings
 from hsu_jobs.lifecycle import Claim
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import JobSpec
+from hsu_jobs.spec import parse
 from hsu_jobs.tables import Job, User
 
 
@@ -58,7 +58,7 @@ def submit(fast: Settings) -> Callable[..., int]:
         with database.transaction() as session:
             owner = session.execute(queries.user_by_name("ada")).scalar_one_or_none() or User(name="ada")
             session.add(owner)
-            return lifecycle.submit(session, JobSpec.model_validate(DIGITS | change), owner=owner).id
+            return lifecycle.submit(session, parse(DIGITS | change), owner=owner).id
 
     return submitted
 

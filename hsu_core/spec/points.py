@@ -1,0 +1,49 @@
+"""What is asked for when points are placed on a sphere? How many, where, and what they shall optimise.
+
+The bounds keep a result readable and one start within some gigabytes of memory; the library (`hsu_core.sphere`) has
+none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from hsu_core.spec.objectives import Objective
+from hsu_core.spec.values import Spec, fault
+
+MOST_POINTS = 2_000
+MOST_COORDINATES = 40_000
+
+
+class PointsSpec(Spec):
+    """n points to be placed on the unit sphere of ℝᵈ."""
+
+    task: Literal["points"]
+    n: Annotated[int, Field(ge=1, le=MOST_POINTS)]
+    d: Annotated[int, Field(ge=2, le=MOST_COORDINATES)]
+    objective: Objective
+    half_space: bool = False
+    """Also count the mirror images −x."""
+    starts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Random configurations that are improved; the best is the result. By default some tens, fewer for many points,
+    and one where every start leads to a proven optimum."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> PointsSpec:
+        if self.n * self.d > MOST_COORDINATES:
+            raise fault(
+                "n",
+                "too_many_coordinates",
+                f"n·d may be {MOST_COORDINATES} at most, found {self.n}·{self.d} = {self.n * self.d}",
+            )
+        if reason := self.objective.misfit(self.n, half_space=self.half_space):
+            raise fault("n", "objective_does_not_fit", reason)
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        """The number of starts."""
+        return self.starts or self.objective.starts(self.n, self.d, half_space=self.half_space)

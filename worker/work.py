@@ -1,0 +1,90 @@
+"""What does a spec ask to be done? Train a network, or place points on a sphere, and say how that ended.
+
+Knows specs, the mathematics and this machine's folders. Knows no jobs, attempts or databases: progress leaves through
+`report`, and a wish to stop arrives through `should_stop`; what a stop makes of the job is the runner's to say.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from hsu_core import sphere
+from hsu_core.data.files import DatasetNotFound
+from hsu_core.outcomes import Diverged, Finished, Series, Stopped
+from hsu_core.train import train
+from hsu_jobs.outcomes import BestKnown, Failed, PointsResult, Succeeded, TrainingResult
+from hsu_jobs.settings import Settings
+from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
+
+Done = Succeeded | Failed | Stopped
+Report = Callable[[int, Mapping[Series, float]], None]
+ShouldStop = Callable[[], bool]
+
+
+def do(spec: JobSpec, *, report: Report, should_stop: ShouldStop, checkpoint_dir: Path, settings: Settings) -> Done:
+    """Do what the spec asks. Whatever goes wrong in it is a `Failed`."""
+    try:
+        match spec:
+            case TrainingJob():
+                return _train(spec, report, should_stop, checkpoint_dir, settings)
+            case PointsJob():
+                return _place(spec, report, should_stop)
+    except DatasetNotFound as error:
+        return Failed(code="dataset_not_found", message=str(error))
+    except torch.OutOfMemoryError as error:
+        return Failed(code="out_of_memory", message=str(error))
+    except Exception as error:
+        traceback.print_exc()
+        return Failed(code="error", message=f"{type(error).__name__}: {error}")
+
+
+def _train(
+    spec: TrainingJob, report: Report, should_stop: ShouldStop, checkpoint_dir: Path, settings: Settings
+) -> Done:
+    ended = train(
+        spec,
+        report=report,
+        should_stop=should_stop,
+        data_dir=settings.data_dir,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+        checkpoint_dir=checkpoint_dir,
+        allow_download=settings.allow_download,
+    )
+    match ended:
+        case Finished(metrics=metrics, skipped_layers=skipped):
+            return Succeeded(result=TrainingResult.model_validate(metrics), skipped_layers=skipped)
+        case Diverged(step=step, layer=layer, measure=measure):
+            where = f"{measure} of {layer}" if layer else measure
+            return Failed(code="diverged", message=f"{where} was not finite at step {step}")
+        case Stopped():
+            return ended
+
+
+def _place(spec: PointsJob, report: Report, should_stop: ShouldStop) -> Done:
+    found = sphere.optimize(
+        spec.n,
+        spec.d,
+        spec.objective,
+        half_space=spec.half_space,
+        starts=spec.starts,
+        seed=spec.seed,
+        report=report,
+        should_stop=should_stop,
+    )
+    if isinstance(found, Stopped):
+        return found
+    known = found.best_known
+    return Succeeded(
+        result=PointsResult(
+            value=found.value,
+            values=found.values,
+            best_known=known and BestKnown(value=known.value, source=known.source, is_proven=known.is_proven),
+            gap=found.gap,
+            inner=found.inner,
+            points=found.points.tolist(),
+        )
+    )
