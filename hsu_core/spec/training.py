@@ -135,6 +135,10 @@ class TrainingSpec(Spec):
     schedule: Schedule = Cosine()
     duration: Duration
     batch_size: Count = 128
+    augment: Literal["none", "crop_flip"] = "none"
+    """crop_flip: each training image is moved by up to an eighth of its side (4 pixels of 32, as in the usual CIFAR
+    recipe; 3 of 28; 1 of 8) and mirrored left to right half of the time. Mirrored digits are no digits: it is meant
+    for photographs and clothes."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: the network runs under autocast; the penalty stays in fp32."""

@@ -2,6 +2,7 @@
 
 import math
 import os
+import random
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from itertools import count
@@ -13,10 +14,10 @@ import torch
 from limits import largest_file
 from safetensors.torch import load_file
 
-from hsu_core import checkpoint, energies, models, regularizers, spec
+from hsu_core import checkpoint, energies, models, references, regularizers, spec
 from hsu_core.data import files
 from hsu_core.layers import layers
-from hsu_core.outcomes import Diverged, Finished, Saved, Series, Stopped
+from hsu_core.outcomes import Diverged, Finished, Reference, Saved, Series, Stopped
 from hsu_core.train import train
 
 Curves = dict[int, Mapping[Series, float]]
@@ -133,6 +134,24 @@ def test_a_curve_does_not_depend_on_how_often_or_how_long_it_is_recorded() -> No
         }
 
 
+@pytest.mark.parametrize("regularizer", ["none", "mhe"])
+def test_what_to_compare_a_layer_with_is_told_once_and_first_whatever_the_job_optimises(regularizer: str) -> None:
+    told: list[Mapping[Series, Reference]] = []
+    curves, report = recorder()
+    chosen = training(regularizer={"kind": regularizer}, duration={"steps": 1}, record={"layers": ["conv1", "c*r"]})
+
+    def first(found: Mapping[Series, Reference]) -> None:
+        assert not curves
+        told.append(found)
+
+    train(chosen, describe=first, report=report)
+    (found,) = told
+    assert set(found) == {series for series in curves[0] if series.layer}
+    for layer, shape in (("conv1", (4, 9)), ("classifier", (10, 8))):
+        of_shape = references.of_shape(*shape, spec.MEASURES)
+        assert {name: found[Series(layer, name)] for name in spec.MEASURES} == of_shape
+
+
 def test_only_the_chosen_layers_are_measured() -> None:
     curves, report = recorder()
     train(training(duration={"steps": 1}, record={"layers": ["conv[12]", "classifier"]}), report=report)
@@ -199,6 +218,49 @@ def test_a_run_that_was_stopped_twice_ends_bit_for_bit_as_one_that_was_not(
     one, other = load_file(tmp_path / "whole" / name), load_file(folder / name)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize(
+    "regularizer",
+    [
+        {"kind": "mhe"},
+        {"kind": "mhp", "inner": {"kind": "fresh"}},
+        {"kind": "mhp", "inner": {"kind": "authors"}},
+        {"kind": "comhe", "projection": "random", "dimension": 4, "projections": 3},
+        {"kind": "comhe", "projection": "angle", "dimension": 4},
+    ],
+    ids=["mhe", "mhp fresh", "mhp authors", "comhe random", "comhe angle"],
+)
+def test_an_augmented_run_that_was_stopped_at_random_ends_bit_for_bit_as_one_that_was_not(
+    tmp_path: Path, regularizer: dict[str, Any]
+) -> None:
+    chosen = training(
+        regularizer=regularizer,
+        augment="crop_flip",
+        duration={"steps": 30},
+        schedule={"kind": "cosine"},
+        record={"every": 7, "measures": ["mhe_s2"]},
+        evaluate={"every": 11},
+    )
+    whole: list[Saved] = []
+    train(chosen, checkpoint_dir=tmp_path / "whole", saved=whole.append)
+
+    drawn = random.Random(0)
+    stops, pieces = 0, list[Saved]()
+    folder, resume_from = tmp_path / "pieces", None
+    while isinstance(
+        train(
+            chosen,
+            should_stop=stop_after(drawn.randint(0, 7)),
+            checkpoint_dir=folder,
+            saved=pieces.append,
+            resume_from=resume_from,
+        ),
+        Stopped,
+    ):
+        stops, resume_from = stops + 1, checkpoint.latest(folder)
+    assert stops >= 5
+    assert pieces[-1].sha256 == whole[-1].sha256, "every tensor, and the scores"
 
 
 @pytest.mark.parametrize(
