@@ -99,25 +99,43 @@ def cancel(client: Client, job_id: int) -> None:
 
 LAYERS = click.option("--layer", "layers", multiple=True, help="Only this layer; repeat for several.")
 MEASURES = click.option("--measure", "measures", multiple=True, help="Only this measure; repeat for several.")
+RELATIVE_TO = click.option(
+    "--relative-to",
+    type=click.Choice(["random", "optimum"]),
+    help="The gap to random points, or to the proven optimum; only of curves that have it.",
+)
 
 
 @main.command()
 @JOB
 @LAYERS
 @MEASURES
-@click.option("--csv", "as_csv", is_flag=True, help="Every point: layer, measure, step, value.")
+@RELATIVE_TO
+@click.option("--csv", "as_csv", is_flag=True, help="Every point: layer, measure, step, value, random, optimum.")
 @click.pass_obj
-def curves(client: Client, job_id: int, layers: Sequence[str], measures: Sequence[str], *, as_csv: bool) -> None:
-    """A job's energy curves: each one's first and last value, or every point as CSV."""
-    found = client.curves(job_id, layers=layers, measures=measures)
+def curves(
+    client: Client,
+    job_id: int,
+    layers: Sequence[str],
+    measures: Sequence[str],
+    relative_to: str | None,
+    *,
+    as_csv: bool,
+) -> None:
+    """A job's energy curves: each one's first and last value, or every point as CSV.
+
+    Beside them what uniformly random points of the layer's shape would have, and the proven optimum where one is known.
+    """
+    found = client.curves(job_id, layers=layers, measures=measures, relative_to=relative_to)
     if not as_csv:
         _echo(list(show.table(show.summary(found))))
         return
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(["layer", "measure", "step", "value"])
+    out.writerow(["layer", "measure", "step", "value", "random", "optimum"])
     for curve in found:
         out.writerows(
-            (curve.layer or "", curve.measure, *point) for point in zip(curve.steps, curve.values, strict=True)
+            (curve.layer or "", curve.measure, *point, curve.random, curve.optimum)
+            for point in zip(curve.steps, curve.values, strict=True)
         )
 
 
@@ -126,18 +144,22 @@ def curves(client: Client, job_id: int, layers: Sequence[str], measures: Sequenc
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @LAYERS
 @MEASURES
+@RELATIVE_TO
 @click.pass_obj
-def plot(client: Client, job_id: int, file: Path, layers: Sequence[str], measures: Sequence[str]) -> None:
+def plot(
+    client: Client, job_id: int, file: Path, layers: Sequence[str], measures: Sequence[str], relative_to: str | None
+) -> None:
     """Draw a job's curves into FILE (.png, .svg or .pdf): a panel for each measure, a line for each layer.
 
+    Thin lines of its colour: what random points would have (dashed), and the proven optimum (dotted).
     Without --measure: each layer's own energy, half-space for hidden layers.
     """
     try:
         from hsu_client.plot import draw  # heavy, and needed here only
     except ModuleNotFoundError as error:
         raise click.ClickException("drawing needs matplotlib: install the `plot` extra") from error
-    found = client.curves(job_id, layers=layers, measures=measures)
-    draw(client.job(job_id), found if measures else show.energies(found), file)
+    found = client.curves(job_id, layers=layers, measures=measures, relative_to=relative_to)
+    draw(client.job(job_id), found if measures else show.energies(found), file, relative_to=relative_to)
     click.echo(f"drew {file}")
 
 

@@ -34,6 +34,10 @@ class Curve(NamedTuple):
     measure: str
     steps: list[int]
     values: list[float]
+    random: float | None = None
+    """What uniformly random points of the layer's shape would have."""
+    optimum: float | None = None
+    """What the best ones have, where that is proven."""
 
 
 class Client:
@@ -81,13 +85,25 @@ class Client:
         """Ask a job to stop. A queued job stops at once, a running one soon after."""
         return self._ask("POST", f"/v1/jobs/{job_id}/cancel")
 
-    def curves(self, job_id: int, *, layers: Sequence[str] = (), measures: Sequence[str] = ()) -> list[Curve]:
-        """A job's curves, also while it runs; all of them unless layers or measures are named."""
-        chosen = {"layer": list(layers), "measure": list(measures)}
+    def curves(
+        self,
+        job_id: int,
+        *,
+        layers: Sequence[str] = (),
+        measures: Sequence[str] = (),
+        relative_to: str | None = None,
+    ) -> list[Curve]:
+        """A job's curves, also while it runs; all of them unless layers or measures are named.
+
+        `relative_to` "random" or "optimum": the gap to that reference, for the curves that have it.
+        """
+        chosen: dict[str, Any] = {"layer": list(layers), "measure": list(measures)}
+        if relative_to:
+            chosen["relative_to"] = relative_to
         answer = self._ask("GET", f"/v1/jobs/{job_id}/curves", params=chosen)
         return [
             # float() also reads "NaN", "Infinity" and "-Infinity", which JSON's numbers cannot hold
-            Curve(curve["layer"], curve["measure"], curve["steps"], [float(value) for value in curve["values"]])
+            Curve(**curve | {"values": [float(value) for value in curve["values"]]})
             for curve in answer["curves"]
         ]
 

@@ -33,13 +33,21 @@ TITLES = {
     "min_angle": "smallest angle, degrees",
     "resultant_length": "length of the mean direction",
     "coherence": "largest |cos|",
+    "covering": "largest hole, degrees",
+    "effective_rank": "effective rank",
+    "log_det": "log-determinant",
 }
+REFERENCES = {"random": "--", "optimum": ":"}
+"""How each reference is drawn."""
 WIDE = 20.0
 """Largest over smallest value from which a logarithmic axis shows more than a linear one."""
 
 
-def draw(job: Job, curves: Sequence[Curve], file: Path) -> None:
-    """Save the curves of a job as a picture. Raises `ValueError` if there is nothing to draw or no such format."""
+def draw(job: Job, curves: Sequence[Curve], file: Path, *, relative_to: str | None = None) -> None:
+    """Save the curves of a job as a picture; `relative_to` says what was subtracted from them.
+
+    Raises `ValueError` if there is nothing to draw or no such format.
+    """
     drawn = sorted((curve for curve in curves if curve.values), key=in_order)
     if not drawn:
         raise ValueError(f"job {job['id']} has no such curves (yet): see `hsu curves {job['id']}`")
@@ -53,7 +61,8 @@ def draw(job: Job, curves: Sequence[Curve], file: Path) -> None:
         _panel(axes, measure, [curve for curve in drawn if curve.measure == measure], colours)
     for axes in list(grid)[len(measures) :]:
         axes.remove()
-    figure.suptitle(f"{job['name']} (job {job['id']})", fontsize=12)
+    gap = {None: "", "random": ": gap to random points", "optimum": ": gap to the optimum"}[relative_to]
+    figure.suptitle(f"{job['name']} (job {job['id']}){gap}", fontsize=12)
     figure.savefig(file, dpi=150)
 
 
@@ -67,7 +76,19 @@ def _panel(axes: Axes, measure: str, curves: Sequence[Curve], colours: dict[str 
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.margins(x=0.01)
+    for name, style in REFERENCES.items():
+        _reference(axes, name, style, curves, colours)
     axes.legend(fontsize=8, frameon=False)
+
+
+def _reference(axes: Axes, name: str, style: str, curves: Sequence[Curve], colours: dict[str | None, object]) -> None:
+    """A thin line for each layer that has it, with one label for all; 0 has no place on a logarithmic axis."""
+    found = [(curve.layer, getattr(curve, name)) for curve in curves]
+    drawn = [(layer, y) for layer, y in found if y is not None and (y > 0 or axes.get_yscale() == "linear")]
+    for layer, y in drawn:
+        axes.axhline(y, linestyle=style, color=colours[layer], linewidth=0.8, alpha=0.8)
+    if drawn:
+        axes.plot([], [], linestyle=style, color="grey", linewidth=0.8, label=name)
 
 
 def _spans_widely(curves: Sequence[Curve]) -> bool:

@@ -44,8 +44,8 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def summary(curves: Iterable[Curve]) -> list[list[str]]:
-    """Each curve's first and last value, as rows for `table`."""
-    head = ["layer", "measure", "points", "first", "last"]
+    """Each curve's first and last value and its references, as rows for `table`."""
+    head = ["layer", "measure", "points", "first", "last", "random", "optimum"]
     return [head, *(_row(curve) for curve in sorted(curves, key=in_order) if curve.values)]
 
 
@@ -98,8 +98,9 @@ def _energy_of(layer: str) -> str:
 
 
 def _row(curve: Curve) -> list[str]:
-    first, last = _number(curve.values[0]), _number(curve.values[-1])
-    return [curve.layer or "(model)", curve.measure, str(len(curve.values)), first, last]
+    numbers = (curve.values[0], curve.values[-1], curve.random, curve.optimum)
+    shown = ["" if number is None else _number(number) for number in numbers]
+    return [curve.layer or "(model)", curve.measure, str(len(curve.values)), *shown]
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,8 @@
 """Train one model from one spec.
 
-Knows tensors, specs and clocks. Knows nothing of jobs, databases, queues or HTTP: progress leaves through `report`, and
-a wish to stop arrives through `should_stop`. A point at step k describes the weights after k updates; 0 is the start.
+Knows tensors, specs and clocks. Knows nothing of jobs, databases, queues or HTTP: progress leaves through `report`
+(what to compare it with, through `describe`), and a wish to stop arrives through `should_stop`. A point at step k
+describes the weights after k updates; 0 is the start.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from hsu_core import checkpoint, models, panel, regularizers, schedule, spec
+from hsu_core import checkpoint, models, panel, references, regularizers, schedule, spec
 from hsu_core.batches import Batch, Batches
 from hsu_core.data import reading
 from hsu_core.layers import Layer, chosen, layers
-from hsu_core.outcomes import Diverged, Finished, Outcome, Saved, Series, Stopped
+from hsu_core.outcomes import Diverged, Finished, Outcome, Reference, Saved, Series, Stopped
 from hsu_core.regularizers import Penalty
 from hsu_core.saving import Saving
 
@@ -31,6 +32,7 @@ TEST_ACCURACY = Series(None, "test_accuracy")
 def train(
     training: spec.TrainingSpec,
     *,
+    describe: Callable[[Mapping[Series, Reference]], None] | None = None,
     report: Callable[[int, Mapping[Series, float]], None] = lambda step, values: None,  # noqa: ARG005
     should_stop: Callable[[], bool] = lambda: False,
     saved: Callable[[Saved], None] = lambda saved: None,  # noqa: ARG005
@@ -42,8 +44,8 @@ def train(
 ) -> Outcome:
     """Train to the end, or until asked to stop, or until a recorded number is not finite.
 
-    `report` gets all values of a step in one call: at step 0, every `record.every` steps, at evaluations and at the
-    last step.
+    `describe` gets what every layer's measures are to be compared with, once, before the first point. `report` gets all
+    values of a step in one call: at step 0, every `record.every` steps, at evaluations and at the last step.
     `should_stop` is asked before every update.
 
     With a `checkpoint_dir` the state is saved as the spec says, when stopped, and at the end; `saved` is told once the
@@ -69,6 +71,8 @@ def train(
         start, scores = checkpoint.load(resume_from, model, optimizer, penalty=penalty, wanted=training)
     if start > total:
         raise ValueError(f"expected a checkpoint of at most {total} steps, found one of {start}: {resume_from}")
+    if describe:
+        describe(_references(watched, training.record))
 
     def write(step: int, scores: checkpoint.Scores) -> Saved | None:
         if not checkpoint_dir:
@@ -173,6 +177,16 @@ def _of_layers(watched: list[Layer], record: spec.Record) -> Values:
         Series(layer.name, measure): value
         for layer in watched
         for measure, value in panel.measure(layer.points().detach(), record.measures).items()
+    }
+
+
+def _references(watched: list[Layer], record: spec.Record) -> dict[Series, Reference]:
+    return {
+        Series(layer.name, measure): reference
+        for layer in watched
+        for measure, reference in references.of_shape(
+            *layer.points().shape, record.measures, device=layer.weight.device
+        ).items()
     }
 
 

@@ -7,20 +7,25 @@ Knows bytes and arrays. Knows nothing of training; the fence is the caller's, in
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from hsu_core.outcomes import Series
+from hsu_core.outcomes import Reference, Series
 from hsu_jobs import queries
 from hsu_jobs.tables import Block, SeriesRow
 
 _STEP = np.dtype("<i8")
 _REAL = np.dtype("<f8")
 _LAST_STEP = 2**63 - 1
+_NOTHING = Reference(random=None, optimum=None)
+
+Origin = Literal["random", "optimum"]
+"""The reference from which a curve's values may be counted."""
 
 
 class Point(NamedTuple):
@@ -39,11 +44,21 @@ class Curve(NamedTuple):
     measure: str
     steps: NDArray[np.int64]
     values: NDArray[np.float64]
+    reference: Reference
 
 
-def write(session: Session, job_id: int, points: Sequence[Point]) -> None:
-    """Append points, one block for each set of series among them; points already written are written once."""
-    numbers = _numbers(session, job_id, {name for point in points for name in point.values})
+def write(
+    session: Session,
+    job_id: int,
+    points: Sequence[Point],
+    *,
+    references: Mapping[Series, Reference] = MappingProxyType({}),
+) -> None:
+    """Append points, one block for each set of series among them; points already written are written once.
+
+    A series' reference is written with its first point.
+    """
+    numbers = _numbers(session, job_id, {name for point in points for name in point.values}, references)
     blocks = [_block(job_id, numbers, group) for group in _by_series(points)]
     if blocks:
         session.execute(insert(Block).on_conflict_do_nothing(), blocks)
@@ -57,24 +72,37 @@ def read(
     measures: Collection[str] = (),
     first: int = 0,
     last: int = _LAST_STEP,
+    relative_to: Origin | None = None,
 ) -> list[Curve]:
-    """A job's curves between two steps, both included; all of them unless layers or measures are named."""
+    """A job's curves between two steps, both included; all of them unless layers or measures are named.
+
+    With `relative_to` that reference is subtracted from each curve's values and references, and curves without it are
+    left out.
+    """
     chosen = [
         series
         for series in session.execute(queries.series_of(job_id)).scalars()
-        if (not layers or series.layer in layers) and (not measures or series.measure in measures)
+        if (not layers or series.layer in layers)
+        and (not measures or series.measure in measures)
+        and (relative_to is None or getattr(series, relative_to) is not None)
     ]
     rows = session.execute(queries.blocks_of(job_id, [series.number for series in chosen], first=first, last=last))
     blocks = [_matrix(row.series, row.steps, row.points) for row in rows]
-    return [_curve(series, blocks, first=first, last=last) for series in chosen]
+    curves = [_curve(series, blocks, first=first, last=last) for series in chosen]
+    if relative_to is None:
+        return curves
+    return [_counted_from(getattr(curve.reference, relative_to), curve) for curve in curves]
 
 
-def _numbers(session: Session, job_id: int, names: Iterable[Series]) -> dict[Series, int]:
+def _numbers(
+    session: Session, job_id: int, names: Iterable[Series], references: Mapping[Series, Reference]
+) -> dict[Series, int]:
     """Each name's number; new names get the next ones. The fence lets one writer in at a time."""
     known = {Series(row.layer, row.measure): row.number for row in session.execute(queries.series_of(job_id)).scalars()}
     new = sorted(set(names) - known.keys(), key=lambda name: (name.layer or "", name.measure))
     for number, name in enumerate(new, start=len(known)):
-        session.add(SeriesRow(job_id=job_id, number=number, layer=name.layer, measure=name.measure))
+        reference = references.get(name, _NOTHING)
+        session.add(SeriesRow(job_id=job_id, number=number, **name._asdict(), **reference._asdict()))
         known[name] = number
     return known
 
@@ -116,4 +144,10 @@ def _curve(series: SeriesRow, blocks: Sequence[_Matrix], *, first: int, last: in
     values = np.concatenate([np.empty(0, _REAL), *(block.points[:, block.columns[series.number]] for block in mine)])
     order = np.argsort(steps, kind="stable")
     order = order[(steps[order] >= first) & (steps[order] <= last)]
-    return Curve(series.layer, series.measure, steps[order], values[order])
+    reference = Reference(series.random, series.optimum)
+    return Curve(series.layer, series.measure, steps[order], values[order], reference)
+
+
+def _counted_from(origin: float, curve: Curve) -> Curve:
+    random, optimum = (None if value is None else value - origin for value in curve.reference)
+    return curve._replace(values=curve.values - origin, reference=Reference(random, optimum))

@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     DateTime,
+    Double,
     Enum,
     ForeignKey,
     Identity,
@@ -44,6 +45,7 @@ class Row(DeclarativeBase):
 
     type_annotation_map = {  # noqa: RUF012
         str: Text,
+        float: Double,
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB(none_as_null=True),
         list[str]: ARRAY(Text),
@@ -162,7 +164,7 @@ class Submission(Row):
 
 
 class SeriesRow(Row):
-    """A curve's name, written once per job; blocks refer to its number."""
+    """A curve's name and what it is to be compared with, written once per job; blocks refer to its number."""
 
     __tablename__ = "curve_series"
     __table_args__ = (UniqueConstraint("job_id", "layer", "measure", postgresql_nulls_not_distinct=True),)
@@ -171,6 +173,10 @@ class SeriesRow(Row):
     number: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     layer: Mapped[str | None]
     measure: Mapped[str]
+    random: Mapped[float | None]
+    """What uniformly random points of the layer's shape would have."""
+    optimum: Mapped[float | None]
+    """The proven optimum for the layer's shape."""
 
 
 class Block(Row):

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from hsu_core.outcomes import Series
+from hsu_core.outcomes import Reference, Series
 from hsu_jobs import curves, database, lifecycle
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost
@@ -34,6 +34,7 @@ class Reporter:
         self._token = token
         self._every = flush_seconds
         self._step = 0
+        self._references: Mapping[Series, Reference] = {}
         self._fresh: list[Point] = []
         self._unconfirmed: list[Point] = []
         self._lock = threading.Lock()
@@ -49,6 +50,10 @@ class Reporter:
     ) -> None:
         self._closing.set()
         self._thread.join()
+
+    def describe(self, references: Mapping[Series, Reference]) -> None:
+        """Take what the points that follow are to be compared with; it is written with each series' first point."""
+        self._references = references
 
     def report(self, step: int, values: Mapping[Series, float]) -> None:
         """Take what was measured at a step."""
@@ -85,4 +90,4 @@ class Reporter:
     def _write(self, points: list[Point]) -> None:
         with database.transaction() as session:
             job_id, self.wanted = lifecycle.progress(session, self._token, step=self._step)
-            curves.write(session, job_id, points)
+            curves.write(session, job_id, points, references=self._references)

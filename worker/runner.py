@@ -67,7 +67,14 @@ def _run(spec: JobSpec, folder: Path, reporter: Reporter, leash: Leash, settings
     def should_stop() -> bool:
         return leash.pulled.is_set() or reporter.lost or reporter.wanted is Wanted.CANCEL
 
-    done = work.do(spec, report=reporter.report, should_stop=should_stop, checkpoint_dir=folder, settings=settings)
+    done = work.do(
+        spec,
+        describe=reporter.describe,
+        report=reporter.report,
+        should_stop=should_stop,
+        checkpoint_dir=folder,
+        settings=settings,
+    )
     if isinstance(done, Stopped):
         return Cancelled() if reporter.wanted is Wanted.CANCEL else Released()
     return done

@@ -1,7 +1,8 @@
 """What does a spec ask to be done? Train a network, or place points on a sphere, and say how that ended.
 
 Knows specs, the mathematics and this machine's folders. Knows no jobs, attempts or databases: progress leaves through
-`report`, and a wish to stop arrives through `should_stop`; what a stop makes of the job is the runner's to say.
+`report`, what to compare it with through `describe`, a wish to stop arrives through `should_stop`; what a stop makes
+of the job is the runner's to say.
 """
 
 from __future__ import annotations
@@ -14,23 +15,32 @@ import torch
 
 from hsu_core import sphere
 from hsu_core.data.files import DatasetNotFound
-from hsu_core.outcomes import Diverged, Finished, Series, Stopped
+from hsu_core.outcomes import Diverged, Finished, Reference, Series, Stopped
 from hsu_core.train import train
 from hsu_jobs.outcomes import BestKnown, Failed, PointsResult, Succeeded, TrainingResult
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
 
 Done = Succeeded | Failed | Stopped
+Describe = Callable[[Mapping[Series, Reference]], None]
 Report = Callable[[int, Mapping[Series, float]], None]
 ShouldStop = Callable[[], bool]
 
 
-def do(spec: JobSpec, *, report: Report, should_stop: ShouldStop, checkpoint_dir: Path, settings: Settings) -> Done:
+def do(
+    spec: JobSpec,
+    *,
+    describe: Describe,
+    report: Report,
+    should_stop: ShouldStop,
+    checkpoint_dir: Path,
+    settings: Settings,
+) -> Done:
     """Do what the spec asks. Whatever goes wrong in it is a `Failed`."""
     try:
         match spec:
             case TrainingJob():
-                return _train(spec, report, should_stop, checkpoint_dir, settings)
+                return _train(spec, describe, report, should_stop, checkpoint_dir, settings)
             case PointsJob():
                 return _place(spec, report, should_stop)
     except DatasetNotFound as error:
@@ -43,10 +53,16 @@ def do(spec: JobSpec, *, report: Report, should_stop: ShouldStop, checkpoint_dir
 
 
 def _train(
-    spec: TrainingJob, report: Report, should_stop: ShouldStop, checkpoint_dir: Path, settings: Settings
+    spec: TrainingJob,
+    describe: Describe,
+    report: Report,
+    should_stop: ShouldStop,
+    checkpoint_dir: Path,
+    settings: Settings,
 ) -> Done:
     ended = train(
         spec,
+        describe=describe,
         report=report,
         should_stop=should_stop,
         data_dir=settings.data_dir,

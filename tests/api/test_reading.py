@@ -8,7 +8,7 @@ import pytest
 from fastapi.testclient import TestClient
 from samples import DIGITS
 
-from hsu_core.outcomes import Series
+from hsu_core.outcomes import Reference, Series
 from hsu_core.spec import MEASURES
 from hsu_jobs import curves, database, settings
 from hsu_jobs.curves import Point
@@ -22,18 +22,51 @@ def job(ada: TestClient) -> int:
         Point(50, 1, {Series(None, "loss"): math.nan, Series("hidden_1", "mhe_s2"): -math.inf}),
     ]
     with database.transaction() as session:
-        curves.write(session, made, points)
+        curves.write(session, made, points, references={Series("hidden_1", "mhe_s2"): Reference(0.75, 0.25)})
     return made
 
 
 def test_curves_are_columns_and_what_is_not_finite_is_a_string(ada: TestClient, job: int) -> None:
     assert ada.get(f"/v1/jobs/{job}/curves").json() == {
         "job": job,
+        "relative_to": None,
         "curves": [
-            {"layer": None, "measure": "loss", "steps": [0, 50], "values": [2.3, "NaN"]},
-            {"layer": "hidden_1", "measure": "mhe_s2", "steps": [0, 50], "values": [0.5, "-Infinity"]},
+            {
+                "layer": None,
+                "measure": "loss",
+                "random": None,
+                "optimum": None,
+                "steps": [0, 50],
+                "values": [2.3, "NaN"],
+            },
+            {
+                "layer": "hidden_1",
+                "measure": "mhe_s2",
+                "random": 0.75,
+                "optimum": 0.25,
+                "steps": [0, 50],
+                "values": [0.5, "-Infinity"],
+            },
         ],
     }
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [("random", (0.0, -0.5, [-0.25, "-Infinity"])), ("optimum", (0.5, 0.0, [0.25, "-Infinity"]))],
+)
+def test_a_gap_leaves_out_the_curves_that_have_none(
+    ada: TestClient, job: int, reference: str, expected: tuple[object, ...]
+) -> None:
+    answer = ada.get(f"/v1/jobs/{job}/curves", params={"relative_to": reference}).json()
+    assert answer["relative_to"] == reference
+    (gap,) = answer["curves"]
+    assert (gap["random"], gap["optimum"], gap["values"]) == expected
+
+
+def test_a_gap_to_something_else_is_a_bad_request(ada: TestClient, job: int) -> None:
+    answer = ada.get(f"/v1/jobs/{job}/curves", params={"relative_to": "baseline"})
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "#query/relative_to")
 
 
 def test_curves_are_chosen_by_layer_measure_and_step(ada: TestClient, job: int) -> None:

@@ -68,8 +68,10 @@ def test_follow_ends_with_1_when_the_job_did_not_succeed(hsu: Any) -> None:
 
 def test_curves_of_a_job_that_has_none_are_an_empty_table(hsu: Any) -> None:
     job = _submitted(hsu)
-    assert hsu("curves", job).stdout.split() == ["layer", "measure", "points", "first", "last"]
-    assert list(csv.reader(io.StringIO(hsu("curves", "--csv", job).stdout))) == [["layer", "measure", "step", "value"]]
+    head = ["layer", "measure", "points", "first", "last", "random", "optimum"]
+    assert hsu("curves", job, "--relative-to", "random").stdout.split() == head
+    head = ["layer", "measure", "step", "value", "random", "optimum"]
+    assert list(csv.reader(io.StringIO(hsu("curves", "--csv", job).stdout))) == [head]
 
 
 def test_a_plot_without_curves_says_so(hsu: Any, tmp_path: Path) -> None:

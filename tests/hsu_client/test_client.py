@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from hsu_client.client import Client, Curve
 from hsu_client.problem import Problem, Unreachable
-from hsu_core.outcomes import Series
+from hsu_core.outcomes import Reference, Series
 from hsu_jobs import curves
 
 SPEC: dict[str, Any] = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
@@ -103,13 +103,16 @@ def test_curves_come_with_their_nans_and_infinities(client: Client, served: Any)
     ]
     engine = create_engine(served.database_url, poolclass=NullPool)
     with engine.connect() as connection, Session(connection) as session:
-        curves.write(session, job["id"], points)
+        curves.write(session, job["id"], points, references={Series("conv1", "mhe_s2"): Reference(2.0, 1.0)})
         session.commit()
     (energy,) = client.curves(job["id"], layers=["conv1"], measures=["mhe_s2"])
     assert energy.steps == [0, 1, 2, 3]
     assert energy.values[0] == 1.5
     assert math.isnan(energy.values[1])
     assert energy.values[2:] == [math.inf, -math.inf]
+    assert (energy.random, energy.optimum) == (2.0, 1.0)
+    (gap,) = client.curves(job["id"], relative_to="random")
+    assert (gap.values[0], gap.random, gap.optimum) == (-0.5, 0.0, -1.0)
     assert Curve(None, "loss", [0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0]) in client.curves(job["id"])
 
 

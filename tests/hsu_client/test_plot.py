@@ -34,6 +34,25 @@ def test_a_wide_span_gets_a_logarithmic_axis_unless_a_value_is_negative(tmp_path
     assert "10^{" not in (tmp_path / "negative.svg").read_text()
 
 
+def test_references_are_thin_lines_with_one_label_each(tmp_path: Path) -> None:
+    curves = [
+        _curve(layer, "mhe_s2", 0.5, 0.4)._replace(random=0.6, optimum=optimum)
+        for layer, optimum in (("conv1", 0.3), ("conv2", None))
+    ]
+    draw(JOB, curves, tmp_path / "gap.svg", relative_to="random")
+    drawn = (tmp_path / "gap.svg").read_text()
+    assert drawn.count("<!-- random -->") == drawn.count("<!-- optimum -->") == 1
+    assert drawn.count("stroke-width: 0.8") > drawn.count("stroke-width: 1.6") > 0
+    assert "digits (job 7): gap to random points" in drawn
+
+
+def test_a_reference_of_0_is_left_out_of_a_logarithmic_axis(tmp_path: Path) -> None:
+    draw(JOB, [_curve("conv1", "coherence", 0.9, 0.01)._replace(optimum=0.0)], tmp_path / "log.svg")
+    draw(JOB, [_curve("conv1", "coherence", 0.9, 0.8)._replace(optimum=0.0)], tmp_path / "linear.svg")
+    assert "<!-- optimum -->" not in (tmp_path / "log.svg").read_text()
+    assert "<!-- optimum -->" in (tmp_path / "linear.svg").read_text()
+
+
 def test_nan_and_infinity_leave_a_gap(tmp_path: Path) -> None:
     draw(JOB, [_curve("conv1", "mhe_s2", 1.0, math.nan, math.inf, 2.0)], tmp_path / "gap.png")
     assert (tmp_path / "gap.png").read_bytes().startswith(b"\x89PNG")

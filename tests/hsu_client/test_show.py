@@ -48,9 +48,9 @@ def test_layers_stand_in_the_order_of_depth() -> None:
     assert [curve.layer for curve in ordered] == ["conv1_3", "conv2_1", "hidden2", "hidden10", "classifier"]
 
 
-def test_a_summary_holds_first_and_last_values_and_leaves_out_empty_curves() -> None:
-    curves = [Curve("conv1", "mhe_s2", [0, 9], [0.5, math.inf]), Curve("conv2", "mhe_s2", [], [])]
-    assert show.summary(curves)[1:] == [["conv1", "mhe_s2", "2", "0.5", "inf"]]
+def test_a_summary_holds_first_and_last_values_and_references_and_leaves_out_empty_curves() -> None:
+    curves = [Curve("conv1", "mhe_s2", [0, 9], [0.5, math.inf], random=0.6), Curve("conv2", "mhe_s2", [], [])]
+    assert show.summary(curves)[1:] == [["conv1", "mhe_s2", "2", "0.5", "inf", "0.6", ""]]
 
 
 def test_columns_are_aligned() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from hsu_core.outcomes import Series
+from hsu_core.outcomes import Reference, Series
 from hsu_jobs import lifecycle
 from hsu_jobs.curves import Point, read, write
 from hsu_jobs.spec import JobSpec
@@ -76,6 +76,32 @@ def test_a_reader_chooses_layers_measures_and_steps(session: Session, owner: Use
     assert [curve.measure for curve in read(session, made, measures=["loss"])] == ["loss"]
     assert read(session, made, measures=["loss"], first=3, last=5)[0].steps.tolist() == [3, 4, 5]
     assert read(session, made, measures=["nothing"]) == []
+
+
+def test_references_are_written_with_the_first_point_and_read_with_every_curve(
+    session: Session, owner: User, spec: JobSpec
+) -> None:
+    made, references = job(session, owner, spec), {ENERGY: Reference(0.5, 0.45), TEST: Reference(None, None)}
+    for step in (0, 1):
+        write(session, made, [Point(step, 0, {LOSS: 1.0, ENERGY: 2.0})] * 2, references=references)
+    read_back = {Series(curve.layer, curve.measure): curve.reference for curve in read(session, made)}
+    assert read_back == {LOSS: Reference(None, None), ENERGY: Reference(0.5, 0.45)}
+
+
+def test_a_gap_is_counted_from_the_reference_and_only_where_there_is_one(
+    session: Session, owner: User, spec: JobSpec
+) -> None:
+    made, other = job(session, owner, spec), Series("conv1_2", "mhe_s2")
+    references = {ENERGY: Reference(random=0.5, optimum=0.25), other: Reference(random=0.75, optimum=None)}
+    values = {LOSS: 1.0, ENERGY: 0.375, other: math.inf}
+    write(session, made, [Point(0, 0, values)], references=references)
+    to_random = read(session, made, relative_to="random")
+    assert [(curve.layer, curve.values.tolist(), curve.reference) for curve in to_random] == [
+        ("conv1_1", [-0.125], Reference(0.0, -0.25)),
+        ("conv1_2", [math.inf], Reference(0.0, None)),
+    ]
+    (to_optimum,) = read(session, made, relative_to="optimum")
+    assert (to_optimum.values.tolist(), to_optimum.reference) == ([0.125], Reference(0.25, 0.0))
 
 
 def test_curves_of_two_jobs_stay_apart(session: Session, owner: User, spec: JobSpec) -> None:

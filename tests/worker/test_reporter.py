@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy.orm import Session
 from waiting import until
 
-from hsu_core.outcomes import Series
+from hsu_core.outcomes import Reference, Series
 from hsu_jobs import curves, database, lifecycle
 from hsu_jobs.lifecycle import Claim
 from hsu_jobs.outcomes import Crashed
@@ -65,6 +65,21 @@ def test_points_wait_while_the_database_is_away(
             until(lambda: "points wait" in caplog.text)
             reporter.report(2, {LOSS: 3.0})
     assert steps(claim.job_id) == [0, 1, 2]
+
+
+def test_references_arrive_with_the_points_also_after_the_database_was_away(
+    claim: Claim, closed: Callable[[], AbstractContextManager[None]], caplog: pytest.LogCaptureFixture
+) -> None:
+    energy = Series("conv1", "mhe_s2")
+    with Reporter(claim.token, flush_seconds=0.05) as reporter:
+        with closed():
+            reporter.describe({energy: Reference(0.5, 0.45)})
+            reporter.report(0, {energy: 0.6})
+            until(lambda: "points wait" in caplog.text)
+        reporter.report(1, {energy: 0.55})
+    with Session(database.engine()) as session:
+        (curve,) = curves.read(session, claim.job_id)
+    assert (curve.values.tolist(), curve.reference) == ([0.6, 0.55], Reference(0.5, 0.45))
 
 
 def test_curves_that_cannot_be_written_end_the_attempt(claim: Claim, caplog: pytest.LogCaptureFixture) -> None:
