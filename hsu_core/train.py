@@ -59,7 +59,7 @@ def train(
     began = time.monotonic()
     device = torch.device(device)
     images = reading.load(training.dataset, data_dir, allow_download=allow_download)
-    batches = Batches(images, size=training.batch_size, seed=training.seed, device=device)
+    batches = Batches(images, size=training.batch_size, seed=training.seed, device=device, augment=training.augment)
     model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
     optimizer = _optimizer(training.optimizer, model)
