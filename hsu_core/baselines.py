@@ -2,15 +2,23 @@
 
 Knows (n, d) tensors: n neurons, or a batch of n features, as rows. Lower is better in each, unlike in `energies`, whose
 functions are quantities without a direction. Every loss is differentiable; where several pairs tie for a maximum or a
-nearest neighbour, they share the gradient or the first one takes it. A row of zeros has no direction and counts as the
-origin.
+nearest neighbour, they share the gradient or the first one takes it. Where only directions count, a row of zeros counts
+as orthogonal to every other and has no gradient.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+from hsu_core.fast.directions import computable, unit_rows
+from hsu_core.fast.gram import LIMIT
+
+LARGEST = 1e6
+"""Where lengths count, a larger |weight| counts as this and has no gradient: its fourth power would leave float32."""
 
 
 def soft_orthogonality(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
@@ -19,6 +27,7 @@ def soft_orthogonality(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     arXiv 1810.09102. Zero only for n ≤ d; beyond that its minimum is n − d, at a tight frame.
     """
     n, d = w.shape
+    w = _bounded(w)
     # ‖WWᵀ − I‖² and ‖WᵀW − I‖² differ by n − d: the smaller Gram matrix serves both.
     return _excess(w @ w.T).square().sum() if n <= d else _excess(w.T @ w).square().sum() + (n - d)
 
@@ -31,6 +40,7 @@ def double_soft_orthogonality(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
 def mutual_coherence(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """MC: the largest |entry| of WWᵀ − I. For unit rows it is the coherence of the layer. Bansal et al. 2018, eq. 6."""
+    w = _bounded(w)
     return _excess(w @ w.T).abs().amax()
 
 
@@ -39,7 +49,7 @@ def spectral_isometry(w: Float[Tensor, "n d"], start: Float[Tensor, " n"], *, it
 
     The estimate is from below and grows with the iterations; with WWᵀ = I it is 0.
     """
-    v = start
+    w, v = _bounded(w), start
     for _ in range(iterations):
         u = w @ (w.T @ v) - v
         v = u / torch.linalg.vector_norm(u).clamp_min(torch.finfo(w.dtype).tiny)
@@ -52,9 +62,7 @@ def minimal_angles(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
     ValueError for fewer than 2 rows.
     """
-    x = _directions(w)
-    nearest = x[_nearest(x)]
-    apart, together = (torch.linalg.vector_norm(x + sign * nearest, dim=1) for sign in (-1, 1))
+    apart, together = _to_nearest(w)
     mean_angle: Tensor = 2 * torch.atan2(apart, together).mean()
     return -mean_angle
 
@@ -64,11 +72,11 @@ def uniformity(x: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
 
     Between −4t and 0. ValueError for fewer than 2 rows.
     """
-    x = _directions(x)
+    directed = _directions(x.double())  # in float32, 2 − 2cos has no digits for near-duplicates; a batch is small
     i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
-    squared = 2 - 2 * (x @ x.T)[i, j]
-    mean_log: Tensor = torch.logsumexp(-t * squared, dim=0) - torch.log(squared.new_tensor(len(squared)))
-    return mean_log
+    squared = 2 - 2 * (directed @ directed.T)[i, j]
+    mean_log = torch.logsumexp(-t * squared, dim=0) - torch.log(squared.new_tensor(len(squared)))
+    return mean_log.to(computable(x).dtype)
 
 
 def koleo(x: Float[Tensor, "n d"], *, eps: float = 1e-8) -> Float[Tensor, ""]:
@@ -76,24 +84,47 @@ def koleo(x: Float[Tensor, "n d"], *, eps: float = 1e-8) -> Float[Tensor, ""]:
 
     Sablayrolles et al. 2019, arXiv 1806.03198, eq. 4. ValueError for fewer than 2 rows.
     """
-    x = _directions(x)
-    distance: Tensor = torch.linalg.vector_norm(x - x[_nearest(x)], dim=1)
-    return -(distance + eps).log().mean()
+    distance, _ = _to_nearest(x.double())
+    return -(distance + eps).log().mean().to(computable(x).dtype)
 
 
 def _excess(gram: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
     return gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
 
 
+def _bounded(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    return w.clamp(-LARGEST, LARGEST)
+
+
 def _directions(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     if len(w) < 2:
         raise ValueError(f"a nearest neighbour needs at least 2 rows, found {len(w)}")
-    length: Tensor = torch.linalg.vector_norm(w, dim=1, keepdim=True)
-    return w / torch.where(length > 0, length, 1)
+    return unit_rows(w)
+
+
+def _to_nearest(w: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """‖xᵢ − xⱼ‖ and ‖xᵢ + xⱼ‖ of each row and its nearest other one."""
+    x = _directions(w)
+    nearest = _nearest(w, x)
+    nowhere = (x == 0).all(dim=1)
+    orthogonal = nowhere | nowhere[nearest]
+    apart, together = (torch.linalg.vector_norm(x + sign * x[nearest], dim=1) for sign in (-1, 1))
+    return torch.where(orthogonal, math.sqrt(2), apart), torch.where(orthogonal, math.sqrt(2), together)
 
 
 @torch.no_grad()
-def _nearest(x: Float[Tensor, "n d"]) -> Tensor:
-    """The index of each row's nearest other row."""
-    nearest: Tensor = (x @ x.T).fill_diagonal_(-torch.inf).argmax(dim=1)
-    return nearest
+def _nearest(w: Float[Tensor, "n d"], x: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
+    """The index of each row's nearest other row, by the directions x.
+
+    In float32, the cosines of nearly parallel rows round to the same: those are compared in float64. On a GPU, where a
+    look would make the host wait, any of them may be taken.
+    """
+    cosines = _cosines(x)
+    if x.device.type == "cpu" and x.dtype == torch.float32 and cosines.amax().item() > LIMIT[x.dtype]:
+        cosines = _cosines(_directions(w.double()))
+    return cosines.argmax(dim=1)
+
+
+def _cosines(x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
+    """Between rows; −∞ of each with itself."""
+    return (x @ x.T).fill_diagonal_(-torch.inf)

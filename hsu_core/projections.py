@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hsu_core.fast.directions import unit_rows
+
 NEARLY_ONE = 1 - 1e-6
 """arccos has no gradient at ±1: cosines are kept this far from it."""
 
@@ -53,7 +55,7 @@ def distortion(w: Float[Tensor, "n d"], matrix: Float[Tensor, "d p"]) -> Float[T
 
 
 def _angles(w: Float[Tensor, "n d"]) -> Float[Tensor, " pairs"]:
-    x = torch.nn.functional.normalize(w, dim=1)
+    x = unit_rows(w)
     i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
     angles: Tensor = (x @ x.T)[i, j].clamp(-NEARLY_ONE, NEARLY_ONE).arccos()
     return angles

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hsu_core.fast.closed_form import Evaluated, closed_form
+
 SAFE = (1e-15, 1e15)
 """Lengths whose products with each other are normal numbers in float32."""
 
@@ -63,6 +65,11 @@ def normalized(w: Float[Tensor, "n d"]) -> Directions:
     return Directions(units, torch.ones_like(lever), lever, w)
 
 
+def unit_rows(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """The unit vectors themselves, differentiable once: what autograd makes of a quotient overflows for tiny rows."""
+    return closed_form(_unit_rows, computable(w))
+
+
 def computable(w: Tensor) -> Tensor:
     """The weights as float32, or as float64 if they are; ValueError unless an (n, d) matrix that is not empty."""
     if w.ndim != 2 or w.numel() == 0:
@@ -74,3 +81,13 @@ def check_pairs(w: Float[Tensor, "n d"], *, half_space: bool) -> None:
     """ValueError if there is no pair: a single point in full space."""
     if len(w) < 2 and not half_space:
         raise ValueError(f"an energy of pairs needs at least 2 points, found {len(w)}; in half space 1 would do")
+
+
+def _unit_rows(w: Float[Tensor, "n d"], **_: object) -> Evaluated:
+    at = normalized(w)
+    return at.rows, _orthogonal_part, (at.rows, at.lever)
+
+
+def _orthogonal_part(factor: Tensor, units: Tensor, lever: Tensor) -> tuple[Tensor]:
+    radial = torch.linalg.vecdot(factor, units)
+    return (torch.addcmul(factor, units, radial[:, None], value=-1).mul_(lever[:, None]),)

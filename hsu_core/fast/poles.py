@@ -144,9 +144,9 @@ def _covering(g: Tensor, close: Close | None, pairs: Gap | None, *, gamma: float
 
 
 def _resultant(w: Float[Tensor, "n d"], **_: object) -> Evaluated:
-    total = w.sum(dim=0)
+    total = w.sum(dim=0, dtype=torch.float64)
     length = torch.linalg.vector_norm(total)
-    return length, _every_row, (torch.where(length == 0, 0, total / length), w)
+    return length.to(w.dtype), _every_row, (torch.where(length == 0, 0, total / length).to(w.dtype), w)
 
 
 def _every_row(factor: Tensor, direction: Tensor, w: Tensor) -> tuple[Tensor]:
