@@ -52,13 +52,13 @@ def fast(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture
 def submit(fast: Settings) -> Callable[..., int]:
-    """Queue a job; keywords change the sample spec."""
+    """Queue a job; keywords change the sample spec that it is made of."""
 
-    def submitted(**change: Any) -> int:
+    def submitted(of: dict[str, Any] = DIGITS, **change: Any) -> int:
         with database.transaction() as session:
             owner = session.execute(queries.user_by_name("ada")).scalar_one_or_none() or User(name="ada")
             session.add(owner)
-            return lifecycle.submit(session, parse(DIGITS | change), owner=owner).id
+            return lifecycle.submit(session, parse(of | change), owner=owner).id
 
     return submitted
 

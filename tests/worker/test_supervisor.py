@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from samples import POINTS
 from sqlalchemy import update
 from waiting import until
 
@@ -57,6 +58,18 @@ def test_a_job_is_trained_and_settled(
         (energy,) = curves.read(session, made, layers=["classifier"], measures=["mhe_s2"])
     assert energy.steps.tolist() == [0, 5, 10, 11]
     assert (fast.artifacts_dir / "jobs" / str(made) / "attempt-1" / "checkpoint").is_dir()
+
+
+def test_points_are_placed_on_a_sphere_and_compared_with_the_best_known(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(POINTS)
+    supervisor.wake()
+    until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
+    result = job(made).result
+    assert result is not None
+    assert abs(result["gap"]) < 1e-9
+    assert len(result["points"]) == POINTS["n"]
 
 
 def test_a_runner_that_is_killed_is_tried_again_and_ends_well(
