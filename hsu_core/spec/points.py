@@ -1,7 +1,7 @@
 """What is asked for when points are placed on a sphere? How many, where, and what they shall optimise.
 
-The bounds keep a result readable and one start within some gigabytes of memory; the library (`hsu_core.sphere`) has
-none.
+The bounds keep a result readable, a start within some gigabytes of memory and a step of it within a second or two, so
+that a job hears of a cancellation; the library (`hsu_core.sphere`) has none.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from hsu_core.spec.objectives import Objective
 from hsu_core.spec.values import Spec, fault
 
 MOST_POINTS = 2_000
+"""Mirror images included."""
 MOST_COORDINATES = 40_000
 
 
@@ -33,6 +34,8 @@ class PointsSpec(Spec):
 
     @model_validator(mode="after")
     def _is_possible(self) -> PointsSpec:
+        if self.half_space and 2 * self.n > MOST_POINTS:
+            raise fault("n", "too_many_points", f"n may be {MOST_POINTS // 2} at most in half space, found {self.n}")
         if self.n * self.d > MOST_COORDINATES:
             raise fault(
                 "n",

@@ -437,15 +437,6 @@ def test_a_layer_without_a_pair_or_with_two_directions_is_refused(name: str, sha
         value(name, points(*shape), drawn=draw(name, *shape))
 
 
-@pytest.mark.parametrize("name", where(of_features=True))
-def test_one_feature_has_no_neighbour(name: str) -> None:
-    with pytest.raises(ValueError, match="at least 2 rows, found 1"):
-        value(name, points(1, 3), drawn=draw(name, 1, 3))
-
-
-# --- precision --------------------------------------------------------------------------------------------------------
-
-
 @every_regularizer
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_autocast_changes_nothing(name: str, dtype: torch.dtype) -> None:

@@ -69,6 +69,7 @@ def points(**changes: Any) -> spec.PointsSpec:
         ({"n": 0}, ("n",), "greater than or equal to 1"),
         ({"d": 1}, ("d",), "greater than or equal to 2"),
         ({"n": 2001, "d": 2}, ("n",), "less than or equal to 2000"),
+        ({"n": 1001, "half_space": True}, ("n",), "n may be 1000 at most in half space, found 1001"),
         ({"n": 1000, "d": 41}, ("n",), "n·d may be 40000 at most, found 1000·41 = 41000"),
         ({"n": 1}, ("n",), "riesz is about pairs of points"),
         ({"n": 1, "objective": {"kind": "separation"}}, ("n",), "in half space 1 would do"),

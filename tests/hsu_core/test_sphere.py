@@ -5,14 +5,18 @@ The whole reference table is in benchmarks/sphere.py; here are some entries of e
 
 import itertools
 import math
+from collections.abc import Mapping
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from hsu_core import energies, sphere
+from hsu_core.outcomes import Series, Stopped
+from hsu_core.spec import MEASURES
 from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
-from hsu_core.sphere import levels, minimax
+from hsu_core.sphere import levels, minimax, placement
 from hsu_core.sphere.descent import Potential, unit
 
 
@@ -127,6 +131,53 @@ def test_the_same_seed_gives_the_same_points_and_the_value_is_theirs() -> None:
     assert len(first.values) == 4
     assert first.value == min(first.values)
     torch.testing.assert_close(first.points.norm(dim=1), torch.ones(9, dtype=torch.float64))
+
+
+@pytest.fixture
+def two_at_once(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A number of points of which a batch holds two starts."""
+    monkeypatch.setattr(placement, "LARGEST_BATCH", 2 * 18**2)
+    return 9
+
+
+def test_a_search_reports_the_best_value_so_far_and_what_the_first_and_the_last_points_measure(
+    two_at_once: int,
+) -> None:
+    told: list[tuple[int, Mapping[Series, float]]] = []
+    found = sphere.optimize(
+        two_at_once, 4, GramDeterminant(), starts=3, report=lambda step, values: told.append((step, values))
+    )
+    assert [step for step, _ in told] == [0, 2, 3]
+    values = [values[Series(None, "value")] for _, values in told]
+    assert values == sorted(values)
+    assert values[-1] == found.value == max(found.values)
+    first, between, last = ({series.measure for series in values if series.layer == "points"} for _, values in told)
+    assert first == last == set(MEASURES)
+    assert between == set()
+    assert told[-1][1][Series("points", "log_det")] == pytest.approx(found.value, rel=1e-9)
+
+
+@pytest.mark.parametrize("objective", get_args(get_args(Objective)[0]), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("half_space", [False, True])
+def test_a_search_ends_soon_after_it_was_asked_to_stop(objective: type[Objective], half_space: bool) -> None:
+    asked = itertools.count()
+    stopped = sphere.optimize(40, 3, objective(), half_space=half_space, should_stop=lambda: next(asked) >= 30)
+    assert stopped == Stopped(0)
+    assert next(asked) == 31
+    assert isinstance(sphere.optimize(2, 3, objective()), sphere.Configuration)  # the wish ended with its search
+
+
+def test_a_search_that_is_stopped_says_how_many_starts_are_done(two_at_once: int) -> None:
+    done = [0]
+    stopped = sphere.optimize(
+        two_at_once,
+        4,
+        Riesz(),
+        starts=6,
+        report=lambda step, _: done.append(step),
+        should_stop=lambda: done[-1] == 4,
+    )
+    assert stopped == Stopped(4)
 
 
 def test_one_point_is_a_configuration_where_that_makes_sense() -> None:
