@@ -8,7 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from hsu_jobs.curves import Curve, Origin
-from hsu_jobs.outcomes import Failure
+from hsu_jobs.outcomes import RESULT, Failure, Result
 from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.states import State, Wanted
 from hsu_jobs.tables import Attempt, Job
@@ -58,15 +58,16 @@ class JobView(View):
     step: int
     """Where the present or last attempt is."""
     total_steps: int
-    result: dict[str, Any] | None
-    """What a succeeded job measured at the end: test_accuracy, test_loss, seconds and more."""
+    result: Result | None
+    """What came of a succeeded job, by its task. A list of jobs leaves out the `points`."""
     failure: Failure | None
     attempts: list[AttemptView]
 
     @classmethod
-    def of(cls, job: Job) -> Self:
+    def of(cls, job: Job, *, with_points: bool = True) -> Self:
         """The view of a row, whose owner and attempts are loaded."""
         spec = parse(job.spec)
+        result = job.result if with_points else _without_points(job.result)
         return cls(
             id=job.id,
             name=job.name,
@@ -81,7 +82,7 @@ class JobView(View):
             finished_at=job.finished_at,
             step=job.attempts[-1].step if job.attempts else 0,
             total_steps=spec.total_steps,
-            result=job.result,
+            result=None if result is None else RESULT.validate_python(result),
             failure=Failure.model_validate(job.failure) if job.failure else None,
             attempts=[AttemptView.of(attempt) for attempt in job.attempts],
         )
@@ -128,3 +129,7 @@ class CurvesView(View):
     relative_to: Origin | None
     """The reference that was subtracted from `values`, `random` and `optimum`; null if they are as measured."""
     curves: list[CurveView]
+
+
+def _without_points(result: dict[str, Any] | None) -> dict[str, Any] | None:
+    return result | {"points": None} if result and "points" in result else result

@@ -61,11 +61,11 @@ def list_jobs(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> JobPage:
-    """Your jobs, newest first; everyone's for an admin."""
+    """Your jobs, newest first; everyone's for an admin. Points that a job placed come with the job alone."""
     wanted = queries.jobs_visible_to(key)
     wanted = wanted if state is None else wanted.where(Job.state == state)
     page = session.execute(queries.newest_first(wanted, before=cursor, limit=limit + 1)).scalars().all()
-    jobs = [JobView.of(job) for job in page[:limit]]
+    jobs = [JobView.of(job, with_points=False) for job in page[:limit]]
     return JobPage(jobs=jobs, next_cursor=str(jobs[-1].id) if len(page) > limit else None)
 
 

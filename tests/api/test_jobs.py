@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
-from samples import DIGITS, POINTS, TRAINED
+from samples import DIGITS, PLACED, POINTS, TRAINED
 
 from hsu_jobs import database, lifecycle, settings
-from hsu_jobs.outcomes import Succeeded
+from hsu_jobs.outcomes import Result, Succeeded
 from hsu_jobs.tables import Role
 
 
@@ -22,6 +22,15 @@ def submit(client: TestClient, **change: Any) -> dict[str, Any]:
     answer = client.post("/v1/jobs", json=DIGITS | change)
     assert answer.status_code == 201, answer.text
     return answer.json()
+
+
+def settle(result: Result) -> None:
+    """Let the job that waits end with this result."""
+    with database.transaction() as session:
+        claim = lifecycle.claim(session, worker="w", device="cpu", lease=settings.settings().lease)
+        assert claim is not None
+        session.flush()
+        lifecycle.settle(session, claim.token, Succeeded(result=result))
 
 
 def faults(client: TestClient, spec: object) -> dict[str, str]:
@@ -91,14 +100,21 @@ def test_a_queued_job_is_cancelled_at_once_and_not_twice(ada: TestClient) -> Non
 
 def test_a_result_that_is_not_finite_leaves_as_a_string(ada: TestClient) -> None:
     job = submit(ada)
-    with database.transaction() as session:
-        claim = lifecycle.claim(session, worker="w", device="cpu", lease=settings.settings().lease)
-        assert claim is not None
-        session.flush()
-        lifecycle.settle(session, claim.token, Succeeded(result=TRAINED.model_copy(update={"penalty": math.nan})))
+    settle(TRAINED.model_copy(update={"penalty": math.nan, "train_loss": -math.inf}))
     seen = ada.get(f"/v1/jobs/{job['id']}").json()
-    assert (seen["result"]["test_accuracy"], seen["result"]["penalty"]) == (0.5, "NaN")
+    assert [seen["result"][name] for name in ("test_accuracy", "penalty", "train_loss")] == [0.5, "NaN", "-Infinity"]
     assert seen["attempts"][0]["outcome"]["kind"] == "succeeded"
+    assert ada.get("/v1/jobs").json()["jobs"] == [seen]
+
+
+def test_points_come_with_their_job_and_not_with_a_list(ada: TestClient) -> None:
+    job = ada.post("/v1/jobs", json=POINTS).json()
+    assert job["result"] is None
+    settle(PLACED)
+    seen = ada.get(f"/v1/jobs/{job['id']}").json()
+    assert seen["result"] == json.loads(PLACED.model_dump_json())
+    (listed,) = ada.get("/v1/jobs").json()["jobs"]
+    assert listed == seen | {"result": seen["result"] | {"points": None}}
 
 
 @pytest.mark.parametrize(

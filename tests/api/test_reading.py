@@ -120,3 +120,11 @@ def test_the_openapi_document_names_every_problem(http: TestClient) -> None:
     submit = http.get("/openapi.json").json()["paths"]["/v1/jobs"]["post"]
     assert {"201", "400", "401", "403", "413", "422"} <= set(submit["responses"])
     assert "application/problem+json" in submit["responses"]["422"]["content"]
+
+
+def test_the_openapi_document_tells_what_a_result_holds(http: TestClient) -> None:
+    schemas = http.get("/openapi.json").json()["components"]["schemas"]
+    result = schemas["JobView"]["properties"]["result"]
+    choices = next(choice for choice in result["anyOf"] if "discriminator" in choice)["discriminator"]["mapping"]
+    assert set(choices) == {"classification", "points"}
+    assert {"value", "best_known", "gap", "points"} <= set(schemas[choices["points"].rpartition("/")[2]]["properties"])
