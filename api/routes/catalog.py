@@ -14,6 +14,7 @@ from hsu_core import spec
 from hsu_core.data import files
 from hsu_jobs.errors import Unauthorized
 from hsu_jobs.settings import settings
+from hsu_jobs.spec import JobSpec
 
 router = APIRouter(prefix="/v1/catalog", tags=["catalog"])
 
@@ -51,9 +52,25 @@ class DatasetEntry(Entry):
     available: bool
 
 
+class ObjectiveEntry(Entry):
+    """What points on a sphere can be asked to optimise."""
+
+    formula: str
+    """In plain text, of unit vectors xᵢ; in half space of the points xᵢ and −xᵢ."""
+    higher_is_better: bool
+    is_of_pairs: bool
+    """Whether it is a quantity of pairs, and refused for a single point that is not in half space."""
+    caution: str
+    """When it does not tell good points from bad ones; empty if nothing is known."""
+
+
 class Catalog(View):
     """Everything that a spec may hold."""
 
+    tasks: list[Entry]
+    """What a job can be, with the schema of its whole spec; `kind` is what stands there as `task`."""
+    objectives: list[ObjectiveEntry]
+    """For the task `points`; the other menus are for `classification`."""
     regularizers: list[RegularizerEntry]
     models: list[Entry]
     datasets: list[DatasetEntry]
@@ -65,8 +82,10 @@ class Catalog(View):
 
 @router.get("", responses=problems(Unauthorized))
 def show_catalog(_key: Viewer) -> Catalog:
-    """Regularizers, models, data sets, optimizers and schedules."""
+    """Tasks, objectives for points, regularizers, models, data sets, optimizers and schedules."""
     return Catalog(
+        tasks=[Entry(**_described(kind, tag="task")) for kind in _members(JobSpec)],
+        objectives=[_objective(kind) for kind in _members(spec.Objective)],
         regularizers=[_regularizer(kind) for kind in _members(spec.Regularizer)],
         models=_entries(spec.Model),
         datasets=[_dataset(kind) for kind in _members(spec.Dataset)],
@@ -98,6 +117,11 @@ def _regularizer(kind: type[spec.Spec]) -> RegularizerEntry:
     )
 
 
+def _objective(kind: type[spec.Spec]) -> ObjectiveEntry:
+    facts = {name: getattr(kind, name) for name in ("formula", "higher_is_better", "is_of_pairs", "caution")}
+    return ObjectiveEntry(**_described(kind), **facts)
+
+
 def _dataset(kind: type[spec.Spec]) -> DatasetEntry:
     dataset = kind()
     facts: spec.Facts = dataset.facts  # type: ignore[attr-defined]
@@ -112,6 +136,7 @@ def _is_here(dataset: spec.Spec) -> bool:
     return True
 
 
-def _described(kind: type[spec.Spec]) -> dict[str, Any]:
+def _described(kind: type[spec.Spec], *, tag: str = "kind") -> dict[str, Any]:
+    (name,) = get_args(kind.model_fields[tag].annotation)
     summary = " ".join((inspect.getdoc(kind) or "").split())
-    return {"kind": kind.model_fields["kind"].default, "summary": summary, "parameters": kind.model_json_schema()}
+    return {"kind": name, "summary": summary, "parameters": kind.model_json_schema()}

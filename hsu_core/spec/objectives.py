@@ -22,6 +22,8 @@ class SphereObjective(Spec):
     """In plain text, of unit vectors xᵢ; in half space of the points xᵢ and −xᵢ."""
     is_of_pairs: ClassVar[bool] = False
     """Whether it is a quantity of pairs of points, which a single point does not have."""
+    caution: ClassVar[str] = ""
+    """When it does not tell good points from bad ones; empty if nothing is known."""
     usual_starts: ClassVar[int] = 32
 
     def misfit(self, n: int, *, half_space: bool) -> str | None:
@@ -68,12 +70,18 @@ class Separation(SphereObjective):
     usual_starts: ClassVar[int] = 48
 
 
+_ORTHOGONAL_POLE = (
+    "In half space with n < d some pole is orthogonal to every point: the value is {value} wherever they are."
+)
+
+
 class Polarization(SphereObjective):
     """Largest potential at the weakest pole."""
 
     kind: Literal["polarization"] = "polarization"
     higher_is_better: ClassVar[bool] = True
     formula: ClassVar[str] = "min over unit vectors v of the mean over i of ‖v − xᵢ‖⁻²"
+    caution: ClassVar[str] = _ORTHOGONAL_POLE.format(value="0.5")
 
 
 class Covering(SphereObjective):
@@ -82,6 +90,7 @@ class Covering(SphereObjective):
     kind: Literal["covering"] = "covering"
     higher_is_better: ClassVar[bool] = False
     formula: ClassVar[str] = "max over unit vectors v of the min over i of ‖v − xᵢ‖²"
+    caution: ClassVar[str] = _ORTHOGONAL_POLE.format(value="2")
     usual_starts: ClassVar[int] = 96
 
 

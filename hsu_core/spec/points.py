@@ -23,6 +23,7 @@ class PointsSpec(Spec):
 
     task: Literal["points"]
     n: Annotated[int, Field(ge=1, le=MOST_POINTS)]
+    """At most half as many in half space, and n·d at most 40,000; where pairs count, at least 2, in half space 1."""
     d: Annotated[int, Field(ge=2, le=MOST_COORDINATES)]
     objective: Objective
     half_space: bool = False

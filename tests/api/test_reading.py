@@ -6,7 +6,7 @@ import math
 
 import pytest
 from fastapi.testclient import TestClient
-from samples import DIGITS
+from samples import DIGITS, POINTS
 
 from hsu_core.outcomes import Reference, Series
 from hsu_core.spec import MEASURES
@@ -88,6 +88,8 @@ def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None
     assert {"sgd", "adamw"} <= set(kinds["optimizers"])
     assert {"constant", "step", "cosine"} <= set(kinds["schedules"])
     assert catalog["measures"] == list(MEASURES)
+    assert kinds["tasks"] == ["classification", "points"]
+    assert kinds["objectives"] == ["riesz", "separation", "polarization", "covering", "gram_determinant"]
     mhe = next(entry for entry in catalog["regularizers"] if entry["kind"] == "mhe")
     assert mhe["parameters"]["properties"]["s"]["description"] == "Riesz exponent; 0 is the logarithmic energy."
     assert mhe["source"].startswith("Liu et al. 2018")
@@ -95,6 +97,31 @@ def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None
     assert all(entry["formula"] and entry["latex"] and entry["source"] for entry in catalog["regularizers"])
     digits = next(entry for entry in catalog["datasets"] if entry["kind"] == "digits")
     assert (digits["available"], digits["shape"]) == (True, [1, 8, 8])
+
+
+def test_the_catalog_tells_what_points_can_optimise(ada: TestClient) -> None:
+    catalog = ada.get("/v1/catalog").json()
+    objectives = {entry["kind"]: entry for entry in catalog["objectives"]}
+    assert objectives["riesz"]["parameters"]["properties"]["s"]["minimum"] == 0
+    assert [kind for kind, entry in objectives.items() if entry["higher_is_better"]] == [
+        "separation",
+        "polarization",
+        "gram_determinant",
+    ]
+    assert [kind for kind, entry in objectives.items() if entry["is_of_pairs"]] == ["riesz", "separation"]
+    assert [kind for kind, entry in objectives.items() if entry["caution"]] == ["polarization", "covering"]
+    assert all(entry["formula"] and entry["summary"] for entry in objectives.values())
+    points = next(entry for entry in catalog["tasks"] if entry["kind"] == "points")
+    assert set(points["parameters"]["required"]) == {"task", "n", "d", "objective"}
+    assert points["parameters"]["properties"]["n"]["description"].startswith("At most half as many in half space")
+
+
+@pytest.mark.parametrize("objective", ["riesz", "separation", "polarization", "covering", "gram_determinant"])
+def test_what_the_catalog_says_of_single_points_is_so(ada: TestClient, objective: str) -> None:
+    (entry,) = (entry for entry in ada.get("/v1/catalog").json()["objectives"] if entry["kind"] == objective)
+    asked = POINTS | {"n": 1, "objective": {"kind": objective}}
+    assert ada.post("/v1/jobs", json=asked).status_code == (422 if entry["is_of_pairs"] else 201)
+    assert ada.post("/v1/jobs", json=asked | {"half_space": True}).status_code == 201
 
 
 def test_a_ready_service_says_so(http: TestClient) -> None:
