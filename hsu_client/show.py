@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TextIO
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TextIO
 
 from hsu_client.client import ENDED, Curve, Job
 
@@ -26,8 +26,8 @@ def details(job: Job) -> Iterator[str]:
     for name in ("created_at", "started_at", "finished_at"):
         if job[name]:
             yield f"{name.removesuffix('_at'):<10} {job[name]}"
-    for name, value in (job["result"] or {}).items():
-        yield f"{name:<10} {_number(value) if isinstance(value, float) else value}"
+    for name, value in _outcome(job):
+        yield f"{name:<10} {value}"
     if job["failure"]:
         yield f"failure    {job['failure']['code']}: {job['failure']['message']}"
     for attempt in job["attempts"]:
@@ -76,6 +76,34 @@ def progress(views: Iterable[Job], out: TextIO) -> Job:
     if out.isatty():
         print(file=out)
     return view
+
+
+def _outcome(job: Job) -> Iterator[tuple[str, object]]:
+    """What came of a job, by name: all of a training, of points what they are worth."""
+    match job["result"]:
+        case None:
+            return
+        case {"task": "points"} as placed:
+            yield from _placed(job["spec"], placed)
+        case trained:
+            for name, value in trained.items():
+                yield name, _number(value) if isinstance(value, float) else value
+
+
+def _placed(spec: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Without the coordinates, which can be 40,000. `float` also reads the strings "NaN" and "Infinity"."""
+    mirrored = " with their mirror images" if spec["half_space"] else ""
+    yield "points", f"{spec['n']} in {spec['d']} dimensions{mirrored} (--json prints them)"
+    yield "value", f"{float(result['value']):.10g}" + (f" (worst pole: {result['inner']})" if result["inner"] else "")
+    known = result["best_known"]
+    if known is None:
+        yield "best known", "nothing to compare with"
+        return
+    yield (
+        "best known",
+        f"{float(known['value']):.10g} ({'' if known['is_proven'] else 'not '}proven; {known['source']})",
+    )
+    yield "gap", f"{float(result['gap']):.3g}"
 
 
 def _worth_a_line(view: Job, shown: str) -> bool:

@@ -16,6 +16,12 @@ JOB: dict[str, Any] = {
     "attempts": [{"number": 1, "worker": "box", "device": "cpu", "outcome": None, "step": 30}],
 }  # fmt: skip
 
+PLACED: dict[str, Any] = {
+    "task": "points", "value": 4.000000001, "values": [4.000000001, 3.5], "gap": -1e-9, "inner": None,
+    "best_known": {"value": 4.0, "source": "an antipodal pair", "is_proven": True},
+    "points": [[0.0, 0.123456789], [0.0, -0.123456789]],
+}  # fmt: skip
+
 
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
@@ -34,6 +40,32 @@ def test_details_tell_of_tags_attempts_results_and_failures() -> None:
     text = "\n".join(show.details(ended))
     for part in ("tags a, b", "test_accuracy 0.987654", "diverged: m", "attempt 1  box cpu: running at step 30"):
         assert part in text
+
+
+def placed(*, half_space: bool = False, **change: Any) -> list[str]:
+    """The details of a job that placed points, without those that every job has."""
+    spec = {"n": 2, "d": 2, "half_space": half_space}
+    others = set(show.details(JOB))
+    return [line for line in show.details(JOB | {"spec": spec, "result": PLACED | change}) if line not in others]
+
+
+def test_details_tell_what_points_are_worth_and_not_where_they_are() -> None:
+    assert placed() == [
+        "points     2 in 2 dimensions (--json prints them)",
+        "value      4.000000001",
+        "best known 4 (proven; an antipodal pair)",
+        "gap        -1e-09",
+    ]
+
+
+def test_details_tell_how_sure_the_value_of_points_is() -> None:
+    claimed = {"value": 4.5, "source": "a table", "is_proven": False}
+    shown = placed(half_space=True, inner="descents", best_known=claimed)
+    assert shown[0] == "points     2 in 2 dimensions with their mirror images (--json prints them)"
+    assert shown[1] == "value      4.000000001 (worst pole: descents)"
+    assert shown[2] == "best known 4.5 (not proven; a table)"
+    assert placed(best_known=None, gap=None)[-1] == "best known nothing to compare with"
+    assert placed(value="Infinity", gap="NaN")[1::2] == ["value      inf", "gap        nan"]
 
 
 def test_hidden_layers_show_half_space_energy_and_the_classifier_the_plain_one() -> None:
