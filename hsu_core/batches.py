@@ -1,6 +1,7 @@
 """Which images does a step see, and how are they moved? A function of seed and step, so that resuming needs no state.
 
-Knows a data set as uint8 tensors on one device, where a batch is one indexing. Knows no model.
+Knows a data set as uint8 tensors on one device, where a batch is one indexing; of several processes, each takes its
+part of the same batch. Knows no model.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from hsu_core.data.images import Images
+from hsu_core.world import ALONE, World
 
 TEST_BATCH = 1000
 """Test images at once: more gain nothing and cost memory."""
@@ -27,31 +29,43 @@ Batch = tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]
 
 
 class Batches:
-    """The images of a data set on a device, batch by batch."""
+    """The images of a data set on a device, batch by batch; in a parallel run, a rank's part of each."""
 
-    def __init__(self, images: Images, *, size: int, seed: int, device: torch.device, augment: str = "none") -> None:
+    def __init__(
+        self,
+        images: Images,
+        *,
+        size: int,
+        seed: int,
+        device: torch.device,
+        augment: str = "none",
+        world: World = ALONE,
+    ) -> None:
         self.train_x, self.train_y, self.test_x, self.test_y = (torch.from_numpy(array).to(device) for array in images)
         self.size = size
         self.seed = seed
         self.augment = augment
+        self.world = world
 
     def training(self, start: int) -> Iterator[Batch]:
         """The batches of steps start, start + 1, … without end. An epoch has whole batches only, each image once."""
         per_epoch = len(self.train_y) // self.size
+        part = self.world.part(self.size)
         for step in count(start):
             epoch, place = divmod(step, per_epoch)
             if place == 0 or step == start:
                 order = epoch_order(len(self.train_y), seed=self.seed, epoch=epoch).to(self.train_y.device)
-            chosen = order[place * self.size : (place + 1) * self.size]
+            chosen = order[place * self.size : (place + 1) * self.size][part]
             pixels = self.train_x[chosen]
             if self.augment == "crop_flip":
-                pixels = moved(pixels, moves(self.size, *pixels.shape[2:], seed=self.seed, step=step))
+                pixels = moved(pixels, moves(self.size, *pixels.shape[2:], seed=self.seed, step=step).of(part))
             yield normalised(pixels), self.train_y[chosen]
 
     def testing(self) -> Iterator[Batch]:
-        """Every test image once, in order."""
-        for first in range(0, len(self.test_y), TEST_BATCH):
-            chosen = slice(first, first + TEST_BATCH)
+        """Every test image of the part once, in order."""
+        part = self.world.part(len(self.test_y))
+        for first in range(part.start, part.stop, TEST_BATCH):
+            chosen = slice(first, min(first + TEST_BATCH, part.stop))
             yield normalised(self.test_x[chosen]), self.test_y[chosen]
 
 
@@ -66,6 +80,10 @@ class Moves(NamedTuple):
     mirrored: Bool[Tensor, " n"]
     down: Int64[Tensor, " n"]
     right: Int64[Tensor, " n"]
+
+    def of(self, part: slice) -> Moves:
+        """Those of some images of the batch."""
+        return Moves(*(each[part] for each in self))
 
 
 def moves(count: int, height: int, width: int, *, seed: int, step: int) -> Moves:

@@ -15,10 +15,18 @@ from torch import Tensor, nn
 from hsu_core import spec
 from hsu_core.layers import Layer, chosen, layers
 from hsu_core.terms import AtPoles, Moment, Term, of_features, of_layer
+from hsu_core.world import ALONE, World
 
 
-def build(regularizer: spec.Regularizer, model: nn.Module, *, seed: int = 0, total_steps: int = 1) -> Penalty:
-    """The penalty of this spec on this model; calling it returns a scalar, 0 for `none`.
+def build(
+    regularizer: spec.Regularizer,
+    model: nn.Module,
+    *,
+    seed: int = 0,
+    total_steps: int = 1,
+    world: World = ALONE,
+) -> Penalty:
+    """The penalty of this spec on this model; calling it returns a scalar, 0 for `none`, the same on every rank.
 
     ValueError for a layer pattern that matches nothing, or if every chosen layer is too small to be spread.
     """
@@ -28,8 +36,10 @@ def build(regularizer: spec.Regularizer, model: nn.Module, *, seed: int = 0, tot
             pass
         case spec.FeaturePenalty():
             final = layers(model)[-1]
-            term = of_features(regularizer, final, seed=seed, classifier=model.get_submodule(final.name))
-            penalty.add(term, regularizer.weight)
+            classifier = model.get_submodule(final.name)
+            penalty.add(
+                of_features(regularizer, final, seed=seed, classifier=classifier, world=world), regularizer.weight
+            )
         case spec.LayerPenalty():
             _add_layers(penalty, regularizer, layers(model), seed)
     return penalty

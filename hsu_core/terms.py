@@ -21,6 +21,7 @@ from hsu_core import baselines, fast, poles, spec
 from hsu_core.fast.directions import computable, unit_rows
 from hsu_core.layers import Layer
 from hsu_core.projections import KeptProjection, distortion, gaussian
+from hsu_core.world import World
 
 
 class Moment(NamedTuple):
@@ -177,11 +178,17 @@ class OfStretch(Term):
 
 
 class OfFeatures(Term):
-    """A function of the last batch's features: the inputs of the classifier, caught on their way in."""
+    """A function of the last batch's features: the inputs of the classifier, caught on their way in.
 
-    def __init__(self, layer: Layer, seed: int, *, classifier: nn.Module, loss: Callable[[Tensor], Tensor]) -> None:
+    Of the whole batch's: pairs are between the parts of different ranks as well, which `world` gathers.
+    """
+
+    def __init__(
+        self, layer: Layer, seed: int, *, classifier: nn.Module, loss: Callable[[Tensor], Tensor], world: World
+    ) -> None:
         super().__init__(layer, seed)
         self.loss = loss
+        self.world = world
         self.features: Tensor | None = None
         classifier.register_forward_pre_hook(self._catch)
 
@@ -190,7 +197,7 @@ class OfFeatures(Term):
         if self.features is None:
             raise RuntimeError("a penalty on features needs a batch: call the model first")
         with torch.autocast(self.features.device.type, enabled=False):
-            return self.loss(computable(self.features))
+            return self.loss(self.world.gathered(computable(self.features)))
 
     def _catch(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if module.training:
@@ -249,7 +256,7 @@ PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
 """Functions of the weights that have nothing to choose."""
 
 
-def of_features(chosen: spec.FeaturePenalty, layer: Layer, *, seed: int, classifier: nn.Module) -> Term:
+def of_features(chosen: spec.FeaturePenalty, layer: Layer, *, seed: int, classifier: nn.Module, world: World) -> Term:
     """The term of a regularizer on features, which enter the classifier."""
     loss = partial(baselines.uniformity, t=chosen.t) if isinstance(chosen, spec.Uniformity) else baselines.koleo
-    return OfFeatures(layer, seed, classifier=classifier, loss=loss)
+    return OfFeatures(layer, seed, classifier=classifier, loss=loss, world=world)

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from hsu_core import checkpoint, models, panel, references, regularizers, schedule, spec
+from hsu_core import checkpoint, models, panel, references, regularizers, replica, schedule, spec
 from hsu_core.batches import Batch, Batches
 from hsu_core.data import reading
 from hsu_core.layers import Layer, chosen, layers
 from hsu_core.outcomes import Diverged, Finished, Outcome, Reference, Saved, Series, Stopped
 from hsu_core.regularizers import Penalty
 from hsu_core.saving import Saving
+from hsu_core.world import ALONE, World
 
 Values = dict[Series, float]
 
@@ -41,6 +42,7 @@ def train(
     checkpoint_dir: Path | None = None,
     resume_from: Path | None = None,
     allow_download: bool = False,
+    world: World = ALONE,
 ) -> Outcome:
     """Train to the end, or until asked to stop, or until a recorded number is not finite.
 
@@ -53,18 +55,26 @@ def train(
     what is kept is up to the caller. A run resumed from such a file reports that step again and ends, on a CPU, bit for
     bit as if it had never stopped. The global random generators are neither read nor moved.
 
+    In a `world` of several, every rank calls this with the same spec, device apart, and makes the same updates up to
+    rounding as one process would; only the first rank is asked whether to stop. `parallel` starts the others.
+
     Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch; ValueError for a layer that is not there, a
-    layer that cannot be regularized, or a checkpoint beyond the last step.
+    layer that cannot be regularized, a checkpoint beyond the last step, or a batch without equal parts.
     """
     began = time.monotonic()
     device = torch.device(device)
+    if reason := training.indivisible(world.size):
+        raise ValueError(reason)
     images = reading.load(training.dataset, data_dir, allow_download=allow_download)
-    batches = Batches(images, size=training.batch_size, seed=training.seed, device=device, augment=training.augment)
+    batches = Batches(
+        images, size=training.batch_size, seed=training.seed, device=device, augment=training.augment, world=world
+    )
     model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
+    network = replica.of(model, world)
     optimizer = _optimizer(training.optimizer, model)
     total = training.total_steps
-    penalty = regularizers.build(training.regularizer, model, seed=training.seed, total_steps=total)
+    penalty = regularizers.build(training.regularizer, model, seed=training.seed, total_steps=total, world=world)
     watched = chosen(layers(model), training.record.layers, field="record.layers")
     start, scores = 0, checkpoint.Scores()
     if resume_from:
@@ -86,26 +96,26 @@ def train(
     # One pass more than there are updates: the last one only looks.
     for step, batch in zip(range(start, total + 1), batches.training(start), strict=False):
         is_last = step == total
-        if not is_last and should_stop():
+        if not is_last and world.agree(should_stop()):
             return Stopped(step, saving.save(step))
 
         values: Values = {}
         is_best, unsaved = False, None
         if is_last or _is_due(step, training.evaluate.every or training.steps_per_epoch):
-            values |= _evaluate(model, batches, precision=training.precision)
+            values |= _evaluate(model, batches, precision=training.precision, world=world)
             is_best = saving.note(step, values[TEST_ACCURACY])
         # Before the penalty, which moves the authors' poles when it is called; a resumed run does this step again.
         if is_last or is_best or saving.is_due(step):
             unsaved = saving.save(step)
 
         learning_rate = schedule.rate(training.schedule, training.optimizer.lr, step=step, total=total)
-        logits = _logits(model, batch, precision=training.precision)
+        logits = _logits(network, batch, precision=training.precision)
         loss = cross_entropy(logits, batch[1])
         acts, is_recorded = penalty.acts(step), is_last or step % training.record.every == 0
         energy = penalty(step, lr=learning_rate) if acts or is_recorded else loss.new_zeros(())
         if is_recorded:
             accuracy = (logits.argmax(dim=1) == batch[1]).float().mean()
-            values |= _of_model(loss=loss, penalty=energy, accuracy=accuracy)
+            values |= _of_model(loss=world.mean(loss), penalty=energy, accuracy=world.mean(accuracy))
             values[Series(None, "learning_rate")] = learning_rate
             values |= _of_layers(watched, training.record)
             values |= _of_poles(penalty.inner_gaps(step, lr=learning_rate))
@@ -120,6 +130,7 @@ def train(
         optimizer.zero_grad()
         objective: Tensor = loss + penalty.every * energy if acts else loss
         objective.backward()  # type: ignore[no-untyped-call]
+        world.align(penalty.buffers())
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         optimizer.step()
@@ -154,7 +165,7 @@ def _logits(model: nn.Module, batch: Batch, *, precision: str) -> Tensor:
 
 
 @torch.inference_mode()
-def _evaluate(model: nn.Module, batches: Batches, *, precision: str) -> Values:
+def _evaluate(model: nn.Module, batches: Batches, *, precision: str, world: World) -> Values:
     """Mean cross entropy and share of correct classes over the whole test set."""
     model.eval()
     losses, hits = [], []
@@ -163,7 +174,9 @@ def _evaluate(model: nn.Module, batches: Batches, *, precision: str) -> Values:
         losses.append(cross_entropy(logits, y, reduction="none"))
         hits.append(logits.argmax(dim=1) == y)
     model.train()
-    return _of_model(test_loss=torch.cat(losses).double().mean(), test_accuracy=torch.cat(hits).double().mean())
+    totals = torch.stack([torch.cat(losses).double().sum(), torch.cat(hits).double().sum()])
+    test_loss, test_accuracy = world.sum(totals) / len(batches.test_y)
+    return _of_model(test_loss=test_loss, test_accuracy=test_accuracy)
 
 
 def _of_model(**measured: Tensor) -> Values:

@@ -165,6 +165,12 @@ class TrainingSpec(Spec):
             raise fault("model", "model_does_not_fit", reason)
         return self
 
+    def indivisible(self, processes: int) -> str | None:
+        """Why so many processes cannot train together, each on an equal part of every batch; None if they can."""
+        if self.batch_size % processes == 0:
+            return None
+        return f"batch_size: expected a multiple of the {processes} processes, found {self.batch_size}"
+
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the training set; what is left over waits for the next epoch's order."""
