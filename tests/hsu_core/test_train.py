@@ -228,8 +228,9 @@ def test_a_run_that_was_stopped_twice_ends_bit_for_bit_as_one_that_was_not(
         {"kind": "mhp", "inner": {"kind": "authors"}},
         {"kind": "comhe", "projection": "random", "dimension": 4, "projections": 3},
         {"kind": "comhe", "projection": "angle", "dimension": 4},
+        {"kind": "comhe", "projection": "adversarial", "dimension": 4},
     ],
-    ids=["mhe", "mhp fresh", "mhp authors", "comhe random", "comhe angle"],
+    ids=["mhe", "mhp fresh", "mhp authors", "comhe random", "comhe angle", "comhe adversarial"],
 )
 def test_an_augmented_run_that_was_stopped_at_random_ends_bit_for_bit_as_one_that_was_not(
     tmp_path: Path, regularizer: dict[str, Any]
