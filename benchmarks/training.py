@@ -2,10 +2,10 @@
 
     python benchmarks/training.py [--steps N] [--rounds N] [--threads N]
 
-cnn9 on random images of CIFAR-100's shape, batch 128, no regularizer. The plain loop is written out below: forward,
-backward, SGD, nothing recorded. `train` records the whole panel every 50 steps. Both run the same number of steps in
-turn; wall seconds a step, medians. What `train` does once (the first evaluation, building the model) is left out by
-taking the difference between two lengths of a run.
+cnn9 on random images of CIFAR-100's shape, batch 128, no regularizer. `train` records the whole panel every 50 steps;
+the plain loops, written out below, record nothing. All take turns step by step: between two of its steps `train` asks
+whether to stop, and there each plain loop makes a step of its own. So whatever else the machine does falls on all of
+them alike. Wall seconds; the first step of each is left out.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -26,34 +28,51 @@ from hsu_core.data.images import Images
 
 FACTS = spec.CIFAR100.facts
 BATCH = 128
+RECORD_EVERY = 50
+
+
+class Plain(NamedTuple):
+    """A loop that one would write by hand."""
+
+    bf16: bool
+    channels_last: bool
+
+
+RIVALS: dict[str, dict[str, Plain]] = {
+    "fp32": {"fp32, channels last": Plain(bf16=False, channels_last=True)},
+    "bf16": {
+        "fp32, contiguous": Plain(bf16=False, channels_last=False),
+        "bf16, channels last": Plain(bf16=True, channels_last=True),
+    },
+}
+"""What `train` is compared with in each precision."""
 
 
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--steps", type=int, default=RECORD_EVERY)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     asked = parser.parse_args()
+    if asked.steps % RECORD_EVERY:
+        parser.error(f"--steps must be a multiple of {RECORD_EVERY}, that recording has its share; found {asked.steps}")
     torch.set_num_threads(asked.threads)
     images = _images()
-    runs = {
-        "plain loop, fp32, contiguous": lambda: _plain(images, asked.steps, bf16=False, channels_last=False),
-        "plain loop, fp32, channels last": lambda: _plain(images, asked.steps, bf16=False, channels_last=True),
-        "plain loop, bf16, channels last": lambda: _plain(images, asked.steps, bf16=True, channels_last=True),
-        "train, fp32, recording": lambda: _ours(images, asked.steps, precision="fp32"),
-        "train, bf16, recording": lambda: _ours(images, asked.steps, precision="bf16"),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(asked.rounds):
-        for name, run in runs.items():
-            seconds[name].append(run())
-    median = {name: statistics.median(taken) for name, taken in seconds.items()}
-    base = median["plain loop, fp32, contiguous"]
-    print(f"{asked.threads} threads, {asked.steps} steps, torch {torch.__version__}\n")
-    print("| loop | ms a step | speed, of the plain fp32 loop |\n|---|---|---|")
-    for name, taken in median.items():
-        print(f"| {name} | {1000 * taken:.0f} | {base / taken:.2f} |")
+    print(f"{asked.threads} threads, {asked.rounds} rounds of {asked.steps} steps, torch {torch.__version__}\n")
+    print("| train | ms a step | plain loop | ms a step | speed of train, of the plain loop | in each round |")
+    print("|---|---|---|---|---|---|", flush=True)
+    for precision, rivals in RIVALS.items():
+        rounds = [_side_by_side(images, asked.steps, precision, rivals) for _ in range(asked.rounds)]
+        for name in rivals:
+            ours, theirs = ([one[which] for one in rounds] for which in ("train", name))
+            ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+            print(
+                f"| {precision}, recording | {1000 * statistics.median(ours):.0f} "
+                f"| {name} | {1000 * statistics.median(theirs):.0f} "
+                f"| {statistics.median(ratios):.2f} | {', '.join(f'{ratio:.2f}' for ratio in ratios)} |",
+                flush=True,
+            )
 
 
 def _images() -> Images:
@@ -64,45 +83,76 @@ def _images() -> Images:
     return Images(x, y, x[:BATCH], y[:BATCH])
 
 
-def _plain(images: Images, steps: int, *, bf16: bool, channels_last: bool) -> float:
-    """Seconds a step of the loop that one would write by hand."""
+def _side_by_side(images: Images, steps: int, precision: str, rivals: Mapping[str, Plain]) -> dict[str, float]:
+    """Mean seconds a step of `train` and of each rival, which take turns."""
+    turns = Turns({name: _loop(images, rival) for name, rival in rivals.items()}, steps=steps)
+    _train(images, precision, should_stop=turns)
+    return turns.seconds_a_step
+
+
+class Turns:
+    """`should_stop` of a training: lets the others make a step, and keeps everyone's time."""
+
+    def __init__(self, others: Mapping[str, Iterator[None]], *, steps: int) -> None:
+        self._others = others
+        self._steps = steps
+        self._asked = 0
+        self._left = 0.0
+        self._seconds = dict.fromkeys(("train", *others), 0.0)
+
+    def __call__(self) -> bool:
+        """Whether enough was measured."""
+        self._note("train", time.perf_counter() - self._left)
+        for name, loop in self._others.items():
+            began = time.perf_counter()
+            next(loop)
+            self._note(name, time.perf_counter() - began)
+        self._asked += 1
+        self._left = time.perf_counter()
+        return self._asked == self._steps + 2
+
+    def _note(self, name: str, seconds: float) -> None:
+        """What `train` did before it asked for the first time was no step, and the step after that was its first."""
+        if self._asked >= 2:
+            self._seconds[name] += seconds
+
+    @property
+    def seconds_a_step(self) -> dict[str, float]:
+        """The mean of each over the steps that count."""
+        return {name: seconds / self._steps for name, seconds in self._seconds.items()}
+
+
+def _loop(images: Images, rival: Plain) -> Iterator[None]:
+    """Forward, backward, SGD: a step each time that it is asked for the next."""
     model = models.build(spec.CNN9(), FACTS, seed=0)
-    if channels_last:
+    if rival.channels_last:
         model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True)
-    batches = Batches(images, size=BATCH, seed=0, device=torch.device("cpu")).training(0)
-    began = time.perf_counter()
-    for _, (x, y) in zip(range(steps), batches, strict=False):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            logits = model(x if channels_last else x.contiguous())
+    for x, y in Batches(images, size=BATCH, seed=0, device=torch.device("cpu")).training(0):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rival.bf16):
+            logits = model(x if rival.channels_last else x.contiguous())
         loss = cross_entropy(logits.float(), y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return (time.perf_counter() - began) / steps
+        yield
 
 
-def _ours(images: Images, steps: int, *, precision: str) -> float:
-    """Seconds a step of `train`, recording every 50 steps: a long run less a short one."""
-    return (_seconds(images, steps + 2, precision) - _seconds(images, 2, precision)) / steps
-
-
-def _seconds(images: Images, steps: int, precision: str) -> float:
+def _train(images: Images, precision: str, *, should_stop: Callable[[], bool]) -> None:
     asked = spec.TrainingSpec.model_validate(
         {
             "dataset": {"kind": "cifar100"},
             "model": {"kind": "cnn9"},
             "regularizer": {"kind": "none"},
             "optimizer": {"kind": "sgd", "lr": 0.01},
-            "duration": {"steps": steps},
+            "duration": {"steps": 10**6},
             "evaluate": {"every": 10**9},
+            "record": {"every": RECORD_EVERY},
             "precision": precision,
         }
     )
     with mock.patch.object(trainer.reading, "load", return_value=images):
-        began = time.perf_counter()
-        trainer.train(asked)
-        return time.perf_counter() - began
+        trainer.train(asked, should_stop=should_stop)
 
 
 if __name__ == "__main__":
