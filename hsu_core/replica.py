@@ -22,10 +22,14 @@ def of(model: nn.Module, world: World) -> nn.Module:
     if world.is_alone:
         return model
     if next(model.parameters()).is_cuda:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     else:
         _share_norms(model, world)
-    return DistributedDataParallel(model, broadcast_buffers=False)  # every rank computes the same
+    for parameter in model.parameters():
+        # A dimension of one may have any stride; DistributedDataParallel warns unless it is the gradient's.
+        if parameter.is_contiguous():
+            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+    return DistributedDataParallel(model)
 
 
 class SharedBatchNorm(nn.BatchNorm2d):

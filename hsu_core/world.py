@@ -50,7 +50,7 @@ class World:
         """The sum over ranks, the same to the bit on each; differentiable."""
         if self.is_alone:
             return x
-        total: Tensor = _Sum.apply(x)
+        total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
         return total
 
     def mean(self, x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
