@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -92,6 +93,23 @@ def read(
     if relative_to is None:
         return curves
     return [_counted_from(getattr(curve.reference, relative_to), curve) for curve in curves]
+
+
+def roll_back(session: Session, job_id: int, step: int) -> None:
+    """Forget everything from a step on, that step included; from step 0 on, also which curves there were."""
+    if step == 0:
+        session.execute(delete(Block).where(Block.job_id == job_id))
+        session.execute(delete(SeriesRow).where(SeriesRow.job_id == job_id))
+        return
+    session.execute(delete(Block).where(Block.job_id == job_id, Block.first_step >= step))
+    straddling = select(Block).where(Block.job_id == job_id, Block.last_step >= step)
+    for block in session.execute(straddling).scalars():
+        steps = np.frombuffer(block.steps, _STEP)
+        count = int(np.searchsorted(steps, step))
+        block.last_step = int(steps[count - 1])
+        block.steps = block.steps[: count * _STEP.itemsize]
+        block.times = block.times[: count * _REAL.itemsize]
+        block.points = block.points[: count * len(block.series) * _REAL.itemsize]
 
 
 def _numbers(

@@ -6,6 +6,7 @@
     ├── Forbidden           403   the key's role does not reach that far
     ├── NotFound            404   there is no such thing, or it is not yours
     ├── IllegalMove         409   the job's state does not allow it
+    ├── Gone                410   it was there and was removed
     ├── BodyTooLarge        413   the body is over the limit
     ├── IdempotencyConflict 422   the key was used with another body
     ├── SpecRejected        422   a field of the spec is wrong; points at it
@@ -22,7 +23,7 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from hsu_jobs.states import MOVES, State
+from hsu_jobs.states import TERMINAL, Action, State, Wanted, legal
 
 
 class Fault(BaseModel):
@@ -77,10 +78,17 @@ class IllegalMove(JobsError):
     status, code, title = 409, "illegal_move", "The job's state does not allow this"
 
     @classmethod
-    def of(cls, state: State, to: State) -> IllegalMove:
-        """Say where the job is and where it could go."""
-        legal = ", ".join(sorted(MOVES[state])) or "nowhere: it has ended"
-        return cls(f"the job is {state} and cannot become {to}; from {state} it can go to: {legal}")
+    def of(cls, action: Action, *, state: State, wanted: Wanted) -> IllegalMove:
+        """Say what the job is and what may be asked of it instead."""
+        possible = ", ".join(sorted(legal(state, wanted)))
+        doing = "" if wanted is Wanted.RUN or state in TERMINAL or state is State.PAUSED else f" and is to {wanted}"
+        return cls(f"the job is {state}{doing}: {action} is not possible; what is: {possible}")
+
+
+class Gone(JobsError):
+    """It was there and was removed."""
+
+    status, code, title = 410, "gone", "It was there and was removed"
 
 
 class BodyTooLarge(JobsError):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from hsu_jobs.outcomes import Outcome
-from hsu_jobs.states import State
+from hsu_jobs.states import State, Stop, Wanted
 
 
 class Happening(BaseModel):
@@ -20,6 +20,9 @@ class Submitted(Happening):
     """The job entered the queue."""
 
     kind: Literal["submitted"] = "submitted"
+    parent: int | None = None
+    """The job that it goes on from."""
+    parent_step: int | None = None
 
 
 class Started(Happening):
@@ -31,10 +34,74 @@ class Started(Happening):
     device: str
 
 
-class CancelRequested(Happening):
-    """The owner asked the job to stop."""
+class Restored(Happening):
+    """An attempt goes on from a checkpoint; curves from that step on are written anew."""
 
-    kind: Literal["cancel_requested"] = "cancel_requested"
+    kind: Literal["restored"] = "restored"
+    attempt: int
+    step: int
+
+
+class Saved(Happening):
+    """A checkpoint can be resumed or forked from."""
+
+    kind: Literal["saved"] = "saved"
+    attempt: int
+    step: int
+
+
+class Damaged(Happening):
+    """A checkpoint cannot be read any more; an older one must do."""
+
+    kind: Literal["damaged"] = "damaged"
+    step: int
+    message: str
+
+
+class Asked(Happening):
+    """The owner asked for something that takes its time."""
+
+    kind: Literal["asked"] = "asked"
+    wanted: Wanted
+
+
+class Paused(Happening):
+    """A waiting job waits no longer."""
+
+    kind: Literal["paused"] = "paused"
+
+
+class Cancelled(Happening):
+    """A job that was not running was cancelled."""
+
+    kind: Literal["cancelled"] = "cancelled"
+
+
+class Resumed(Happening):
+    """A paused job waits again, or goes on running."""
+
+    kind: Literal["resumed"] = "resumed"
+
+
+class Prioritised(Happening):
+    """The job's priority changed."""
+
+    kind: Literal["prioritised"] = "prioritised"
+    priority: int
+
+
+class Stopping(Happening):
+    """The service asked the running attempt to stop."""
+
+    kind: Literal["stopping"] = "stopping"
+    attempt: int
+    why: Stop
+
+
+class Expired(Happening):
+    """A job that was not running is past its deadline."""
+
+    kind: Literal["expired"] = "expired"
 
 
 class Ended(Happening):
@@ -47,4 +114,19 @@ class Ended(Happening):
     """What the job became."""
 
 
-Event = Annotated[Submitted | Started | CancelRequested | Ended, Field(discriminator="kind")]
+Event = Annotated[
+    Submitted
+    | Started
+    | Restored
+    | Saved
+    | Damaged
+    | Asked
+    | Paused
+    | Cancelled
+    | Resumed
+    | Prioritised
+    | Stopping
+    | Expired
+    | Ended,
+    Field(discriminator="kind"),
+]

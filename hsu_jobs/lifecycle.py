@@ -1,38 +1,37 @@
-"""What happens to a job? Submit, claim, renew, progress, settle, cancel, expire.
+"""What may its owner ask of a job? Submit, cancel, pause, resume, prioritise, fork, retry.
 
-The only writer of a job's state, through one door: `move`. Every call runs inside the caller's transaction; every
-write of a worker is fenced by its attempt's token, and a token that is no longer live raises `LeaseLost`.
+The only writer of a job's state, through one door: `move` (and `scheduling.START`, which chooses and starts in one
+statement). What workers do with a job is in `attempts`. Every call runs inside the caller's transaction.
 """
 
 from __future__ import annotations
 
 import hashlib
-import uuid
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import NamedTuple
-from uuid import UUID
+from typing import Any
 
-from sqlalchemy import delete, func
+from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from hsu_jobs import queries
-from hsu_jobs.errors import IdempotencyConflict, IllegalMove, LeaseLost
-from hsu_jobs.events import CancelRequested, Ended, Event, Started, Submitted
-from hsu_jobs.outcomes import OUTCOME, Cancelled, Failure, Lost, Outcome, Succeeded, in_brief, verdict
-from hsu_jobs.spec import JobSpec, parse
-from hsu_jobs.states import MOVES, TERMINAL, State, Wanted
-from hsu_jobs.tables import Attempt, Block, EventRow, Job, SeriesRow, Submission, User
+from hsu_jobs import checkpoints, queries
+from hsu_jobs.errors import IdempotencyConflict, IllegalMove
+from hsu_jobs.events import Asked, Cancelled, Event, Expired, Paused, Prioritised, Resumed, Stopping, Submitted
+from hsu_jobs.forks import changed
+from hsu_jobs.outcomes import PAST_DEADLINE
+from hsu_jobs.spec import JobSpec
+from hsu_jobs.states import MOVES, TERMINAL, Action, State, Stop, Wanted, legal
+from hsu_jobs.tables import CheckpointRow, EventRow, Job, Submission, User
 
 
-class Claim(NamedTuple):
-    """What a worker holds while it runs a job."""
-
-    job_id: int
-    attempt: int
-    token: UUID
-
-
-def submit(session: Session, spec: JobSpec, *, owner: User, idempotency_key: str | None = None) -> Job:
+def submit(
+    session: Session,
+    spec: JobSpec,
+    *,
+    owner: User,
+    idempotency_key: str | None = None,
+    going_on_from: CheckpointRow | None = None,
+) -> Job:
     """Queue a job; the same idempotency key and spec give the same job, however often they come.
 
     Raises `IdempotencyConflict` if the key came with another spec before.
@@ -40,6 +39,8 @@ def submit(session: Session, spec: JobSpec, *, owner: User, idempotency_key: str
     digest = hashlib.sha256(spec.model_dump_json().encode()).digest()
     if idempotency_key and (earlier := _submitted_before(session, owner, idempotency_key, digest)):
         return earlier
+    parent, parent_step = (going_on_from.job_id, going_on_from.step) if going_on_from else (None, None)
+    deadline = spec.limits.deadline
     job = Job(
         owner=owner,
         attempts=[],
@@ -49,121 +50,135 @@ def submit(session: Session, spec: JobSpec, *, owner: User, idempotency_key: str
         fingerprint=spec.fingerprint,
         state=State.QUEUED,
         wanted=Wanted.RUN,
+        priority=spec.priority,
+        gpus=spec.resources.gpus,
+        pool=spec.resources.pool,
+        parent_id=parent,
+        parent_step=parent_step,
+        deadline_at=None if deadline is None else func.now() + timedelta(seconds=deadline),
     )
     session.add(job)
     session.flush()
-    _record(session, job, Submitted())
+    record(session, job.id, Submitted(parent=parent, parent_step=parent_step))
     if idempotency_key:
         session.add(Submission(owner_id=owner.id, key=idempotency_key, spec_sha256=digest, job_id=job.id))
     return job
 
 
-def request_cancel(session: Session, job_id: int) -> None:
-    """Cancel a queued job at once; ask a running one to stop. Raises `IllegalMove` if it has ended."""
-    job = session.execute(queries.job_for_update(job_id)).scalar_one()
-    if job.state in TERMINAL:
-        raise IllegalMove.of(job.state, State.CANCELLED)
+def cancel(session: Session, job_id: int) -> Job:
+    """Cancel a waiting job at once; ask a running one to stop. Raises `IllegalMove` if it has ended."""
+    job = _asked(session, job_id, Action.CANCEL)
     if job.wanted is Wanted.CANCEL:
-        return
+        return job
     job.wanted = Wanted.CANCEL
-    _record(session, job, CancelRequested())
-    if job.state is State.QUEUED:
+    if job.state is State.RUNNING:
+        record(session, job.id, Asked(wanted=Wanted.CANCEL))
+    else:
         move(job, State.CANCELLED)
+        record(session, job.id, Cancelled())
+    return job
 
 
-def claim(session: Session, *, worker: str, device: str, lease: timedelta) -> Claim | None:
-    """Take the next runnable job, if there is one, and start an attempt at it from the beginning."""
-    job = session.execute(queries.next_runnable()).scalar_one_or_none()
-    if job is None:
-        return None
-    number = session.execute(queries.attempts_made(job.id)).scalar_one() + 1
-    attempt = Attempt(
-        job_id=job.id,
-        number=number,
-        worker=worker,
-        device=device,
-        token=uuid.uuid4(),
-        lease_expires_at=func.now() + lease,
-    )
-    session.add(attempt)
-    _forget_curves(session, job.id)
-    move(job, State.RUNNING)
-    _record(session, job, Started(attempt=number, worker=worker, device=device))
-    return Claim(job.id, number, attempt.token)
+def pause(session: Session, job_id: int) -> Job:
+    """Keep a job from running until it is resumed; a running one first saves its state. Raises `IllegalMove`."""
+    job = _asked(session, job_id, Action.PAUSE)
+    if job.wanted is Wanted.PAUSE:
+        return job
+    job.wanted = Wanted.PAUSE
+    if job.state is State.RUNNING:
+        record(session, job.id, Asked(wanted=Wanted.PAUSE))
+    else:
+        move(job, State.PAUSED)
+        record(session, job.id, Paused())
+    return job
 
 
-def held(session: Session, token: UUID) -> tuple[Job, Attempt]:
-    """The job and the attempt that a token stands for. Raises `LeaseLost`."""
-    row = session.execute(queries.holder_of(token)).one_or_none()
-    if row is None:
-        raise LeaseLost
-    return row.tuple()
+def resume(session: Session, job_id: int) -> Job:
+    """Let a paused job wait again; take the wish back if it has not yet paused. Raises `IllegalMove`."""
+    job = _asked(session, job_id, Action.RESUME)
+    job.wanted = Wanted.RUN
+    if job.state is State.PAUSED:
+        move(job, State.QUEUED)
+    record(session, job.id, Resumed())
+    return job
 
 
-def renew(session: Session, token: UUID, *, lease: timedelta) -> None:
-    """Keep an attempt alive for another lease. Raises `LeaseLost`."""
-    if session.execute(queries.renew_lease(token, lease)).one_or_none() is None:
-        raise LeaseLost
+def prioritise(session: Session, job_id: int, priority: int) -> Job:
+    """Change a job's priority, also while it runs. Raises `IllegalMove` if it has ended or is to end."""
+    job = _asked(session, job_id, Action.PRIORITISE)
+    if job.priority != priority:
+        job.priority = priority
+        record(session, job.id, Prioritised(priority=priority))
+    return job
 
 
-def progress(session: Session, token: UUID, *, step: int) -> tuple[int, Wanted]:
-    """Note how far an attempt is; returns its job's id and what the owner wants by now. Raises `LeaseLost`.
+def fork(
+    session: Session,
+    job_id: int,
+    *,
+    owner: User,
+    step: int | None = None,
+    change: Mapping[str, Any] | None = None,
+    idempotency_key: str | None = None,
+) -> Job:
+    """Queue a job that goes on from one of this job's checkpoints, by default the newest, with a changed spec.
 
-    The attempt stays locked until the transaction ends: curves written in it cannot come after another's.
+    Raises `NotFound` or `Gone` if there is no such checkpoint, and what is wrong with the changed spec:
+    pydantic's `ValidationError` or `SpecRejected`.
     """
-    row = session.execute(queries.note_progress(token, step)).one_or_none()
-    if row is None:
-        raise LeaseLost
-    job_id, wanted = row
-    return job_id, wanted
+    job = session.execute(queries.job_for_update(job_id)).scalar_one()  # so that what we go on from is not tidied away
+    checkpoint = checkpoints.at(session, job, step)
+    spec = changed(job.spec, change or {}, from_step=checkpoint.step)
+    return submit(session, spec, owner=owner, idempotency_key=idempotency_key, going_on_from=checkpoint)
 
 
-def settle(session: Session, token: UUID, outcome: Outcome) -> State:
-    """End an attempt; returns what the job became. Raises `LeaseLost`."""
-    attempt = session.execute(queries.live_attempt(token)).scalar_one_or_none()
-    if attempt is None:
-        raise LeaseLost
-    return _end(session, attempt, outcome)
+def retry(session: Session, job_id: int, *, owner: User, idempotency_key: str | None = None) -> Job:
+    """Queue the spec of a job that ended again, as a job of its own that goes on from the last checkpoint, if any.
+
+    Raises `IllegalMove` if it has not ended.
+    """
+    job = _asked(session, job_id, Action.RETRY)
+    last = next(iter(checkpoints.to_resume_from(session, job)), None)
+    spec = changed(job.spec, {})
+    return submit(session, spec, owner=owner, idempotency_key=idempotency_key, going_on_from=last)
 
 
-def expire(session: Session) -> list[int]:
-    """End every attempt whose lease has run out; returns the ids of their jobs."""
-    lost = session.execute(queries.lost_attempts()).scalars().all()
-    for attempt in lost:
-        _end(session, attempt, Lost())
-    return [attempt.job_id for attempt in lost]
+def expire_overdue(session: Session) -> list[int]:
+    """Fail every waiting job whose deadline has passed, and ask running ones to stop; returns their ids."""
+    waiting = session.execute(queries.overdue_jobs()).scalars().all()
+    for job in waiting:
+        move(job, State.FAILED)
+        job.failure = PAST_DEADLINE.model_dump(mode="json")
+        record(session, job.id, Expired())
+    running = session.execute(queries.overdue_attempts()).scalars().all()
+    for attempt in running:
+        attempt.stop = Stop.DEADLINE
+        record(session, attempt.job_id, Stopping(attempt=attempt.number, why=Stop.DEADLINE))
+    return [job.id for job in waiting] + [attempt.job_id for attempt in running]
 
 
 def move(job: Job, to: State) -> None:
     """The one door: write a job's state. Raises `IllegalMove`."""
     if to not in MOVES[job.state]:
-        raise IllegalMove.of(job.state, to)
+        raise IllegalMove(f"a job that is {job.state} cannot become {to}")
     job.state = to
-    if to is State.RUNNING and job.started_at is None:
-        job.started_at = func.now()
+    if to is State.QUEUED:
+        job.runnable_at = func.now()
     if to in TERMINAL:
         job.finished_at = func.now()
 
 
-def _end(session: Session, attempt: Attempt, outcome: Outcome) -> State:
-    job = session.execute(queries.job_for_update(attempt.job_id)).scalar_one()
-    spec = parse(job.spec)
-    to, failure = verdict(outcome, attempts=attempt.number, max_attempts=spec.limits.max_attempts, wanted=job.wanted)
-    attempt.ended_at = func.now()
-    attempt.outcome = OUTCOME.dump_python(in_brief(outcome), mode="json")
-    move(job, to)
-    _note_ending(job, outcome, failure)
-    _record(session, job, Ended(attempt=attempt.number, outcome=in_brief(outcome), state=to))
-    return to
+def record(session: Session, job_id: int, event: Event) -> None:
+    """Write down what happened."""
+    session.add(EventRow(job_id=job_id, event=event.model_dump(mode="json")))
 
 
-def _note_ending(job: Job, outcome: Outcome, failure: Failure | None) -> None:
-    if isinstance(outcome, Succeeded):
-        job.result = outcome.model_dump(mode="json")["result"]
-    if isinstance(outcome, Cancelled):
-        job.wanted = Wanted.CANCEL
-    if failure:
-        job.failure = failure.model_dump(mode="json")
+def _asked(session: Session, job_id: int, action: Action) -> Job:
+    """The job, locked, if this may be asked of it now."""
+    job = session.execute(queries.job_for_update(job_id)).scalar_one()
+    if action not in legal(job.state, job.wanted):
+        raise IllegalMove.of(action, state=job.state, wanted=job.wanted)
+    return job
 
 
 def _submitted_before(session: Session, owner: User, key: str, digest: bytes) -> Job | None:
@@ -177,12 +192,3 @@ def _submitted_before(session: Session, owner: User, key: str, digest: bytes) ->
             "use a new key for a new job, or send the same spec again"
         )
     return session.execute(queries.job_by_id(earlier.job_id)).scalar_one()
-
-
-def _forget_curves(session: Session, job_id: int) -> None:
-    session.execute(delete(Block).where(Block.job_id == job_id))
-    session.execute(delete(SeriesRow).where(SeriesRow.job_id == job_id))
-
-
-def _record(session: Session, job: Job, event: Event) -> None:
-    session.add(EventRow(job_id=job.id, event=event.model_dump(mode="json")))

@@ -20,7 +20,7 @@ _NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 class Ending(BaseModel):
     """A frozen value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class TrainingResult(Ending):
@@ -81,10 +81,28 @@ class Cancelled(Ending):
     kind: Literal["cancelled"] = "cancelled"
 
 
+class Paused(Ending):
+    """Stopped because its owner asked for a pause."""
+
+    kind: Literal["paused"] = "paused"
+
+
+class Preempted(Ending):
+    """Stopped for a job of higher priority: the job goes back to the queue."""
+
+    kind: Literal["preempted"] = "preempted"
+
+
 class Released(Ending):
-    """Stopped because its worker shuts down: the job goes back to the queue."""
+    """Stopped because its worker shuts down or is drained: the job goes back to the queue."""
 
     kind: Literal["released"] = "released"
+
+
+class Overdue(Ending):
+    """Stopped because the job's deadline has passed."""
+
+    kind: Literal["overdue"] = "overdue"
 
 
 class Failed(Ending):
@@ -102,13 +120,32 @@ class Crashed(Ending):
     message: str
 
 
+class Stalled(Ending):
+    """The runner lived and made no further step within `limits.stall`. Retried."""
+
+    kind: Literal["stalled"] = "stalled"
+    message: str
+
+
+class Faulty(Ending):
+    """The machine's hardware or driver failed. Retried; a worker with several in a row is excluded."""
+
+    kind: Literal["faulty"] = "faulty"
+    message: str
+
+
 class Lost(Ending):
     """The lease ran out: worker or machine are gone. Retried."""
 
     kind: Literal["lost"] = "lost"
 
 
-Outcome = Annotated[Succeeded | Cancelled | Released | Failed | Crashed | Lost, Field(discriminator="kind")]
+Asked = Cancelled | Paused | Preempted | Released
+"""Stopped by request, with the state saved."""
+Broken = Crashed | Stalled | Faulty | Lost
+"""Ended without having been asked to: a strike, unless the attempt got further than the one before."""
+
+Outcome = Annotated[Succeeded | Asked | Overdue | Failed | Broken, Field(discriminator="kind")]
 OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
@@ -128,28 +165,36 @@ class Failure(Ending):
     message: str
 
 
-def verdict(outcome: Outcome, *, attempts: int, max_attempts: int, wanted: Wanted) -> tuple[State, Failure | None]:
-    """What becomes of a job whose `attempts`-th attempt ended so."""
+def verdict(outcome: Outcome, *, strikes: int, max_strikes: int, wanted: Wanted) -> tuple[State, Failure | None]:
+    """What becomes of a job whose attempt ended so; `strikes`: attempts in a row that broke and got no further."""
     match outcome:
         case Succeeded():
             return State.SUCCEEDED, None
         case Failed(code=code, message=message):
             return State.FAILED, Failure(code=code, message=message)
-        case Cancelled():
-            return State.CANCELLED, None
-        case Released() | Crashed() | Lost() if wanted is Wanted.CANCEL:
-            return State.CANCELLED, None
-        case Released():
-            return State.QUEUED, None
-        case Crashed() | Lost() if attempts < max_attempts:
-            return State.QUEUED, None
+        case Overdue():
+            return State.FAILED, PAST_DEADLINE
+        case Cancelled() | Paused() | Preempted() | Released():
+            return _WHERE[wanted], None
+        case Crashed() | Stalled() | Faulty() | Lost() if strikes < max_strikes or wanted is Wanted.CANCEL:
+            return _WHERE[wanted], None
         case Crashed(message=message):
-            return State.FAILED, Failure(code="crashed", message=f"{_given_up(attempts)}: {message}")
+            return State.FAILED, Failure(code="crashed", message=f"{_given_up(strikes)}: {message}")
+        case Stalled(message=message):
+            return State.FAILED, Failure(code="stalled", message=f"{_given_up(strikes)}: {message}")
+        case Faulty(message=message):
+            return State.FAILED, Failure(code="hardware", message=f"{_given_up(strikes)}: {message}")
         case Lost():
-            return State.FAILED, Failure(code="worker_lost", message=f"{_given_up(attempts)}: the worker was lost")
+            return State.FAILED, Failure(code="worker_lost", message=f"{_given_up(strikes)}: the worker was lost")
         case _:
             assert_never(outcome)
 
 
-def _given_up(attempts: int) -> str:
-    return f"given up after {attempts} {'attempt' if attempts == 1 else 'attempts'}"
+PAST_DEADLINE = Failure(code="deadline", message="the job had not ended by its deadline (limits.deadline)")
+
+_WHERE = {Wanted.RUN: State.QUEUED, Wanted.PAUSE: State.PAUSED, Wanted.CANCEL: State.CANCELLED}
+"""Where a job goes that is no longer running and has not ended by itself."""
+
+
+def _given_up(strikes: int) -> str:
+    return f"given up after {strikes} {'attempt' if strikes == 1 else 'attempts'} that got no further"

@@ -9,15 +9,29 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select, update
+from sqlalchemy import Boolean, ColumnElement, Double, Select, bindparam, case, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import BIGINT
 from sqlalchemy.orm import joinedload, selectinload
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from hsu_jobs.states import State, Wanted
-from hsu_jobs.tables import ApiKey, Attempt, Block, Job, Role, SeriesRow, Submission, User
+from hsu_jobs.states import TERMINAL, Stop, Wanted
+from hsu_jobs.tables import (
+    ApiKey,
+    Attempt,
+    Block,
+    CheckpointRow,
+    Duty,
+    Job,
+    Role,
+    SeriesRow,
+    Submission,
+    User,
+    Worker,
+)
 
 _now = func.now()
+IS_RUNNABLE = literal_column("(jobs.state = 'queued' AND jobs.wanted = 'run')", Boolean)
+"""In the very words of the partial index, which no bound parameter could be matched with."""
 _WHOLE_JOB = select(Job).options(joinedload(Job.owner, innerjoin=True), selectinload(Job.attempts))
 
 
@@ -62,27 +76,67 @@ def hold(name: str) -> Select[Any]:
     return select(func.pg_advisory_xact_lock(func.hashtextextended(name, bindparam(None, 0, type_=BIGINT))))
 
 
-def next_runnable() -> Select[Job]:
-    """The oldest queued job that nobody else is just claiming, locked."""
-    return (
-        select(Job)
-        .where(Job.state == State.QUEUED, Job.wanted == Wanted.RUN)
-        .order_by(Job.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .execution_options(populate_existing=True)
-    )
-
-
 def runnable_ids(limit: int) -> Select[int]:
-    """The queued jobs, oldest first."""
-    queued = select(Job.id).where(Job.state == State.QUEUED, Job.wanted == Wanted.RUN)
-    return queued.order_by(Job.id).limit(limit)
+    """Jobs that could run now, oldest first."""
+    return select(Job.id).where(IS_RUNNABLE, Job.runnable_at <= _now).order_by(Job.id).limit(limit)
 
 
-def attempts_made(job_id: int) -> Select[int]:
-    """How often a job was tried."""
-    return select(func.count()).select_from(Attempt).where(Attempt.job_id == job_id)
+def waiting_above(priority: int, *, limit: int = 100) -> Select[Job]:
+    """The jobs above a priority that could run now if there were room, in order; quotas are kept."""
+    within_quota = User.max_gpus.is_(None) | (User.gpus + Job.gpus <= User.max_gpus)
+    waiting = select(Job).join(User, Job.owner_id == User.id)
+    chosen = waiting.where(IS_RUNNABLE, Job.runnable_at <= _now, Job.priority > priority, within_quota)
+    return chosen.order_by(Job.priority.desc(), Job.id).limit(limit)
+
+
+def overdue_jobs() -> Select[Job]:
+    """The queued and paused jobs whose deadline has passed, locked."""
+    waits = literal_column("jobs.state IN ('queued', 'paused')", Boolean)
+    return select(Job).where(waits, Job.deadline_at < _now).with_for_update(skip_locked=True)
+
+
+def running_attempts() -> Select[Attempt]:
+    """The live attempts with their jobs."""
+    return select(Attempt).where(Attempt.ended_at.is_(None)).options(joinedload(Attempt.job, innerjoin=True))
+
+
+def running_of(job_id: int) -> Select[Attempt]:
+    """A job's live attempt."""
+    return select(Attempt).where(Attempt.job_id == job_id, Attempt.ended_at.is_(None))
+
+
+def running_on(worker: str) -> Select[Attempt]:
+    """A worker's live attempts, locked."""
+    return select(Attempt).where(Attempt.worker == worker, Attempt.ended_at.is_(None)).with_for_update()
+
+
+def overdue_attempts() -> Select[Attempt]:
+    """The live attempts of jobs whose deadline has passed and that were not yet told, locked."""
+    overdue = (Attempt.ended_at.is_(None)) & (Attempt.stop.is_distinct_from(Stop.DEADLINE)) & (Job.deadline_at < _now)
+    return select(Attempt).join(Job).where(overdue).with_for_update(of=Attempt, skip_locked=True)
+
+
+def serving_workers(silence: timedelta) -> Select[Worker]:
+    """The workers that take jobs and were heard of within this time."""
+    return select(Worker).where(Worker.duty == Duty.ACTIVE, Worker.seen_at > _now - silence)
+
+
+def attempt_of(job_id: int, number: int | None) -> Select[Attempt]:
+    """An attempt of a job by its number, or the last one."""
+    of_job = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number.desc()).limit(1)
+    return of_job if number is None else of_job.where(Attempt.number == number)
+
+
+def checkpoints_of(job_id: int) -> Select[CheckpointRow]:
+    """Every checkpoint of a job that there ever was, newest first: the highest step, of those the last attempt's."""
+    of_job = select(CheckpointRow).where(CheckpointRow.job_id == job_id)
+    return of_job.order_by(CheckpointRow.step.desc(), CheckpointRow.attempt.desc())
+
+
+def forks_under_way(job_id: int) -> Select[int | None]:
+    """The steps from which jobs that have not ended went on from this one."""
+    under_way = Job.state.not_in(TERMINAL)
+    return select(Job.parent_step).where(Job.parent_id == job_id, under_way).distinct()
 
 
 def job_for_update(job_id: int) -> Select[Job]:
@@ -101,16 +155,20 @@ def lost_attempts() -> Select[Attempt]:
     return select(Attempt).where(lost).with_for_update(skip_locked=True)
 
 
-def renew_lease(token: UUID, lease: timedelta) -> ReturningUpdate[int]:
-    """Fenced: move a live attempt's expiry; returns nothing if the attempt is no longer live."""
-    return update(Attempt).where(_is_live(token)).values(lease_expires_at=_now + lease).returning(Attempt.id)
-
-
-def note_progress(token: UUID, step: int) -> ReturningUpdate[int, Wanted]:
-    """Fenced: note a live attempt's step; returns its job and what the owner wants."""
+def renew_lease(token: UUID, lease: timedelta) -> ReturningUpdate[Wanted, Stop | None, float]:
+    """Fenced: move a live attempt's expiry; returns what is wanted, and the seconds since it last got further."""
     wanted = select(Job.wanted).where(Job.id == Attempt.job_id).scalar_subquery()
-    noted = update(Attempt).where(_is_live(token)).values(step=func.greatest(Attempt.step, step), progress_at=_now)
-    return noted.returning(Attempt.job_id, wanted)
+    idle = func.extract("epoch", _now - func.coalesce(Attempt.progress_at, Attempt.started_at)).cast(Double)
+    renewed = update(Attempt).where(_is_live(token)).values(lease_expires_at=_now + lease)
+    return renewed.returning(wanted, Attempt.stop, idle)
+
+
+def note_progress(token: UUID, step: int) -> ReturningUpdate[int, Wanted, Stop | None]:
+    """Fenced: note a live attempt's step; returns its job, what the owner wants and what the service wants."""
+    wanted = select(Job.wanted).where(Job.id == Attempt.job_id).scalar_subquery()
+    grown = case((Attempt.step < step, _now), else_=Attempt.progress_at)
+    noted = update(Attempt).where(_is_live(token)).values(step=func.greatest(Attempt.step, step), progress_at=grown)
+    return noted.returning(Attempt.job_id, wanted, Attempt.stop)
 
 
 def series_of(job_id: int) -> Select[SeriesRow]:

@@ -41,8 +41,14 @@ class Settings(BaseSettings):
     """Whether a missing data set may be fetched from its publisher."""
     artifacts_dir: Path = Path("artifacts")
     """Where logs and checkpoints are kept; shared between the machines."""
-    slots: Annotated[int, Field(ge=1)] | None = None
-    """Jobs that a worker runs at once; by default one a GPU, or one on a machine without."""
+    worker_name: str | None = None
+    """A worker's name, its own among all; by default the machine's."""
+    pool: str = "default"
+    """The pool that a worker belongs to: it runs the jobs that ask for it."""
+    slots: Annotated[int, Field(ge=1)] = 1
+    """Jobs that a worker on a machine without a GPU runs at once."""
+    slots_per_gpu: Annotated[int, Field(ge=1)] = 1
+    """Jobs that share a GPU."""
     heartbeat: Span = timedelta(seconds=10)
     """Time between two renewals of an attempt's lease."""
     lease: Span = timedelta(seconds=45)
@@ -55,6 +61,16 @@ class Settings(BaseSettings):
     """Time between two writes of a running job's curves."""
     shutdown: Span = timedelta(seconds=15)
     """Time that a running job gets to stop by itself before it is killed."""
+    retry_after: Span = timedelta(seconds=5)
+    """Time after which a job that crashed is tried again; twice as long after each further crash, 5 minutes at most."""
+    patience: Span = timedelta(minutes=5)
+    """Time that a job waits for several GPUs before a machine keeps what becomes free for it."""
+    usage_half_life: Span = timedelta(days=1)
+    """Time after which used GPU time counts half when users take turns."""
+    member_priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    """The highest priority that a member may ask for; admins may ask for any."""
+    log_limit: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    """Bytes kept of what an attempt prints; the newest stay."""
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024
     """Largest request body, in bytes."""
 

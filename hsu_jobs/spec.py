@@ -10,26 +10,49 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, TypeAdapter
+from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, TypeAdapter, model_validator
 
 from hsu_core.spec import PointsSpec, Spec, TrainingSpec
-from hsu_core.spec.values import fault
+from hsu_core.spec.values import Positive, fault
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=64)]
+
+
+Priority = Annotated[int, Field(ge=-100, le=100)]
+PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+
+
+class Resources(Spec):
+    """What a job needs of a machine."""
+
+    gpus: Annotated[int, Field(ge=1, le=64)] = 1
+    """GPUs of one machine, or of its slots where it has no GPU. A training is spread over them, its batch split."""
+    pool: PoolName = "default"
+    """The workers that may run it."""
 
 
 class Limits(Spec):
     """When to give up."""
 
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
-    """Attempts that may end in a crash or a lost worker before the job fails."""
+    """Attempts in a row that may crash, hang or be lost without a checkpoint further on, before the job fails."""
+    deadline: Positive | None = None
+    """Seconds after the submission by which the job must have ended, or it fails."""
+    stall: Positive = 1800.0
+    """Seconds without a further step after which an attempt counts as hanging and is ended."""
 
 
 class Envelope(Spec):
-    """What stands on every job, whatever is in it: nothing here changes the result."""
+    """What stands on every job, whatever is in it.
+
+    Nothing here changes the result, but that sums over several GPUs are rounded otherwise.
+    """
 
     name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = "untitled"
     tags: Annotated[tuple[Tag, ...], Field(max_length=32)] = ()
+    priority: Priority = 0
+    """Higher goes first, and may send a running job of lower priority back to the queue."""
+    resources: Resources = Resources()
     limits: Limits = Limits()
 
     @property
@@ -42,9 +65,25 @@ class Envelope(Spec):
 class TrainingJob(TrainingSpec, Envelope):
     """A training run, as people submit it."""
 
+    @model_validator(mode="after")
+    def _batch_can_be_split(self) -> TrainingJob:
+        if self.batch_size % self.resources.gpus:
+            raise fault(
+                "batch_size",
+                "batch_not_divisible",
+                f"a batch is split evenly over the GPUs, found {self.batch_size} images for {self.resources.gpus}",
+            )
+        return self
+
 
 class PointsJob(PointsSpec, Envelope):
     """Points to be placed on a sphere, as people submit it."""
+
+    @model_validator(mode="after")
+    def _needs_one(self) -> PointsJob:
+        if self.resources.gpus > 1:
+            raise fault("resources", "one_gpu_only", f"points are placed on one GPU, found {self.resources.gpus}")
+        return self
 
 
 TASKS = ("classification", "points")

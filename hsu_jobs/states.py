@@ -1,4 +1,4 @@
-"""Which moves does a job's life allow?
+"""Which moves does a job's life allow, and which requests at which stage?
 
 Knows the states and the moves between them. Knows no rows: `lifecycle.move` is the only writer of a job's state.
 """
@@ -13,6 +13,7 @@ class State(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -22,18 +23,58 @@ class Wanted(StrEnum):
     """What its owner wants it to be: a column apart, so that a wish never races with what happens."""
 
     RUN = "run"
+    PAUSE = "pause"
     CANCEL = "cancel"
 
 
+class Action(StrEnum):
+    """What its owner may ask for."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    PRIORITISE = "prioritise"
+    FORK = "fork"
+    RETRY = "retry"
+
+
+class Stop(StrEnum):
+    """Why the service itself asks an attempt to stop."""
+
+    PREEMPT = "preempt"
+    """A job of higher priority needs the place."""
+    DRAIN = "drain"
+    """The worker is to be emptied."""
+    DEADLINE = "deadline"
+    """The job should have ended by now."""
+
+
 MOVES: dict[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.RUNNING, State.FAILED, State.CANCELLED}),
-    State.RUNNING: frozenset({State.QUEUED, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
+    State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.FAILED, State.CANCELLED}),
+    State.RUNNING: frozenset({State.QUEUED, State.PAUSED, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
+    State.PAUSED: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
     State.SUCCEEDED: frozenset(),
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),
 }
 
 TERMINAL = frozenset(state for state, moves in MOVES.items() if not moves)
+
+_ALIVE = frozenset({Action.CANCEL, Action.PRIORITISE, Action.FORK})
+_ENDED = frozenset({Action.RETRY, Action.FORK})
+
+
+def legal(state: State, wanted: Wanted) -> frozenset[Action]:
+    """What may be asked of a job that is and is to be so."""
+    if state in TERMINAL:
+        return _ENDED
+    match wanted:
+        case Wanted.RUN:
+            return _ALIVE | {Action.PAUSE}
+        case Wanted.PAUSE:  # also while it is still running: the wish is taken back
+            return _ALIVE | {Action.RESUME, Action.PAUSE}
+        case Wanted.CANCEL:
+            return frozenset({Action.CANCEL, Action.FORK})
 
 
 def picture() -> str:

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from hsu_jobs.states import State, Wanted
+from hsu_jobs.states import State, Stop, Wanted
 
 
 class Role(StrEnum):
@@ -38,6 +38,23 @@ class Role(StrEnum):
     ADMIN = "admin"
     MEMBER = "member"
     VIEWER = "viewer"
+
+
+class Duty(StrEnum):
+    """Whether a worker takes jobs."""
+
+    ACTIVE = "active"
+    DRAINING = "draining"
+    """An operator wants it empty: it takes no new job."""
+    EXCLUDED = "excluded"
+    """Its hardware failed several times in a row: it takes no job until an operator restores it."""
+
+
+def _by_value(kind: type[StrEnum]) -> Enum:
+    return Enum(kind, native_enum=False, length=16, values_callable=lambda members: [m.value for m in members])
+
+
+_BY_VALUE: dict[Any, Any] = {kind: _by_value(kind) for kind in (State, Wanted, Stop, Role, Duty)}
 
 
 class Row(DeclarativeBase):
@@ -49,9 +66,7 @@ class Row(DeclarativeBase):
         datetime: DateTime(timezone=True),
         dict[str, Any]: JSONB(none_as_null=True),
         list[str]: ARRAY(Text),
-        State: Enum(State, native_enum=False, length=16, values_callable=lambda members: [m.value for m in members]),
-        Wanted: Enum(Wanted, native_enum=False, length=16, values_callable=lambda members: [m.value for m in members]),
-        Role: Enum(Role, native_enum=False, length=16, values_callable=lambda members: [m.value for m in members]),
+        **_BY_VALUE,
     }
 
 
@@ -67,6 +82,15 @@ class User(Row):
     id: Mapped[int] = mapped_column(*_id, primary_key=True)
     name: Mapped[str] = mapped_column(unique=True)
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    share: Mapped[float] = mapped_column(server_default="1")
+    """Of the cluster, relative to the others' shares."""
+    max_gpus: Mapped[int | None]
+    """Quota: GPUs that may be in use at once; no limit if null."""
+    gpus: Mapped[int] = mapped_column(server_default="0")
+    """In use now."""
+    usage: Mapped[float] = mapped_column(server_default="0")
+    """GPU seconds up to `usage_at`, halved every `HSU_USAGE_HALF_LIFE`."""
+    usage_at: Mapped[datetime] = mapped_column(server_default=_now)
 
 
 class ApiKey(Row):
@@ -91,8 +115,18 @@ class Job(Row):
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index("jobs_queued", "id", postgresql_where=text("state = 'queued'")),
+        Index(
+            "jobs_runnable",
+            "pool",
+            "owner_id",
+            "gpus",
+            text("priority DESC"),
+            "id",
+            postgresql_where=text("state = 'queued' AND wanted = 'run'"),
+        ),
+        Index("jobs_by_deadline", "deadline_at", postgresql_where=text("state IN ('queued', 'paused')")),
         Index("jobs_of_owner", "owner_id", "id"),
+        Index("jobs_of_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(*_id, primary_key=True)
@@ -103,7 +137,18 @@ class Job(Row):
     fingerprint: Mapped[str]
     state: Mapped[State]
     wanted: Mapped[Wanted]
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    gpus: Mapped[int] = mapped_column(SmallInteger, server_default="1")
+    pool: Mapped[str] = mapped_column(server_default="default")
+    strikes: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Attempts in a row that broke without a checkpoint further on."""
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"))
+    """The job that this one goes on from, and the step of the checkpoint: its own curves begin there."""
+    parent_step: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    runnable_at: Mapped[datetime] = mapped_column(server_default=_now)
+    """Not to be claimed before: the time since which it waits, or until which it backs off."""
+    deadline_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     result: Mapped[dict[str, Any] | None]
@@ -128,15 +173,74 @@ class Attempt(Row):
     number: Mapped[int] = mapped_column(SmallInteger)
     worker: Mapped[str]
     device: Mapped[str]
+    gpus: Mapped[int] = mapped_column(SmallInteger, server_default="1")
     token: Mapped[UUID] = mapped_column(unique=True)
     started_at: Mapped[datetime] = mapped_column(server_default=_now)
     lease_expires_at: Mapped[datetime]
+    resumed_from: Mapped[int | None] = mapped_column(BigInteger)
+    """The step of the checkpoint that it went on from; null if it began at the beginning."""
     step: Mapped[int] = mapped_column(BigInteger, server_default="0")
     progress_at: Mapped[datetime | None]
+    """When `step` last grew."""
+    stop: Mapped[Stop | None]
+    """Why the service wants it to stop."""
     ended_at: Mapped[datetime | None]
     outcome: Mapped[dict[str, Any] | None]
 
     job: Mapped[Job] = relationship(lazy="raise", back_populates="attempts")
+
+
+class CheckpointRow(Row):
+    """A saved state, known once the curves before it are written."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (UniqueConstraint("job_id", "attempt", "step"),)
+
+    id: Mapped[int] = mapped_column(*_id, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
+    attempt: Mapped[int] = mapped_column(SmallInteger)
+    step: Mapped[int] = mapped_column(BigInteger)
+    path: Mapped[str]
+    """Within the artifacts folder."""
+    sha256: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    metric: Mapped[float | None]
+    """The last test_accuracy up to this step."""
+    is_best: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(server_default=_now)
+    removed_at: Mapped[datetime | None]
+    removed_because: Mapped[str | None]
+
+
+class LogChunk(Row):
+    """A piece of what an attempt's runner printed; the oldest pieces go when there are too many."""
+
+    __tablename__ = "log_chunks"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey(Attempt.id), primary_key=True)
+    first_byte: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    """Where it begins in the whole log, in bytes of UTF-8."""
+    at: Mapped[datetime] = mapped_column(server_default=_now)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Worker(Row):
+    """A machine's worker: what it has, whether it takes jobs, and when it was last heard of."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str]
+    devices: Mapped[list[str]]
+    slots: Mapped[int] = mapped_column(SmallInteger)
+    """Jobs of one GPU that it runs at once."""
+    duty: Mapped[Duty]
+    faults: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Attempts in a row that its hardware broke."""
+    holding: Mapped[int | None] = mapped_column(ForeignKey(Job.id))
+    """A job that waits for more GPUs than are free here: what becomes free is kept for it."""
+    started_at: Mapped[datetime] = mapped_column(server_default=_now)
+    seen_at: Mapped[datetime] = mapped_column(server_default=_now)
 
 
 class EventRow(Row):

@@ -9,18 +9,16 @@ stays unacknowledged for hours, and CUDA is never loaded here.
 
 from __future__ import annotations
 
-import logging
 import socket
 from functools import cache
 
 from celery import bootsteps
 
-from hsu_jobs import database, lifecycle, queries, queue
+from hsu_jobs import database, queries, queue
 from hsu_jobs.settings import settings
-from worker.devices import slots
+from worker import devices
 from worker.supervisor import Supervisor
 
-_log = logging.getLogger(__name__)
 _RINGS_AT_ONCE = 100
 
 app = queue.celery()
@@ -29,7 +27,8 @@ app = queue.celery()
 @cache
 def supervisor() -> Supervisor:
     """The supervisor of this process."""
-    return Supervisor(settings(), name=socket.gethostname(), slots=slots(settings().slots))
+    name = settings().worker_name or socket.gethostname()
+    return Supervisor(settings(), name=name, devices=devices.of_this_machine(settings()))
 
 
 class SupervisorStep(bootsteps.StartStopStep):
@@ -51,17 +50,14 @@ app.steps["worker"].add(SupervisorStep)
 
 @app.task(name=queue.RING)
 def ring(_job_id: int) -> None:
-    """There is work: wake an idle slot."""
+    """There is work: look for it."""
     supervisor().wake()
 
 
 @app.task(name=queue.SWEEP)
 def sweep() -> None:
-    """End attempts whose lease has run out, and ring for every job that waits."""
+    """Ring for every job that waits."""
     with database.transaction() as session:
-        lost = lifecycle.expire(session)
         waiting = session.execute(queries.runnable_ids(_RINGS_AT_ONCE)).scalars().all()
-    if lost:
-        _log.warning("lost the workers of jobs %s", lost)
     for job_id in waiting:
         queue.ring(job_id)

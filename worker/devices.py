@@ -1,28 +1,49 @@
-"""What can this machine train on? One slot a GPU, or one for the CPU; found without touching CUDA."""
+"""What can this machine train on, and what of it is free? Found without touching CUDA."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+
+from hsu_jobs.settings import Settings
 
 
-class Slot(NamedTuple):
-    """Room for one job."""
+class Devices:
+    """The machine's GPUs, each with a slot or more; without a GPU, slots on the CPU that count as one each."""
 
-    device: str
-    """`cuda:0`, `cuda:1`, … or `cpu`."""
-    visible: str
-    """CUDA_VISIBLE_DEVICES of a runner in this slot."""
+    def __init__(self, names: Iterable[str], *, slots_each: int) -> None:
+        self.names = tuple(names)
+        """`cuda:0`, `cuda:1`, … or `cpu:0`, `cpu:1`, …"""
+        self.slots = len(self.names) * slots_each
+        self._left = Counter(dict.fromkeys(self.names, slots_each))
+
+    def free(self) -> tuple[str, ...]:
+        """Those with a free slot, the emptiest first."""
+        return tuple(name for name in sorted(self.names, key=lambda name: -self._left[name]) if self._left[name])
+
+    def take(self, names: Iterable[str]) -> None:
+        """Use a slot of each."""
+        self._left.subtract(names)
+
+    def give_back(self, names: Iterable[str]) -> None:
+        """The slots are free again."""
+        self._left.update(names)
 
 
-def slots(count: int | None) -> list[Slot]:
-    """The machine's slots; `count` of them, shared out over the GPUs in turn, if a number is set."""
+def of_this_machine(settings: Settings) -> Devices:
+    """The GPUs that this process may use, or the CPU."""
     gpus = visible_gpus()
-    if not gpus:
-        return [Slot("cpu", "")] * (count or 1)
-    return [Slot(f"cuda:{gpus[index % len(gpus)]}", gpus[index % len(gpus)]) for index in range(count or len(gpus))]
+    if gpus:
+        return Devices([f"cuda:{gpu}" for gpu in gpus], slots_each=settings.slots_per_gpu)
+    return Devices([f"cpu:{index}" for index in range(settings.slots)], slots_each=1)
+
+
+def visibility(devices: Iterable[str]) -> str:
+    """CUDA_VISIBLE_DEVICES of a runner on these devices."""
+    return ",".join(name.removeprefix("cuda:") for name in devices if name.startswith("cuda:"))
 
 
 def visible_gpus() -> list[str]:

@@ -1,6 +1,7 @@
-"""How do a running job's curves reach Postgres? Batched by a thread, fenced by the attempt's token, written once.
+"""How do a running job's curves and checkpoints reach Postgres? Batched by a thread, fenced by the attempt's token.
 
-What cannot be written while the database is away stays in memory and goes first when it is back.
+What cannot be written while the database is away stays in memory and goes first when it is back. A checkpoint is
+written down together with the curves before it, never ahead of them.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from uuid import UUID
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from hsu_core.outcomes import Reference, Series
-from hsu_jobs import curves, database, lifecycle
+from hsu_core.outcomes import Reference, Saved, Series
+from hsu_jobs import attempts, database, storage
+from hsu_jobs.attempts import Wish
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.states import Wanted
@@ -24,19 +26,30 @@ from hsu_jobs.states import Wanted
 _log = logging.getLogger(__name__)
 
 
-class Reporter:
-    """Takes points from the training loop and brings back what the owner wants."""
+class _News(NamedTuple):
+    """What is to be written in one transaction."""
 
-    def __init__(self, token: UUID, *, flush_seconds: float) -> None:
-        self.wanted = Wanted.RUN
+    points: tuple[Point, ...] = ()
+    saved: tuple[Saved, ...] = ()
+
+
+class Reporter:
+    """Takes points and checkpoints from the training loop and brings back what others want of it."""
+
+    def __init__(
+        self, token: UUID, *, flush_seconds: float, step: int = 0, on_saved: Callable[[], None] = lambda: None
+    ) -> None:
+        """`step`: where the attempt begins. `on_saved` is called once checkpoints are written down."""
+        self.wish = Wish(Wanted.RUN, None)
         self.lost = False
         """Whether nothing more is written: the attempt is no longer ours, or writing failed in an unforeseen way."""
         self._token = token
         self._every = flush_seconds
-        self._step = 0
+        self._step = step
+        self._on_saved = on_saved
         self._references: Mapping[Series, Reference] = {}
-        self._fresh: list[Point] = []
-        self._unconfirmed: list[Point] = []
+        self._fresh = _News()
+        self._unconfirmed = _News()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._flush_often, name="reporter", daemon=True)
@@ -59,7 +72,13 @@ class Reporter:
         """Take what was measured at a step."""
         with self._lock:
             self._step = step
-            self._fresh.append(Point(step, time.time(), dict(values)))
+            self._fresh = self._fresh._replace(points=(*self._fresh.points, Point(step, time.time(), dict(values))))
+
+    def saved(self, state: Saved) -> None:
+        """Take a checkpoint that is on the disk."""
+        with self._lock:
+            self._step = state.step
+            self._fresh = self._fresh._replace(saved=(*self._fresh.saved, state))
 
     def _flush_often(self) -> None:
         while not (self.lost or self._closing.wait(self._every)):
@@ -69,25 +88,33 @@ class Reporter:
 
     def _flush(self) -> bool:
         """Write what there is; whether it was written."""
-        if not self._unconfirmed:
+        if self._unconfirmed == _News():
             with self._lock:
-                self._unconfirmed, self._fresh = self._fresh, []
+                self._unconfirmed, self._fresh = self._fresh, _News()
         try:
             self._write(self._unconfirmed)
         except LeaseLost:
             self.lost = True
             return False
         except (OperationalError, InterfaceError) as error:
-            _log.warning("the database does not answer; %d points wait: %s", len(self._unconfirmed), error)
+            _log.warning("the database does not answer; %d points wait: %s", len(self._unconfirmed.points), error)
             return False
         except Exception:
             _log.exception("the curves cannot be written")  # no result without its curves: the attempt ends unsettled
             self.lost = True
             return False
-        self._unconfirmed = []
-        return not self._fresh
+        self._unconfirmed = _News()
+        return self._fresh == _News()
 
-    def _write(self, points: list[Point]) -> None:
+    def _write(self, news: _News) -> None:
         with database.transaction() as session:
-            job_id, self.wanted = lifecycle.progress(session, self._token, step=self._step)
-            curves.write(session, job_id, points, references=self._references)
+            self.wish = attempts.progress(
+                session,
+                self._token,
+                step=self._step,
+                points=news.points,
+                references=self._references,
+                saved=[(state, storage.named(state.path)) for state in news.saved],
+            )
+        if news.saved:
+            self._on_saved()

@@ -1,7 +1,7 @@
 """What happens to one attempt? Load, run, settle: a short transaction, hours with none open, a short transaction.
 
-    python -m worker.runner      reads its token from standard input, then obeys it: `stop` asks it to stop,
-                                 and its end means that the supervisor is gone
+    python -m worker.runner      reads its token and its GPUs from standard input, then obeys it: `stop` asks it to
+                                 stop, and its end means that the supervisor is gone
 
 The only process that loads torch. It exits 0 once the attempt is settled, whatever the outcome.
 """
@@ -14,29 +14,36 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
+from typing import TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from hsu_core import checkpoint
 from hsu_core.outcomes import Stopped
-from hsu_jobs import database, lifecycle, storage
+from hsu_jobs import attempts, checkpoints, database, storage
 from hsu_jobs.errors import LeaseLost
-from hsu_jobs.outcomes import Cancelled, Outcome, Released
 from hsu_jobs.settings import Settings, settings
-from hsu_jobs.spec import JobSpec, parse
-from hsu_jobs.states import Wanted
+from hsu_jobs.spec import TrainingJob, parse
+from hsu_jobs.tables import Attempt, CheckpointRow, Job
 from worker import work
 from worker.reporter import Reporter
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Leash:
     """Standard input, read by a thread: a wish to stop, or the supervisor's death."""
 
     def __init__(self) -> None:
-        self.token = UUID(json.loads(sys.stdin.readline())["token"])
+        first = sys.stdin.readline()
+        if not first:
+            sys.exit()  # a spare that was not needed
+        told = json.loads(first)
+        self.token = UUID(told["token"])
+        os.environ["CUDA_VISIBLE_DEVICES"] = told["visible"]
         self.pulled = threading.Event()
         threading.Thread(target=self._listen, name="leash", daemon=True).start()
 
@@ -47,57 +54,87 @@ class Leash:
         os._exit(1)  # nobody renews the lease any more: go before it runs out
 
 
-def run_attempt(leash: Leash, settings: Settings) -> Outcome | None:
-    """Run the attempt that the leash names; returns its outcome, or nothing if it was no longer ours."""
+def run_attempt(leash: Leash, settings: Settings) -> str:
+    """Run the attempt that the leash names; returns as what it ended."""
     try:
-        with database.transaction() as session:
-            job, attempt = lifecycle.held(session, leash.token)
-        with Reporter(leash.token, flush_seconds=settings.flush.total_seconds()) as reporter:
-            folder = storage.checkpoint_folder(job.id, attempt.number)
-            outcome = _run(parse(job.spec), folder, reporter, leash, settings)
-        if reporter.lost:
-            return None
-        _settle(leash.token, outcome)
+        job, attempt = _ask(lambda session: attempts.held(session, leash.token))
+        start = _restore(job, leash.token)
+        storage.tidy(job.id, _ask(lambda session: checkpoints.paths(session, job.id)))
+        done = _run(job, attempt, start, leash, settings)
+        if done is None:
+            return "not ours any more"
+        return _settle(leash.token, done, settings)
     except LeaseLost:
-        return None
-    return outcome
+        return "not ours any more"
 
 
-def _run(spec: JobSpec, folder: Path, reporter: Reporter, leash: Leash, settings: Settings) -> Outcome:
-    def should_stop() -> bool:
-        return leash.pulled.is_set() or reporter.lost or reporter.wanted is Wanted.CANCEL
+def _restore(job: Job, token: UUID) -> CheckpointRow | None:
+    """Go on from the newest checkpoint whose file is what was saved; without one, from the start."""
+    for row in _ask(lambda session: checkpoints.to_resume_from(session, job)):
+        try:
+            checkpoint.verify(storage.file(row.path), row.sha256)
+        except (checkpoint.CheckpointMismatch, OSError) as error:
+            _log.warning("a checkpoint is damaged: %s", error)
+            damage = str(error)
+            _ask(lambda session, row=row, damage=damage: attempts.note_damage(session, token, row, damage))
+        else:
+            _ask(lambda session, row=row: attempts.begin(session, token, row))
+            return row
+    _ask(lambda session: attempts.begin(session, token, None))
+    return None
 
-    done = work.do(
-        spec,
-        describe=reporter.describe,
-        report=reporter.report,
-        should_stop=should_stop,
-        checkpoint_dir=folder,
-        settings=settings,
+
+def _run(job: Job, attempt: Attempt, start: CheckpointRow | None, leash: Leash, settings: Settings) -> work.Done | None:
+    """Do the work; nothing if the attempt was lost meanwhile."""
+    spec = parse(job.spec)
+
+    def keep_few() -> None:
+        assert isinstance(spec, TrainingJob)  # nothing else saves
+        policy = spec.checkpoint
+        storage.remove(_ask(lambda session: checkpoints.give_up_surplus(session, job.id, policy)))
+
+    reporter = Reporter(
+        leash.token,
+        flush_seconds=settings.flush.total_seconds(),
+        step=start.step if start else 0,
+        on_saved=keep_few,
     )
+    with reporter:
+        done = work.do(
+            spec,
+            describe=reporter.describe,
+            report=reporter.report,
+            saved=reporter.saved,
+            should_stop=lambda: leash.pulled.is_set() or reporter.lost or reporter.wish.is_to_stop,
+            checkpoint_dir=storage.checkpoint_folder(job.id, attempt.number),
+            resume_from=storage.file(start.path) if start else None,
+            settings=settings,
+        )
+    return None if reporter.lost else done
+
+
+def _settle(token: UUID, done: work.Done, settings: Settings) -> str:
     if isinstance(done, Stopped):
-        return Cancelled() if reporter.wanted is Wanted.CANCEL else Released()
-    return done
+        return _ask(lambda session: attempts.release(session, token, settings)).kind
+    _ask(lambda session: attempts.settle(session, token, done, settings))
+    return done.kind
 
 
-def _settle(token: UUID, outcome: Outcome) -> None:
-    """Settle, as often as it takes while the database is away; the supervisor ends us when the lease does."""
+def _ask(question: Callable[..., T]) -> T:
+    """Ask in a transaction, as often as it takes while the database is away; when the lease ends, so do we."""
     while True:
         try:
             with database.transaction() as session:
-                lifecycle.settle(session, token, outcome)
+                return question(session)
         except (OperationalError, InterfaceError) as error:
             _log.warning("the database does not answer: %s", error)
             time.sleep(1)
-        else:
-            return
 
 
 def main() -> None:
     """Run one attempt."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    outcome = run_attempt(Leash(), settings())
-    _log.info("the attempt ended: %s", outcome or "it was no longer ours")
+    _log.info("the attempt ended: %s", run_attempt(Leash(), settings()))
 
 
 if __name__ == "__main__":

@@ -1,173 +1,182 @@
-"""Who watches over a running job? One thread a slot: claim, start a runner, keep the lease, settle what it leaves.
+"""Who watches over a machine's jobs? One thread that looks for work, and one for each attempt.
 
-Knows processes, leases and clocks. Knows no tensors: the runner is a fresh process, so its memory and its CUDA context
-go with it. A runner is leashed by its standard input: it stops when asked there, and dies when the pipe closes.
+Knows processes, leases and clocks. Knows no tensors: the runner is a process of its own, so its memory and its CUDA
+context go with it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from hsu_jobs import database, lifecycle, storage
+from hsu_jobs import attempts, database, lifecycle, scheduling, workers
+from hsu_jobs.attempts import Claim
 from hsu_jobs.errors import LeaseLost
-from hsu_jobs.lifecycle import Claim
-from hsu_jobs.outcomes import Crashed, Released
+from hsu_jobs.outcomes import Crashed, Stalled
+from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
-from worker.devices import Slot
+from worker.devices import Devices, visibility
+from worker.lease import Lease
+from worker.runners import Runner, Spare
 
 _log = logging.getLogger(__name__)
-_LOG_TAIL = 2000
+_TO_SETTLE = 10.0
+"""Seconds beyond `shutdown` that a stopping worker gives itself to settle what it ran."""
+_AWAY = (OperationalError, InterfaceError)
 
 
 class Supervisor:
-    """The slots of one machine."""
+    """The attempts of one machine."""
 
-    def __init__(self, settings: Settings, *, name: str, slots: list[Slot]) -> None:
+    def __init__(self, settings: Settings, *, name: str, devices: Devices) -> None:
         self._settings = settings
         self._name = name
-        self._work = threading.Semaphore(0)
+        self._devices = devices
+        self._spare = Spare(settings)
+        self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._lock = threading.Lock()
+        self._running: set[threading.Thread] = set()
+        self._is_registered = False
         self._threads = [
-            threading.Thread(target=self._serve, args=(slot,), name=f"slot-{index}", daemon=True)
-            for index, slot in enumerate(slots)
+            threading.Thread(target=self._serve, name="claims", daemon=True),
+            threading.Thread(target=self._sweep_often, name="sweeps", daemon=True),
         ]
 
     def start(self) -> None:
         """Begin to claim jobs."""
-        _log.info("%s serves %d slots", self._name, len(self._threads))
+        _log.info("%s serves %s", self._name, ", ".join(self._devices.names))
         for thread in self._threads:
             thread.start()
 
     def wake(self) -> None:
-        """Say that there may be work; one idle slot looks."""
-        self._work.release()
+        """Say that there may be work."""
+        self._wake.set()
 
     def stop(self) -> None:
         """Ask the running jobs to stop and wait until they have; what does not stop in time is killed."""
         self._stopping.set()
-        for _ in self._threads:
-            self.wake()
-        for thread in self._threads:
-            thread.join()
+        self.wake()
+        deadline = time.monotonic() + self._settings.shutdown.total_seconds() + _TO_SETTLE
+        for threads in (self._threads, self._running):
+            for thread in list(threads):
+                thread.join(max(0.0, deadline - time.monotonic()))
+        self._spare.put_away()
 
-    def _serve(self, slot: Slot) -> None:
+    def _serve(self) -> None:
         while not self._stopping.is_set():
-            try:
-                claim = self._claim(slot)
-                if claim:
-                    self._run(claim, slot)
-                    continue
-            except (OperationalError, InterfaceError) as error:
-                _log.warning("the database does not answer: %s", error)
-            except Exception:
-                _log.exception("a slot failed; it goes on")
-            # A worker may have gone deaf to Redis: after a while an idle slot looks for itself.
-            self._work.acquire(timeout=self._settings.poll.total_seconds())
+            self._wake.clear()
+            _keep_on(self._claim_all)
+            # A worker may have gone deaf to Redis: after a while it looks for itself.
+            self._wake.wait(self._settings.poll.total_seconds())
 
-    def _claim(self, slot: Slot) -> Claim | None:
-        with database.transaction() as session:
-            return lifecycle.claim(session, worker=self._name, device=slot.device, lease=self._settings.lease)
-
-    def _run(self, claim: Claim, slot: Slot) -> None:
-        _log.info("job %d: attempt %d starts on %s", claim.job_id, claim.attempt, slot.device)
-        log = storage.log_file(claim.job_id, claim.attempt)
-        with _runner(claim, slot, self._settings, log) as process:
-            try:
-                self._watch(claim, process)
-            except LeaseLost:
-                _log.warning("job %d: attempt %d is no longer ours; its runner is killed", claim.job_id, claim.attempt)
-            finally:
-                _kill(process)
-        self._settle(claim, process.returncode, log)
-
-    def _watch(self, claim: Claim, process: subprocess.Popen[bytes]) -> None:
-        """Keep the lease until the process ends; end it when the lease is lost or the worker stops."""
-        renewed = time.monotonic()
-        while process.poll() is None:
-            if self._stopping.is_set():
-                _ask_to_stop(process, patience=self._settings.shutdown.total_seconds())
-                return
-            if time.monotonic() - renewed < self._settings.heartbeat.total_seconds():
-                time.sleep(0.05)
-                continue
+    def _claim_all(self) -> None:
+        """Claim and start as long as there is room and work."""
+        self._spare.prepare()
+        self._report()
+        while not self._stopping.is_set():
             asked = time.monotonic()
-            if self._renew(claim):
-                renewed = asked
-            elif time.monotonic() - renewed > self._settings.lease.total_seconds() * 0.8:
-                _log.warning("job %d: the lease cannot be renewed; its runner is killed", claim.job_id)
+            claim = self._claim()
+            if claim is None:
                 return
+            with self._lock:
+                self._devices.take(claim.devices)
+            lease = Lease(claim.token, self._settings, since=asked)
+            work = (claim, lease, self._spare.take())
+            thread = threading.Thread(target=self._run, args=work, name=f"job-{claim.job_id}", daemon=True)
+            self._running.add(thread)
+            thread.start()
+
+    def _report(self) -> None:
+        """Tell that this worker is there."""
+        with database.transaction() as session:
+            if self._is_registered:
+                workers.seen(session, self._name)
             else:
-                time.sleep(0.5)
+                devices, pool = self._devices, self._settings.pool
+                workers.register(session, self._name, pool=pool, devices=devices.names, slots=devices.slots)
+        self._is_registered = True
 
-    def _renew(self, claim: Claim) -> bool:
-        """Whether the lease was renewed; not if the database is away. Raises `LeaseLost`."""
+    def _claim(self) -> Claim | None:
+        with self._lock:
+            free = self._devices.free()
+        if not free:
+            return None
+        room = Room(self._name, self._settings.pool, free, len(self._devices.names))
+        with database.transaction() as session:
+            return attempts.claim(session, room, self._settings)
+
+    def _run(self, claim: Claim, lease: Lease, runner: Runner) -> None:
+        _log.info("job %d: attempt %d starts on %s", claim.job_id, claim.attempt, ", ".join(claim.devices))
         try:
-            with database.transaction() as session:
-                lifecycle.renew(session, claim.token, lease=self._settings.lease)
-        except (OperationalError, InterfaceError):
-            return False
-        return True
+            with lease:
+                try:
+                    runner.assign(claim.token, visible=visibility(claim.devices))
+                    self._watch(claim, lease, runner)
+                finally:
+                    runner.kill()
+                self._speak_for(claim, lease, words=runner.last_words())
+        except Exception:
+            _log.exception("job %d: attempt %d: its lease will run out", claim.job_id, claim.attempt)
+        finally:
+            with self._lock:
+                self._devices.give_back(claim.devices)
+            self._running.discard(threading.current_thread())
+            self.wake()
 
-    def _settle(self, claim: Claim, status: int, log: Path) -> None:
-        """Speak for a runner that died without a word; one that settled by itself is not overruled."""
-        crashed = Crashed(message=f"the runner ended with {_reason(status)}\n{_tail(log)}".strip())
+    def _watch(self, claim: Claim, lease: Lease, runner: Runner) -> None:
+        """Return when the runner has ended, or has to be."""
+        while runner.is_alive:
+            if not lease.is_ours:
+                _log.warning("job %d: the lease is not certain any more; its runner is killed", claim.job_id)
+                return
+            if lease.idle.total_seconds() > claim.limits.stall:
+                return
+            if self._stopping.is_set() or lease.wish.is_to_stop:
+                runner.ask_to_stop()
+                runner.wait(self._settings.shutdown.total_seconds())
+                return
+            time.sleep(0.05)
+
+    def _speak_for(self, claim: Claim, lease: Lease, *, words: str) -> None:
+        """Settle for a runner that ended without a word; one that settled by itself is not overruled."""
         with contextlib.suppress(LeaseLost), database.transaction() as session:
-            lifecycle.settle(session, claim.token, Released() if self._stopping.is_set() else crashed)
-            _log.warning("job %d: attempt %d: %s", claim.job_id, claim.attempt, crashed.message)
+            if self._stopping.is_set() or lease.wish.is_to_stop:
+                attempts.release(session, claim.token, self._settings)
+            elif lease.idle.total_seconds() > claim.limits.stall:
+                message = f"no further step within {claim.limits.stall:g} s (limits.stall)\n{words}"
+                attempts.settle(session, claim.token, Stalled(message=message), self._settings)
+            else:
+                attempts.settle(session, claim.token, Crashed(message=words), self._settings)
+            _log.warning("job %d: attempt %d: %s", claim.job_id, claim.attempt, words)
+
+    def _sweep_often(self) -> None:
+        while not self._stopping.wait(self._settings.sweep.total_seconds()):
+            _keep_on(self._sweep)
+
+    def _sweep(self) -> None:
+        """End what is lost or late, and make room for what matters more. Every worker does: none is needed for it."""
+        with database.transaction() as session:
+            lost = attempts.expire(session, self._settings)
+        with database.transaction() as session:
+            lifecycle.expire_overdue(session)
+        with database.transaction() as session:
+            scheduling.make_room(session, self._settings)
+        if lost:
+            _log.warning("lost the workers of jobs %s", lost)
+            self.wake()
 
 
-def _runner(claim: Claim, slot: Slot, settings: Settings, log: Path) -> subprocess.Popen[bytes]:
-    """A fresh process in a session of its own, told its token over the pipe that is also its leash."""
-    with log.open("ab") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker.runner"],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=settings.environment() | {"CUDA_VISIBLE_DEVICES": slot.visible},
-            start_new_session=True,
-        )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps({"token": str(claim.token)}).encode() + b"\n")
-    process.stdin.flush()
-    return process
-
-
-def _ask_to_stop(process: subprocess.Popen[bytes], *, patience: float) -> None:
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(b"stop\n")
-        process.stdin.flush()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=patience)
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the runner and whatever it started: they share its session."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-
-
-def _reason(status: int) -> str:
-    if status >= 0:
-        return f"exit status {status}"
-    if -status == signal.SIGKILL:
-        return "SIGKILL: killed, perhaps for want of memory"
-    return signal.Signals(-status).name
-
-
-def _tail(log: Path) -> str:
-    text = log.read_bytes()[-_LOG_TAIL:].decode(errors="replace")
-    return text[text.find("\n") + 1 :] if len(text) == _LOG_TAIL else text
+def _keep_on(work: Callable[[], None]) -> None:
+    """Do it; whatever goes wrong, the next time may go better."""
+    try:
+        work()
+    except _AWAY as error:
+        _log.warning("the database does not answer: %s", error)
+    except Exception:
+        _log.exception("it goes on")

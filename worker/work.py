@@ -10,18 +10,19 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from hsu_core import sphere
 from hsu_core.data.files import DatasetNotFound
-from hsu_core.outcomes import Diverged, Finished, Reference, Series, Stopped
+from hsu_core.outcomes import Diverged, Finished, Reference, Saved, Series, Stopped
 from hsu_core.train import train
-from hsu_jobs.outcomes import BestKnown, Failed, PointsResult, Succeeded, TrainingResult
+from hsu_jobs.outcomes import BestKnown, Failed, Faulty, PointsResult, Succeeded, TrainingResult
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
 
-Done = Succeeded | Failed | Stopped
+Done = Succeeded | Failed | Faulty | Stopped
 Describe = Callable[[Mapping[Series, Reference]], None]
 Report = Callable[[int, Mapping[Series, float]], None]
 ShouldStop = Callable[[], bool]
@@ -32,15 +33,26 @@ def do(
     *,
     describe: Describe,
     report: Report,
+    saved: Callable[[Saved], None],
     should_stop: ShouldStop,
     checkpoint_dir: Path,
+    resume_from: Path | None,
     settings: Settings,
 ) -> Done:
     """Do what the spec asks. Whatever goes wrong in it is a `Failed`."""
     try:
         match spec:
             case TrainingJob():
-                return _train(spec, describe, report, should_stop, checkpoint_dir, settings)
+                return _train(
+                    spec,
+                    settings,
+                    describe=describe,
+                    report=report,
+                    saved=saved,
+                    should_stop=should_stop,
+                    checkpoint_dir=checkpoint_dir,
+                    resume_from=resume_from,
+                )
             case PointsJob():
                 return _place(spec, report, should_stop)
     except DatasetNotFound as error:
@@ -49,26 +61,36 @@ def do(
         return Failed(code="out_of_memory", message=str(error))
     except Exception as error:
         traceback.print_exc()
-        return Failed(code="error", message=f"{type(error).__name__}: {error}")
+        message = f"{type(error).__name__}: {error}"
+        return Faulty(message=message) if is_hardware(message) else Failed(code="error", message=message)
 
 
-def _train(
-    spec: TrainingJob,
-    describe: Describe,
-    report: Report,
-    should_stop: ShouldStop,
-    checkpoint_dir: Path,
-    settings: Settings,
-) -> Done:
+def is_hardware(message: str) -> bool:
+    """Whether an error is the machine's and not the job's, by what CUDA and NCCL say of it."""
+    return any(sign in message.lower() for sign in _HARDWARE)
+
+
+_HARDWARE = (
+    "uncorrectable ecc error",
+    "cuda error: unknown error",
+    "cuda error: hardware stack error",
+    "cuda driver initialization failed",
+    "cuda unknown error",
+    "no cuda-capable device",
+    "gpu is lost",
+    "unspecified launch failure",
+    "nvlink",
+    "nccl error: unhandled system error",
+)
+
+
+def _train(spec: TrainingJob, settings: Settings, **windows: Any) -> Done:
     ended = train(
         spec,
-        describe=describe,
-        report=report,
-        should_stop=should_stop,
         data_dir=settings.data_dir,
         device="cuda" if torch.cuda.is_available() else "cpu",
-        checkpoint_dir=checkpoint_dir,
         allow_download=settings.allow_download,
+        **windows,
     )
     match ended:
         case Finished(metrics=metrics, skipped_layers=skipped):

@@ -80,6 +80,6 @@ def show_job(job: OwnedJob) -> JobView:
 )
 def cancel_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
     """Ask a job to stop. A queued job stops at once, a running one within a second or two."""
-    lifecycle.request_cancel(session, job.id)
+    lifecycle.cancel(session, job.id)
     session.flush()
     return JobView.of(job)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from redis import Redis
-from samples import DIGITS, PLACED, POINTS, TRAINED
+from samples import DIGITS, PLACED, POINTS, ROOM, TRAINED
 
-from hsu_jobs import database, lifecycle, settings
+from hsu_jobs import attempts, database, settings
 from hsu_jobs.outcomes import Result, Succeeded
 from hsu_jobs.tables import Role
 
@@ -27,10 +27,10 @@ def submit(client: TestClient, **change: Any) -> dict[str, Any]:
 def settle(result: Result) -> None:
     """Let the job that waits end with this result."""
     with database.transaction() as session:
-        claim = lifecycle.claim(session, worker="w", device="cpu", lease=settings.settings().lease)
+        claim = attempts.claim(session, ROOM, settings.settings())
         assert claim is not None
         session.flush()
-        lifecycle.settle(session, claim.token, Succeeded(result=result))
+        attempts.settle(session, claim.token, Succeeded(result=result), settings.settings())
 
 
 def faults(client: TestClient, spec: object) -> dict[str, str]:

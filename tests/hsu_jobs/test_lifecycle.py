@@ -7,25 +7,27 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from samples import TRAINED
+from samples import ROOM, TRAINED
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Series
-from hsu_jobs import database, lifecycle, queries
+from hsu_jobs import attempts, database, lifecycle, queries
+from hsu_jobs.attempts import Claim, Wish
 from hsu_jobs.curves import Point, read, write
 from hsu_jobs.errors import IdempotencyConflict, IllegalMove, LeaseLost
-from hsu_jobs.lifecycle import Claim
 from hsu_jobs.outcomes import Cancelled, Crashed, Failed, Released, Succeeded
+from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, Limits
 from hsu_jobs.states import State, Wanted
 from hsu_jobs.tables import Attempt, EventRow, Job, User
 
-LEASE = timedelta(seconds=45)
+SETTINGS = Settings(retry_after=timedelta(microseconds=1))
+OVER = SETTINGS.model_copy(update={"lease": timedelta(seconds=-1)})
 
 
 def claimed(session: Session) -> Claim:
-    claim = lifecycle.claim(session, worker="w", device="cpu", lease=LEASE)
+    claim = attempts.claim(session, ROOM, SETTINGS)
     assert claim is not None
     session.flush()
     return claim
@@ -41,8 +43,9 @@ def test_a_job_is_queued_claimed_and_settled(session: Session, owner: User, spec
     assert job.state is State.QUEUED
     claim = claimed(session)
     assert (claim.job_id, claim.attempt) == (job.id, 1)
+    session.refresh(job)
     assert job.state is State.RUNNING
-    assert lifecycle.settle(session, claim.token, Succeeded(result=TRAINED)) is State.SUCCEEDED
+    assert attempts.settle(session, claim.token, Succeeded(result=TRAINED), SETTINGS) is State.SUCCEEDED
     session.flush()
     session.refresh(job)
     assert job.result == TRAINED.model_dump(mode="json")
@@ -55,7 +58,7 @@ def test_the_oldest_job_is_claimed_first_and_an_empty_queue_gives_nothing(
 ) -> None:
     first, second = (lifecycle.submit(session, spec, owner=owner) for _ in range(2))
     assert [claimed(session).job_id, claimed(session).job_id] == [first.id, second.id]
-    assert lifecycle.claim(session, worker="w", device="cpu", lease=LEASE) is None
+    assert attempts.claim(session, ROOM, SETTINGS) is None
 
 
 def test_many_claimers_at_once_never_get_the_same_job(session: Session, owner: User, spec: JobSpec) -> None:
@@ -66,7 +69,7 @@ def test_many_claimers_at_once_never_get_the_same_job(session: Session, owner: U
         mine = []
         while True:
             with database.transaction() as own:
-                claim = lifecycle.claim(own, worker=str(worker), device="cpu", lease=LEASE)
+                claim = attempts.claim(own, ROOM._replace(worker=str(worker)), SETTINGS)
             if claim is None:
                 return mine
             mine.append(claim.job_id)
@@ -79,65 +82,66 @@ def test_many_claimers_at_once_never_get_the_same_job(session: Session, owner: U
 def test_a_token_that_is_no_longer_live_may_write_nothing(session: Session, owner: User, spec: JobSpec) -> None:
     lifecycle.submit(session, spec, owner=owner)
     claim = claimed(session)
-    lifecycle.settle(session, claim.token, Crashed(message="SIGSEGV"))
+    attempts.settle(session, claim.token, Crashed(message="SIGSEGV"), SETTINGS)
     for token in (claim.token, uuid.uuid4()):
         with pytest.raises(LeaseLost):
-            lifecycle.renew(session, token, lease=LEASE)
+            attempts.renew(session, token, lease=SETTINGS.lease)
         with pytest.raises(LeaseLost):
-            lifecycle.progress(session, token, step=1)
+            attempts.progress(session, token, step=1)
         with pytest.raises(LeaseLost):
-            lifecycle.settle(session, token, Succeeded(result=TRAINED))
+            attempts.settle(session, token, Succeeded(result=TRAINED), SETTINGS)
         with pytest.raises(LeaseLost):
-            lifecycle.held(session, token)
+            attempts.held(session, token)
 
 
 def test_a_lease_that_ran_out_sends_the_job_back_to_the_queue(session: Session, owner: User, spec: JobSpec) -> None:
     job = lifecycle.submit(session, spec, owner=owner)
-    claim = lifecycle.claim(session, worker="w", device="cpu", lease=timedelta(seconds=-1))
+    claim = attempts.claim(session, ROOM, OVER)
     assert claim is not None
     session.commit()  # the clock of a transaction stands still
-    assert lifecycle.expire(session) == [job.id]
+    assert attempts.expire(session, SETTINGS) == [job.id]
     assert job.state is State.QUEUED
     assert claimed(session).attempt == 2
 
 
 def test_a_renewed_lease_does_not_run_out(session: Session, owner: User, spec: JobSpec) -> None:
     lifecycle.submit(session, spec, owner=owner)
-    claim = lifecycle.claim(session, worker="w", device="cpu", lease=timedelta(seconds=-1))
+    claim = attempts.claim(session, ROOM, OVER)
     assert claim is not None
-    lifecycle.renew(session, claim.token, lease=LEASE)
+    attempts.renew(session, claim.token, lease=SETTINGS.lease)
     session.commit()
-    assert lifecycle.expire(session) == []
+    assert attempts.expire(session, SETTINGS) == []
 
 
 def test_a_job_that_crashes_every_time_fails_after_its_attempts(session: Session, owner: User, spec: JobSpec) -> None:
     job = lifecycle.submit(session, spec.model_copy(update={"limits": Limits(max_attempts=2)}), owner=owner)
     for state in (State.QUEUED, State.FAILED):
-        assert lifecycle.settle(session, claimed(session).token, Crashed(message="SIGSEGV")) is state
+        assert attempts.settle(session, claimed(session).token, Crashed(message="SIGSEGV"), SETTINGS) is state
+        session.commit()  # the clock of a transaction stands still, and a crashed job waits for a moment
     session.flush()
     session.refresh(job)
-    assert job.failure == {"code": "crashed", "message": "given up after 2 attempts: SIGSEGV"}
+    assert job.failure == {"code": "crashed", "message": "given up after 2 attempts that got no further: SIGSEGV"}
 
 
 def test_a_released_job_waits_again(session: Session, owner: User, spec: JobSpec) -> None:
     job = lifecycle.submit(session, spec, owner=owner)
-    lifecycle.settle(session, claimed(session).token, Released())
+    attempts.settle(session, claimed(session).token, Released(), SETTINGS)
     assert job.state is State.QUEUED
     assert job.finished_at is None
 
 
 def test_a_failed_job_says_why(session: Session, owner: User, spec: JobSpec) -> None:
     job = lifecycle.submit(session, spec, owner=owner)
-    lifecycle.settle(session, claimed(session).token, Failed(code="diverged", message="loss at step 3"))
+    attempts.settle(session, claimed(session).token, Failed(code="diverged", message="loss at step 3"), SETTINGS)
     assert job.state is State.FAILED
     assert job.failure == {"code": "diverged", "message": "loss at step 3"}
 
 
 def test_a_queued_job_is_cancelled_at_once(session: Session, owner: User, spec: JobSpec) -> None:
     job = lifecycle.submit(session, spec, owner=owner)
-    lifecycle.request_cancel(session, job.id)
+    lifecycle.cancel(session, job.id)
     assert job.state is State.CANCELLED
-    assert lifecycle.claim(session, worker="w", device="cpu", lease=LEASE) is None
+    assert attempts.claim(session, ROOM, SETTINGS) is None
 
 
 def test_a_running_job_learns_of_the_wish_and_is_cancelled_when_it_has_stopped(
@@ -145,39 +149,40 @@ def test_a_running_job_learns_of_the_wish_and_is_cancelled_when_it_has_stopped(
 ) -> None:
     job = lifecycle.submit(session, spec, owner=owner)
     claim = claimed(session)
-    assert lifecycle.progress(session, claim.token, step=3) == (job.id, Wanted.RUN)
-    lifecycle.request_cancel(session, job.id)
-    lifecycle.request_cancel(session, job.id)
+    assert attempts.progress(session, claim.token, step=3) == Wish(Wanted.RUN, None)
+    lifecycle.cancel(session, job.id)
+    lifecycle.cancel(session, job.id)
     session.flush()
     assert job.state is State.RUNNING
-    assert lifecycle.progress(session, claim.token, step=4) == (job.id, Wanted.CANCEL)
-    assert lifecycle.settle(session, claim.token, Cancelled()) is State.CANCELLED
-    assert kinds(session, job) == ["submitted", "started", "cancel_requested", "ended"]
+    assert attempts.progress(session, claim.token, step=4) == Wish(Wanted.CANCEL, None)
+    assert attempts.settle(session, claim.token, Cancelled(), SETTINGS) is State.CANCELLED
+    assert kinds(session, job) == ["submitted", "started", "asked", "ended"]
 
 
 def test_a_job_that_ended_cannot_be_cancelled_and_the_error_says_what_it_is(
     session: Session, owner: User, spec: JobSpec
 ) -> None:
     job = lifecycle.submit(session, spec, owner=owner)
-    lifecycle.settle(session, claimed(session).token, Succeeded(result=TRAINED))
-    with pytest.raises(IllegalMove, match="nowhere: it has ended"):
-        lifecycle.request_cancel(session, job.id)
+    attempts.settle(session, claimed(session).token, Succeeded(result=TRAINED), SETTINGS)
+    with pytest.raises(IllegalMove, match="what is: fork, retry"):
+        lifecycle.cancel(session, job.id)
 
 
 def test_progress_never_goes_back(session: Session, owner: User, spec: JobSpec) -> None:
     lifecycle.submit(session, spec, owner=owner)
     claim = claimed(session)
     for step in (5, 3):
-        lifecycle.progress(session, claim.token, step=step)
+        attempts.progress(session, claim.token, step=step)
     assert session.execute(select(Attempt.step)).scalar_one() == 5
 
 
-def test_a_new_attempt_begins_with_empty_curves(session: Session, owner: User, spec: JobSpec) -> None:
+def test_an_attempt_that_begins_anew_begins_with_empty_curves(session: Session, owner: User, spec: JobSpec) -> None:
     job = lifecycle.submit(session, spec, owner=owner)
     claim = claimed(session)
     write(session, job.id, [Point(0, 0.0, {Series(None, "loss"): 2.3})])
-    lifecycle.settle(session, claim.token, Crashed(message="SIGSEGV"))
-    claimed(session)
+    attempts.settle(session, claim.token, Crashed(message="SIGSEGV"), SETTINGS)
+    session.commit()
+    attempts.begin(session, claimed(session).token, None)
     assert read(session, job.id) == []
 
 

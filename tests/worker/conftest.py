@@ -10,13 +10,13 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 from psycopg import sql
-from samples import DIGITS
+from samples import DIGITS, ROOM
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
 from embedded.engines import Engines
-from hsu_jobs import database, lifecycle, queries, queue, settings
-from hsu_jobs.lifecycle import Claim
+from hsu_jobs import attempts, database, lifecycle, queries, queue, settings
+from hsu_jobs.attempts import Claim
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import parse
 from hsu_jobs.tables import Job, User
@@ -40,6 +40,7 @@ def fast(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.
         "SWEEP": "0.5",
         "FLUSH": "0.1",
         "SHUTDOWN": "20",
+        "RETRY_AFTER": "0.1",
     }
     for name, value in values.items():
         monkeypatch.setenv(f"HSU_{name}", value)
@@ -68,7 +69,7 @@ def claim(submit: Callable[..., int], fast: Settings) -> Claim:
     """A running job's claim."""
     submit()
     with database.transaction() as session:
-        claimed = lifecycle.claim(session, worker="w", device="cpu", lease=fast.lease)
+        claimed = attempts.claim(session, ROOM, fast)
     assert claimed is not None
     return claimed
 

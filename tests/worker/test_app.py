@@ -7,12 +7,8 @@ from collections.abc import Callable
 
 import pytest
 from redis import Redis
-from sqlalchemy import update
 
-from hsu_jobs import database, queue
-from hsu_jobs.lifecycle import Claim
-from hsu_jobs.states import State
-from hsu_jobs.tables import Attempt, Job
+from hsu_jobs import queue
 
 
 @pytest.fixture
@@ -34,14 +30,3 @@ def test_the_sweep_rings_for_every_job_that_waits(
         messages = [json.loads(message) for message in redis.lrange("hsu", 0, -1)]
     assert {message["headers"]["task"] for message in messages} == {queue.RING}
     assert {message["headers"]["argsrepr"] for message in messages} == {f"({job},)" for job in waiting}
-
-
-def test_the_sweep_ends_attempts_whose_lease_has_run_out(
-    claim: Claim, tasks: Callable[[], None], job: Callable[[int], Job]
-) -> None:
-    with database.transaction() as session:
-        session.execute(update(Attempt).values(lease_expires_at=Attempt.started_at))
-    tasks()
-    queue.celery().close()
-    assert job(claim.job_id).state is State.QUEUED
-    assert [attempt.outcome for attempt in job(claim.job_id).attempts] == [{"kind": "lost"}]

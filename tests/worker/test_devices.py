@@ -1,4 +1,4 @@
-"""What a machine can train on."""
+"""What a machine can train on, and what of it is free."""
 
 from __future__ import annotations
 
@@ -7,19 +7,36 @@ from pathlib import Path
 
 import pytest
 
-from worker.devices import Slot, slots, visible_gpus
+from hsu_jobs.settings import Settings
+from worker.devices import Devices, of_this_machine, visibility, visible_gpus
 
 
-def test_a_machine_without_a_gpu_has_one_slot_for_its_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_a_gpu_has_slots_on_its_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert slots(None) == [Slot("cpu", "")]
-    assert slots(3) == [Slot("cpu", "")] * 3
+    assert of_this_machine(Settings()).names == ("cpu:0",)
+    assert of_this_machine(Settings(slots=3)).free() == ("cpu:0", "cpu:1", "cpu:2")
 
 
-def test_each_gpu_is_a_slot_and_more_slots_share_them_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_gpu_is_a_slot_or_several(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 5")
-    assert slots(None) == [Slot("cuda:2", "2"), Slot("cuda:5", "5")]
-    assert [slot.visible for slot in slots(3)] == ["2", "5", "2"]
+    assert of_this_machine(Settings()).slots == 2
+    shared = of_this_machine(Settings(slots_per_gpu=2))
+    assert (shared.slots, shared.free()) == (4, ("cuda:2", "cuda:5"))
+
+
+def test_the_emptiest_is_used_first_and_a_full_one_not_at_all() -> None:
+    devices = Devices(["cuda:0", "cuda:1"], slots_each=2)
+    devices.take(["cuda:0"])
+    assert devices.free() == ("cuda:1", "cuda:0")
+    devices.take(["cuda:0", "cuda:1"])
+    assert devices.free() == ("cuda:1",)
+    devices.give_back(["cuda:0", "cuda:1"])
+    assert devices.free() == ("cuda:1", "cuda:0")
+
+
+def test_a_runner_sees_its_gpus_only() -> None:
+    assert visibility(["cuda:2", "cuda:5"]) == "2,5"
+    assert visibility(["cpu:0", "cpu:1"]) == ""
 
 
 def test_hidden_gpus_are_not_seen(monkeypatch: pytest.MonkeyPatch) -> None:

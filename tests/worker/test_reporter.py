@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 from waiting import until
 
 from hsu_core.outcomes import Reference, Series
-from hsu_jobs import curves, database, lifecycle
-from hsu_jobs.lifecycle import Claim
+from hsu_jobs import attempts, curves, database, lifecycle
+from hsu_jobs.attempts import Claim
 from hsu_jobs.outcomes import Crashed
+from hsu_jobs.settings import Settings
 from hsu_jobs.states import Wanted
 from hsu_jobs.tables import Job
 from worker.reporter import Reporter
@@ -42,13 +43,13 @@ def test_points_are_written_while_the_training_goes_on(claim: Claim, job: Callab
 def test_the_owners_wish_comes_back(claim: Claim) -> None:
     with Reporter(claim.token, flush_seconds=0.05) as reporter:
         with database.transaction() as session:
-            lifecycle.request_cancel(session, claim.job_id)
-        until(lambda: reporter.wanted is Wanted.CANCEL)
+            lifecycle.cancel(session, claim.job_id)
+        until(lambda: reporter.wish.wanted is Wanted.CANCEL)
 
 
-def test_an_attempt_that_is_no_longer_ours_writes_nothing(claim: Claim) -> None:
+def test_an_attempt_that_is_no_longer_ours_writes_nothing(claim: Claim, fast: Settings) -> None:
     with database.transaction() as session:
-        lifecycle.settle(session, claim.token, Crashed(message="SIGSEGV"))
+        attempts.settle(session, claim.token, Crashed(message="SIGSEGV"), fast)
     with Reporter(claim.token, flush_seconds=0.05) as reporter:
         reporter.report(0, {LOSS: 1.0})
         until(lambda: reporter.lost)

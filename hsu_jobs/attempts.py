@@ -1,0 +1,240 @@
+"""What does a worker do with a job? Claim it, go on from a checkpoint, tell how far it is, and end it, once.
+
+Every write is fenced by the attempt's token: one that is no longer live raises `LeaseLost`, and what it still wanted
+to write is dropped. Every call runs inside the caller's transaction.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from types import MappingProxyType
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import func
+from sqlalchemy.orm import Session
+
+from hsu_core import outcomes as core
+from hsu_jobs import checkpoints, curves, queries, scheduling, shares, workers
+from hsu_jobs.curves import Point
+from hsu_jobs.errors import LeaseLost
+from hsu_jobs.events import Damaged, Ended, Restored, Saved
+from hsu_jobs.lifecycle import move, record
+from hsu_jobs.outcomes import (
+    OUTCOME,
+    Asked,
+    Broken,
+    Cancelled,
+    Failure,
+    Lost,
+    Outcome,
+    Overdue,
+    Paused,
+    Preempted,
+    Released,
+    Succeeded,
+    in_brief,
+    verdict,
+)
+from hsu_jobs.scheduling import Room
+from hsu_jobs.settings import Settings
+from hsu_jobs.spec import Limits, parse
+from hsu_jobs.states import State, Stop, Wanted
+from hsu_jobs.tables import Attempt, CheckpointRow, Job
+
+LONGEST_BACKOFF = timedelta(minutes=5)
+
+
+class Claim(NamedTuple):
+    """What a worker holds while it runs a job."""
+
+    job_id: int
+    attempt: int
+    token: UUID
+    devices: tuple[str, ...] = ()
+    limits: Limits = Limits()
+
+
+class Wish(NamedTuple):
+    """What others want of a running attempt."""
+
+    wanted: Wanted
+    """Its job's owner."""
+    stop: Stop | None
+    """The service."""
+
+    @property
+    def is_to_stop(self) -> bool:
+        """Whether anybody wants it to stop."""
+        return self.wanted is not Wanted.RUN or self.stop is not None
+
+
+def claim(session: Session, room: Room, settings: Settings) -> Claim | None:
+    """Take the job that is next for this room, if there is one, and start an attempt at it."""
+    token = uuid.uuid4()
+    started = scheduling.start(session, room, token, settings)
+    if started is None:
+        return None
+    limits = Limits.model_validate(started.spec.get("limits", {}))
+    return Claim(started.job_id, started.attempt, token, room.free[: started.gpus], limits)
+
+
+def held(session: Session, token: UUID) -> tuple[Job, Attempt]:
+    """The job and the attempt that a token stands for. Raises `LeaseLost`."""
+    row = session.execute(queries.holder_of(token)).one_or_none()
+    if row is None:
+        raise LeaseLost
+    job, attempt = row
+    return job, attempt
+
+
+def begin(session: Session, token: UUID, checkpoint: CheckpointRow | None) -> None:
+    """Take everything back to a checkpoint, or to the start: what follows is written anew. Raises `LeaseLost`."""
+    job, attempt = held(session, token)
+    if checkpoint is None:
+        curves.roll_back(session, job.id, 0)
+        checkpoints.forget_after(session, job.id, -1)
+        return
+    curves.roll_back(session, job.id, checkpoint.step)
+    checkpoints.forget_after(session, job.id, checkpoint.step)
+    attempt.resumed_from = attempt.step = checkpoint.step
+    record(session, job.id, Restored(attempt=attempt.number, step=checkpoint.step))
+
+
+def note_damage(session: Session, token: UUID, checkpoint: CheckpointRow, message: str) -> None:
+    """Never go on from this checkpoint again. Raises `LeaseLost`."""
+    held(session, token)
+    checkpoints.note_damage(session.merge(checkpoint))
+    record(session, checkpoint.job_id, Damaged(step=checkpoint.step, message=message))
+
+
+def renew(session: Session, token: UUID, *, lease: timedelta) -> tuple[Wish, timedelta]:
+    """Keep an attempt for another lease; returns what is wanted of it, and for how long it got no further.
+
+    Raises `LeaseLost`.
+    """
+    row = session.execute(queries.renew_lease(token, lease)).one_or_none()
+    if row is None:
+        raise LeaseLost
+    wanted, stop, idle = row
+    return Wish(wanted, stop), timedelta(seconds=idle)
+
+
+def progress(
+    session: Session,
+    token: UUID,
+    *,
+    step: int,
+    points: Sequence[Point] = (),
+    references: Mapping[core.Series, core.Reference] = MappingProxyType({}),
+    saved: Sequence[tuple[core.Saved, str]] = (),
+) -> Wish:
+    """Write down how far an attempt is, what it measured and which checkpoints (and where) it saved since.
+
+    All in one transaction: a checkpoint is known only with the curves before it. Raises `LeaseLost`.
+    """
+    row = session.execute(queries.note_progress(token, step)).one_or_none()
+    if row is None:
+        raise LeaseLost
+    job_id, wanted, stop = row
+    curves.write(session, job_id, points, references=references)
+    if saved:
+        _, attempt = held(session, token)
+        for state, path in saved:
+            session.add(_row(job_id, attempt.number, state, path))
+            record(session, job_id, Saved(attempt=attempt.number, step=state.step))
+    return Wish(wanted, stop)
+
+
+def settle(session: Session, token: UUID, outcome: Outcome, settings: Settings) -> State:
+    """End an attempt; returns what the job became. Raises `LeaseLost`."""
+    return _end(session, _live(session, token), outcome, settings)
+
+
+def release(session: Session, token: UUID, settings: Settings) -> Outcome:
+    """End an attempt that was asked to stop and did; returns as what it counts. Raises `LeaseLost`."""
+    attempt = _live(session, token)
+    job = session.execute(queries.job_for_update(attempt.job_id)).scalar_one()
+    outcome = _as_asked(Wish(job.wanted, attempt.stop))
+    _end(session, attempt, outcome, settings)
+    return outcome
+
+
+def expire(session: Session, settings: Settings) -> list[int]:
+    """End every attempt whose lease has run out; returns the ids of their jobs."""
+    lost = session.execute(queries.lost_attempts()).scalars().all()
+    for attempt in lost:
+        _end(session, attempt, Lost(), settings)
+    return [attempt.job_id for attempt in lost]
+
+
+def _live(session: Session, token: UUID) -> Attempt:
+    attempt = session.execute(queries.live_attempt(token)).scalar_one_or_none()
+    if attempt is None:
+        raise LeaseLost
+    return attempt
+
+
+def _as_asked(wish: Wish) -> Asked | Overdue:
+    match wish.wanted, wish.stop:
+        case Wanted.CANCEL, _:
+            return Cancelled()
+        case _, Stop.DEADLINE:
+            return Overdue()
+        case Wanted.PAUSE, _:
+            return Paused()
+        case _, Stop.PREEMPT:
+            return Preempted()
+        case _:
+            return Released()
+
+
+def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Settings) -> State:
+    job = session.execute(queries.job_for_update(attempt.job_id)).scalar_one()
+    if _got_further(session, attempt):
+        job.strikes = 0
+    job.strikes += isinstance(outcome, Broken)
+    limits = parse(job.spec).limits
+    to, failure = verdict(outcome, strikes=job.strikes, max_strikes=limits.max_attempts, wanted=job.wanted)
+    attempt.ended_at = func.now()
+    attempt.outcome = OUTCOME.dump_python(in_brief(outcome), mode="json")
+    move(job, to)
+    if isinstance(outcome, Broken) and not isinstance(outcome, Lost):
+        job.runnable_at = func.now() + _backoff(job.strikes, settings.retry_after)
+    _note_ending(job, outcome, failure)
+    session.execute(shares.give_back(job.owner_id, gpus=attempt.gpus, half_life=settings.usage_half_life))
+    workers.note_ending(session, attempt.worker, outcome)
+    record(session, job.id, Ended(attempt=attempt.number, outcome=in_brief(outcome), state=to))
+    return to
+
+
+def _got_further(session: Session, attempt: Attempt) -> bool:
+    newest = next(iter(session.execute(queries.checkpoints_of(attempt.job_id)).scalars()), None)
+    return newest is not None and newest.attempt == attempt.number and newest.step > (attempt.resumed_from or 0)
+
+
+def _backoff(strikes: int, first: timedelta) -> timedelta:
+    doubled: int = 2 ** min(strikes - 1, 20)
+    return min(first * doubled, LONGEST_BACKOFF)
+
+
+def _note_ending(job: Job, outcome: Outcome, failure: Failure | None) -> None:
+    if isinstance(outcome, Succeeded):
+        job.result = outcome.model_dump(mode="json")["result"]
+    if failure:
+        job.failure = failure.model_dump(mode="json")
+
+
+def _row(job_id: int, attempt: int, saved: core.Saved, path: str) -> CheckpointRow:
+    return CheckpointRow(
+        job_id=job_id,
+        attempt=attempt,
+        step=saved.step,
+        path=path,
+        sha256=saved.sha256,
+        bytes=saved.bytes,
+        metric=saved.metric,
+        is_best=saved.is_best,
+    )

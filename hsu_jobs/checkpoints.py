@@ -1,0 +1,88 @@
+"""Which saved states does a job have, which are kept, and from which does it go on?
+
+Knows rows and policies. Knows no files: what is to be removed is told to whoever owns the folder, and a file that no
+row names is nobody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import delete, func
+from sqlalchemy.orm import Session
+
+from hsu_core import spec
+from hsu_jobs import queries
+from hsu_jobs.errors import Gone, NotFound
+from hsu_jobs.tables import CheckpointRow, Job
+
+SUPERSEDED, DAMAGED = "superseded", "damaged"
+
+
+def to_resume_from(session: Session, job: Job) -> list[CheckpointRow]:
+    """The checkpoints that a job could go on from, best first: its own newest, at last the one it was forked from."""
+    own = _kept(session, job.id)
+    if job.parent_id is None:
+        return own
+    return own + [row for row in _kept(session, job.parent_id) if row.step == job.parent_step]
+
+
+def at(session: Session, job: Job, step: int | None) -> CheckpointRow:
+    """A job's checkpoint at a step, by default its newest. Raises `NotFound`, or `Gone` if it was removed."""
+    ever = session.execute(queries.checkpoints_of(job.id)).scalars().all()
+    kept = [row for row in ever if row.removed_at is None]
+    found = [row for row in kept if step is None or row.step == step]
+    if found:
+        return found[0]
+    there = (
+        f"there are those of steps {', '.join(str(row.step) for row in reversed(kept))}" if kept else "there is none"
+    )
+    if step is None:
+        raise NotFound(f"job {job.id} has no checkpoint to go on from")
+    removed = next((row for row in ever if row.step == step), None)
+    if removed is None:
+        raise NotFound(f"job {job.id} has no checkpoint of step {step}; {there}")
+    raise Gone(f"job {job.id}'s checkpoint of step {step} was removed ({removed.removed_because}); {there}")
+
+
+def give_up_surplus(session: Session, job_id: int, policy: spec.Checkpoint) -> list[str]:
+    """Forget what the policy does not keep, and return its files; what an unfinished fork goes on from stays.
+
+    The job is locked, so that no fork begins from what is just being forgotten.
+    """
+    session.execute(queries.job_for_update(job_id))
+    kept = _kept(session, job_id)
+    pinned = set(session.execute(queries.forks_under_way(job_id)).scalars())
+    best = max((row for row in kept if row.is_best), key=lambda row: row.step, default=None)
+    surplus = [
+        row for row in kept[policy.keep_last :] if row.step not in pinned and not (policy.keep_best and row is best)
+    ]
+    for row in surplus:
+        _remove(row, SUPERSEDED)
+    return [row.path for row in surplus]
+
+
+def note_damage(row: CheckpointRow) -> None:
+    """Never go on from this one again."""
+    _remove(row, DAMAGED)
+
+
+def forget_after(session: Session, job_id: int, step: int) -> None:
+    """Drop the rows of an attempt that got further than the checkpoint that is gone on from: they will come again."""
+    beyond = (CheckpointRow.job_id == job_id) & (CheckpointRow.step > step) & CheckpointRow.removed_at.is_(None)
+    session.execute(delete(CheckpointRow).where(beyond))
+
+
+def paths(session: Session, job_id: int) -> set[str]:
+    """The files that must stay, within the artifacts folder."""
+    return {row.path for row in _kept(session, job_id)}
+
+
+def _kept(session: Session, job_id: int) -> list[CheckpointRow]:
+    rows: Iterable[CheckpointRow] = session.execute(queries.checkpoints_of(job_id)).scalars()
+    return [row for row in rows if row.removed_at is None]
+
+
+def _remove(row: CheckpointRow, why: str) -> None:
+    row.removed_at = func.now()
+    row.removed_because = why

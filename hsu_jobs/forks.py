@@ -1,0 +1,53 @@
+"""What is the spec of a job that goes on from another's checkpoint? The parent's with some fields changed.
+
+Knows specs. A change is a JSON merge patch (RFC 7396), but that an object of another `kind` replaces the old one whole:
+the parameters of one regularizer mean nothing to the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hsu_jobs.errors import Fault, SpecRejected
+from hsu_jobs.spec import JobSpec, TrainingJob, parse
+
+
+def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: int = 0) -> JobSpec:
+    """The changed spec. Raises pydantic's `ValidationError`, or `SpecRejected` if it cannot go on from there."""
+    before, after = parse(parent), parse(merged(parent, change))
+    if from_step == 0:
+        return after
+    faults = []
+    if not isinstance(before, TrainingJob) or not isinstance(after, TrainingJob):
+        faults.append(_fault("/task", "the task must stay classification"))
+    else:
+        if after.model != before.model:
+            faults.append(_fault("/model", "the model must stay as it is: its weights are taken over"))
+        if after.optimizer.kind != before.optimizer.kind:
+            faults.append(
+                _fault("/optimizer/kind", f"the optimizer must stay {before.optimizer.kind}: so does its state")
+            )
+        if after.dataset.facts != before.dataset.facts:
+            faults.append(_fault("/dataset", "images and classes must be as many and as large as the parent's"))
+        if after.total_steps < from_step:
+            faults.append(
+                _fault("/duration", f"expected at least the checkpoint's {from_step} steps, found {after.total_steps}")
+            )
+    if faults:
+        raise SpecRejected("the changed spec cannot go on from this checkpoint", faults=tuple(faults))
+    return after
+
+
+def merged(old: object, change: object) -> Any:
+    """The merge patch applied; `null` takes a field away, back to its default."""
+    if not isinstance(change, Mapping):
+        return change
+    other_kind = isinstance(old, Mapping) and "kind" in change and change["kind"] != old.get("kind")
+    kept = {} if other_kind or not isinstance(old, Mapping) else old
+    both = {**kept, **{name: merged(kept.get(name), value) for name, value in change.items()}}
+    return {name: value for name, value in both.items() if not (name in change and change[name] is None)}
+
+
+def _fault(pointer: str, detail: str) -> Fault:
+    return Fault(pointer=pointer, code="does_not_fit_checkpoint", detail=detail)

@@ -1,0 +1,50 @@
+"""What did an attempt's runner print? Pieces of bytes, bounded: when there are too many, the oldest go.
+
+Knows rows. A place in a log is the number of bytes before it, so that a reader who comes again misses nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from hsu_jobs.tables import Attempt, LogChunk
+
+
+class Text(NamedTuple):
+    """A part of a log."""
+
+    first_byte: int
+    """Later than what was asked for if the oldest pieces are gone."""
+    next_byte: int
+    """Where to read on."""
+    content: bytes
+
+
+def append(session: Session, token: UUID, first_byte: int, content: bytes, *, limit: int) -> None:
+    """Write a piece down, once, and let go of what is more than `limit` bytes back.
+
+    Not fenced: what a lost attempt printed is what explains it.
+    """
+    attempt_id = session.execute(select(Attempt.id).where(Attempt.token == token)).scalar_one()
+    piece = {"attempt_id": attempt_id, "first_byte": first_byte, "content": content}
+    session.execute(insert(LogChunk).values(piece).on_conflict_do_nothing())
+    end_of_piece = LogChunk.first_byte + func.octet_length(LogChunk.content)
+    too_old = end_of_piece <= first_byte + len(content) - limit
+    session.execute(delete(LogChunk).where(LogChunk.attempt_id == attempt_id, too_old))
+
+
+def read(session: Session, attempt_id: int, *, first_byte: int = 0) -> Text:
+    """The log from a place on, as far as it is written."""
+    end_of_piece = LogChunk.first_byte + func.octet_length(LogChunk.content)
+    pieces = select(LogChunk.first_byte, LogChunk.content).where(LogChunk.attempt_id == attempt_id)
+    rows = session.execute(pieces.where(end_of_piece > first_byte).order_by(LogChunk.first_byte)).all()
+    if not rows:
+        return Text(first_byte, first_byte, b"")
+    begin, content = rows[0].first_byte, b"".join(row.content for row in rows)
+    skipped = max(0, first_byte - begin)
+    return Text(begin + skipped, begin + len(content), content[skipped:])

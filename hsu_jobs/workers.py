@@ -1,0 +1,74 @@
+"""Which machines are there, and may they take jobs?
+
+Knows a row a worker. A worker tells of itself each time it looks for work; one that was not heard of for a lease counts
+as gone, and its row stays to say what there was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from hsu_jobs import queries
+from hsu_jobs.errors import NotFound
+from hsu_jobs.events import Stopping
+from hsu_jobs.outcomes import Faulty, Outcome, Succeeded
+from hsu_jobs.states import Stop
+from hsu_jobs.tables import Duty, EventRow, Worker
+
+MOST_FAULTS = 3
+"""Attempts in a row that a worker's hardware may break before it is excluded."""
+
+
+def register(session: Session, name: str, *, pool: str, devices: Sequence[str], slots: int) -> None:
+    """Tell what a worker has; one that was to be drained or is excluded stays so."""
+    has = {"pool": pool, "devices": list(devices), "slots": slots, "started_at": func.now(), "seen_at": func.now()}
+    made = insert(Worker).values(name=name, duty=Duty.ACTIVE, **has)
+    session.execute(made.on_conflict_do_update(index_elements=[Worker.name], set_=has | {"holding": None}))
+
+
+def seen(session: Session, name: str) -> None:
+    """The worker is there."""
+    session.execute(update(Worker).where(Worker.name == name).values(seen_at=func.now()))
+
+
+def drain(session: Session, name: str, *, now: bool = False) -> Worker:
+    """Let a worker take no further job; `now`: those it runs are saved and go elsewhere. Raises `NotFound`."""
+    worker = _named(session, name)
+    worker.duty = Duty.DRAINING
+    if now:
+        for attempt in session.execute(queries.running_on(name)).scalars():
+            attempt.stop = attempt.stop or Stop.DRAIN
+            event = Stopping(attempt=attempt.number, why=Stop.DRAIN)
+            session.add(EventRow(job_id=attempt.job_id, event=event.model_dump(mode="json")))
+    return worker
+
+
+def restore(session: Session, name: str) -> Worker:
+    """Let a drained or excluded worker take jobs again. Raises `NotFound`."""
+    worker = _named(session, name)
+    worker.duty, worker.faults = Duty.ACTIVE, 0
+    return worker
+
+
+def note_ending(session: Session, name: str, outcome: Outcome) -> None:
+    """Count the faults of a worker's hardware; after several in a row it is excluded."""
+    if not isinstance(outcome, Faulty | Succeeded):
+        return
+    worker = session.execute(select(Worker).where(Worker.name == name).with_for_update()).scalar_one_or_none()
+    if worker is None:
+        return
+    worker.faults = worker.faults + 1 if isinstance(outcome, Faulty) else 0
+    if worker.faults >= MOST_FAULTS and worker.duty is Duty.ACTIVE:
+        worker.duty = Duty.EXCLUDED
+
+
+def _named(session: Session, name: str) -> Worker:
+    worker = session.execute(select(Worker).where(Worker.name == name).with_for_update()).scalar_one_or_none()
+    if worker is None:
+        names = sorted(session.execute(select(Worker.name)).scalars())
+        raise NotFound(f"there is no worker {name!r}; there are: {', '.join(names) or 'none'}")
+    return worker
