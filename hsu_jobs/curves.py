@@ -77,22 +77,43 @@ def read(
 ) -> list[Curve]:
     """A job's curves between two steps, both included; all of them unless layers or measures are named.
 
+    Those of a fork begin with what was measured before it by the jobs that it goes on from.
+
     With `relative_to` that reference is subtracted from each curve's values and references, and curves without it are
     left out.
     """
+    parts: dict[Series, list[Curve]] = {}
+    for ancestor, before in reversed(session.execute(queries.lineage(job_id)).all()):
+        until = last if before is None else min(last, before - 1)
+        for curve in _own(session, ancestor, layers=layers, measures=measures, first=first, last=until):
+            parts.setdefault(Series(curve.layer, curve.measure), []).append(curve)
+    curves = [_joined(of_one) for of_one in parts.values()]
+    if relative_to is None:
+        return curves
+    origins = [(getattr(curve.reference, relative_to), curve) for curve in curves]
+    return [_counted_from(origin, curve) for origin, curve in origins if origin is not None]
+
+
+def _own(
+    session: Session, job_id: int, *, layers: Collection[str], measures: Collection[str], first: int, last: int
+) -> list[Curve]:
+    """What a job measured itself."""
     chosen = [
         series
         for series in session.execute(queries.series_of(job_id)).scalars()
-        if (not layers or series.layer in layers)
-        and (not measures or series.measure in measures)
-        and (relative_to is None or getattr(series, relative_to) is not None)
+        if (not layers or series.layer in layers) and (not measures or series.measure in measures)
     ]
     rows = session.execute(queries.blocks_of(job_id, [series.number for series in chosen], first=first, last=last))
     blocks = [_matrix(row.series, row.steps, row.points) for row in rows]
-    curves = [_curve(series, blocks, first=first, last=last) for series in chosen]
-    if relative_to is None:
-        return curves
-    return [_counted_from(getattr(curve.reference, relative_to), curve) for curve in curves]
+    return [_curve(series, blocks, first=first, last=last) for series in chosen]
+
+
+def _joined(parts: Sequence[Curve]) -> Curve:
+    """One curve of the pieces that follow one another; the last one's references."""
+    if len(parts) == 1:
+        return parts[0]
+    steps, values = (np.concatenate([getattr(part, name) for part in parts]) for name in ("steps", "values"))
+    return parts[-1]._replace(steps=steps, values=values)
 
 
 def roll_back(session: Session, job_id: int, step: int) -> None:

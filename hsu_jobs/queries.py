@@ -9,9 +9,21 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Boolean, ColumnElement, Double, Select, bindparam, case, func, literal_column, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Double,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import BIGINT
-from sqlalchemy.orm import joinedload, selectinload
+from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hsu_jobs.states import TERMINAL, Stop, Wanted
@@ -169,6 +181,20 @@ def note_progress(token: UUID, step: int) -> ReturningUpdate[int, Wanted, Stop |
     grown = case((Attempt.step < step, _now), else_=Attempt.progress_at)
     noted = update(Attempt).where(_is_live(token)).values(step=func.greatest(Attempt.step, step), progress_at=grown)
     return noted.returning(Attempt.job_id, wanted, Attempt.stop)
+
+
+def lineage(job_id: int) -> Select[int, int | None]:
+    """A job and those that it goes on from, newest first, each with the step before which its curves are meant."""
+    line = (
+        select(Job.id, Job.parent_id, Job.parent_step, literal(None, BIGINT).label("before"))
+        .where(Job.id == job_id)
+        .cte(recursive=True)
+    )
+    parent = aliased(Job)
+    before = func.least(line.c.parent_step, line.c.before)
+    earlier = select(parent.id, parent.parent_id, parent.parent_step, before).where(parent.id == line.c.parent_id)
+    whole = line.union_all(earlier)
+    return select(whole.c.id, whole.c.before)
 
 
 def series_of(job_id: int) -> Select[SeriesRow]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import lifecycle
-from hsu_jobs.curves import Point, read, write
+from hsu_jobs.curves import Point, read, roll_back, write
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.tables import Block, User
 
@@ -109,3 +109,30 @@ def test_curves_of_two_jobs_stay_apart(session: Session, owner: User, spec: JobS
     write(session, one, [Point(0, 0, {LOSS: 1.0})])
     write(session, other, [Point(0, 0, {LOSS: 2.0})])
     assert read(session, one)[0].values.tolist() == [1.0]
+
+
+def test_a_fork_goes_on_from_its_ancestors_curves(session: Session, owner: User, spec: JobSpec) -> None:
+    first, second, third = (lifecycle.submit(session, spec, owner=owner) for _ in range(3))
+    second.parent_id, second.parent_step = first.id, 20
+    third.parent_id, third.parent_step = second.id, 30
+    session.flush()
+    for begin, made in ((0, first), (20, second), (30, third)):
+        write(session, made.id, [Point(step, 0, {LOSS: float(made.id)}) for step in range(begin, 50, 10)])
+    (curve,) = read(session, third.id)
+    assert curve.steps.tolist() == [0, 10, 20, 30, 40]
+    assert curve.values.tolist() == [first.id, first.id, second.id, third.id, third.id]
+    (curve,) = read(session, third.id, first=10, last=25)
+    assert curve.steps.tolist() == [10, 20]
+
+
+def test_a_roll_back_cuts_a_block_in_two(session: Session, owner: User, spec: JobSpec) -> None:
+    made = job(session, owner, spec)
+    write(session, made, [Point(step, float(step), {LOSS: step / 3, ENERGY: -step / 7}) for step in range(0, 50, 10)])
+    write(session, made, [Point(step, 0, {LOSS: 0.0}) for step in range(50, 90, 10)])
+    roll_back(session, made, 20)
+    session.flush()
+    energy, loss = sorted(read(session, made), key=lambda curve: curve.measure, reverse=True)
+    assert (loss.steps.tolist(), loss.values.tolist()) == ([0, 10], [0.0, 10 / 3])
+    assert (energy.steps.tolist(), energy.values.tolist()) == ([0, 10], [0.0, -10 / 7])
+    write(session, made, [Point(20, 0, {LOSS: 1.0})])
+    assert [curve.steps.tolist() for curve in read(session, made, measures=["loss"])] == [[0, 10, 20]]
