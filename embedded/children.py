@@ -20,8 +20,8 @@ from embedded import processes
 from embedded.errors import CannotStart
 
 MARK = "HSU_CHILD_OF"
-SECONDS_TO_STOP = 25.0
-"""More than a worker gives its running jobs (HSU_SHUTDOWN, 15 s)."""
+SECONDS_TO_STOP = 28.0
+"""More than a worker gives its running jobs to save their state (HSU_SHUTDOWN, 15 s) and itself to settle them."""
 
 
 @dataclass(frozen=True)

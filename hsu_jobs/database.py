@@ -18,12 +18,18 @@ from hsu_jobs.settings import settings
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
+_CONNECT = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,  # a server that is gone without a word is noticed
+    "options": "-c idle_in_transaction_session_timeout=10s",  # who sleeps in a transaction holds up nobody for long
+}
+
 
 @cache
 def engine() -> Engine:
     """The process's engine; nothing connects before the first query."""
     url = with_driver(settings().database_url.get_secret_value())
-    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30, connect_args={"connect_timeout": 5})
+    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30, connect_args=_CONNECT)
 
 
 @contextmanager

@@ -29,7 +29,11 @@ def celery() -> Celery:
         accept_content=["json"],
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=2,
-        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 10},
+        broker_transport_options={
+            "socket_connect_timeout": 2,
+            "socket_timeout": 10,
+            "visibility_timeout": settings().redis_visibility.total_seconds(),
+        },
         task_acks_late=False,  # an unacknowledged message would come back after visibility_timeout
         task_default_queue="hsu",
         task_ignore_result=True,

@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """Postgres 15 or newer: the truth."""
     redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
     """Redis 6 or newer, `redis://` or `unix://`: the doorbell. It may be emptied at any moment."""
+    redis_visibility: Span = timedelta(hours=1)
+    """Time after which Redis hands out a message again that nobody has acknowledged; every message is at once."""
     data_dir: Path = Path("data")
     """Where the data sets lie."""
     allow_download: bool = False

@@ -1,0 +1,212 @@
+"""A whole cluster to be broken: its own Postgres and Redis, an API, beat, and two workers as on two machines.
+
+Each worker has a data folder and a working folder of its own; they share the database, the broker and the artifacts.
+What is killed is started again by `mend`, as a process manager would.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import httpx2
+import psutil
+import redis
+import sqlalchemy
+from sqlalchemy.orm import Session
+from waiting import until
+
+from embedded import children, engines, processes
+from embedded.children import Child
+from hsu_client.client import Client
+from hsu_jobs import database
+
+WORKERS = ("worker-1", "worker-2")
+LEASE = 3.0
+"""Seconds; the other clocks of the suite are shorter still."""
+SWEEP = 1.0
+DISK = "8m"
+"""Room for checkpoints, where a file system of our own can be mounted."""
+
+
+class Cluster:
+    """The processes of one cluster, by name: api, beat, worker-1, worker-2."""
+
+    def __init__(self, folder: Path, *, settings: dict[str, str]) -> None:
+        self.folder = folder
+        self.artifacts = folder / "artifacts"
+        self.artifacts.mkdir()
+        self.has_own_disk = _mounted(self.artifacts)
+        self.engines = engines.start(folder, durable=False)
+        self.port = _free_port()
+        self._settings = settings
+        self._children: dict[str, Child] = {}
+        database.migrate(self.engines.database_url)
+        self._engine = sqlalchemy.create_engine(self.engines.database_url, poolclass=sqlalchemy.NullPool)
+        for name in ("api", "beat", *WORKERS):
+            self.start(name)
+        self.wait_for_api()
+        self.client = Client(self.url, self._key(), timeout=60)
+
+    @property
+    def url(self) -> str:
+        """Where the API answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def session(self) -> Session:
+        """A session on the cluster's database."""
+        return Session(self._engine)
+
+    def start(self, name: str) -> None:
+        """Start one of the processes."""
+        celery = ["celery", "--quiet", "-A", "worker.app"]
+        quiet = ["--loglevel", "WARNING"]
+        unconnected = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
+        commands = {
+            "api": ["uvicorn", "--factory", "api.app:create_app", "--port", str(self.port), "--log-level", "warning"],
+            "beat": [*celery, "beat", *quiet, "--schedule", str(self.folder / "schedule"), "--pidfile", ""],
+        }
+        worker = [*celery, "worker", *quiet, *unconnected, "--pool", "threads", "--concurrency", "2", "-n", name]
+        home = self.folder / name
+        home.mkdir(exist_ok=True)
+        environment = self.environment() | {"HSU_WORKER_NAME": name, "HSU_DATA_DIR": str(home)}
+        self._children[name] = children.start(self.folder, name, commands.get(name, worker), environment)
+
+    def signal(self, name: str, number: signal.Signals) -> None:
+        """Send a signal to one of the processes."""
+        self._children[name].process.send_signal(number)
+
+    def kill(self, name: str) -> None:
+        """Kill one of the processes, and only it."""
+        self._children[name].process.kill()
+        self._children[name].process.wait()
+
+    def mend(self) -> None:
+        """Start what has ended."""
+        for name, child in list(self._children.items()):
+            if child.process.poll() is not None:
+                self.start(name)
+
+    def runners(self) -> list[psutil.Process]:
+        """The processes that train or are ready to."""
+        found = []
+        for process in children.marked_processes(self.folder):
+            with suppress(psutil.Error):
+                if "worker.runner" in process.cmdline():
+                    found.append(process)
+        return found
+
+    def restart_redis(self) -> None:
+        """Stop Redis, and start it again with what it had written down."""
+        self.stop_redis()
+        self.start_redis()
+
+    def stop_redis(self) -> None:
+        """Stop Redis."""
+        engines.redis_server.stop(self.folder.resolve() / "redis")
+
+    def start_redis(self) -> None:
+        """Start Redis."""
+        engines.redis_server.start(self.folder.resolve() / "redis")
+
+    def flush_redis(self) -> None:
+        """Empty Redis."""
+        with redis.Redis.from_url(self.engines.redis_url) as client:
+            client.flushall()
+
+    def restart_postgres(self) -> None:
+        """Kill every connection and the server, and start it again."""
+        data = self.folder.resolve() / "postgres"
+        engines.postgres.stop(data)
+        engines.postgres.start(data, durable=False)
+
+    def wait_for_api(self) -> None:
+        """Return when the API can work."""
+        until(self._is_ready, seconds=60)
+
+    def environment(self) -> dict[str, str]:
+        """What the processes of the cluster are told."""
+        told = {
+            "DATABASE_URL": self.engines.database_url,
+            "REDIS_URL": self.engines.redis_url,
+            "ARTIFACTS_DIR": str(self.artifacts),
+            "HEARTBEAT": "0.5",
+            "LEASE": str(LEASE),
+            "POLL": "1",
+            "SWEEP": str(SWEEP),
+            "FLUSH": "0.2",
+            "RETRY_AFTER": "0.1",
+            "SHUTDOWN": "10",
+            "REDIS_VISIBILITY": "5",
+            **self._settings,
+        }
+        return {f"HSU_{name}": value for name, value in told.items()} | {"OMP_NUM_THREADS": "1"}
+
+    def close(self) -> list[psutil.Process]:
+        """Stop everything; returns the processes that would not end by themselves."""
+        self._engine.dispose()
+        with suppress(AttributeError):
+            self.client.close()
+        for child in self._children.values():
+            child.process.send_signal(signal.SIGCONT)
+            child.process.terminate()
+        left = processes.wait_until_gone(children.marked_processes(self.folder), seconds=30)
+        processes.kill(left)
+        for child in self._children.values():
+            child.process.wait()
+        engines.stop(self.folder)
+        if self.has_own_disk:
+            subprocess.run(["umount", "--lazy", str(self.artifacts)], check=True)
+        return left
+
+    def _is_ready(self) -> bool:
+        with suppress(httpx2.TransportError):
+            return httpx2.get(f"{self.url}/readyz", timeout=5).status_code == httpx2.codes.OK
+        return False
+
+    def _key(self) -> str:
+        made = subprocess.run(
+            [children.sys.executable, "-m", "hsu_jobs.admin", "create-key", "--user", "ada", "--role", "admin"],
+            env={**os.environ, **self.environment()},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return made.stdout.strip()
+
+
+@contextmanager
+def cluster(**settings: str) -> Iterator[Cluster]:
+    """A cluster for the time of the `with`; no process may outlive it."""
+    folder = Path(tempfile.gettempdir(), f"hsu-chaos-{secrets.token_hex(6)}")
+    engines.prepare(folder)
+    made = Cluster(folder, settings=settings)
+    try:
+        yield made
+    finally:
+        left = made.close()
+        shutil.rmtree(folder)
+    assert not left, f"processes were left behind: {left}"
+
+
+def _mounted(place: Path) -> bool:
+    """Whether a small file system of its own could be mounted there: root can."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(place)]
+    with suppress(OSError):
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

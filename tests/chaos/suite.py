@@ -1,0 +1,115 @@
+"""Break a cluster at random moments, many times, and look what became of its jobs.
+
+    make chaos                                  all faults, as often as docs/reliability.md says; prints its table
+    python tests/chaos/suite.py --runs 3 --fault "Redis FLUSHALL"
+
+Each run submits three jobs, lets one kind of fault happen once or several times at random moments, mends what was
+killed, waits until the jobs have ended, and compares them with runs that nobody disturbed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from chaos import truth
+from chaos.cluster import Cluster, cluster
+from chaos.faults import FAULTS
+from waiting import until
+
+NEEDS_A_DISK = "full disk for checkpoints"
+PATIENCE = 180
+"""Seconds in which three short jobs must have ended, whatever happens to them."""
+
+
+class Run(NamedTuple):
+    """What one run showed."""
+
+    fault: str
+    found: list[truth.Found]
+    seconds: float
+
+
+def run(where: Cluster, fault: str, draw: random.Random) -> Run:
+    """Submit, break, mend, wait, judge."""
+    began = time.monotonic()
+    where.wait_for_api()
+    jobs = {name: where.client.submit(spec)["id"] for name, spec in truth.SPECS.items()}
+    for _ in range(draw.randint(1, 3)):
+        time.sleep(draw.uniform(0.2, 2.5))
+        FAULTS[fault](where, draw)
+        time.sleep(draw.uniform(0, 1))
+        where.mend()
+    where.wait_for_api()
+    until(
+        lambda: all(where.client.job(job)["state"] in ("succeeded", "failed") for job in jobs.values()),
+        seconds=PATIENCE,
+    )
+    found = [truth.judge(where, job, name) for name, job in jobs.items()]
+    return Run(fault, found, time.monotonic() - began)
+
+
+def table(runs: list[Run]) -> list[str]:
+    """The runs by fault, in the form of docs/reliability.md."""
+    by_fault: dict[str, list[Run]] = defaultdict(list)
+    for each in runs:
+        by_fault[each.fault].append(each)
+    lines = [
+        "| fault | runs | jobs | attempts | lost | doubled | gaps | bitwise equal |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for fault, of_fault in [*by_fault.items(), ("all", runs)]:
+        found = [one for each in of_fault for one in each.found]
+        numbers = [
+            len(of_fault),
+            len(found),
+            sum(one.attempts for one in found),
+            sum(one.is_lost for one in found),
+            sum(one.is_doubled for one in found),
+            sum(one.has_gaps for one in found),
+            sum(not one.is_unequal for one in found),
+        ]
+        lines.append(f"| {fault} | {' | '.join(map(str, numbers))} |")
+    return lines
+
+
+def main() -> None:
+    """Run the suite and print its table; exits with 1 if anything was lost, doubled or unequal."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--runs", type=int, default=60)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--fault", choices=FAULTS, action="append", help="only this one; may be repeated")
+    chosen = options.parse_args()
+    draw = random.Random(chosen.seed)
+    runs = []
+    with cluster() as where:
+        faults = [fault for fault in chosen.fault or FAULTS if where.has_own_disk or fault != NEEDS_A_DISK]
+        for number in range(chosen.runs):
+            runs.append(run(where, faults[number % len(faults)], draw))
+            one = runs[-1]
+            print(
+                f"{number + 1:3} {one.fault}: {one.seconds:.1f} s, attempts {[each.attempts for each in one.found]}",
+                flush=True,
+            )
+            for each in one.found:
+                if each.is_lost or each.is_doubled or each.has_gaps or each.is_unequal:
+                    print(f"    BROKEN: {each}", flush=True)
+    print("\n".join(table(runs)))
+    broken = [
+        each
+        for one in runs
+        for each in one.found
+        if each.is_lost or each.is_doubled or each.has_gaps or each.is_unequal
+    ]
+    sys.exit(1 if broken else 0)
+
+
+if __name__ == "__main__":
+    main()
