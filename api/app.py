@@ -14,8 +14,8 @@ from fastapi import FastAPI
 
 from api import problems
 from api.body_limit import BodyLimit
-from api.routes import catalog, curves, health, jobs
-from hsu_jobs import database
+from api.routes import catalog, curves, health, jobs, metrics
+from hsu_jobs import database, log_lines
 from hsu_jobs.settings import settings
 
 DESCRIPTION = """
@@ -29,6 +29,7 @@ strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 
 def create_app() -> FastAPI:
     """The ASGI app; nothing connects before the first request."""
+    log_lines.set_up(settings())
     app = FastAPI(
         title="HSU",
         summary="Hyperspherical uniformity as a training service",
@@ -38,7 +39,7 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(BodyLimit, limit=settings().max_body)
     problems.install(app)
-    for routes in (jobs, curves, catalog, health):
+    for routes in (jobs, curves, catalog, health, metrics):
         app.include_router(routes.router)
     return app
 

@@ -9,7 +9,7 @@ import os
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -73,6 +73,10 @@ class Settings(BaseSettings):
     """The highest priority that a member may ask for; admins may ask for any."""
     log_limit: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Bytes kept of what an attempt prints; the newest stay."""
+    log_format: Literal["text", "json"] = "text"
+    """How log lines look: for people, or one JSON object a line."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines that are written."""
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024
     """Largest request body, in bytes."""
 

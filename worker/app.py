@@ -12,9 +12,9 @@ from __future__ import annotations
 import socket
 from functools import cache
 
-from celery import bootsteps
+from celery import bootsteps, signals
 
-from hsu_jobs import database, queries, queue
+from hsu_jobs import database, log_lines, queries, queue
 from hsu_jobs.settings import settings
 from worker import devices
 from worker.supervisor import Supervisor
@@ -46,6 +46,12 @@ class SupervisorStep(bootsteps.StartStopStep):
 
 
 app.steps["worker"].add(SupervisorStep)
+
+
+@signals.setup_logging.connect(weak=False)
+def _set_up_logging(**_: object) -> None:
+    """In Celery's place: our own lines, with our level."""
+    log_lines.set_up(settings())
 
 
 @app.task(name=queue.RING)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from hsu_core import checkpoint
 from hsu_core.outcomes import Stopped
-from hsu_jobs import attempts, checkpoints, database, storage
+from hsu_jobs import attempts, checkpoints, database, log_lines, storage
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.settings import Settings, settings
 from hsu_jobs.spec import TrainingJob, parse
@@ -141,7 +141,7 @@ def warm_up() -> None:
 def main() -> None:
     """Run one attempt."""
     warm_up()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_lines.set_up(settings())
     _log.info("the attempt ended: %s", run_attempt(Leash(), settings()))
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from hsu_jobs import attempts, database, lifecycle, scheduling, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.errors import LeaseLost
+from hsu_jobs.log_lines import About
 from hsu_jobs.outcomes import Crashed, Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
@@ -112,7 +113,8 @@ class Supervisor:
             return attempts.claim(session, room, self._settings)
 
     def _run(self, claim: Claim, lease: Lease, runner: Runner) -> None:
-        _log.info("job %d: attempt %d starts on %s", claim.job_id, claim.attempt, ", ".join(claim.devices))
+        log = _about(claim)
+        log.info("it starts on %s", ", ".join(claim.devices))
         try:
             with lease:
                 try:
@@ -122,7 +124,7 @@ class Supervisor:
                     runner.kill()
                 self._speak_for(claim, lease, words=runner.last_words())
         except Exception:
-            _log.exception("job %d: attempt %d: its lease will run out", claim.job_id, claim.attempt)
+            log.exception("its lease will run out")
         finally:
             with self._lock:
                 self._devices.give_back(claim.devices)
@@ -133,7 +135,7 @@ class Supervisor:
         """Return when the runner has ended, or has to be."""
         while runner.is_alive:
             if not lease.is_ours:
-                _log.warning("job %d: the lease is not certain any more; its runner is killed", claim.job_id)
+                _about(claim).warning("the lease is not certain any more; its runner is killed")
                 return
             if lease.idle.total_seconds() > claim.limits.stall:
                 return
@@ -153,7 +155,7 @@ class Supervisor:
                 attempts.settle(session, claim.token, Stalled(message=message), self._settings)
             else:
                 attempts.settle(session, claim.token, Crashed(message=words), self._settings)
-            _log.warning("job %d: attempt %d: %s", claim.job_id, claim.attempt, words)
+            _about(claim).warning("%s", words)
 
     def _sweep_often(self) -> None:
         while not self._stopping.wait(self._settings.sweep.total_seconds()):
@@ -170,6 +172,10 @@ class Supervisor:
         if lost:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()
+
+
+def _about(claim: Claim) -> About:
+    return About(_log, {"job": claim.job_id, "attempt": claim.attempt})
 
 
 def _keep_on(work: Callable[[], None]) -> None:

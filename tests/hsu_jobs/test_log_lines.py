@@ -1,0 +1,48 @@
+"""Log lines, for people and for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from hsu_jobs import log_lines
+from hsu_jobs.log_lines import About
+from hsu_jobs.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(capsys: pytest.CaptureFixture[str], settings: Settings) -> list[str]:
+    log_lines.set_up(settings)
+    logger = logging.getLogger("worker.supervisor")
+    logger.info("it serves %s", "cpu:0")
+    About(logger, {"job": 7, "attempt": 2}).warning("it is %s", "gone")
+    logger.debug("nobody sees this")
+    return capsys.readouterr().err.splitlines()
+
+
+def test_for_people_a_line_says_when_what_and_of_which_attempt(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = lines(capsys, Settings())
+    assert first.endswith("INFO worker.supervisor: it serves cpu:0")
+    assert second.endswith("WARNING worker.supervisor: job 7 attempt 2: it is gone")
+
+
+def test_for_machines_a_line_is_an_object_with_fields(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (json.loads(line) for line in lines(capsys, Settings(log_format="json")))
+    assert {**first, "time": ""} == {
+        "time": "", "level": "INFO", "logger": "worker.supervisor", "message": "it serves cpu:0", "service": "hsu"
+    }  # fmt: skip
+    assert {**second, "time": ""} == {
+        "time": "", "level": "WARNING", "logger": "worker.supervisor", "message": "it is gone", "service": "hsu",
+        "job": 7, "attempt": 2,
+    }  # fmt: skip
