@@ -154,4 +154,6 @@ def test_the_openapi_document_tells_what_a_result_holds(http: TestClient) -> Non
     result = schemas["JobView"]["properties"]["result"]
     choices = next(choice for choice in result["anyOf"] if "discriminator" in choice)["discriminator"]["mapping"]
     assert set(choices) == {"classification", "points"}
-    assert {"value", "best_known", "gap", "points"} <= set(schemas[choices["points"].rpartition("/")[2]]["properties"])
+    placed = schemas[choices["points"].rpartition("/")[2]]["properties"]
+    assert {"value", "best_known", "gap", "points"} <= set(placed)
+    assert placed["gap"]["description"].startswith("How much worse the value is than the best known one")
