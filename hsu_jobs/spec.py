@@ -67,12 +67,8 @@ class TrainingJob(TrainingSpec, Envelope):
 
     @model_validator(mode="after")
     def _batch_can_be_split(self) -> TrainingJob:
-        if self.batch_size % self.resources.gpus:
-            raise fault(
-                "batch_size",
-                "batch_not_divisible",
-                f"a batch is split evenly over the GPUs, found {self.batch_size} images for {self.resources.gpus}",
-            )
+        if reason := self.indivisible(self.resources.gpus):
+            raise fault("batch_size", "batch_not_divisible", reason)
         return self
 
 

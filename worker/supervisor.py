@@ -28,6 +28,8 @@ from worker.runners import Runner, Spare
 _log = logging.getLogger(__name__)
 _TO_SETTLE = 10.0
 """Seconds beyond `shutdown` that a stopping worker gives itself to settle what it ran."""
+_TO_EXIT = 1.0
+"""Seconds from a runner's settling to its exit."""
 _AWAY = (OperationalError, InterfaceError)
 
 
@@ -135,6 +137,8 @@ class Supervisor:
         """Return when the runner has ended, or has to be."""
         while runner.is_alive:
             if not lease.is_ours:
+                if runner.wait(_TO_EXIT):
+                    return  # it had just settled
                 _about(claim).warning("the lease is not certain any more; its runner is killed")
                 return
             if lease.idle.total_seconds() > claim.limits.stall:

@@ -17,12 +17,12 @@ import torch
 from hsu_core import sphere
 from hsu_core.data.files import DatasetNotFound
 from hsu_core.outcomes import Diverged, Finished, Reference, Saved, Series, Stopped
-from hsu_core.train import train
-from hsu_jobs.outcomes import BestKnown, Failed, Faulty, PointsResult, Succeeded, TrainingResult
+from hsu_core.parallel import RankDied, train
+from hsu_jobs.outcomes import BestKnown, Crashed, Failed, Faulty, PointsResult, Succeeded, TrainingResult
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
 
-Done = Succeeded | Failed | Faulty | Stopped
+Done = Succeeded | Failed | Crashed | Faulty | Stopped
 Describe = Callable[[Mapping[Series, Reference]], None]
 Report = Callable[[int, Mapping[Series, float]], None]
 ShouldStop = Callable[[], bool]
@@ -57,6 +57,8 @@ def do(
                 return _place(spec, report, should_stop)
     except DatasetNotFound as error:
         return Failed(code="dataset_not_found", message=str(error))
+    except RankDied as error:
+        return Crashed(message=str(error))
     except torch.OutOfMemoryError as error:
         return Failed(code="out_of_memory", message=str(error))
     except Exception as error:
@@ -87,6 +89,7 @@ _HARDWARE = (
 def _train(spec: TrainingJob, settings: Settings, **windows: Any) -> Done:
     ended = train(
         spec,
+        processes=spec.resources.gpus,
         data_dir=settings.data_dir,
         device="cuda" if torch.cuda.is_available() else "cpu",
         allow_download=settings.allow_download,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from safetensors.torch import load_file
 from samples import POINTS
 from sqlalchemy import update
 from waiting import until
 
-from hsu_jobs import attempts, curves, database, lifecycle, logs
+from hsu_jobs import attempts, curves, database, lifecycle, logs, workers
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Attempt, Job
@@ -170,3 +174,119 @@ def test_the_log_of_a_runner_is_kept(
             return logs.read(session, job(made).attempts[0].id).content
 
     until(lambda: b"the attempt ended: succeeded" in log())
+
+
+def test_a_job_of_two_devices_is_trained_by_two_processes_and_gives_both_back(
+    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    small, large = submit(), submit(resources={"gpus": 2})
+    supervisor = Supervisor(fast, name="here", devices=Devices(["cpu:0", "cpu:1"], slots_each=1))
+    supervisor.start()
+    until(lambda: job(large).state is State.SUCCEEDED, seconds=STARTING)
+    until(lambda: job(small).state is State.SUCCEEDED, seconds=STARTING)
+    supervisor.stop()
+    assert [attempt.device for attempt in job(large).attempts] == ["cpu:0,cpu:1"]
+    results = [job(made).result for made in (small, large)]
+    assert results[0] is not None
+    assert results[1] is not None
+    assert results[0]["train_loss"] == pytest.approx(results[1]["train_loss"], rel=1e-4)
+
+
+def test_an_interrupted_job_ends_with_the_weights_of_one_that_was_not(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
+) -> None:
+    def got_to(made: int, step: int) -> bool:
+        return max(steps(job(made)), default=0) >= step
+
+    def places(made: int) -> set[int]:
+        return {attempt.resumed_from for attempt in job(made).attempts if attempt.resumed_from}
+
+    long = {"duration": {"steps": 500}, "checkpoint": {"every": 50}, "record": {"every": 25, "measures": ["mhe_s2"]}}
+    broken = submit(**long, augment="crop_flip", limits={"max_attempts": 50})
+    for far in range(60, 360, 60):
+        until(partial(got_to, broken, far), seconds=STARTING)
+        for runner in runners():
+            os.kill(runner.pid, signal.SIGKILL)
+    until(lambda: job(broken).state is State.SUCCEEDED, seconds=STARTING)
+    whole = submit(**long, augment="crop_flip")
+    until(lambda: job(whole).state is State.SUCCEEDED, seconds=STARTING)
+    assert len(job(broken).attempts) == 6
+    assert [attempt.resumed_from for attempt in job(broken).attempts] == [None, *sorted(places(broken))]
+    weights = [load_file(max(fast.artifacts_dir.glob(f"jobs/{made}/*/step-000000500.*"))) for made in (broken, whole)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    with database.transaction() as session:
+        found = [
+            [(curve[:2], curve.steps.tolist(), curve.values.tolist()) for curve in curves.read(session, made)]
+            for made in (broken, whole)
+        ]
+    assert found[0] == found[1]
+
+
+def test_a_job_goes_on_from_where_its_owner_paused_it(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(**LONG)
+    until(lambda: any(steps(job(made))), seconds=STARTING)
+    with database.transaction() as session:
+        lifecycle.pause(session, made)
+    until(lambda: job(made).state is State.PAUSED)
+    with database.transaction() as session:
+        lifecycle.resume(session, made)
+    until(lambda: len(job(made).attempts) == 2 and job(made).attempts[1].resumed_from, seconds=STARTING)
+    first, second = job(made).attempts
+    assert first.outcome == {"kind": "paused"}
+    assert second.resumed_from == first.step
+    with database.transaction() as session:
+        lifecycle.cancel(session, made)
+    until(lambda: job(made).state is State.CANCELLED)
+
+
+def test_a_job_that_hangs_is_ended_and_tried_again(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(**LONG, limits={"stall": 8, "max_attempts": 1})
+    until(lambda: any(steps(job(made))), seconds=STARTING)
+    for runner in runners():
+        runner.suspend()
+    until(lambda: job(made).state is State.FAILED, seconds=STARTING)
+    failure = job(made).failure
+    assert failure is not None
+    assert failure["code"] == "stalled"
+    assert "no further step within 8 s (limits.stall)" in failure["message"]
+
+
+def test_a_higher_priority_sends_a_running_job_back_to_the_queue(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    low = submit(**LONG)
+    until(lambda: any(steps(job(low))), seconds=STARTING)
+    high = submit(priority=5)
+    until(lambda: job(high).state is State.SUCCEEDED, seconds=STARTING)
+    until(lambda: len(job(low).attempts) == 2, seconds=STARTING)
+    assert [attempt.outcome and attempt.outcome["kind"] for attempt in job(low).attempts] == ["preempted", None]
+
+
+def test_a_job_past_its_deadline_is_stopped(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(**LONG, limits={"deadline": 6})
+    until(lambda: job(made).state is State.FAILED, seconds=STARTING)
+    failure = job(made).failure
+    assert failure is not None
+    assert failure["code"] == "deadline"
+
+
+def test_a_drained_worker_gives_its_jobs_back_and_takes_no_more(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    made = submit(**LONG)
+    until(lambda: any(steps(job(made))), seconds=STARTING)
+    with database.transaction() as session:
+        workers.drain(session, "here", now=True)
+    until(lambda: job(made).state is State.QUEUED)
+    time.sleep(1)  # several looks at the queue
+    assert job(made).state is State.QUEUED
+    with database.transaction() as session:
+        workers.restore(session, "here")
+    until(lambda: job(made).state is State.RUNNING)
