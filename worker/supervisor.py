@@ -28,7 +28,7 @@ from worker.runners import Runner, Spare
 _log = logging.getLogger(__name__)
 _TO_SETTLE = 10.0
 """Seconds beyond `shutdown` that a stopping worker gives itself to settle what it ran."""
-_TO_EXIT = 1.0
+_TO_EXIT = 3.0
 """Seconds from a runner's settling to its exit."""
 _AWAY = (OperationalError, InterfaceError)
 

@@ -198,9 +198,6 @@ def test_an_interrupted_job_ends_with_the_weights_of_one_that_was_not(
     def got_to(made: int, step: int) -> bool:
         return max(steps(job(made)), default=0) >= step
 
-    def places(made: int) -> set[int]:
-        return {attempt.resumed_from for attempt in job(made).attempts if attempt.resumed_from}
-
     long = {"duration": {"steps": 500}, "checkpoint": {"every": 50}, "record": {"every": 25, "measures": ["mhe_s2"]}}
     broken = submit(**long, augment="crop_flip", limits={"max_attempts": 50})
     for far in range(60, 360, 60):
@@ -211,7 +208,7 @@ def test_an_interrupted_job_ends_with_the_weights_of_one_that_was_not(
     whole = submit(**long, augment="crop_flip")
     until(lambda: job(whole).state is State.SUCCEEDED, seconds=STARTING)
     assert len(job(broken).attempts) == 6
-    assert [attempt.resumed_from for attempt in job(broken).attempts] == [None, *sorted(places(broken))]
+    assert all(attempt.resumed_from for attempt in job(broken).attempts[1:])
     weights = [load_file(max(fast.artifacts_dir.glob(f"jobs/{made}/*/step-000000500.*"))) for made in (broken, whole)]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
