@@ -214,7 +214,7 @@ def test_an_interrupted_job_ends_with_the_weights_of_one_that_was_not(
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
     with database.transaction() as session:
         found = [
-            [(curve[:2], curve.steps.tolist(), curve.values.tolist()) for curve in curves.read(session, made)]
+            {curve[:2]: (curve.steps.tolist(), curve.values.tolist()) for curve in curves.read(session, made)}
             for made in (broken, whole)
         ]
     assert found[0] == found[1]
