@@ -5,7 +5,8 @@
 
 Each claim is `attempts.claim` in a transaction of its own, committed, one after the other without a pause: latency
 includes the wait for one's turn. The claimers are threads of two processes. The database is the benchmark's own, and
-is dropped at the end; the queue is filled up again before each round.
+is dropped at the end. The queue is filled up again before each round, and the first round, in which connections are
+made, does not count.
 """
 
 from __future__ import annotations
@@ -81,10 +82,10 @@ def _measure(server: str, given: argparse.Namespace, queued: int) -> list[list[R
         with database.transaction() as session:
             session.execute(MAKE_USERS, {"users": USERS})
         rounds = []
-        for _ in range(given.rounds):
+        for _ in range(1 + given.rounds):
             _fill(queued)
             rounds.append(claimers.map(_claim_often, [given.claims // given.claimers] * PROCESSES, chunksize=1))
-        return rounds
+        return rounds[1:]
 
 
 def _print_row(queued: int, rounds: list[list[Round]]) -> None:

@@ -21,6 +21,18 @@ from hsu_jobs.tables import Attempt, EventRow, Job, Worker
 
 CHOOSERS = "those who choose the next job"
 
+# All in one round trip; START has to come after it, to see what the one before has written. A start that a crash of the
+# database undoes is a lease that cannot be renewed: nothing is lost, so nothing waits for the disk. START is planned
+# once a connection, and that while the queue may still be empty: the settings keep the plan right when it is long.
+MY_TURN: TextClause = text(f"""
+SET LOCAL synchronous_commit = off;
+SET LOCAL plan_cache_mode = force_generic_plan;
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_bitmapscan = off;
+SET LOCAL jit = off;
+SELECT pg_advisory_xact_lock(hashtextextended('{CHOOSERS}', 0))
+""")
+
 assert State.RUNNING in MOVES[State.QUEUED]  # which START writes
 
 START: TextClause = text("""
@@ -29,7 +41,7 @@ WITH head AS (  -- the first job of each user and size: a few index probes, howe
     FROM users
     CROSS JOIN generate_series(1, :machine) AS size
     CROSS JOIN LATERAL (
-        SELECT id, gpus, priority, runnable_at FROM jobs
+        SELECT id, ctid AS place, gpus, priority, runnable_at FROM jobs
         WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND owner_id = users.id AND gpus = size
           AND runnable_at <= now()
         ORDER BY priority DESC, id LIMIT 1
@@ -49,14 +61,14 @@ held AS (
     WHERE name = :worker AND holding IS DISTINCT FROM (SELECT id FROM kept)
 ),
 chosen AS (
-    SELECT id FROM head
+    SELECT place FROM head
     WHERE gpus <= :free AND priority > coalesce((SELECT priority FROM kept), -32768)
       AND NOT EXISTS (SELECT FROM workers WHERE name = :worker AND duty <> 'active')
     ORDER BY priority DESC, used, id LIMIT 1
 ),
 started AS (
     UPDATE jobs SET state = 'running', started_at = coalesce(started_at, now())
-    FROM chosen WHERE jobs.id = chosen.id AND state = 'queued' AND wanted = 'run'
+    WHERE ctid = (SELECT place FROM chosen) AND state = 'queued' AND wanted = 'run'
     RETURNING jobs.id, owner_id, gpus, spec
 ),
 charged AS (
@@ -104,10 +116,7 @@ class Started(NamedTuple):
 
 def start(session: Session, room: Room, token: UUID, settings: Settings) -> Started | None:
     """Start an attempt at the job that is next for this room, if there is one."""
-    # A start that a crash of the database undoes is a lease that cannot be renewed: nothing is lost, so nothing waits
-    # for the disk.
-    session.execute(text("SET LOCAL synchronous_commit = off"))
-    session.execute(queries.hold(CHOOSERS))
+    session.execute(MY_TURN)
     values = {
         "worker": room.worker,
         "pool": room.pool,

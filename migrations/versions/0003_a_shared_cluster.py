@@ -21,12 +21,13 @@ ADDED = {
     "attempts": ("gpus", "resumed_from", "stop"),
 }
 
-# The closed form of du/dt = gpus − λu with λ = ln 2 / half_life; see hsu_jobs/shares.py.
+# The closed form of du/dt = gpus − λu with λ = ln 2 / half_life; see hsu_jobs/shares.py. One expression, so that
+# Postgres writes it out in the query that asks: choosing the next job computes it for every user.
 USAGE_NOW = """
 CREATE FUNCTION usage_now(usage float8, gpus int, since timestamptz, half_life float8) RETURNS float8
 LANGUAGE sql STABLE AS $$
-    SELECT usage * past.part + gpus * half_life / ln(2.0::float8) * (1 - past.part)
-    FROM (SELECT power(0.5::float8, greatest(extract(epoch FROM now() - since), 0)::float8 / half_life) AS part) AS past
+    SELECT gpus * half_life / ln(2.0::float8) + (usage - gpus * half_life / ln(2.0::float8))
+         * power(0.5::float8, greatest(extract(epoch FROM now() - since), 0)::float8 / half_life)
 $$
 """
 
