@@ -42,7 +42,10 @@ class Settings(BaseSettings):
     allow_download: bool = False
     """Whether a missing data set may be fetched from its publisher."""
     artifacts_dir: Path = Path("artifacts")
-    """Where logs and checkpoints are kept; shared between the machines."""
+    """Where checkpoints are kept: a folder that all workers share, or with `artifacts_url` each one's own scratch."""
+    artifacts_url: str | None = None
+    """An object store for the checkpoints, as fsspec writes it: `s3://bucket/prefix` (extra `s3`; its credentials and
+    endpoint come from the AWS_* variables)."""
     worker_name: str | None = None
     """A worker's name, its own among all; by default the machine's."""
     pool: str = "default"

@@ -107,6 +107,7 @@ class Reporter:
         return self._fresh == _News()
 
     def _write(self, news: _News) -> None:
+        saved = [(state, name) for state in news.saved if (name := _published(state))]
         with database.transaction() as session:
             self.wish = attempts.progress(
                 session,
@@ -114,7 +115,16 @@ class Reporter:
                 step=self._step,
                 points=news.points,
                 references=self._references,
-                saved=[(state, storage.named(state.path)) for state in news.saved],
+                saved=saved,
             )
-        if news.saved:
+        if saved:
             self._on_saved()
+
+
+def _published(state: Saved) -> str | None:
+    """The checkpoint's name where all machines find it; nothing if the store does not take it: the one before stays."""
+    try:
+        return storage.publish(state.path)
+    except OSError as error:
+        _log.warning("the checkpoint of step %d could not be stored: %s", state.step, error)
+        return None

@@ -73,8 +73,8 @@ def _restore(job: Job, token: UUID) -> CheckpointRow | None:
     """Go on from the newest checkpoint whose file is what was saved; without one, from the start."""
     for row in _ask(lambda session: checkpoints.to_resume_from(session, job)):
         try:
-            checkpoint.verify(storage.file(row.path), row.sha256)
-        except (checkpoint.CheckpointMismatch, OSError) as error:
+            checkpoint.verify(storage.fetch(row.path), row.sha256)
+        except (checkpoint.CheckpointMismatch, FileNotFoundError) as error:
             _log.warning("a checkpoint is damaged: %s", error)
             damage = str(error)
             _ask(lambda session, row=row, damage=damage: attempts.note_damage(session, token, row, damage))
@@ -108,7 +108,7 @@ def _run(job: Job, attempt: Attempt, start: CheckpointRow | None, leash: Leash, 
             saved=reporter.saved,
             should_stop=lambda: leash.pulled.is_set() or reporter.lost or reporter.wish.is_to_stop,
             checkpoint_dir=storage.checkpoint_folder(job.id, attempt.number),
-            resume_from=storage.file(start.path) if start else None,
+            resume_from=storage.fetch(start.path) if start else None,
             settings=settings,
         )
     return None if reporter.lost else done
