@@ -14,6 +14,8 @@ from pythonjsonlogger.json import JsonFormatter
 
 from hsu_jobs.settings import Settings
 
+_CHATTY = ("alembic", "celery.app.trace", "celery.beat", "celery.worker.strategy", "httpx2")
+"""They tell of each message, request or look at the schema, every few seconds."""
 _OF_SERVERS = ("uvicorn", "uvicorn.access", "uvicorn.error")
 
 
@@ -30,6 +32,8 @@ def set_up(settings: Settings) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+    for name in _CHATTY if settings.log_level == "info" else ():
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 class _ToOperator(logging.StreamHandler[TextIO]):

@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,8 @@ from chaos import truth
 from chaos.cluster import Cluster, cluster
 from chaos.faults import FAULTS
 from waiting import until
+
+from hsu_client.problem import Unreachable
 
 NEEDS_A_DISK = "full disk for checkpoints"
 PATIENCE = 180
@@ -48,12 +51,17 @@ def run(where: Cluster, fault: str, draw: random.Random) -> Run:
         time.sleep(draw.uniform(0, 1))
         where.mend()
     where.wait_for_api()
-    until(
-        lambda: all(where.client.job(job)["state"] in ("succeeded", "failed") for job in jobs.values()),
-        seconds=PATIENCE,
-    )
+    until(lambda: _have_ended(where, jobs.values()), seconds=PATIENCE)
     found = [truth.judge(where, job, name) for name, job in jobs.items()]
     return Run(fault, found, time.monotonic() - began)
+
+
+def _have_ended(where: Cluster, jobs: Iterable[int]) -> bool:
+    where.mend()  # what was asked to stop may take its time
+    try:
+        return all(where.client.job(job)["state"] in ("succeeded", "failed") for job in jobs)
+    except Unreachable:
+        return False
 
 
 def table(runs: list[Run]) -> list[str]:
