@@ -14,7 +14,20 @@ from fastapi import FastAPI
 
 from api import problems
 from api.body_limit import BodyLimit
-from api.routes import catalog, curves, health, jobs, metrics
+from api.routes import (
+    actions,
+    catalog,
+    checkpoints,
+    curves,
+    events,
+    health,
+    jobs,
+    log,
+    metrics,
+    queue,
+    users,
+    workers,
+)
 from hsu_jobs import database, log_lines
 from hsu_jobs.settings import settings
 
@@ -39,7 +52,7 @@ def create_app() -> FastAPI:
     )
     app.add_middleware(BodyLimit, limit=settings().max_body)
     problems.install(app)
-    for routes in (jobs, curves, catalog, health, metrics):
+    for routes in (jobs, actions, curves, checkpoints, log, events, queue, workers, users, catalog, health, metrics):
         app.include_router(routes.router)
     return app
 

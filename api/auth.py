@@ -27,11 +27,22 @@ Viewer = Annotated[ApiKey, Depends(holder, scope="function")]
 
 
 def member(key: Viewer) -> ApiKey:
-    """A key that may submit and cancel. Raises `Forbidden`."""
+    """A key that may submit jobs and ask something of them. Raises `Forbidden`."""
     if key.role is Role.VIEWER:
-        raise Forbidden("a viewer's key only reads; submitting and cancelling need a member's or an admin's")
+        raise Forbidden("a viewer's key only reads; changing anything needs a member's or an admin's")
     return key
 
 
 Member = Annotated[ApiKey, Depends(member, scope="function")]
 """A key that may change something."""
+
+
+def admin(key: Viewer) -> ApiKey:
+    """A key that may change what is everyone's. Raises `Forbidden`."""
+    if key.role is not Role.ADMIN:
+        raise Forbidden(f"this needs an admin's key, found a {key.role}'s")
+    return key
+
+
+Admin = Annotated[ApiKey, Depends(admin, scope="function")]
+"""A key that may change workers and users."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Query
 
 from api.auth import Viewer
 from api.deps import Session
 from hsu_jobs import queries
 from hsu_jobs.errors import NotFound
-from hsu_jobs.tables import Job
+from hsu_jobs.tables import Attempt, Job
 
 
 def visible_job(job_id: Annotated[int, Path(ge=1, le=2**63 - 1)], key: Viewer, session: Session) -> Job:
@@ -22,3 +22,23 @@ def visible_job(job_id: Annotated[int, Path(ge=1, le=2**63 - 1)], key: Viewer, s
 
 
 OwnedJob = Annotated[Job, Depends(visible_job, scope="function")]
+"""A job that whoever asks may see."""
+
+
+def visible_attempt(
+    job: OwnedJob,
+    attempt: Annotated[
+        int | None, Query(ge=1, le=2**15 - 1, description="Its number; the last one by default.")
+    ] = None,
+) -> Attempt:
+    """One of the job's attempts. Raises `NotFound`."""
+    if not job.attempts:
+        raise NotFound(f"job {job.id} has no attempt yet: it is {job.state}")
+    found = next((each for each in reversed(job.attempts) if attempt in (None, each.number)), None)
+    if found is None:
+        raise NotFound(f"job {job.id} has no attempt {attempt}; there are 1 to {job.attempts[-1].number}")
+    return found
+
+
+OwnedAttempt = Annotated[Attempt, Depends(visible_attempt, scope="function")]
+"""An attempt at such a job."""

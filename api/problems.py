@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
-from hsu_jobs.errors import BadRequest, BodyTooLarge, Fault, JobsError, SpecRejected, Unauthorized, Unavailable
+from hsu_jobs.errors import (
+    BadRequest,
+    BodyTooLarge,
+    Fault,
+    IllegalMove,
+    JobsError,
+    SpecRejected,
+    Unauthorized,
+    Unavailable,
+)
+from hsu_jobs.states import Action, State
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -30,21 +41,35 @@ class Problem(BaseModel):
     """What was wrong, what was expected and what was found."""
     errors: list[Fault] = []
     """For a bad spec: every wrong field."""
+    state: State | None = None
+    """For a job that does not allow it: what it is."""
+    legal: list[Action] = []
+    """For a job that does not allow it: what may be asked of it instead."""
 
 
 def respond(error: JobsError) -> JSONResponse:
     """The response for one of our own errors."""
     headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
-    return _response(
-        Problem(
-            title=error.title,
-            status=error.status,
-            code=error.code,
-            detail=error.detail,
-            errors=list(error.faults),
-        ),
-        headers,
+    problem = Problem(
+        title=error.title, status=error.status, code=error.code, detail=error.detail, errors=list(error.faults)
     )
+    if isinstance(error, IllegalMove):
+        problem.state, problem.legal = error.state, list(error.possible)
+    return _response(problem, headers)
+
+
+@contextmanager
+def pointing_into(field: str, spec: object) -> Iterator[None]:
+    """Let what is wrong with a spec point into the field of the body that this spec comes from."""
+    try:
+        yield
+    except ValidationError as error:
+        raise _rejected(
+            tuple(_told(fault, fault["loc"], spec, within=f"/{field}") for fault in error.errors())
+        ) from error
+    except JobsError as error:
+        error.faults = tuple(fault.model_copy(update={"pointer": f"/{field}{fault.pointer}"}) for fault in error.faults)
+        raise
 
 
 def problems(*errors: type[JobsError]) -> dict[int | str, dict[str, Any]]:
@@ -80,9 +105,7 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
         return respond(BadRequest(f"the body is not valid JSON: {faults[0].detail}"))
     if all(fault["loc"][0] != "body" for fault in error.errors()):
         return respond(BadRequest("a parameter is not valid", faults=faults))
-    first, more = faults[0], len(faults) - 1
-    others = f" (and {more} more: see errors)" if more else ""
-    return respond(SpecRejected(f"{first.pointer or 'the body'}: {first.detail}{others}", faults=faults))
+    return respond(_rejected(faults))
 
 
 def _http(_request: Request, error: Exception) -> JSONResponse:
@@ -105,7 +128,7 @@ def _surprise(_request: Request, _error: Exception) -> JSONResponse:
 
 
 def _response(problem: Problem, headers: Mapping[str, str] | None) -> JSONResponse:
-    body = problem.model_dump(mode="json", exclude_defaults=not problem.errors)
+    body = problem.model_dump(mode="json", exclude_defaults=True)
     return JSONResponse(body, status_code=problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
@@ -113,9 +136,20 @@ def _fault(fault: Mapping[str, Any], body: object) -> Fault:
     where, *path = fault["loc"]
     if where != "body":
         return Fault(pointer=f"#{where}/{'/'.join(map(str, path))}", code=fault["type"], detail=fault["msg"])
+    return _told(fault, path, body)
+
+
+def _told(fault: Mapping[str, Any], path: Sequence[str | int], body: object, *, within: str = "") -> Fault:
     found = "" if fault["type"] in ("missing", "json_invalid") else f" (found {_short(fault['input'])})"
     own = isinstance(fault.get("ctx"), Mapping) and "message" in fault["ctx"]
-    return Fault(pointer=_pointer(path, body), code=fault["type"], detail=fault["msg"] + ("" if own else found))
+    pointer = within + _pointer(path, body)
+    return Fault(pointer=pointer, code=fault["type"], detail=fault["msg"] + ("" if own else found))
+
+
+def _rejected(faults: tuple[Fault, ...]) -> SpecRejected:
+    first, more = faults[0], len(faults) - 1
+    others = f" (and {more} more: see errors)" if more else ""
+    return SpecRejected(f"{first.pointer or 'the body'}: {first.detail}{others}", faults=faults)
 
 
 def _pointer(path: Sequence[str | int], body: object) -> str:

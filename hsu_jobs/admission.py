@@ -1,19 +1,66 @@
-"""May this spec be queued here? What the spec's own types cannot know: whether its data are there."""
+"""May this spec be queued here, by this key? What the spec's own types cannot know.
+
+Knows data folders, machines, and what a key may ask for. A spec that could run for somebody else is `Forbidden`; one
+that could run for nobody is `SpecRejected`. Either points at the field.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from sqlalchemy.orm import Session
+
 from hsu_core.data.files import DatasetNotFound, require
-from hsu_jobs.errors import Fault, SpecRejected
+from hsu_jobs import queries
+from hsu_jobs.errors import Fault, Forbidden, SpecRejected
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import JobSpec, TrainingJob
+from hsu_jobs.spec import JobSpec, Resources, TrainingJob
+from hsu_jobs.tables import ApiKey, Role
 
 
-def check(spec: JobSpec, settings: Settings) -> None:
-    """Raise `SpecRejected`, pointing at the field, if the job could not run."""
+def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> None:
+    """Raise `Forbidden` or `SpecRejected` if the job could not run."""
+    check_priority(spec.priority, settings, key=key)
+    _check_quota(spec.resources, key)
+    faults = (*_machine_faults(session, spec.resources), *_dataset_faults(spec, settings))
+    if faults:
+        raise SpecRejected("; ".join(fault.detail for fault in faults), faults=faults)
+
+
+def check_priority(priority: int, settings: Settings, *, key: ApiKey) -> None:
+    """Raise `Forbidden` if this key may not ask for so high a priority."""
+    most = settings.member_priority
+    if key.role is not Role.ADMIN and priority > most:
+        detail = f"members may ask for a priority of {most} at most, found {priority}; an admin may raise it"
+        raise Forbidden(detail, faults=(Fault(pointer="/priority", code="priority_too_high", detail=detail),))
+
+
+def _check_quota(resources: Resources, key: ApiKey) -> None:
+    most = key.user.max_gpus
+    if most is not None and resources.gpus > most:
+        detail = f"{key.user.name} may use {most} GPUs at once, found {resources.gpus}; an admin may raise it"
+        raise Forbidden(detail, faults=(Fault(pointer="/resources/gpus", code="over_quota", detail=detail),))
+
+
+def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
+    """A machine that is just away counts: it will come back. Before the first one came, everything is believed."""
+    largest = dict(session.execute(queries.largest_machines()).tuples().all())
+    if not largest:
+        return
+    if resources.pool not in largest:
+        detail = f"there is no pool {resources.pool!r}; there are: {', '.join(sorted(largest))}"
+        yield Fault(pointer="/resources/pool", code="unknown_pool", detail=detail)
+        return
+    most = largest[resources.pool]
+    if resources.gpus > most:
+        detail = f"no machine of pool {resources.pool!r} has {resources.gpus} GPUs; the largest has {most}"
+        yield Fault(pointer="/resources/gpus", code="no_such_machine", detail=detail)
+
+
+def _dataset_faults(spec: JobSpec, settings: Settings) -> Iterator[Fault]:
     if settings.allow_download or not isinstance(spec, TrainingJob):
         return
     try:
         require(spec.dataset, settings.data_dir)
     except DatasetNotFound as error:
-        fault = Fault(pointer="/dataset", code="dataset_not_found", detail=f"{error} (HSU_ALLOW_DOWNLOAD=true)")
-        raise SpecRejected("the data set's files are not there", faults=(fault,)) from error
+        yield Fault(pointer="/dataset", code="dataset_not_found", detail=f"{error} (HSU_ALLOW_DOWNLOAD=true)")

@@ -77,12 +77,18 @@ class IllegalMove(JobsError):
 
     status, code, title = 409, "illegal_move", "The job's state does not allow this"
 
+    def __init__(self, detail: str, *, state: State | None = None, possible: tuple[Action, ...] = ()) -> None:
+        super().__init__(detail)
+        self.state = state
+        self.possible = possible
+
     @classmethod
     def of(cls, action: Action, *, state: State, wanted: Wanted) -> IllegalMove:
         """Say what the job is and what may be asked of it instead."""
-        possible = ", ".join(sorted(legal(state, wanted)))
+        possible = tuple(sorted(legal(state, wanted)))
         doing = "" if wanted is Wanted.RUN or state in TERMINAL or state is State.PAUSED else f" and is to {wanted}"
-        return cls(f"the job is {state}{doing}: {action} is not possible; what is: {possible}")
+        detail = f"the job is {state}{doing}: {action} is not possible; what is: {', '.join(possible)}"
+        return cls(detail, state=state, possible=possible)
 
 
 class Gone(JobsError):

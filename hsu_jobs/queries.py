@@ -16,6 +16,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     case,
+    false,
     func,
     literal,
     literal_column,
@@ -26,6 +27,7 @@ from sqlalchemy.dialects.postgresql import BIGINT
 from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from hsu_jobs import shares
 from hsu_jobs.states import TERMINAL, Stop, Wanted
 from hsu_jobs.tables import (
     ApiKey,
@@ -33,6 +35,7 @@ from hsu_jobs.tables import (
     Block,
     CheckpointRow,
     Duty,
+    EventRow,
     Job,
     Role,
     SeriesRow,
@@ -133,10 +136,40 @@ def serving_workers(silence: timedelta) -> Select[Worker]:
     return select(Worker).where(Worker.duty == Duty.ACTIVE, Worker.seen_at > _now - silence)
 
 
+def largest_machines() -> Select[str, int]:
+    """The GPUs of the largest machine that each pool ever had."""
+    return select(Worker.pool, func.max(func.cardinality(Worker.devices))).group_by(Worker.pool)
+
+
+def workers_at_work(silence: timedelta) -> Select[Worker, int, bool]:
+    """Every worker there ever was, with the GPUs in use and whether it was heard of within this time."""
+    in_use = select(func.coalesce(func.sum(Attempt.gpus), 0)).where(
+        Attempt.worker == Worker.name, Attempt.ended_at.is_(None)
+    )
+    is_there = Worker.seen_at > _now - silence
+    return select(Worker, in_use.scalar_subquery(), is_there).order_by(Worker.pool, Worker.name)
+
+
+def users_with_usage(half_life: timedelta) -> Select[User, float]:
+    """The users with their usage at this moment, by name."""
+    return select(User, shares.usage_now(half_life)).order_by(User.name)
+
+
+def events_of(job_id: int, *, after: int, limit: int) -> Select[EventRow]:
+    """What happened to a job since an event, oldest first."""
+    of_job = select(EventRow).where(EventRow.job_id == job_id, EventRow.id > after)
+    return of_job.order_by(EventRow.id).limit(limit)
+
+
 def attempt_of(job_id: int, number: int | None) -> Select[Attempt]:
     """An attempt of a job by its number, or the last one."""
     of_job = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number.desc()).limit(1)
     return of_job if number is None else of_job.where(Attempt.number == number)
+
+
+def ended_before(attempt_id: int, since: timedelta) -> Select[bool]:
+    """Whether an attempt ended longer ago than this."""
+    return select(func.coalesce(Attempt.ended_at < _now - since, false())).where(Attempt.id == attempt_id)
 
 
 def checkpoints_of(job_id: int) -> Select[CheckpointRow]:

@@ -1,13 +1,13 @@
-"""Jobs: submit, list, look at, cancel."""
+"""Jobs: submit, list, look at."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Header, Query, Response
+from fastapi import APIRouter, BackgroundTasks, Query, Response
 
 from api.auth import Member, Viewer
-from api.deps import Session
+from api.deps import IdempotencyKey, Session
 from api.owned import OwnedJob
 from api.problems import problems
 from api.views import JobPage, JobView
@@ -17,7 +17,6 @@ from hsu_jobs.errors import (
     BodyTooLarge,
     Forbidden,
     IdempotencyConflict,
-    IllegalMove,
     NotFound,
     SpecRejected,
     Unauthorized,
@@ -43,14 +42,14 @@ def submit_job(
     session: Session,
     background: BackgroundTasks,
     response: Response,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255)] = None,
+    idempotency_key: IdempotencyKey = None,
 ) -> JobView:
     """Queue a job. With an Idempotency-Key, sending the same spec again gives the same job."""
-    admission.check(spec, settings())
+    admission.check(session, spec, settings(), key=key)
     job = lifecycle.submit(session, spec, owner=key.user, idempotency_key=idempotency_key)
     background.add_task(queue.ring, job.id)
     response.headers["Location"] = f"{router.prefix}/{job.id}"
-    return JobView.of(job)
+    return JobView.seen(session, job)
 
 
 @router.get("", responses=problems(BadRequest, Unauthorized))
@@ -70,16 +69,6 @@ def list_jobs(
 
 
 @router.get("/{job_id}", responses=problems(BadRequest, Unauthorized, NotFound))
-def show_job(job: OwnedJob) -> JobView:
-    """A job: its state, how far it is, its attempts and, once it succeeded, its result."""
-    return JobView.of(job)
-
-
-@router.post(
-    "/{job_id}/cancel", status_code=202, responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, IllegalMove)
-)
-def cancel_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
-    """Ask a job to stop. A queued job stops at once, a running one within a second or two."""
-    lifecycle.cancel(session, job.id)
-    session.flush()
-    return JobView.of(job)
+def show_job(job: OwnedJob, session: Session) -> JobView:
+    """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result."""
+    return JobView.seen(session, job)

@@ -1,0 +1,67 @@
+"""How does a log leave the service? Bytes become characters, and a reader may stay until nothing more will come.
+
+Knows attempts and pieces of logs. Holds a session only while it reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from hsu_jobs import database, logs, queries
+from hsu_jobs.tables import Attempt
+
+LINGER = timedelta(seconds=2)
+"""A runner's last words may come so much later than the end of its attempt."""
+
+_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class Part(NamedTuple):
+    """A part of a log, in whole characters."""
+
+    first_byte: int
+    next_byte: int
+    """Where to read on."""
+    text: str
+
+
+def read(session: Session, attempt: Attempt, *, first_byte: int, tail: int | None) -> Part:
+    """The log from a place on, as far as it is written; of that the last `tail` lines."""
+    part = logs.read(session, attempt.id, first_byte=first_byte)
+    content = part.content if tail is None else _last_lines(part.content, tail)
+    decoder = _decoder("replace")
+    text = decoder.decode(content, final=attempt.ended_at is not None)
+    incomplete, _ = decoder.getstate()
+    return Part(part.next_byte - len(content), part.next_byte - len(incomplete), text)
+
+
+async def follow(attempt_id: int, first_byte: int, *, every: timedelta) -> AsyncIterator[str]:
+    """The log from a place on, as it grows, until the attempt has ended."""
+    decoder = _decoder("replace")
+    while True:
+        part, is_over = await run_in_threadpool(_more, attempt_id, first_byte)
+        if text := decoder.decode(part.content, final=is_over):
+            yield text
+        if is_over:
+            return
+        first_byte = part.next_byte
+        await asyncio.sleep(every.total_seconds())
+
+
+def _more(attempt_id: int, first_byte: int) -> tuple[logs.Text, bool]:
+    """What is new, and whether nothing will come after it."""
+    with database.transaction() as session:
+        is_over = session.execute(queries.ended_before(attempt_id, LINGER)).scalar_one()
+        return logs.read(session, attempt_id, first_byte=first_byte), is_over
+
+
+def _last_lines(content: bytes, count: int) -> bytes:
+    lines = content.splitlines(keepends=True)
+    return b"".join(lines[max(0, len(lines) - count) :])

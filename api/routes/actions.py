@@ -1,0 +1,125 @@
+"""Actions: what may be asked of a job. Which are possible when is `hsu_jobs.states`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, BackgroundTasks, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.auth import Member
+from api.deps import IdempotencyKey, Session
+from api.owned import OwnedJob
+from api.problems import pointing_into, problems
+from api.views import JobView
+from hsu_jobs import admission, forks, lifecycle, queue
+from hsu_jobs.errors import (
+    BadRequest,
+    Forbidden,
+    Gone,
+    IdempotencyConflict,
+    IllegalMove,
+    NotFound,
+    SpecRejected,
+    Unauthorized,
+)
+from hsu_jobs.settings import settings
+from hsu_jobs.spec import Priority, parse
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_ALWAYS = (BadRequest, Unauthorized, Forbidden, NotFound)
+
+
+class NewPriority(BaseModel):
+    """The priority that a job is to have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    priority: Priority
+
+
+class Fork(BaseModel):
+    """From where a job is to go on, and what is to be different."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    step: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    """Of the checkpoint; the newest by default."""
+    change: dict[str, Any] = {}
+    """A merge patch (RFC 7396) of the spec; an object of another `kind` replaces the old one whole. Model, kind of
+    optimizer, and size of the images stay as they are."""
+
+
+@router.post("/{job_id}/cancel", status_code=202, responses=problems(*_ALWAYS, IllegalMove))
+def cancel_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
+    """Ask a job to stop. A waiting job stops at once, a running one within a second or two."""
+    return JobView.seen(session, lifecycle.cancel(session, job.id))
+
+
+@router.post("/{job_id}/pause", status_code=202, responses=problems(*_ALWAYS, IllegalMove))
+def pause_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
+    """Keep a job from running until it is resumed. A running one first saves its state, and gives its GPUs back."""
+    return JobView.seen(session, lifecycle.pause(session, job.id))
+
+
+@router.post("/{job_id}/resume", responses=problems(*_ALWAYS, IllegalMove))
+def resume_job(job: OwnedJob, _key: Member, session: Session, background: BackgroundTasks) -> JobView:
+    """Let a paused job wait for its turn again; it goes on exactly where it was."""
+    background.add_task(queue.ring, job.id)
+    return JobView.seen(session, lifecycle.resume(session, job.id))
+
+
+@router.post("/{job_id}/priority", responses=problems(*_ALWAYS, IllegalMove, SpecRejected))
+def prioritise_job(
+    job: OwnedJob, wanted: NewPriority, key: Member, session: Session, background: BackgroundTasks
+) -> JobView:
+    """Change a job's priority, also while it runs. Higher goes first, and may send a running lower one back."""
+    admission.check_priority(wanted.priority, settings(), key=key)
+    background.add_task(queue.ring, job.id)
+    return JobView.seen(session, lifecycle.prioritise(session, job.id, wanted.priority))
+
+
+@router.post("/{job_id}/fork", status_code=201, responses=problems(*_ALWAYS, Gone, IdempotencyConflict, SpecRejected))
+def fork_job(
+    job: OwnedJob,
+    asked: Fork,
+    key: Member,
+    session: Session,
+    background: BackgroundTasks,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Queue a job that goes on from one of this job's checkpoints with a changed spec.
+
+    Its curves begin with this one's.
+    """
+    with pointing_into("change", forks.merged(job.spec, asked.change)):
+        made = lifecycle.fork(
+            session, job.id, owner=key.user, step=asked.step, change=asked.change, idempotency_key=idempotency_key
+        )
+        admission.check(session, parse(made.spec), settings(), key=key)
+    background.add_task(queue.ring, made.id)
+    response.headers["Location"] = f"{router.prefix}/{made.id}"
+    return JobView.seen(session, made)
+
+
+@router.post(
+    "/{job_id}/retry",
+    status_code=201,
+    responses=problems(*_ALWAYS, IllegalMove, IdempotencyConflict, SpecRejected),
+)
+def retry_job(
+    job: OwnedJob,
+    key: Member,
+    session: Session,
+    background: BackgroundTasks,
+    response: Response,
+    idempotency_key: IdempotencyKey = None,
+) -> JobView:
+    """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
+    made = lifecycle.retry(session, job.id, owner=key.user, idempotency_key=idempotency_key)
+    admission.check(session, parse(made.spec), settings(), key=key)
+    background.add_task(queue.ring, made.id)
+    response.headers["Location"] = f"{router.prefix}/{made.id}"
+    return JobView.seen(session, made)

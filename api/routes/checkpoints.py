@@ -1,0 +1,59 @@
+"""Checkpoints: the saved states of a job, which its forks go on from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Query
+
+from api.deps import Session
+from api.owned import OwnedJob
+from api.problems import problems
+from api.views import View
+from hsu_jobs import queries
+from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
+from hsu_jobs.tables import CheckpointRow
+
+router = APIRouter(prefix="/v1/jobs", tags=["checkpoints"])
+
+
+class CheckpointView(View):
+    """A saved state."""
+
+    step: int
+    attempt: int
+    bytes: int
+    sha256: str
+    metric: float | None
+    """The last test_accuracy up to this step."""
+    is_best: bool
+    """Whether no earlier one had a better metric."""
+    created_at: datetime
+    removed_at: datetime | None
+    removed_because: str | None
+    """`superseded` by newer ones, or `damaged`."""
+
+    @classmethod
+    def of(cls, row: CheckpointRow) -> Self:
+        """The view of a row."""
+        return cls(**{name: getattr(row, name) for name in cls.model_fields})
+
+
+class CheckpointsView(View):
+    """A job's saved states, the newest first."""
+
+    job: int
+    checkpoints: list[CheckpointView]
+
+
+@router.get("/{job_id}/checkpoints", responses=problems(BadRequest, Unauthorized, NotFound))
+def list_checkpoints(
+    job: OwnedJob,
+    session: Session,
+    removed: Annotated[bool, Query(description="Also those that are no longer there.")] = False,  # noqa: FBT002
+) -> CheckpointsView:
+    """The states of a job that it, or a fork, can go on from."""
+    rows = session.execute(queries.checkpoints_of(job.id)).scalars()
+    kept = [CheckpointView.of(row) for row in rows if removed or row.removed_at is None]
+    return CheckpointsView(job=job.id, checkpoints=kept)

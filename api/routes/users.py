@@ -1,0 +1,81 @@
+"""Users: their share of the cluster, their limits, and what they used."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import orm
+
+from api.auth import Admin, Viewer
+from api.deps import Session
+from api.problems import problems
+from api.views import View
+from hsu_jobs import queries
+from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
+from hsu_jobs.settings import settings
+from hsu_jobs.tables import Role
+
+router = APIRouter(prefix="/v1/users", tags=["cluster"])
+
+Share = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Quota = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class UserView(View):
+    """Somebody who submits jobs."""
+
+    name: str
+    share: float
+    """Of the cluster, relative to the others' shares."""
+    max_gpus: int | None
+    """GPUs that may be in use at once; no limit if null."""
+    gpus: int
+    """GPUs in use now."""
+    usage: float
+    """GPU seconds that count when users take turns: they count half after each `HSU_USAGE_HALF_LIFE`."""
+
+
+class UsersView(View):
+    """Users by name."""
+
+    users: list[UserView]
+
+
+class UserChange(BaseModel):
+    """What is to be changed; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    share: Share = 1.0
+    """Of the cluster, relative to the others' shares."""
+    max_gpus: Quota | None = None
+    """GPUs that may be in use at once; null takes the limit away. What runs goes on."""
+
+
+@router.get("", responses=problems(Unauthorized))
+def list_users(key: Viewer, session: Session) -> UsersView:
+    """Everybody for an admin, for others themselves."""
+    every = _users(session)
+    return UsersView(users=[user for user in every if key.role is Role.ADMIN or user.name == key.user.name])
+
+
+@router.patch("/{name}", responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, SpecRejected))
+def change_user(
+    name: Annotated[str, Path(min_length=1, max_length=255)], change: UserChange, _key: Admin, session: Session
+) -> UserView:
+    """Change a user's share of the cluster or their quota, from the next claim on."""
+    user = session.execute(queries.user_by_name(name)).scalar_one_or_none()
+    if user is None:
+        raise NotFound(f"there is no user {name!r}: a user comes into being with their first API key")
+    for field in change.model_fields_set:
+        setattr(user, field, getattr(change, field))
+    session.flush()
+    return next(each for each in _users(session) if each.name == name)
+
+
+def _users(session: orm.Session) -> list[UserView]:
+    columns = ("name", "share", "max_gpus", "gpus")
+    rows = session.execute(queries.users_with_usage(settings().usage_half_life))
+    return [UserView(**{name: getattr(user, name) for name in columns}, usage=usage) for user, usage in rows]

@@ -1,0 +1,106 @@
+"""Workers: the machines, what they have, and whether they take jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import orm
+
+from api.auth import Admin, Viewer
+from api.deps import Session
+from api.problems import problems
+from api.views import View
+from hsu_jobs import queries, workers
+from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
+from hsu_jobs.settings import settings
+from hsu_jobs.tables import Duty
+
+router = APIRouter(prefix="/v1/workers", tags=["cluster"])
+
+Name = Annotated[str, Path(min_length=1, max_length=255)]
+
+
+class WorkerView(View):
+    """A machine's worker."""
+
+    name: str
+    pool: str
+    devices: list[str]
+    slots: int
+    """Jobs of one GPU that it runs at once."""
+    busy: int
+    """Slots in use."""
+    duty: Duty
+    """`active`: it takes jobs; `draining`: it is to be emptied; `excluded`: its hardware failed, it takes none until it
+    is restored."""
+    is_there: bool
+    """Whether it was heard of within a lease."""
+    faults: int
+    """Attempts in a row that its hardware broke."""
+    holding: int | None
+    """A job that waits for more GPUs than are free here: what becomes free is kept for it."""
+    started_at: datetime
+    seen_at: datetime
+
+
+class WorkersView(View):
+    """Every worker there ever was, by pool and name."""
+
+    workers: list[WorkerView]
+
+
+class Drain(BaseModel):
+    """How to empty a worker."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    now: bool = False
+    """Do not wait for what it runs: save those jobs, and let them go on elsewhere."""
+
+
+@router.get("", responses=problems(Unauthorized))
+def list_workers(_key: Viewer, session: Session) -> WorkersView:
+    """The machines of every pool."""
+    return WorkersView(workers=list(_workers(session)))
+
+
+@router.get("/{name}", responses=problems(BadRequest, Unauthorized, NotFound))
+def show_worker(name: Name, _key: Viewer, session: Session) -> WorkerView:
+    """One machine."""
+    return _worker(session, name)
+
+
+@router.post(
+    "/{name}/drain",
+    status_code=202,
+    responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, SpecRejected),
+)
+def drain_worker(name: Name, _key: Admin, session: Session, how: Drain = Drain()) -> WorkerView:  # noqa: B008
+    """Let a worker take no further job, so that its machine can be serviced. It stays so until it is restored."""
+    workers.drain(session, name, now=how.now)
+    return _worker(session, name)
+
+
+@router.post("/{name}/restore", responses=problems(BadRequest, Unauthorized, Forbidden, NotFound))
+def restore_worker(name: Name, _key: Admin, session: Session) -> WorkerView:
+    """Let a drained or excluded worker take jobs again."""
+    workers.restore(session, name)
+    return _worker(session, name)
+
+
+def _worker(session: orm.Session, name: str) -> WorkerView:
+    every = {worker.name: worker for worker in _workers(session)}
+    if name not in every:
+        raise NotFound(f"there is no worker {name!r}; there are: {', '.join(sorted(every)) or 'none'}")
+    return every[name]
+
+
+def _workers(session: orm.Session) -> Iterator[WorkerView]:
+    session.flush()
+    for worker, busy, is_there in session.execute(queries.workers_at_work(settings().lease)):
+        columns = set(WorkerView.model_fields) - {"busy", "is_there"}
+        yield WorkerView(**{name: getattr(worker, name) for name in columns}, busy=busy, is_there=is_there)
