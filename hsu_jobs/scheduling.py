@@ -7,6 +7,7 @@ charging are one statement, so the lock is held for a millisecond or two (decisi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -20,6 +21,8 @@ from hsu_jobs.states import MOVES, State, Stop
 from hsu_jobs.tables import Attempt, EventRow, Job, Worker
 
 CHOOSERS = "those who choose the next job"
+SOON = timedelta(seconds=10)
+"""For so much longer GPUs in use count as used: of two who used about as much, who has fewer now goes first."""
 
 # All in one round trip; START has to come after it, to see what the one before has written. A start that a crash of the
 # database undoes is a lease that cannot be renewed: nothing is lost, so nothing waits for the disk. START is planned
@@ -37,7 +40,7 @@ assert State.RUNNING in MOVES[State.QUEUED]  # which START writes
 
 START: TextClause = text("""
 WITH head AS (  -- the first job of each user and size: a few index probes, however many jobs wait
-    SELECT job.*, usage_now(usage, users.gpus, usage_at, :half_life) / share AS used
+    SELECT job.*, (usage_now(usage, users.gpus, usage_at, :half_life) + users.gpus * :soon) / share AS used
     FROM users
     CROSS JOIN generate_series(1, :machine) AS size
     CROSS JOIN LATERAL (
@@ -126,6 +129,7 @@ def start(session: Session, room: Room, token: UUID, settings: Settings) -> Star
         "token": token,
         "lease": settings.lease.total_seconds(),
         "half_life": settings.usage_half_life.total_seconds(),
+        "soon": SOON.total_seconds(),
         "patience": settings.patience.total_seconds(),
     }
     row = session.execute(START, values).one_or_none()
