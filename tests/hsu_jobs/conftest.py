@@ -1,16 +1,24 @@
-"""A session on a fresh database, and someone to own jobs in it."""
+"""A session on a fresh database, someone to own jobs in it, and a clock that can be moved."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from samples import DIGITS
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from hsu_jobs import database, settings
+from hsu_jobs import database, lifecycle, settings
 from hsu_jobs.spec import JobSpec, parse
-from hsu_jobs.tables import User
+from hsu_jobs.tables import Attempt, Job, User, Worker
+
+Submit = Callable[..., Job]
+"""Submits the digits for a user, with these fields of the spec changed; a batch of 12 fits many numbers of GPUs."""
+Later = Callable[[float], None]
+"""Lets seconds pass: a transaction's clock stands still, so everything that was is moved into the past."""
 
 
 @pytest.fixture
@@ -37,3 +45,29 @@ def owner(session: Session) -> User:
 @pytest.fixture
 def spec() -> JobSpec:
     return parse(DIGITS)
+
+
+@pytest.fixture
+def submit(session: Session) -> Submit:
+    def submitted(owner: User, **fields: Any) -> Job:
+        return lifecycle.submit(session, parse(DIGITS | {"batch_size": 12} | fields), owner=owner)
+
+    return submitted
+
+
+@pytest.fixture
+def later(session: Session) -> Later:
+    def moved(seconds: float) -> None:
+        session.flush()
+        past = timedelta(seconds=seconds)
+        for table, columns in (
+            (User, ("usage_at",)),
+            (Job, ("runnable_at", "deadline_at", "created_at")),
+            (Attempt, ("started_at", "progress_at", "lease_expires_at")),
+            (Worker, ("seen_at",)),
+        ):
+            earlier = {name: getattr(table, name) - past for name in columns}
+            session.execute(update(table).values(earlier).execution_options(synchronize_session=False))
+        session.expire_all()
+
+    return moved
