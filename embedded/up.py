@@ -84,13 +84,11 @@ def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], 
 
 def commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
     """What runs, by name, in the order of starting."""
-    celery = ["celery", "--quiet", "-A", "worker.app"]
-    worker = ["--loglevel", "INFO", "--pool", "threads", "--concurrency", "2", "--hostname", node]
-    beat = ["--loglevel", "INFO", "--schedule", str(folder / "beat-schedule"), "--pidfile", ""]
+    api = ["--host", "127.0.0.1", "--port", str(port), "--timeout-graceful-shutdown", "10"]
     return {
-        "api": ["uvicorn", "--factory", "api.app:create_app", "--host", "127.0.0.1", "--port", str(port)],
-        "worker": [*celery, "worker", *worker, "--without-gossip", "--without-mingle"],
-        "beat": [*celery, "beat", *beat],
+        "api": ["uvicorn", "--factory", "api.app:create_app", *api],
+        "worker": ["worker", "--hostname", node],
+        "beat": ["celery", "-A", "worker.app", "beat", "--schedule", str(folder / "beat-schedule"), "--pidfile", ""],
     }
 
 

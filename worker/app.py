@@ -1,7 +1,7 @@
 """The Celery app of a worker machine.
 
-    celery -A worker.app worker      answers the doorbell and runs the jobs
-    celery -A worker.app beat        rings for what nobody was told of
+    python -m worker                   answers the doorbell and runs the jobs
+    celery -A worker.app beat          rings for what nobody was told of
 
 Every task is short: the jobs themselves run under the supervisor, which lives and dies with the worker. So no message
 stays unacknowledged for hours, and CUDA is never loaded here.

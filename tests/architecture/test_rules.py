@@ -39,9 +39,15 @@ def test_only_lifecycle_writes_a_jobs_state() -> None:
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
             targets = node.targets if isinstance(node, ast.Assign) else []
-            if any(isinstance(target, ast.Attribute) and target.attr == "state" for target in targets):
+            written = {ast.unparse(target) for target in targets if isinstance(target, ast.Attribute)}
+            if any(name.endswith(".state") and name != "self.state" for name in written):
                 writers.add(path.relative_to(ROOT).as_posix())
     assert writers == {"hsu_jobs/lifecycle.py"}
+
+
+def test_one_statement_beside_it_starts_jobs() -> None:
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in SOURCES}
+    assert [name for name, text in texts.items() if "SET state" in text] == ["hsu_jobs/scheduling.py"]
 
 
 def test_every_module_says_what_it_is() -> None:

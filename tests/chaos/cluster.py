@@ -24,7 +24,7 @@ import sqlalchemy
 from sqlalchemy.orm import Session
 from waiting import until
 
-from embedded import children, engines, processes
+from embedded import children, engines, processes, up
 from embedded.children import Child
 from hsu_client.client import Client
 from hsu_jobs import database
@@ -67,18 +67,13 @@ class Cluster:
 
     def start(self, name: str) -> None:
         """Start one of the processes."""
-        celery = ["celery", "--quiet", "-A", "worker.app"]
-        quiet = ["--loglevel", "WARNING"]
-        unconnected = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-        commands = {
-            "api": ["uvicorn", "--factory", "api.app:create_app", "--port", str(self.port), "--log-level", "warning"],
-            "beat": [*celery, "beat", *quiet, "--schedule", str(self.folder / "schedule"), "--pidfile", ""],
-        }
-        worker = [*celery, "worker", *quiet, *unconnected, "--pool", "threads", "--concurrency", "2", "-n", name]
+        commands = up.commands(self.folder, self.port, f"{name}@here")
         home = self.folder / name
         home.mkdir(exist_ok=True)
         environment = self.environment() | {"HSU_WORKER_NAME": name, "HSU_DATA_DIR": str(home)}
-        self._children[name] = children.start(self.folder, name, commands.get(name, worker), environment)
+        self._children[name] = children.start(
+            self.folder, name, commands["worker" if name in WORKERS else name], environment
+        )
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to one of the processes."""

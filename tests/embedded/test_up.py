@@ -52,7 +52,7 @@ def _ours(folder: Path) -> dict[str, psutil.Process]:
     found = {}
     for process in children.marked_processes(folder):
         words = process.cmdline()
-        found[next(name for name in ("uvicorn", "worker", "beat") if name in words)] = process
+        found[next((name for name in ("uvicorn", "worker", "beat") if name in words), "runner")] = process
     return found
 
 
@@ -69,7 +69,7 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_a_second_up_refuses_down_stops_the_first_and_a_later_one_continues(folder: Path) -> None:
     spec = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
     with _up(folder) as (process, first):
-        assert set(_ours(folder)) == {"uvicorn", "worker", "beat"}
+        assert {"uvicorn", "worker", "beat"} <= set(_ours(folder))
         second = _run("up", "--folder", folder)
         assert second.returncode == 1
         assert f"already running at {first['url']}" in second.stderr
@@ -102,12 +102,12 @@ def test_what_a_killed_up_left_behind_is_replaced_by_the_next_and_stopped_by_dow
     with _up(folder) as (process, _):
         process.kill()
     old = {process.pid for process in _ours(folder).values()}
-    assert len(old) == 3
+    assert len(old) >= 3  # a runner that waits for work may be among them
     with _up(folder) as (process, told):
         assert old.isdisjoint(process.pid for process in _ours(folder).values())
         assert httpx2.get(f"{told['url']}/readyz").status_code == 200
         process.kill()
-    assert "3 processes that a killed run left behind and the engines" in _run("down", "--folder", folder).stdout
+    assert "processes that a killed run left behind and the engines" in _run("down", "--folder", folder).stdout
     assert _alive(folder) == []
 
 
@@ -120,7 +120,8 @@ def test_when_a_process_dies_everything_stops_and_the_end_of_its_log_is_shown(fo
         assert process.wait(timeout=60) == 1
         said = process.stderr.read()
     assert "beat ended with status -9" in said
-    assert "beat: Starting..." in said
+    assert "the end of" in said
+    assert "beat-schedule" in said
     assert _alive(folder) == []
 
 

@@ -15,6 +15,7 @@ import pytest
 from redis import Redis
 from waiting import until
 
+from embedded.up import commands
 from hsu_jobs import curves, database, queue
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
@@ -31,9 +32,7 @@ def start(fast: Settings, tmp_path: Path) -> Iterator[Callable[[str], Process]]:
     with ExitStack() as undo:
 
         def started(role: str) -> Process:
-            command = [sys.executable, "-m", "celery", "-A", "worker.app", role, "--loglevel", "INFO"]
-            if role == "beat":
-                command += ["--schedule", str(tmp_path / "beat-schedule"), "--pidfile", ""]
+            command = [sys.executable, "-m", *commands(tmp_path, 0, "node@here")[role]]
             log = undo.enter_context((tmp_path / f"{role}.log").open("ab"))
             process = subprocess.Popen(command, stdout=log, stderr=log, env=fast.environment())
             undo.callback(process.wait)
