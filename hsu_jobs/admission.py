@@ -44,7 +44,7 @@ def _check_quota(resources: Resources, key: ApiKey) -> None:
 
 def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
     """A machine that is just away counts: it will come back. Before the first one came, everything is believed."""
-    largest = dict(session.execute(queries.largest_machines()).tuples().all())
+    largest = dict(session.execute(queries.largest_machines()).all())
     if not largest:
         return
     if resources.pool not in largest:

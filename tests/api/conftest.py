@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from samples import DIGITS, ROOM
 
 from api.app import create_app
-from hsu_jobs import database, keys, queue, settings
+from hsu_core.outcomes import Saved
+from hsu_jobs import attempts, database, keys, queue, settings
+from hsu_jobs.attempts import Claim
 from hsu_jobs.tables import Role
 
 
@@ -45,3 +50,46 @@ def as_user(http: TestClient) -> Callable[[str, Role], TestClient]:
 def ada(as_user: Callable[[str], TestClient]) -> TestClient:
     """A member's client."""
     return as_user("ada")
+
+
+@pytest.fixture
+def root(as_user: Callable[..., TestClient]) -> TestClient:
+    """An admin's client."""
+    return as_user("root", Role.ADMIN)
+
+
+@pytest.fixture
+def submit() -> Callable[..., dict[str, Any]]:
+    """Queue a job as this client."""
+
+    def submitted(client: TestClient, **change: Any) -> dict[str, Any]:
+        answer = client.post("/v1/jobs", json=DIGITS | change)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    return submitted
+
+
+@pytest.fixture
+def start(http: TestClient) -> Callable[[], Claim]:
+    """Begin an attempt at the job that is next, as a worker does."""
+
+    def started() -> Claim:
+        with database.transaction() as session:
+            claim = attempts.claim(session, ROOM, settings.settings())
+        assert claim is not None
+        return claim
+
+    return started
+
+
+@pytest.fixture
+def save(http: TestClient) -> Callable[..., None]:
+    """Note a checkpoint of an attempt at a step, as a runner does."""
+
+    def saved(claim: Claim, step: int, *, metric: float | None = None) -> None:
+        state = Saved(step, Path("unused"), "ab" * 32, 1000 + step, metric, is_best=metric is not None)
+        with database.transaction() as session:
+            attempts.progress(session, claim.token, step=step, saved=[(state, f"{claim.job_id}/{step}")])
+
+    return saved
