@@ -203,7 +203,7 @@ class _Others:
         died = is_of_another and self._one_died.wait(1)
         self._is_over.set()
         for process in self._processes.values():
-            _end(process, patience=0 if error else GRACE)
+            _end(process, patience=0.0 if error else GRACE)
         if died:
             raise RankDied(self._epitaph()) from error
 

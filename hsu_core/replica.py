@@ -6,6 +6,8 @@ with equal parts it trains as the model alone would. Knows no penalties: what ev
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,10 +28,15 @@ def of(model: nn.Module, world: World) -> nn.Module:
     else:
         _share_norms(model, world)
     for parameter in model.parameters():
-        # A dimension of one may have any stride; DistributedDataParallel warns unless it is the gradient's.
         if parameter.is_contiguous():
-            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+            hook = partial(_strided, strides=parameter.stride())
+            parameter.register_hook(hook)  # type: ignore[no-untyped-call]
     return DistributedDataParallel(model)
+
+
+def _strided(gradient: Tensor, *, strides: tuple[int, ...]) -> Tensor:
+    """The same memory: a dimension of one may have any stride, but DistributedDataParallel warns of another one."""
+    return gradient.as_strided(gradient.shape, strides) if gradient.is_contiguous() else gradient
 
 
 class SharedBatchNorm(nn.BatchNorm2d):
