@@ -73,6 +73,8 @@ class Succeeded(Ending):
     result: Result
     skipped_layers: dict[str, str] = {}
     """Layers that the regularizer was to act on and could not, and why."""
+    unsaved: str | None = None
+    """Why the final state is not among the checkpoints, if it is not."""
 
 
 class Cancelled(Ending):

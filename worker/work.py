@@ -96,8 +96,9 @@ def _train(spec: TrainingJob, settings: Settings, **windows: Any) -> Done:
         **windows,
     )
     match ended:
-        case Finished(metrics=metrics, skipped_layers=skipped):
-            return Succeeded(result=TrainingResult.model_validate(metrics), skipped_layers=skipped)
+        case Finished(metrics=metrics, skipped_layers=skipped, unsaved=unsaved):
+            result = TrainingResult.model_validate(metrics)
+            return Succeeded(result=result, skipped_layers=skipped, unsaved=unsaved)
         case Diverged(step=step, layer=layer, measure=measure):
             where = f"{measure} of {layer}" if layer else measure
             return Failed(code="diverged", message=f"{where} was not finite at step {step}")

@@ -33,7 +33,7 @@ WORKERS = ("worker-1", "worker-2")
 LEASE = 3.0
 """Seconds; the other clocks of the suite are shorter still."""
 SWEEP = 1.0
-DISK = "8m"
+DISK = "64m"
 """Room for checkpoints, where a file system of our own can be mounted."""
 
 
