@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test slow check format docs clean
+.PHONY: help setup demo up down test chaos slow check format docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -24,6 +24,9 @@ down: setup  ## stop what `make up` started, wherever it runs
 
 test: check  ## every check and every test; needs no Docker and no services
 	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+
+chaos: setup  ## break a cluster at random moments, 60 times, and look what became of its jobs (half an hour)
+	@$(BIN)/python tests/chaos/suite.py
 
 slow: setup  ## the tests that take too long for `make test`: a job with every regularizer, the real data sets
 	@$(BIN)/python -m pytest -m "slow or dataset"

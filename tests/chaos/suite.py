@@ -14,7 +14,7 @@ import random
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,13 +39,18 @@ class Run(NamedTuple):
     found: list[truth.Found]
     seconds: float
 
+    @property
+    def broken(self) -> list[truth.Found]:
+        """The jobs that are not as if nothing had happened."""
+        return [one for one in self.found if one.is_lost or one.is_doubled or one.has_gaps or one.is_unequal]
 
-def run(where: Cluster, fault: str, draw: random.Random) -> Run:
+
+def run(where: Cluster, faults: Sequence[str], draw: random.Random) -> Run:
     """Submit, break, mend, wait, judge."""
     began = time.monotonic()
     where.wait_for_api()
     jobs = {name: where.client.submit(spec)["id"] for name, spec in truth.SPECS.items()}
-    for _ in range(draw.randint(1, 3)):
+    for fault in faults:
         time.sleep(draw.uniform(0.2, 2.5))
         FAULTS[fault](where, draw)
         time.sleep(draw.uniform(0, 1))
@@ -53,7 +58,7 @@ def run(where: Cluster, fault: str, draw: random.Random) -> Run:
     where.wait_for_api()
     until(lambda: _have_ended(where, jobs.values()), seconds=PATIENCE)
     found = [truth.judge(where, job, name) for name, job in jobs.items()]
-    return Run(fault, found, time.monotonic() - began)
+    return Run(faults[0], found, time.monotonic() - began)
 
 
 def _have_ended(where: Cluster, jobs: Iterable[int]) -> bool:
@@ -96,27 +101,21 @@ def main() -> None:
     options.add_argument("--fault", choices=FAULTS, action="append", help="only this one; may be repeated")
     chosen = options.parse_args()
     draw = random.Random(chosen.seed)
-    runs = []
+    runs: list[Run] = []
     with cluster() as where:
         faults = [fault for fault in chosen.fault or FAULTS if where.has_own_disk or fault != NEEDS_A_DISK]
         for number in range(chosen.runs):
-            runs.append(run(where, faults[number % len(faults)], draw))
-            one = runs[-1]
+            fault = faults[number % len(faults)]
+            one = run(where, [fault] * draw.randint(1, 3), draw)
+            runs.append(one)
             print(
-                f"{number + 1:3} {one.fault}: {one.seconds:.1f} s, attempts {[each.attempts for each in one.found]}",
+                f"{number + 1:3} {fault}: {one.seconds:.1f} s, attempts {[job.attempts for job in one.found]}",
                 flush=True,
             )
-            for each in one.found:
-                if each.is_lost or each.is_doubled or each.has_gaps or each.is_unequal:
-                    print(f"    BROKEN: {each}", flush=True)
+            for job in one.broken:
+                print(f"    BROKEN: {job}", flush=True)
     print("\n".join(table(runs)))
-    broken = [
-        each
-        for one in runs
-        for each in one.found
-        if each.is_lost or each.is_doubled or each.has_gaps or each.is_unequal
-    ]
-    sys.exit(1 if broken else 0)
+    sys.exit(any(one.broken for one in runs))
 
 
 if __name__ == "__main__":
