@@ -1,7 +1,7 @@
 """How fast does the cluster react? From a submission to the first training step, and from a death to its notice.
 
     python benchmarks/reactions.py            with the default clocks, on embedded engines
-    python benchmarks/reactions.py --rounds 9
+    python benchmarks/reactions.py --fast     with the clocks of `make chaos`
 
 A job's first step: the time at which its second point was measured (after one update) less the time at which the
 request was sent. A warm spare runner waits, as it does on any worker that has been up for some seconds.
@@ -79,8 +79,10 @@ def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=7)
-    rounds = options.parse_args().rounds
-    with cluster(**DEFAULTS) as where:
+    options.add_argument("--fast", action="store_true", help="the clocks of make chaos instead of the defaults")
+    chosen = options.parse_args()
+    rounds = chosen.rounds
+    with cluster(**{} if chosen.fast else DEFAULTS) as where:
         firsts = [first_step(where) for _ in range(rounds)]
         print(f"submit to first step: median {statistics.median(firsts):.2f} s of {rounds}, worst {max(firsts):.2f} s")
         print(f"submit to start with Redis away: {deaf(where):.1f} s")
