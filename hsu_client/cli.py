@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 import httpx2
 
-from hsu_client import show
+from hsu_client import operate, show
 from hsu_client.client import Client
 from hsu_client.problem import Problem, Unreachable
 
@@ -97,6 +97,85 @@ def cancel(client: Client, job_id: int) -> None:
     click.echo(show.line(client.cancel(job_id)))
 
 
+@main.command()
+@JOB
+@click.pass_obj
+def pause(client: Client, job_id: int) -> None:
+    """Keep a job from running until it is resumed; a running one first saves its state."""
+    click.echo(show.line(client.pause(job_id)))
+
+
+@main.command()
+@JOB
+@click.pass_obj
+def resume(client: Client, job_id: int) -> None:
+    """Let a paused job wait for its turn again."""
+    click.echo(show.line(client.resume(job_id)))
+
+
+@main.command(context_settings={"ignore_unknown_options": True})  # so that a negative PRIORITY is no option
+@JOB
+@click.argument("priority", type=click.IntRange(-100, 100))
+@click.pass_obj
+def prioritise(client: Client, job_id: int, priority: int) -> None:
+    """Give a job another PRIORITY, from -100 to 100; higher goes first."""
+    click.echo(show.line(client.prioritise(job_id, priority)))
+
+
+@main.command()
+@JOB
+@click.option("--step", type=click.IntRange(min=0), help="Of the checkpoint; the newest by default.")
+@click.option(
+    "--change", metavar="JSON", default="{}", help='What is different: \'{"regularizer": {"kind": "comhe"}}\'.'
+)
+@click.option("--idempotency-key", help="Forking again with the same key gives the same job.")
+@AS_JSON
+@click.pass_obj
+def fork(
+    client: Client, job_id: int, step: int | None, change: str, idempotency_key: str | None, *, as_json: bool
+) -> None:
+    """Queue a job that goes on from a checkpoint of job ID with a changed spec."""
+    try:
+        changed = json.loads(change)
+    except json.JSONDecodeError as error:
+        raise click.ClickException(f"--change is not valid JSON: {error}") from error
+    if not isinstance(changed, dict):
+        raise click.ClickException(f"--change: expected a JSON object, found {change}")
+    job = client.fork(job_id, changed, step=step, idempotency_key=idempotency_key)
+    click.echo(json.dumps(job) if as_json else show.line(job))
+
+
+@main.command()
+@JOB
+@AS_JSON
+@click.pass_obj
+def retry(client: Client, job_id: int, *, as_json: bool) -> None:
+    """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
+    job = client.retry(job_id)
+    click.echo(json.dumps(job) if as_json else show.line(job))
+
+
+@main.command()
+@JOB
+@click.option("--removed", is_flag=True, help="Also those that are no longer there.")
+@click.pass_obj
+def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
+    """The saved states of a job, which it and its forks go on from."""
+    _echo(list(show.table(show.checkpoints(client.checkpoints(job_id, removed=removed)))))
+
+
+@main.command()
+@JOB
+@click.option("--attempt", type=click.IntRange(min=1), help="Its number; the last one by default.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only so many last lines.")
+@click.option("--follow", "stay", is_flag=True, help="Stay, and print what comes, until the attempt has ended.")
+@click.pass_obj
+def log(client: Client, job_id: int, attempt: int | None, tail: int | None, *, stay: bool) -> None:
+    """What an attempt at a job printed."""
+    for text in client.log(job_id, attempt=attempt, tail=tail, follow=stay):
+        click.echo(text, nl=False)
+
+
 LAYERS = click.option("--layer", "layers", multiple=True, help="Only this layer; repeat for several.")
 MEASURES = click.option("--measure", "measures", multiple=True, help="Only this measure; repeat for several.")
 RELATIVE_TO = click.option(
@@ -168,6 +247,10 @@ def plot(
 def catalog(client: Client) -> None:
     """Everything that a spec may hold, as JSON with its schemas."""
     click.echo(json.dumps(client.catalog(), indent=2, ensure_ascii=False))
+
+
+for command in (operate.queue, operate.workers, operate.worker, operate.users, operate.user):
+    main.add_command(command)
 
 
 def _follow(client: Client, job_id: int) -> None:

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from urllib.parse import quote
 
 import httpx2
 
 from hsu_client.problem import Problem, Unreachable
 
 Job = dict[str, Any]
-"""A job as the service shows it: id, name, state, step, result, failure, attempts and more."""
+"""A job as the service shows it: id, name, state, waiting, step, result, failure, attempts and more."""
 
 ENDED = frozenset({"succeeded", "failed", "cancelled"})
 """The states that a job never leaves."""
@@ -63,8 +65,7 @@ class Client:
 
     def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
         """Queue a job. With a key, sending the same spec again gives the same job: safe to repeat when unsure."""
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return self._ask("POST", "/v1/jobs", json=spec, headers=headers)
+        return self._ask("POST", "/v1/jobs", json=spec, headers=_once(idempotency_key))
 
     def job(self, job_id: int) -> Job:
         """One job."""
@@ -72,18 +73,100 @@ class Client:
 
     def jobs(self, *, state: str | None = None, page: int = 100) -> Iterator[Job]:
         """Your jobs, newest first (everyone's for an admin), fetched a page at a time as they are needed."""
-        cursor = None
-        while True:
-            chosen = {"limit": page, "state": state, "cursor": cursor}
-            answer = self._ask("GET", "/v1/jobs", params={name: value for name, value in chosen.items() if value})
-            yield from answer["jobs"]
-            cursor = answer["next_cursor"]
-            if cursor is None:
-                return
+        yield from self._pages("/v1/jobs", "jobs", {"limit": page} | ({"state": state} if state else {}))
 
     def cancel(self, job_id: int) -> Job:
-        """Ask a job to stop. A queued job stops at once, a running one soon after."""
+        """Ask a job to stop. A waiting job stops at once, a running one soon after."""
         return self._ask("POST", f"/v1/jobs/{job_id}/cancel")
+
+    def pause(self, job_id: int) -> Job:
+        """Keep a job from running until it is resumed; a running one first saves its state."""
+        return self._ask("POST", f"/v1/jobs/{job_id}/pause")
+
+    def resume(self, job_id: int) -> Job:
+        """Let a paused job wait for its turn again."""
+        return self._ask("POST", f"/v1/jobs/{job_id}/resume")
+
+    def prioritise(self, job_id: int, priority: int) -> Job:
+        """Change a job's priority, also while it runs; higher goes first."""
+        return self._ask("POST", f"/v1/jobs/{job_id}/priority", json={"priority": priority})
+
+    def fork(
+        self,
+        job_id: int,
+        change: Mapping[str, Any] | None = None,
+        *,
+        step: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """A new job that goes on from this one's checkpoint of a step, the newest by default, with a changed spec.
+
+        `change` is a merge patch (RFC 7396) of the spec: `{"regularizer": {"kind": "comhe"}}`.
+        """
+        asked = {"step": step, "change": dict(change or {})}
+        return self._ask("POST", f"/v1/jobs/{job_id}/fork", json=asked, headers=_once(idempotency_key))
+
+    def retry(self, job_id: int, *, idempotency_key: str | None = None) -> Job:
+        """A new job with the spec of one that has ended, from its last checkpoint if it has one."""
+        return self._ask("POST", f"/v1/jobs/{job_id}/retry", headers=_once(idempotency_key))
+
+    def checkpoints(self, job_id: int, *, removed: bool = False) -> list[dict[str, Any]]:
+        """The states of a job that it, or a fork, can go on from, the newest first; with `removed`, every one ever."""
+        answer = self._ask("GET", f"/v1/jobs/{job_id}/checkpoints", params={"removed": removed})
+        return list(answer["checkpoints"])
+
+    def events(self, job_id: int, *, page: int = 200) -> Iterator[dict[str, Any]]:
+        """What happened to a job until now, the oldest first."""
+        yield from self._pages(f"/v1/jobs/{job_id}/events", "events", {"limit": page})
+
+    def log(
+        self,
+        job_id: int,
+        *,
+        attempt: int | None = None,
+        tail: int | None = None,
+        from_byte: int = 0,
+        follow: bool = False,
+    ) -> Iterator[str]:
+        """What an attempt printed, in pieces: all of it, its last `tail` lines, or what comes after a byte.
+
+        The last attempt by default. With `follow`, also what comes, until the attempt has ended.
+        """
+        chosen = {"attempt": attempt, "tail": tail, "from_byte": from_byte, "follow": follow}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        patience = httpx2.Timeout(self._http.timeout.connect, read=None) if follow else self._http.timeout
+        with (
+            self._reaching(),
+            self._http.stream("GET", f"/v1/jobs/{job_id}/log", params=given, timeout=patience) as answer,
+        ):
+            if not answer.is_success:
+                answer.read()
+                raise Problem.of(answer)
+            yield from answer.iter_text()
+
+    def queue(self, *, pool: str | None = None) -> dict[str, Any]:
+        """The `pools`, and the `places` of the jobs that wait in the order in which they will probably start."""
+        return self._ask("GET", "/v1/queue", params={"pool": pool} if pool else {})
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The machines, what they have, and whether they take jobs."""
+        return list(self._ask("GET", "/v1/workers")["workers"])
+
+    def drain(self, worker: str, *, now: bool = False) -> dict[str, Any]:
+        """Let a worker take no further job; `now`: what it runs is saved and goes on elsewhere. For admins."""
+        return self._ask("POST", f"/v1/workers/{quote(worker, safe='')}/drain", json={"now": now})
+
+    def restore(self, worker: str) -> dict[str, Any]:
+        """Let a drained or excluded worker take jobs again. For admins."""
+        return self._ask("POST", f"/v1/workers/{quote(worker, safe='')}/restore")
+
+    def users(self) -> list[dict[str, Any]]:
+        """Everybody's share, quota and usage for an admin, for others their own."""
+        return list(self._ask("GET", "/v1/users")["users"])
+
+    def change_user(self, name: str, **change: float | None) -> dict[str, Any]:
+        """Change a user's `share` of the cluster or `max_gpus`, None for no limit. For admins."""
+        return self._ask("PATCH", f"/v1/users/{quote(name, safe='')}", json=change)
 
     def curves(
         self,
@@ -131,14 +214,32 @@ class Client:
                     return
             time.sleep(poll)
 
+    def _pages(self, path: str, items: str, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        cursor = None
+        while True:
+            answer = self._ask("GET", path, params=chosen | ({"cursor": cursor} if cursor else {}))
+            yield from answer[items]
+            cursor = answer["next_cursor"]
+            if cursor is None:
+                return
+
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        try:
+        with self._reaching():
             answer = self._http.request(method, path, **request)
-        except httpx2.TransportError as error:
-            raise Unreachable(f"no answer from {self._http.base_url}: {error or type(error).__name__}") from error
         if not answer.is_success:
             raise Problem.of(answer)
         return _object(answer)
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.TransportError as error:
+            raise Unreachable(f"no answer from {self._http.base_url}: {error or type(error).__name__}") from error
+
+
+def _once(idempotency_key: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": idempotency_key} if idempotency_key else {}
 
 
 def _object(answer: httpx2.Response) -> dict[str, Any]:

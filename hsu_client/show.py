@@ -23,23 +23,98 @@ def details(job: Job) -> Iterator[str]:
     """A job in a few lines: how far it is, what came of it, what was tried."""
     yield line(job)
     yield f"owner      {job['owner']}" + (f"   tags {', '.join(job['tags'])}" if job["tags"] else "")
-    for name in ("created_at", "started_at", "finished_at"):
+    if job["parent"]:
+        yield f"from       job {job['parent']['id']} at step {job['parent']['step']}"
+    for name in ("created_at", "started_at", "finished_at", "deadline_at"):
         if job[name]:
             yield f"{name.removesuffix('_at'):<10} {job[name]}"
+    if job["waiting"]:
+        yield f"waiting    {_why(job['waiting'])}"
     for name, value in _outcome(job):
         yield f"{name:<10} {value}"
     if job["failure"]:
         yield f"failure    {job['failure']['code']}: {job['failure']['message']}"
     for attempt in job["attempts"]:
         kind = (attempt["outcome"] or {"kind": "running"})["kind"]
-        yield f"attempt {attempt['number']}  {attempt['worker']} {attempt['device']}: {kind} at step {attempt['step']}"
+        begun = f", from step {attempt['resumed_from']}" if attempt["resumed_from"] is not None else ""
+        where = f"{attempt['worker']} {attempt['device']}"
+        yield f"attempt {attempt['number']}  {where}: {kind} at step {attempt['step']}{begun}"
+
+
+def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """A job's checkpoints, as rows for `table`."""
+    rows = [
+        [
+            str(row["step"]),
+            str(row["attempt"]),
+            _size(row["bytes"]),
+            _maybe(row["metric"]),
+            _standing(row),
+            row["created_at"],
+        ]
+        for row in kept
+    ]
+    return [["step", "attempt", "size", "accuracy", "", "saved"], *rows]
+
+
+def pools(queue: Mapping[str, Any]) -> list[list[str]]:
+    """The pools of a queue, as rows for `table`."""
+    counts = ("workers", "slots", "busy", "waiting")
+    rows = [[pool["name"], *(str(pool[name]) for name in counts)] for pool in queue["pools"]]
+    return [["pool", *counts], *rows]
+
+
+def places(queue: Mapping[str, Any]) -> list[list[str]]:
+    """Who waits, in order, as rows for `table`."""
+    rows = [
+        [
+            f"{place['pool']} {place['position']}",
+            *(str(place[name]) for name in ("job", "priority", "gpus")),
+            place["owner"] or "",
+            _span(place["starts_in"]),
+            place["detail"] or place["reason"],
+        ]
+        for place in queue["places"]
+    ]
+    return [["place", "job", "priority", "gpus", "owner", "starts in", "why"], *rows]
+
+
+def workers(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """The machines, as rows for `table`."""
+    rows = [
+        [
+            worker["name"],
+            worker["pool"],
+            f"{worker['busy']} of {worker['slots']}",
+            worker["duty"] if worker["is_there"] else f"{worker['duty']}, away",
+            " ".join(worker["devices"]),
+        ]
+        for worker in every
+    ]
+    return [["worker", "pool", "busy", "duty", "devices"], *rows]
+
+
+def users(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """Shares, quotas and usage, as rows for `table`."""
+    rows = [
+        [
+            user["name"],
+            _number(user["share"]),
+            f"{user['gpus']} of {'any' if user['max_gpus'] is None else user['max_gpus']}",
+            f"{user['usage'] / 3600:.2f}",
+        ]
+        for user in every
+    ]
+    return [["user", "share", "GPUs", "GPU hours"], *rows]
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows of text in columns: the first aligned left, the others right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for first, *others in rows:
-        cells = [first.ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True))]
+    """Rows of text in columns below a first row of names: numbers aligned right, the rest left."""
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    aligned = [str.rjust if all(map(_is_number, column[1:])) else str.ljust for column in columns]
+    for row in rows:
+        cells = (align(cell, width) for align, cell, width in zip(aligned, row, widths, strict=True))
         yield "  ".join(cells).rstrip()
 
 
@@ -129,6 +204,42 @@ def _row(curve: Curve) -> list[str]:
     numbers = (curve.values[0], curve.values[-1], curve.random, curve.optimum)
     shown = ["" if number is None else _number(number) for number in numbers]
     return [curve.layer or "(model)", curve.measure, str(len(curve.values)), *shown]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _why(waiting: Mapping[str, Any]) -> str:
+    when = _span(waiting["starts_in"])
+    return f"{waiting['detail']}; about {when} to go" if when else str(waiting["detail"])
+
+
+def _span(seconds: float | None) -> str:
+    """A length of time as people say it; nothing if it is not known."""
+    if seconds is None:
+        return ""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _standing(checkpoint: Mapping[str, Any]) -> str:
+    return checkpoint["removed_because"] or ("best" if checkpoint["is_best"] else "")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _maybe(value: float | str | None) -> str:
+    """A number, also one of the strings "NaN" and "Infinity"."""
+    return "" if value is None else _number(float(value))
 
 
 def _number(value: float) -> str:
