@@ -13,8 +13,16 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import delete
+from sqlalchemy.orm import Session
 
 from hsu_client.cli import main
+from hsu_core.outcomes import Saved
+from hsu_jobs import attempts, logs, workers
+from hsu_jobs.attempts import Claim
+from hsu_jobs.outcomes import Released
+from hsu_jobs.settings import Settings
+from hsu_jobs.tables import Worker
 
 SPEC = str(Path(__file__).parents[2] / "examples" / "digits-mhe.json")
 
@@ -64,6 +72,80 @@ def test_follow_ends_with_1_when_the_job_did_not_succeed(hsu: Any) -> None:
     followed = hsu("follow", job)
     assert followed.exit_code == 1
     assert "cancelled" in followed.stdout
+
+
+def test_a_job_is_paused_resumed_prioritised_and_retried(hsu: Any) -> None:
+    job = _submitted(hsu)
+    assert " · paused · " in hsu("pause", job).stdout
+    assert " · queued · " in hsu("resume", job).stdout
+    assert " · queued · " in hsu("prioritise", job, "-7").stdout
+    assert json.loads(hsu("show", "--json", job).stdout)["priority"] == -7
+    assert "waiting    no worker of pool 'default' takes jobs just now" in hsu("show", job).stdout
+    hsu("cancel", job)
+    assert json.loads(hsu("retry", "--json", job).stdout)["id"] != int(job)
+
+
+def test_a_fork_is_queued_with_its_change(hsu: Any, session: Session, claim: Claim) -> None:
+    state = Saved(3, Path("unused"), "ab" * 32, 1000, 0.25, is_best=True)
+    attempts.progress(session, claim.token, step=3, saved=[(state, "unused")])
+    session.flush()
+    job = str(claim.job_id)
+    head, row = hsu("checkpoints", job).stdout.splitlines()
+    assert head.split() == ["step", "attempt", "size", "accuracy", "saved"]
+    assert row.split()[:6] == ["3", "1", "1.0", "kB", "0.25", "best"]
+    forked = json.loads(hsu("fork", job, "--step", "3", "--change", '{"name": "other"}', "--json").stdout)
+    assert (forked["name"], forked["parent"]) == ("other", {"id": claim.job_id, "step": 3})
+    assert "from       job" in hsu("show", str(forked["id"])).stdout
+    assert "there are those of steps 3" in hsu("fork", job, "--step", "4").stderr
+
+
+def test_a_log_is_printed_and_followed(hsu: Any, session: Session, claim: Claim) -> None:
+    logs.append(session, claim.token, 0, b"one\ntwo\n", limit=1000)
+    assert hsu("log", str(claim.job_id), "--tail", "1").stdout == "two\n"
+    attempts.settle(session, claim.token, Released(), Settings())
+    session.flush()
+    assert hsu("log", str(claim.job_id), "--follow", "--attempt", "1").stdout == "one\ntwo\n"
+    assert "no attempt 2" in hsu("log", str(claim.job_id), "--attempt", "2").stderr
+
+
+def test_the_cluster_is_shown_and_an_admin_changes_it(hsu: Any, session: Session, served: Any) -> None:
+    job = _submitted(hsu)
+    workers.register(session, "box", pool="default", devices=["cpu:0"], slots=1)
+    root = {"HSU_API_KEY": served.admin_key}
+    assert hsu("worker", "drain", "box", "--now", env=root).stdout.split()[5:] == (
+        ["box", "default", "0", "of", "1", "draining", "cpu:0"]
+    )
+    assert "draining" in hsu("workers").stdout
+    assert "active" in hsu("worker", "restore", "box", env=root).stdout
+    queue = hsu("queue", "--pool", "default").stdout
+    assert queue.splitlines()[0].split() == ["pool", "workers", "slots", "busy", "waiting"]
+    assert re.search(rf"^default \d+ +{job} ", queue, re.MULTILINE)
+    assert int(job) in [place["job"] for place in json.loads(hsu("queue", "--json").stdout)["places"]]
+    assert "5" in hsu("user", "ada", "--share", "5", "--max-gpus", "none", env=root).stdout
+    assert hsu("users").stdout.splitlines()[1].split()[:5] == ["ada", "5", "0", "of", "any"]
+    hsu("user", "ada", "--share", "1", env=root)
+    session.execute(delete(Worker))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["resume", "JOB"], "the job is queued: resume is not possible"),
+        (["fork", "JOB", "--change", "{"], "--change is not valid JSON"),
+        (["fork", "JOB", "--change", "[]"], "--change: expected a JSON object, found []"),
+        (["fork", "JOB"], "has no checkpoint to go on from"),
+        (["log", "JOB"], "has no attempt yet: it is queued"),
+        (["prioritise", "JOB", "5"], "members may ask for a priority of 0 at most, found 5"),
+        (["worker", "drain", "box"], "this needs an admin's key, found a member's"),
+        (["user", "ada", "--max-gpus", "many"], "--max-gpus: expected a number or none, found 'many'"),
+    ],
+)
+def test_what_is_not_possible_is_said_in_one_line(hsu: Any, arguments: list[str], said: str) -> None:
+    job = _submitted(hsu)
+    result = hsu(*(job if word == "JOB" else word for word in arguments))
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_curves_of_a_job_that_has_none_are_an_empty_table(hsu: Any) -> None:

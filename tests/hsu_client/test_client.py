@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, delete
 from sqlalchemy.orm import Session
 
 from hsu_client.client import Client, Curve
 from hsu_client.problem import Problem, Unreachable
-from hsu_core.outcomes import Reference, Series
-from hsu_jobs import curves
+from hsu_core.outcomes import Reference, Saved, Series
+from hsu_jobs import attempts, curves, logs, workers
+from hsu_jobs.attempts import Claim
+from hsu_jobs.outcomes import Released
+from hsu_jobs.settings import Settings
+from hsu_jobs.tables import Worker
 
 SPEC: dict[str, Any] = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
 
@@ -62,6 +66,114 @@ def test_following_ends_when_the_job_does(client: Client) -> None:
             client.cancel(job["id"])
     assert states[0] == "queued"
     assert states[-1] == "cancelled"
+
+
+def test_a_paused_job_has_not_ended_and_can_be_resumed(client: Client) -> None:
+    job = client.submit(SPEC)["id"]
+    assert client.pause(job)["state"] == "paused"
+    states = []
+    for view in client.follow(job, poll=0.01):
+        states.append(view["state"])
+        if len(states) == 2:
+            client.resume(job)
+        if len(states) == 3:
+            client.cancel(job)
+    assert states == ["paused", "paused", "queued", "cancelled"]
+
+
+def test_an_illegal_move_is_a_problem(client: Client) -> None:
+    job = client.submit(SPEC)["id"]
+    with pytest.raises(Problem, match="resume is not possible") as caught:
+        client.resume(job)
+    assert (caught.value.status, caught.value.code) == (409, "illegal_move")
+
+
+def test_a_priority_is_changed_and_a_job_that_ended_tried_again(client: Client) -> None:
+    job = client.submit(SPEC)["id"]
+    assert client.prioritise(job, -3)["priority"] == -3
+    client.cancel(job)
+    retried = [client.retry(job, idempotency_key=f"retry {job}")["id"] for _ in range(2)]
+    assert retried[0] == retried[1] != job
+
+
+def test_a_fork_goes_on_from_a_checkpoint(client: Client, session: Session, claim: Claim) -> None:
+    for step in (3, 6):
+        state = Saved(step, Path("unused"), "ab" * 32, 1000, None, is_best=False)
+        attempts.progress(session, claim.token, step=step, saved=[(state, f"unused/{step}")])
+        session.flush()
+    assert [row["step"] for row in client.checkpoints(claim.job_id)] == [6, 3]
+    forked = [
+        client.fork(claim.job_id, {"name": "fork"}, step=3, idempotency_key=f"fork {claim.job_id}") for _ in range(2)
+    ]
+    assert forked[0]["id"] == forked[1]["id"]
+    assert (forked[0]["name"], forked[0]["parent"]) == ("fork", {"id": claim.job_id, "step": 3})
+    assert client.fork(claim.job_id)["parent"]["step"] == 6
+    with pytest.raises(Problem) as caught:
+        client.fork(claim.job_id, {"optimizer": {"lr": -1}})
+    assert [fault.pointer for fault in caught.value.errors] == ["/change/optimizer/lr"]
+
+
+def test_events_come_over_as_many_pages_as_there_are(client: Client) -> None:
+    job = client.submit(SPEC)["id"]
+    for _ in range(2):
+        client.pause(job)
+        client.resume(job)
+    kinds = [seen["event"]["kind"] for seen in client.events(job, page=2)]
+    assert kinds == ["submitted", "paused", "resumed", "paused", "resumed"]
+
+
+def test_a_log_is_read_by_its_tail_or_on_from_a_byte(client: Client, session: Session, claim: Claim) -> None:
+    logs.append(session, claim.token, 0, "eins\nzwölf\n".encode(), limit=1000)
+    assert "".join(client.log(claim.job_id)) == "eins\nzwölf\n"
+    assert "".join(client.log(claim.job_id, tail=1, attempt=1)) == "zwölf\n"
+    assert "".join(client.log(claim.job_id, from_byte=5)) == "zwölf\n"
+    with pytest.raises(Problem, match="no attempt 9"):
+        list(client.log(claim.job_id, attempt=9))
+
+
+def test_a_log_is_followed_as_it_grows_until_the_attempt_has_ended(
+    client: Client, session: Session, claim: Claim
+) -> None:
+    logs.append(session, claim.token, 0, b"one\n", limit=1000)
+    heard = []
+    for text in client.log(claim.job_id, follow=True):
+        heard.append(text)
+        if len(heard) == 1:
+            logs.append(session, claim.token, 4, b"two\n", limit=1000)
+        if len(heard) == 2:
+            attempts.settle(session, claim.token, Released(), Settings())
+            session.flush()
+            logs.append(session, claim.token, 8, b"last words\n", limit=1000)
+    assert heard == ["one\n", "two\n", "last words\n"]
+
+
+def test_a_log_of_a_service_that_is_away_is_unreachable() -> None:
+    with Client(f"http://127.0.0.1:{_unused_port()}", "key") as client, pytest.raises(Unreachable):
+        list(client.log(1, follow=True))
+
+
+def test_the_queue_tells_of_my_job(client: Client) -> None:
+    job = client.submit(SPEC | {"resources": {"pool": "elsewhere"}})["id"]
+    (place,) = (place for place in client.queue(pool="elsewhere")["places"] if place["job"] == job)
+    assert (place["owner"], place["reason"]) == ("ada", "no_worker")
+    assert client.job(job)["waiting"]["reason"] == "no_worker"
+    client.cancel(job)
+
+
+def test_an_admin_drains_a_worker_and_changes_a_user(client: Client, session: Session, served: Any) -> None:
+    workers.register(session, "box 1", pool="default", devices=["cpu:0"], slots=1)
+    with Client(served.url, served.admin_key) as root:
+        assert root.drain("box 1", now=True)["duty"] == "draining"
+        assert [worker["duty"] for worker in client.workers()] == ["draining"]
+        assert root.restore("box 1")["duty"] == "active"
+        assert root.change_user("ada", share=3.0, max_gpus=2)["share"] == 3.0
+        assert [user["name"] for user in root.users()] == ["ada", "root"]
+        assert root.change_user("ada", share=1.0, max_gpus=None)["max_gpus"] is None
+    assert [user["name"] for user in client.users()] == ["ada"]
+    with pytest.raises(Problem) as caught:
+        client.drain("box 1")
+    assert caught.value.status == 403
+    session.execute(delete(Worker))
 
 
 def test_a_wrong_spec_is_a_problem_that_points_at_the_field(client: Client) -> None:

@@ -12,8 +12,10 @@ from hsu_client.client import Curve
 JOB: dict[str, Any] = {
     "id": 7, "name": "digits", "state": "running", "step": 30, "total_steps": 100, "owner": "ada", "tags": ["a", "b"],
     "created_at": "2026-01-01T00:00:00Z", "started_at": "2026-01-01T00:00:01Z", "finished_at": None,
-    "result": None, "failure": None,
-    "attempts": [{"number": 1, "worker": "box", "device": "cpu", "outcome": None, "step": 30}],
+    "deadline_at": None, "parent": None, "waiting": None, "result": None, "failure": None,
+    "attempts": [
+        {"number": 1, "worker": "box", "device": "cpu", "outcome": None, "step": 30, "resumed_from": None},
+    ],
 }  # fmt: skip
 
 PLACED: dict[str, Any] = {
@@ -40,6 +42,52 @@ def test_details_tell_of_tags_attempts_results_and_failures() -> None:
     text = "\n".join(show.details(ended))
     for part in ("tags a, b", "test_accuracy 0.987654", "diverged: m", "attempt 1  box cpu: running at step 30"):
         assert part in text
+
+
+def test_details_tell_why_a_job_waits_and_what_it_goes_on_from() -> None:
+    waiting = {"reason": "behind", "detail": "3 jobs go first; 1 of 1 slots are in use", "ahead": 3, "starts_in": 150.0}
+    (attempt,) = JOB["attempts"]
+    ended = attempt | {"outcome": {"kind": "preempted"}, "resumed_from": 0, "step": 40}
+    forked = JOB | {"state": "queued", "waiting": waiting, "parent": {"id": 3, "step": 12}, "attempts": [ended]}
+    text = "\n".join(show.details(forked))
+    assert "from       job 3 at step 12" in text
+    assert "waiting    3 jobs go first; 1 of 1 slots are in use; about 2.5 min to go" in text
+    assert "attempt 1  box cpu: preempted at step 40, from step 0" in text
+    unknown = forked | {"waiting": waiting | {"starts_in": None}}
+    assert "waiting    3 jobs go first; 1 of 1 slots are in use" in list(show.details(unknown))
+
+
+def test_checkpoints_tell_what_they_are_worth_and_what_became_of_them() -> None:
+    row = {"step": 8, "attempt": 1, "bytes": 2_500_000, "metric": 0.5, "is_best": True, "created_at": "now"}
+    rows = [row | {"removed_because": None}, row | {"bytes": 1500, "metric": "NaN", "removed_because": "damaged"}]
+    assert show.checkpoints(rows)[1:] == [
+        ["8", "1", "2.5 MB", "0.5", "best", "now"],
+        ["8", "1", "1.5 kB", "nan", "damaged", "now"],
+    ]
+
+
+def test_a_queue_shows_others_only_by_their_reason() -> None:
+    place = {"job": 4, "position": 1, "pool": "default", "priority": -5, "gpus": 2, "owner": None, "reason": "quota",
+             "detail": None, "starts_in": None}  # fmt: skip
+    mine = place | {"position": 2, "owner": "ada", "detail": "it is next", "starts_in": 7200.0}
+    assert show.places({"places": [place, mine]})[1:] == [
+        ["default 1", "4", "-5", "2", "", "", "quota"],
+        ["default 2", "4", "-5", "2", "ada", "2.0 h", "it is next"],
+    ]
+
+
+def test_a_worker_that_is_not_heard_of_is_away() -> None:
+    worker = {"name": "w", "pool": "p", "devices": ["cpu:0", "cpu:1"], "slots": 2, "busy": 1, "duty": "draining"}
+    shown = show.workers([worker | {"is_there": True}, worker | {"is_there": False}])
+    assert shown[1:] == [["w", "p", "1 of 2", duty, "cpu:0 cpu:1"] for duty in ("draining", "draining, away")]
+
+
+def test_users_show_hours_and_quotas() -> None:
+    user = {"name": "ada", "share": 2.0, "max_gpus": None, "gpus": 1, "usage": 5400.0}
+    assert show.users([user, user | {"max_gpus": 4}])[1:] == [
+        ["ada", "2", "1 of any", "1.50"],
+        ["ada", "2", "1 of 4", "1.50"],
+    ]
 
 
 def placed(*, half_space: bool = False, **change: Any) -> list[str]:
@@ -86,7 +134,8 @@ def test_a_summary_holds_first_and_last_values_and_references_and_leaves_out_emp
 
 
 def test_columns_are_aligned() -> None:
-    assert list(show.table([["layer", "n"], ["a", "100"]])) == ["layer    n", "a      100"]
+    rows = [["layer", "n", "why"], ["a", "100", "next"], ["b", "", "it waits"]]
+    assert list(show.table(rows)) == ["layer    n  why", "a      100  next", "b           it waits"]
 
 
 def test_a_log_shows_each_tenth_of_the_way_once() -> None:
