@@ -7,11 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from samples import DIGITS
+from samples import DIGITS, ROOM
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from hsu_jobs import database, lifecycle, settings
+from hsu_jobs import attempts, database, lifecycle, settings
+from hsu_jobs.attempts import Claim
 from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.tables import Attempt, Job, User, Worker
 
@@ -53,6 +54,20 @@ def submit(session: Session) -> Submit:
         return lifecycle.submit(session, parse(DIGITS | {"batch_size": 12} | fields), owner=owner)
 
     return submitted
+
+
+@pytest.fixture
+def claimed(session: Session) -> Callable[[], Claim]:
+    """Starts the job that is next."""
+
+    def started() -> Claim:
+        session.flush()
+        found = attempts.claim(session, ROOM, settings.settings())
+        assert found is not None
+        session.expire_all()
+        return found
+
+    return started
 
 
 @pytest.fixture

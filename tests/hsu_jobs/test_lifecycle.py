@@ -1,36 +1,30 @@
-"""The life of a job, on a real Postgres."""
+"""What its owner may ask of a job, in every state, on a real Postgres."""
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from typing import Any
 
 import pytest
 from samples import ROOM, TRAINED
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from hsu_core.outcomes import Series
-from hsu_jobs import attempts, database, lifecycle, queries
+from hsu_jobs import attempts, checkpoints, database, lifecycle, queries
 from hsu_jobs.attempts import Claim, Wish
-from hsu_jobs.curves import Point, read, write
-from hsu_jobs.errors import IdempotencyConflict, IllegalMove, LeaseLost
-from hsu_jobs.outcomes import Cancelled, Crashed, Failed, Released, Succeeded
+from hsu_jobs.errors import Gone, IdempotencyConflict, IllegalMove, NotFound, SpecRejected
+from hsu_jobs.outcomes import Cancelled, Crashed, Failed, Paused, Succeeded
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import JobSpec, Limits
-from hsu_jobs.states import State, Wanted
-from hsu_jobs.tables import Attempt, EventRow, Job, User
+from hsu_jobs.spec import JobSpec
+from hsu_jobs.states import TERMINAL, Action, State, Stop, Wanted, legal
+from hsu_jobs.tables import Attempt, CheckpointRow, EventRow, Job, User
 
-SETTINGS = Settings(retry_after=timedelta(microseconds=1))
-OVER = SETTINGS.model_copy(update={"lease": timedelta(seconds=-1)})
+Submit = Callable[..., Job]
+Claimed = Callable[[], Claim]
+Later = Callable[[float], None]
 
-
-def claimed(session: Session) -> Claim:
-    claim = attempts.claim(session, ROOM, SETTINGS)
-    assert claim is not None
-    session.flush()
-    return claim
+SETTINGS = Settings()
 
 
 def kinds(session: Session, job: Job) -> list[str]:
@@ -38,152 +32,23 @@ def kinds(session: Session, job: Job) -> list[str]:
     return [event["kind"] for event in events]
 
 
-def test_a_job_is_queued_claimed_and_settled(session: Session, owner: User, spec: JobSpec) -> None:
-    job = lifecycle.submit(session, spec, owner=owner)
-    assert job.state is State.QUEUED
-    claim = claimed(session)
-    assert (claim.job_id, claim.attempt) == (job.id, 1)
-    session.refresh(job)
-    assert job.state is State.RUNNING
-    assert attempts.settle(session, claim.token, Succeeded(result=TRAINED), SETTINGS) is State.SUCCEEDED
+def saved(session: Session, job: Job, *steps: int, attempt: int = 1) -> list[CheckpointRow]:
+    """Checkpoints of a job."""
+    rows = [
+        CheckpointRow(
+            job_id=job.id,
+            attempt=attempt,
+            step=step,
+            path=f"{job.id}/{attempt}/{step}",
+            sha256="",
+            bytes=1,
+            is_best=False,
+        )
+        for step in steps
+    ]
+    session.add_all(rows)
     session.flush()
-    session.refresh(job)
-    assert job.result == TRAINED.model_dump(mode="json")
-    assert job.finished_at is not None
-    assert kinds(session, job) == ["submitted", "started", "ended"]
-
-
-def test_the_oldest_job_is_claimed_first_and_an_empty_queue_gives_nothing(
-    session: Session, owner: User, spec: JobSpec
-) -> None:
-    first, second = (lifecycle.submit(session, spec, owner=owner) for _ in range(2))
-    assert [claimed(session).job_id, claimed(session).job_id] == [first.id, second.id]
-    assert attempts.claim(session, ROOM, SETTINGS) is None
-
-
-def test_many_claimers_at_once_never_get_the_same_job(session: Session, owner: User, spec: JobSpec) -> None:
-    made = {lifecycle.submit(session, spec, owner=owner).id for _ in range(30)}
-    session.commit()
-
-    def claim_until_empty(worker: int) -> list[int]:
-        mine = []
-        while True:
-            with database.transaction() as own:
-                claim = attempts.claim(own, ROOM._replace(worker=str(worker)), SETTINGS)
-            if claim is None:
-                return mine
-            mine.append(claim.job_id)
-
-    with ThreadPoolExecutor(6) as pool:
-        taken = [job for jobs in pool.map(claim_until_empty, range(6)) for job in jobs]
-    assert sorted(taken) == sorted(made)
-
-
-def test_a_token_that_is_no_longer_live_may_write_nothing(session: Session, owner: User, spec: JobSpec) -> None:
-    lifecycle.submit(session, spec, owner=owner)
-    claim = claimed(session)
-    attempts.settle(session, claim.token, Crashed(message="SIGSEGV"), SETTINGS)
-    for token in (claim.token, uuid.uuid4()):
-        with pytest.raises(LeaseLost):
-            attempts.renew(session, token, lease=SETTINGS.lease)
-        with pytest.raises(LeaseLost):
-            attempts.progress(session, token, step=1)
-        with pytest.raises(LeaseLost):
-            attempts.settle(session, token, Succeeded(result=TRAINED), SETTINGS)
-        with pytest.raises(LeaseLost):
-            attempts.held(session, token)
-
-
-def test_a_lease_that_ran_out_sends_the_job_back_to_the_queue(session: Session, owner: User, spec: JobSpec) -> None:
-    job = lifecycle.submit(session, spec, owner=owner)
-    claim = attempts.claim(session, ROOM, OVER)
-    assert claim is not None
-    session.commit()  # the clock of a transaction stands still
-    assert attempts.expire(session, SETTINGS) == [job.id]
-    assert job.state is State.QUEUED
-    assert claimed(session).attempt == 2
-
-
-def test_a_renewed_lease_does_not_run_out(session: Session, owner: User, spec: JobSpec) -> None:
-    lifecycle.submit(session, spec, owner=owner)
-    claim = attempts.claim(session, ROOM, OVER)
-    assert claim is not None
-    attempts.renew(session, claim.token, lease=SETTINGS.lease)
-    session.commit()
-    assert attempts.expire(session, SETTINGS) == []
-
-
-def test_a_job_that_crashes_every_time_fails_after_its_attempts(session: Session, owner: User, spec: JobSpec) -> None:
-    job = lifecycle.submit(session, spec.model_copy(update={"limits": Limits(max_attempts=2)}), owner=owner)
-    for state in (State.QUEUED, State.FAILED):
-        assert attempts.settle(session, claimed(session).token, Crashed(message="SIGSEGV"), SETTINGS) is state
-        session.commit()  # the clock of a transaction stands still, and a crashed job waits for a moment
-    session.flush()
-    session.refresh(job)
-    assert job.failure == {"code": "crashed", "message": "given up after 2 attempts that got no further: SIGSEGV"}
-
-
-def test_a_released_job_waits_again(session: Session, owner: User, spec: JobSpec) -> None:
-    job = lifecycle.submit(session, spec, owner=owner)
-    attempts.settle(session, claimed(session).token, Released(), SETTINGS)
-    assert job.state is State.QUEUED
-    assert job.finished_at is None
-
-
-def test_a_failed_job_says_why(session: Session, owner: User, spec: JobSpec) -> None:
-    job = lifecycle.submit(session, spec, owner=owner)
-    attempts.settle(session, claimed(session).token, Failed(code="diverged", message="loss at step 3"), SETTINGS)
-    assert job.state is State.FAILED
-    assert job.failure == {"code": "diverged", "message": "loss at step 3"}
-
-
-def test_a_queued_job_is_cancelled_at_once(session: Session, owner: User, spec: JobSpec) -> None:
-    job = lifecycle.submit(session, spec, owner=owner)
-    lifecycle.cancel(session, job.id)
-    assert job.state is State.CANCELLED
-    assert attempts.claim(session, ROOM, SETTINGS) is None
-
-
-def test_a_running_job_learns_of_the_wish_and_is_cancelled_when_it_has_stopped(
-    session: Session, owner: User, spec: JobSpec
-) -> None:
-    job = lifecycle.submit(session, spec, owner=owner)
-    claim = claimed(session)
-    assert attempts.progress(session, claim.token, step=3) == Wish(Wanted.RUN, None)
-    lifecycle.cancel(session, job.id)
-    lifecycle.cancel(session, job.id)
-    session.flush()
-    assert job.state is State.RUNNING
-    assert attempts.progress(session, claim.token, step=4) == Wish(Wanted.CANCEL, None)
-    assert attempts.settle(session, claim.token, Cancelled(), SETTINGS) is State.CANCELLED
-    assert kinds(session, job) == ["submitted", "started", "asked", "ended"]
-
-
-def test_a_job_that_ended_cannot_be_cancelled_and_the_error_says_what_it_is(
-    session: Session, owner: User, spec: JobSpec
-) -> None:
-    job = lifecycle.submit(session, spec, owner=owner)
-    attempts.settle(session, claimed(session).token, Succeeded(result=TRAINED), SETTINGS)
-    with pytest.raises(IllegalMove, match="what is: fork, retry"):
-        lifecycle.cancel(session, job.id)
-
-
-def test_progress_never_goes_back(session: Session, owner: User, spec: JobSpec) -> None:
-    lifecycle.submit(session, spec, owner=owner)
-    claim = claimed(session)
-    for step in (5, 3):
-        attempts.progress(session, claim.token, step=step)
-    assert session.execute(select(Attempt.step)).scalar_one() == 5
-
-
-def test_an_attempt_that_begins_anew_begins_with_empty_curves(session: Session, owner: User, spec: JobSpec) -> None:
-    job = lifecycle.submit(session, spec, owner=owner)
-    claim = claimed(session)
-    write(session, job.id, [Point(0, 0.0, {Series(None, "loss"): 2.3})])
-    attempts.settle(session, claim.token, Crashed(message="SIGSEGV"), SETTINGS)
-    session.commit()
-    attempts.begin(session, claimed(session).token, None)
-    assert read(session, job.id) == []
+    return rows
 
 
 def test_the_same_key_and_spec_give_the_same_job(session: Session, owner: User, spec: JobSpec) -> None:
@@ -212,6 +77,304 @@ def test_a_key_used_by_many_at_once_makes_one_job(session: Session, owner: User,
     assert session.execute(select(func.count()).select_from(Job)).scalar_one() == 1
 
 
-def test_the_waiting_jobs_are_known_oldest_first(session: Session, owner: User, spec: JobSpec) -> None:
-    made = [lifecycle.submit(session, spec, owner=owner).id for _ in range(3)]
+def test_the_waiting_jobs_are_known_oldest_first(session: Session, owner: User, submit: Submit) -> None:
+    made = [submit(owner).id for _ in range(3)]
     assert session.execute(queries.runnable_ids(2)).scalars().all() == made[:2]
+
+
+REACHABLE = [
+    (State.QUEUED, Wanted.RUN),
+    (State.PAUSED, Wanted.PAUSE),
+    *((state, wanted) for state in (State.RUNNING, *TERMINAL) for wanted in Wanted),
+]
+LEADS_TO = {
+    (State.QUEUED, Wanted.RUN, Action.PAUSE): (State.PAUSED, Wanted.PAUSE),
+    (State.QUEUED, Wanted.RUN, Action.CANCEL): (State.CANCELLED, Wanted.CANCEL),
+    (State.PAUSED, Wanted.PAUSE, Action.RESUME): (State.QUEUED, Wanted.RUN),
+    (State.PAUSED, Wanted.PAUSE, Action.CANCEL): (State.CANCELLED, Wanted.CANCEL),
+    (State.RUNNING, Wanted.RUN, Action.PAUSE): (State.RUNNING, Wanted.PAUSE),
+    (State.RUNNING, Wanted.RUN, Action.CANCEL): (State.RUNNING, Wanted.CANCEL),
+    (State.RUNNING, Wanted.PAUSE, Action.RESUME): (State.RUNNING, Wanted.RUN),
+    (State.RUNNING, Wanted.PAUSE, Action.CANCEL): (State.RUNNING, Wanted.CANCEL),
+}
+"""What is not named here and may be asked for leaves the job as it is."""
+
+
+def ask(session: Session, job: Job, action: Action, *, owner: User) -> None:
+    more: dict[Action, dict[str, Any]] = {
+        Action.PRIORITISE: {"priority": 3},
+        Action.FORK: {"owner": owner},
+        Action.RETRY: {"owner": owner},
+    }
+    getattr(lifecycle, action.value)(session, job.id, **more.get(action, {}))
+    session.flush()
+
+
+@pytest.mark.parametrize("action", Action)
+def test_in_every_state_exactly_what_is_legal_may_be_asked_for(
+    session: Session, owner: User, submit: Submit, action: Action
+) -> None:
+    for state, wanted in REACHABLE:
+        job = submit(owner)
+        saved(session, job, 10)
+        session.execute(update(Job).where(Job.id == job.id).values(state=state, wanted=wanted))
+        session.refresh(job, ["state", "wanted"])
+        if action in legal(state, wanted):
+            ask(session, job, action, owner=owner)
+            session.refresh(job, ["state", "wanted"])
+            assert (job.state, job.wanted) == LEADS_TO.get((state, wanted, action), (state, wanted))
+        else:
+            possible = ", ".join(sorted(legal(state, wanted)))
+            with pytest.raises(
+                IllegalMove, match=f"the job is {state}.*{action} is not possible; what is: {possible}$"
+            ):
+                ask(session, job, action, owner=owner)
+            session.refresh(job, ["state", "wanted"])
+            assert (job.state, job.wanted) == (state, wanted)
+
+
+def test_every_move_that_is_expected_is_legal() -> None:
+    assert all((state, wanted) in REACHABLE and action in legal(state, wanted) for state, wanted, action in LEADS_TO)
+
+
+def test_what_is_asked_for_twice_happened_once(session: Session, owner: User, submit: Submit, claimed: Claimed) -> None:
+    queued, running = submit(owner), submit(owner, priority=1)
+    claimed()
+    for asked in (lifecycle.pause, lifecycle.pause, lifecycle.cancel):
+        for job in (queued, running):
+            asked(session, job.id)
+            session.flush()
+    lifecycle.cancel(session, running.id)
+    assert kinds(session, queued) == ["submitted", "paused", "cancelled"]
+    assert kinds(session, running) == ["submitted", "started", "asked", "asked"]
+
+
+def test_a_queued_job_is_cancelled_at_once(session: Session, owner: User, submit: Submit) -> None:
+    job = submit(owner)
+    lifecycle.cancel(session, job.id)
+    assert job.state is State.CANCELLED
+    assert job.finished_at is not None
+    assert attempts.claim(session, ROOM, SETTINGS) is None
+
+
+def test_a_running_job_learns_of_the_wish_and_is_cancelled_when_it_has_stopped(
+    session: Session, owner: User, submit: Submit, claimed: Claimed
+) -> None:
+    job = submit(owner)
+    claim = claimed()
+    assert attempts.progress(session, claim.token, step=3) == Wish(Wanted.RUN, None)
+    lifecycle.cancel(session, job.id)
+    session.flush()
+    assert job.state is State.RUNNING
+    assert attempts.progress(session, claim.token, step=4) == Wish(Wanted.CANCEL, None)
+    assert attempts.settle(session, claim.token, Cancelled(), SETTINGS) is State.CANCELLED
+    assert kinds(session, job) == ["submitted", "started", "asked", "ended"]
+
+
+def test_a_job_that_ended_cannot_be_cancelled_and_the_error_says_what_it_is(
+    session: Session, owner: User, submit: Submit, claimed: Claimed
+) -> None:
+    job = submit(owner)
+    attempts.settle(session, claimed().token, Succeeded(result=TRAINED), SETTINGS)
+    with pytest.raises(IllegalMove, match="the job is succeeded: cancel is not possible; what is: fork, retry"):
+        lifecycle.cancel(session, job.id)
+
+
+def test_a_paused_job_is_not_started_until_it_is_resumed(
+    session: Session, owner: User, submit: Submit, claimed: Claimed
+) -> None:
+    job = submit(owner)
+    lifecycle.pause(session, job.id)
+    session.flush()
+    assert attempts.claim(session, ROOM, SETTINGS) is None
+    lifecycle.resume(session, job.id)
+    assert claimed().job_id == job.id
+    assert kinds(session, job) == ["submitted", "paused", "resumed", "started"]
+
+
+def test_a_running_job_is_paused_when_it_has_stopped_and_goes_on_when_resumed(
+    session: Session, owner: User, submit: Submit, claimed: Claimed
+) -> None:
+    job = submit(owner)
+    claim = claimed()
+    lifecycle.pause(session, job.id)
+    session.flush()
+    wish, _ = attempts.renew(session, claim.token, lease=SETTINGS.lease)
+    assert wish.is_to_stop
+    assert attempts.settle(session, claim.token, Paused(), SETTINGS) is State.PAUSED
+    lifecycle.resume(session, job.id)
+    assert claimed().attempt == 2
+
+
+def test_a_wish_taken_back_in_time_was_never_there(
+    session: Session, owner: User, submit: Submit, claimed: Claimed
+) -> None:
+    job = submit(owner)
+    claim = claimed()
+    lifecycle.pause(session, job.id)
+    lifecycle.resume(session, job.id)
+    session.flush()
+    assert not attempts.progress(session, claim.token, step=1).is_to_stop
+    assert job.state is State.RUNNING
+
+
+def test_a_wish_taken_back_too_late_sends_the_job_back_to_the_queue(
+    session: Session, owner: User, submit: Submit, claimed: Claimed
+) -> None:
+    job = submit(owner)
+    claim = claimed()
+    lifecycle.pause(session, job.id)
+    lifecycle.resume(session, job.id)
+    session.flush()
+    assert attempts.settle(session, claim.token, Paused(), SETTINGS) is State.QUEUED
+
+
+def test_a_changed_priority_changes_the_order(session: Session, owner: User, submit: Submit, claimed: Claimed) -> None:
+    _, second = submit(owner), submit(owner)
+    lifecycle.prioritise(session, second.id, 5)
+    lifecycle.prioritise(session, second.id, 5)
+    assert kinds(session, second) == ["submitted", "prioritised"]
+    assert claimed().job_id == second.id
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PAUSED])
+def test_a_waiting_job_past_its_deadline_fails(
+    session: Session, owner: User, submit: Submit, later: Later, state: State
+) -> None:
+    job = submit(owner, limits={"deadline": 60})
+    if state is State.PAUSED:
+        lifecycle.pause(session, job.id)
+    later(59)
+    assert lifecycle.expire_overdue(session) == []
+    later(2)
+    assert lifecycle.expire_overdue(session) == [job.id]
+    session.flush()
+    assert job.state is State.FAILED
+    assert job.failure is not None
+    assert job.failure["code"] == "deadline"
+    assert kinds(session, job)[-1] == "expired"
+
+
+def test_a_running_job_past_its_deadline_is_asked_to_stop_once_and_then_fails(
+    session: Session, owner: User, submit: Submit, claimed: Claimed, later: Later
+) -> None:
+    job = submit(owner, limits={"deadline": 60})
+    claim = claimed()
+    later(61)
+    assert lifecycle.expire_overdue(session) == [job.id]
+    session.flush()
+    assert lifecycle.expire_overdue(session) == []
+    assert attempts.progress(session, claim.token, step=1) == Wish(Wanted.RUN, Stop.DEADLINE)
+    assert attempts.release(session, claim.token, SETTINGS).kind == "overdue"
+    assert job.state is State.FAILED
+    assert kinds(session, job) == ["submitted", "started", "stopping", "ended"]
+
+
+def test_a_deadline_counts_from_the_submission_whatever_happened_since(
+    session: Session, owner: User, submit: Submit, claimed: Claimed, later: Later
+) -> None:
+    job = submit(owner, limits={"deadline": 60})
+    later(40)
+    attempts.settle(session, claimed().token, Crashed(message="SIGSEGV"), SETTINGS)
+    later(21)
+    assert lifecycle.expire_overdue(session) == [job.id]
+    assert submit(owner).deadline_at is None
+
+
+def test_a_fork_goes_on_from_the_newest_checkpoint_with_a_changed_spec(
+    session: Session, owner: User, submit: Submit
+) -> None:
+    parent, bob = submit(owner), User(name="bob")
+    saved(session, parent, 10, 20)
+    fork = lifecycle.fork(session, parent.id, owner=bob, change={"regularizer": {"kind": "mhs"}})
+    assert (fork.parent_id, fork.parent_step, fork.owner) == (parent.id, 20, bob)
+    assert fork.spec["regularizer"]["kind"] == "mhs"
+    assert fork.spec["model"] == parent.spec["model"]
+    assert fork.state is State.QUEUED
+    submitted = session.execute(select(EventRow.event).where(EventRow.job_id == fork.id)).scalar_one()
+    assert submitted == {"kind": "submitted", "parent": parent.id, "parent_step": 20}
+    assert [row.step for row in checkpoints.to_resume_from(session, fork)] == [20]
+
+
+def test_a_fork_may_go_on_from_an_older_checkpoint(session: Session, owner: User, submit: Submit) -> None:
+    parent = submit(owner)
+    saved(session, parent, 10, 20)
+    assert lifecycle.fork(session, parent.id, owner=owner, step=10).parent_step == 10
+
+
+def test_a_fork_that_does_not_fit_the_checkpoint_is_refused(session: Session, owner: User, submit: Submit) -> None:
+    parent = submit(owner)
+    saved(session, parent, 10)
+    with pytest.raises(SpecRejected, match="cannot go on from this checkpoint"):
+        lifecycle.fork(session, parent.id, owner=owner, change={"model": {"kind": "small_cnn"}})
+
+
+def test_without_a_checkpoint_there_is_nothing_to_fork_from(session: Session, owner: User, submit: Submit) -> None:
+    job = submit(owner)
+    with pytest.raises(NotFound, match=f"job {job.id} has no checkpoint to go on from"):
+        lifecycle.fork(session, job.id, owner=owner)
+    saved(session, job, 10, 20)
+    with pytest.raises(NotFound, match="no checkpoint of step 15; there are those of steps 10, 20"):
+        lifecycle.fork(session, job.id, owner=owner, step=15)
+
+
+def test_a_checkpoint_that_was_removed_is_gone_and_the_error_says_which_are_there(
+    session: Session, owner: User, submit: Submit
+) -> None:
+    job = submit(owner)
+    first, second, _ = saved(session, job, 10, 20, 30)
+    first.removed_at, first.removed_because = func.now(), checkpoints.SUPERSEDED
+    checkpoints.note_damage(second)
+    session.flush()
+    with pytest.raises(Gone, match=r"step 10 was removed \(superseded\); there are those of steps 30$"):
+        lifecycle.fork(session, job.id, owner=owner, step=10)
+    with pytest.raises(Gone, match=r"step 20 was removed \(damaged\)"):
+        lifecycle.fork(session, job.id, owner=owner, step=20)
+    assert lifecycle.fork(session, job.id, owner=owner).parent_step == 30
+
+
+def ended(session: Session, job: Job) -> None:
+    session.flush()
+    claim = attempts.claim(session, ROOM, SETTINGS)
+    assert claim is not None
+    assert claim.job_id == job.id
+    attempts.settle(session, claim.token, Failed(code="diverged", message="loss at step 3"), SETTINGS)
+    session.flush()
+
+
+def test_a_retry_is_a_job_of_its_own_that_goes_on_from_the_last_checkpoint(
+    session: Session, owner: User, submit: Submit
+) -> None:
+    job = submit(owner)
+    ended(session, job)
+    saved(session, job, 10, 20)
+    again = lifecycle.retry(session, job.id, owner=owner)
+    assert (again.parent_id, again.parent_step, again.spec) == (job.id, 20, job.spec)
+    assert job.state is State.FAILED
+
+
+def test_a_retry_without_a_checkpoint_begins_at_the_start(session: Session, owner: User, submit: Submit) -> None:
+    job = submit(owner)
+    ended(session, job)
+    again = lifecycle.retry(session, job.id, owner=owner)
+    assert (again.parent_id, again.parent_step, again.fingerprint) == (None, None, job.fingerprint)
+
+
+def test_a_retry_of_a_fork_that_saved_nothing_goes_on_where_the_fork_did(
+    session: Session, owner: User, submit: Submit
+) -> None:
+    parent = submit(owner)
+    ended(session, parent)
+    saved(session, parent, 10, 20)
+    fork = lifecycle.fork(session, parent.id, owner=owner, step=10)
+    ended(session, fork)
+    again = lifecycle.retry(session, fork.id, owner=owner)
+    assert (again.parent_id, again.parent_step) == (parent.id, 10)
+
+
+def test_a_retry_with_a_key_comes_once(session: Session, owner: User, submit: Submit) -> None:
+    job = submit(owner)
+    ended(session, job)
+    made = {lifecycle.retry(session, job.id, owner=owner, idempotency_key="again").id for _ in range(2)}
+    assert len(made) == 1
+    assert session.execute(select(func.count()).select_from(Attempt)).scalar_one() == 1
