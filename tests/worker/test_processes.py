@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from redis import Redis
 from waiting import until
 
 from embedded.up import commands
-from hsu_jobs import curves, database, queue
+from hsu_jobs import curves, database, lifecycle, queue, settings
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job
@@ -34,7 +35,7 @@ def start(fast: Settings, tmp_path: Path) -> Iterator[Callable[[str], Process]]:
         def started(role: str) -> Process:
             command = [sys.executable, "-m", *commands(tmp_path, 0, "node@here")[role]]
             log = undo.enter_context((tmp_path / f"{role}.log").open("ab"))
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=fast.environment())
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=settings.settings().environment())
             undo.callback(process.wait)
             undo.callback(process.terminate)
             return process
@@ -115,3 +116,25 @@ def test_beat_asks_for_a_sweep(start: Callable[[str], Process], fast: Settings, 
     with Redis.from_url(redis_url) as redis:
         until(lambda: redis.llen("hsu") > 0, seconds=STARTING)
         assert queue.SWEEP.encode() in redis.lrange("hsu", 0, 0)[0]
+
+
+@pytest.mark.slow
+def test_a_job_of_a_minute_runs_once_though_redis_repeats_messages_after_five_seconds(
+    start: Callable[[str], Process],
+    submit: Callable[..., int],
+    job: Callable[[int], Job],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HSU_REDIS_VISIBILITY", "5")
+    settings.settings.cache_clear()
+    for _ in range(2):
+        start("worker")
+    start("beat")
+    made = submit(duration={"steps": 10**6}, record={"every": 100, "measures": []})
+    queue.ring(made)
+    until(lambda: job(made).state is State.RUNNING, seconds=STARTING)
+    time.sleep(60)
+    with database.transaction() as session:
+        lifecycle.cancel(session, made)
+    until(lambda: job(made).state is State.CANCELLED, seconds=STARTING)
+    assert outcomes(job(made)) == ["cancelled"]
