@@ -26,25 +26,31 @@ class Text(NamedTuple):
 
 
 def append(session: Session, token: UUID, first_byte: int, content: bytes, *, limit: int) -> None:
-    """Write a piece down, once, and let go of what is more than `limit` bytes back.
+    """Write a piece down, and let go of what is more than `limit` bytes back; one that comes again may be longer.
 
     Not fenced: what a lost attempt printed is what explains it.
     """
     attempt_id = session.execute(select(Attempt.id).where(Attempt.token == token)).scalar_one()
-    piece = {"attempt_id": attempt_id, "first_byte": first_byte, "content": content}
-    session.execute(insert(LogChunk).values(piece).on_conflict_do_nothing())
+    piece = insert(LogChunk).values(attempt_id=attempt_id, first_byte=first_byte, content=content)
+    key = [LogChunk.attempt_id, LogChunk.first_byte]
+    session.execute(piece.on_conflict_do_update(index_elements=key, set_={"content": content}))
     end_of_piece = LogChunk.first_byte + func.octet_length(LogChunk.content)
     too_old = end_of_piece <= first_byte + len(content) - limit
     session.execute(delete(LogChunk).where(LogChunk.attempt_id == attempt_id, too_old))
 
 
 def read(session: Session, attempt_id: int, *, first_byte: int = 0) -> Text:
-    """The log from a place on, as far as it is written."""
+    """The log from a place on, as far as it is written without a gap; what follows a gap is there for who reads on."""
     end_of_piece = LogChunk.first_byte + func.octet_length(LogChunk.content)
     pieces = select(LogChunk.first_byte, LogChunk.content).where(LogChunk.attempt_id == attempt_id)
     rows = session.execute(pieces.where(end_of_piece > first_byte).order_by(LogChunk.first_byte)).all()
     if not rows:
         return Text(first_byte, first_byte, b"")
-    begin, content = rows[0].first_byte, b"".join(row.content for row in rows)
+    begin, content = rows[0].first_byte, bytearray()
+    for row in rows:
+        written = begin + len(content) - row.first_byte
+        if written < 0:
+            break
+        content += row.content[written:]
     skipped = max(0, first_byte - begin)
-    return Text(begin + skipped, begin + len(content), content[skipped:])
+    return Text(begin + skipped, begin + len(content), bytes(content[skipped:]))
