@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,7 +96,9 @@ def be_a_rank(rank: str, port: str, listening: str, folder: str) -> None:
                 checkpoint_dir=Path(folder, rank, name),
                 world=world,
             )
+        diverged = train(training(optimizer={"kind": "sgd", "lr": 1e39}), world=world)
     Path(folder, rank, "penalties.json").write_text(json.dumps(penalties))
+    Path(folder, rank, "diverged").write_text(str(diverged))
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +151,9 @@ def test_both_ranks_take_their_part_of_the_same_augmented_batch() -> None:
 
     whole = batches(ALONE)
     parts = [batches(World(rank, 3)) for rank in range(3)]
-    for (x, y), *pieces in zip(whole.training(46), *(part.training(46) for part in parts), strict=False):
-        assert torch.equal(torch.cat([piece_x for piece_x, _ in pieces]), x)
-        assert torch.equal(torch.cat([piece_y for _, piece_y in pieces]), y)
-        break
+    pieces = [next(part.training(46)) for part in parts]
+    for expected, found in zip(next(whole.training(46)), zip(*pieces, strict=True), strict=True):
+        assert torch.equal(torch.cat(found), expected)
     tested = [torch.cat([y for _, y in part.testing()]) for part in parts]
     assert torch.equal(torch.cat(tested), whole.test_y)
     assert max(map(len, tested)) - min(map(len, tested)) <= 1
@@ -161,41 +162,38 @@ def test_both_ranks_take_their_part_of_the_same_augmented_batch() -> None:
 # --- it stops, resumes, diverges, refuses -----------------------------------------------------------------------------
 
 
-def test_a_stopped_run_goes_on_with_more_or_fewer_processes(of_both: Path, tmp_path: Path) -> None:
-    asked = iter([False] * 3 + [True])
+def stop_after(updates: int) -> Callable[[], bool]:
+    return iter([False] * updates + [True]).__next__
+
+
+def test_what_two_processes_began_one_may_end_and_two_end_it_bit_for_bit(of_both: Path, tmp_path: Path) -> None:
+    name = "mhp authors"
+    chosen = training(**CASES[name])
     curves: dict[int, Mapping[Series, float]] = {}
-    by_two, by_one = tmp_path / "two", tmp_path / "one"
     outcome = parallel.train(
-        training(), processes=2, report=curves.__setitem__, should_stop=asked.__next__, checkpoint_dir=by_two
+        chosen, processes=2, report=curves.__setitem__, should_stop=stop_after(3), checkpoint_dir=tmp_path
     )
     assert outcome == Stopped(3)
     assert list(curves) == [0, 1, 2]
-    train(training(), resume_from=last_of(by_two), checkpoint_dir=by_one)
-    assert_close(last_of(of_both / "0" / "mhe"), last_of(by_one))
 
-    asked = iter([False] * 3 + [True])
-    train(training(), should_stop=asked.__next__, checkpoint_dir=by_one / "first")
-    outcome = parallel.train(training(), processes=2, resume_from=last_of(by_one / "first"), checkpoint_dir=by_two)
+    stopped, unbroken = last_of(tmp_path), last_of(of_both / "0" / name)
+    train(chosen, resume_from=stopped, checkpoint_dir=tmp_path / "one")
+    assert_close(unbroken, last_of(tmp_path / "one"))
+    assert isinstance(parallel.train(chosen, processes=2, resume_from=stopped, checkpoint_dir=tmp_path), Finished)
+    assert last_of(tmp_path).read_bytes() == unbroken.read_bytes()
+
+
+def test_what_one_process_began_two_may_end(of_both: Path, tmp_path: Path) -> None:
+    train(training(), should_stop=stop_after(3), checkpoint_dir=tmp_path)
+    outcome = parallel.train(training(), processes=2, resume_from=last_of(tmp_path), checkpoint_dir=tmp_path)
     assert isinstance(outcome, Finished)
-    assert_close(last_of(by_one), last_of(by_two))
+    assert_close(last_of(of_both / "0" / "mhe"), last_of(tmp_path))
     assert not psutil.Process().children()
 
 
-def test_two_processes_that_were_stopped_end_bit_for_bit_as_two_that_were_not(of_both: Path, tmp_path: Path) -> None:
-    name = "mhp authors"
-    asked = iter([False] * 3 + [True])
-    parallel.train(training(**CASES[name]), processes=2, should_stop=asked.__next__, checkpoint_dir=tmp_path)
-    outcome = parallel.train(
-        training(**CASES[name]), processes=2, resume_from=last_of(tmp_path), checkpoint_dir=tmp_path
-    )
-    assert isinstance(outcome, Finished)
-    assert last_of(tmp_path).read_bytes() == last_of(of_both / "0" / name).read_bytes()
-
-
-def test_a_run_that_diverges_says_so_and_ends_every_process() -> None:
-    outcome = parallel.train(training(optimizer={"kind": "sgd", "lr": 1e39}), processes=2)
-    assert outcome == Diverged(1, "hidden1", "weights")
-    assert not psutil.Process().children()
+@pytest.mark.parametrize("rank", "01")
+def test_a_run_that_diverges_says_so_on_every_rank(of_both: Path, rank: str) -> None:
+    assert (of_both / rank / "diverged").read_text() == str(Diverged(1, "hidden1", "weights"))
 
 
 def test_a_batch_without_equal_parts_is_refused() -> None:
@@ -271,11 +269,35 @@ def test_the_death_of_another_rank_ends_the_first_with_an_error(
     assert last_words in said
 
 
-@pytest.mark.parametrize("first_rank", ["listens", "is deaf"], indirect=True)
+@pytest.mark.parametrize("first_rank", ["listens"], indirect=True)
 def test_the_death_of_the_first_rank_leaves_no_process(first_rank: subprocess.Popen[str]) -> None:
     (other,) = psutil.Process(first_rank.pid).children()
     os.kill(first_rank.pid, signal.SIGKILL)
     assert other.wait(timeout=10) is None  # it is no child of ours, and gone
+
+
+def test_another_rank_ends_with_its_leash_whatever_it_waits_for() -> None:
+    command = [sys.executable, "-m", "hsu_core.parallel"]
+    with (
+        socket.create_server((parallel.HOST, 0)) as silent,
+        subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as rank,
+    ):
+        order = parallel.Order(
+            training=training(),
+            rank=1,
+            size=2,
+            port=silent.getsockname()[1],
+            device="cpu",
+            data_dir=None,
+            resume_from=None,
+        )
+        assert rank.stdin
+        rank.stdin.write(order.model_dump_json() + "\n")
+        rank.stdin.flush()
+        silent.settimeout(60)
+        with silent.accept()[0]:  # it is at the meeting, where nobody will answer
+            rank.stdin.close()
+            assert rank.wait(timeout=10) == 1
 
 
 if __name__ == "__main__":
