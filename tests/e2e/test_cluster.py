@@ -14,7 +14,9 @@ from waiting import until
 from hsu_client.client import Client
 from hsu_client.problem import Problem
 
-LONG = DIGITS | {"duration": {"epochs": 40}, "record": {"every": 40}, "checkpoint": {"every": 20}}
+SAVING = DIGITS | {"duration": {"epochs": 10}, "record": {"every": 40}, "checkpoint": {"every": 20}}
+LONG = SAVING | {"duration": {"epochs": 60}}
+"""Some seconds, so that there is time to ask something of it while it runs."""
 
 
 @pytest.fixture
@@ -59,9 +61,9 @@ def test_a_job_that_was_paused_while_it_ran_ends_as_if_it_had_not_been(client: C
 
 @pytest.mark.timeout(180)
 def test_a_fork_with_another_regularizer_goes_on_where_its_parent_was(client: Client) -> None:
-    parent = ended(client, client.submit(LONG)["id"])
+    parent = ended(client, client.submit(SAVING)["id"])
     newest = client.checkpoints(parent["id"])[0]["step"]
-    fork = client.fork(parent["id"], {"regularizer": {"kind": "mhs"}, "duration": {"epochs": 60}})
+    fork = client.fork(parent["id"], {"regularizer": {"kind": "mhs"}, "duration": {"epochs": 15}})
     assert fork["parent"] == {"id": parent["id"], "step": newest}
     done = ended(client, fork["id"])
     assert done["state"] == "succeeded", done["failure"]
@@ -91,7 +93,7 @@ def test_a_drained_worker_gives_its_job_back_and_goes_on_when_it_is_restored(cli
 
 @pytest.mark.timeout(180)
 def test_a_log_is_followed_from_a_terminal_until_the_job_ends(client: Client, service: dict[str, str]) -> None:
-    job = client.submit(LONG)["id"]
+    job = client.submit(SAVING)["id"]
     until(lambda: client.job(job)["attempts"], seconds=60)
     command = [sys.executable, "-c", "from hsu_client.cli import main; main()", "log", str(job), "--follow"]
     environment = {"HSU_URL": service["url"], "HSU_API_KEY": service["key"]}
