@@ -243,8 +243,9 @@ def blocks_of(job_id: int, series: list[int], *, first: int, last: int) -> Selec
 
 
 def holder_of(token: UUID) -> Select[Job, Attempt]:
-    """The job and the live attempt behind a token."""
-    return select(Job, Attempt).join(Attempt, Attempt.job_id == Job.id).where(_is_live(token))
+    """The job and the live attempt behind a token, which is locked, so that nobody ends it in between."""
+    both = select(Job, Attempt).join(Attempt, Attempt.job_id == Job.id)
+    return both.where(_is_live(token)).with_for_update(of=Attempt)
 
 
 def _is_live(token: UUID) -> ColumnElement[bool]:
