@@ -1,0 +1,423 @@
+"""What a worker does with a job, each write fenced by its token, on a real Postgres."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from samples import ROOM, TRAINED
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
+from waiting import until
+
+from hsu_core.outcomes import Saved, Series
+from hsu_jobs import attempts, curves, database, lifecycle
+from hsu_jobs.attempts import Claim, Wish
+from hsu_jobs.curves import Point
+from hsu_jobs.errors import LeaseLost
+from hsu_jobs.outcomes import Crashed, Failed, Faulty, Lost, Outcome, Preempted, Released, Stalled, Succeeded
+from hsu_jobs.settings import Settings
+from hsu_jobs.states import State, Stop, Wanted
+from hsu_jobs.tables import Attempt, Block, CheckpointRow, EventRow, Job, User
+
+Submit = Callable[..., Job]
+Claimed = Callable[[], Claim]
+Later = Callable[[float], None]
+
+SETTINGS = Settings()
+OVER = SETTINGS.model_copy(update={"lease": timedelta(seconds=-1)})
+CRASHED = Crashed(message="SIGSEGV")
+LOSS = Series(None, "loss")
+
+
+def points(*steps: int) -> list[Point]:
+    return [Point(step, 0.0, {LOSS: float(step)}) for step in steps]
+
+
+def saved(step: int, *, is_best: bool = False) -> tuple[Saved, str]:
+    return Saved(step, Path("ignored"), sha256="ab", bytes=3, metric=0.5, is_best=is_best), f"1/{step}"
+
+
+def steps(session: Session, job: Job) -> list[int]:
+    """At which steps the loss is known."""
+    session.flush()
+    return [step for curve in curves.read(session, job.id) for step in curve.steps.tolist()]
+
+
+def checkpoint(session: Session, job: Job, step: int) -> CheckpointRow:
+    session.flush()
+    rows = select(CheckpointRow).where(CheckpointRow.job_id == job.id, CheckpointRow.step == step)
+    return session.execute(rows).scalar_one()
+
+
+def test_a_job_is_queued_claimed_and_settled(session: Session, owner: User, submit: Submit, claimed: Claimed) -> None:
+    job = submit(owner)
+    assert job.state is State.QUEUED
+    claim = claimed()
+    assert (claim.job_id, claim.attempt, claim.devices) == (job.id, 1, ROOM.free)
+    assert job.state is State.RUNNING
+    assert attempts.settle(session, claim.token, Succeeded(result=TRAINED), SETTINGS) is State.SUCCEEDED
+    session.flush()
+    session.refresh(job)
+    assert job.result == TRAINED.model_dump(mode="json")
+    assert job.finished_at is not None
+    events = session.execute(select(EventRow.event).order_by(EventRow.id)).scalars().all()
+    assert [event["kind"] for event in events] == ["submitted", "started", "ended"]
+    assert events[1] == {"kind": "started", "attempt": 1, "worker": ROOM.worker, "device": "cpu:0"}
+
+
+def test_an_empty_queue_gives_nothing(session: Session) -> None:
+    assert attempts.claim(session, ROOM, SETTINGS) is None
+
+
+def test_many_claimers_at_once_never_get_the_same_job(session: Session, owner: User, submit: Submit) -> None:
+    made = {submit(owner).id for _ in range(30)}
+    session.commit()
+
+    def claim_until_empty(worker: int) -> list[int]:
+        mine = []
+        while True:
+            with database.transaction() as own:
+                claim = attempts.claim(own, ROOM._replace(worker=str(worker)), SETTINGS)
+            if claim is None:
+                return mine
+            mine.append(claim.job_id)
+
+    with ThreadPoolExecutor(6) as pool:
+        taken = [job for jobs in pool.map(claim_until_empty, range(6)) for job in jobs]
+    assert sorted(taken) == sorted(made)
+
+
+WRITES: dict[str, Callable[[Session, UUID, CheckpointRow], object]] = {
+    "held": lambda session, token, row: attempts.held(session, token),
+    "begin at the start": lambda session, token, row: attempts.begin(session, token, None),
+    "begin at a checkpoint": attempts.begin,
+    "note damage": lambda session, token, row: attempts.note_damage(session, token, row, "bad checksum"),
+    "renew": lambda session, token, row: attempts.renew(session, token, lease=SETTINGS.lease),
+    "progress": lambda session, token, row: attempts.progress(
+        session, token, step=30, points=points(30), saved=[saved(30)]
+    ),
+    "settle": lambda session, token, row: attempts.settle(session, token, Succeeded(result=TRAINED), SETTINGS),
+    "release": lambda session, token, row: attempts.release(session, token, SETTINGS),
+}
+
+
+@pytest.fixture
+def begun(session: Session, owner: User, submit: Submit, claimed: Claimed) -> Claim:
+    """A live attempt that has measured and saved something."""
+    submit(owner)
+    claim = claimed()
+    attempts.begin(session, claim.token, None)
+    attempts.progress(session, claim.token, step=20, points=points(0, 10, 20), saved=[saved(10), saved(20)])
+    session.flush()
+    return claim
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_token_that_is_not_live_may_write_nothing(session: Session, begun: Claim, later: Later, write: str) -> None:
+    job = session.get_one(Job, begun.job_id)
+    row = checkpoint(session, job, 10)
+    attempts.settle(session, begun.token, CRASHED, SETTINGS)
+    later(60)
+    assert attempts.claim(session, ROOM, SETTINGS) is not None
+    session.flush()
+    before = everything(session)
+    for token in (begun.token, uuid.uuid4()):
+        with pytest.raises(LeaseLost):
+            WRITES[write](session, token, row)
+    session.flush()
+    assert everything(session) == before
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_that_comes_while_the_attempt_is_being_ended_waits_and_is_refused(
+    session: Session, begun: Claim, write: str
+) -> None:
+    row = checkpoint(session, session.get_one(Job, begun.job_id), 10)
+    session.commit()
+    attempts.settle(session, begun.token, Lost(), SETTINGS)
+    session.flush()
+    before = everything(session)
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+    def late() -> None:
+        with database.transaction() as own:
+            WRITES[write](own, begun.token, row)
+
+    with ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(late)
+        with database.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as watcher:
+            until(lambda: refused.done() or watcher.execute(waiting).scalar_one())
+        session.commit()
+        assert isinstance(refused.exception(timeout=60), LeaseLost)
+    assert everything(session) == before
+
+
+def everything(session: Session) -> list[object]:
+    """Every row that an attempt may write."""
+    tables = ("jobs", "attempts", "events", "checkpoints", "curve_series", "curve_blocks", "users")
+    return [session.execute(text(f"SELECT * FROM {table} ORDER BY 1, 2")).all() for table in tables]
+
+
+def test_a_lease_that_ran_out_sends_the_job_back_to_the_queue(
+    session: Session, owner: User, submit: Submit, claimed: Claimed, later: Later
+) -> None:
+    job = submit(owner)
+    claimed()
+    later(SETTINGS.lease.total_seconds() - 1)
+    assert attempts.expire(session, SETTINGS) == []
+    later(2)
+    assert attempts.expire(session, SETTINGS) == [job.id]
+    assert job.state is State.QUEUED
+    assert claimed().attempt == 2
+
+
+def test_a_renewed_lease_does_not_run_out(
+    session: Session, owner: User, submit: Submit, claimed: Claimed, later: Later
+) -> None:
+    submit(owner)
+    claim = claimed()
+    for _ in range(3):
+        later(SETTINGS.lease.total_seconds() - 1)
+        attempts.renew(session, claim.token, lease=SETTINGS.lease)
+    assert attempts.expire(session, SETTINGS) == []
+
+
+def test_a_renewal_tells_for_how_long_there_was_no_step(session: Session, begun: Claim, later: Later) -> None:
+    later(7)
+    _, idle = attempts.renew(session, begun.token, lease=SETTINGS.lease)
+    assert idle == timedelta(seconds=7)
+    attempts.progress(session, begun.token, step=20)
+    _, idle = attempts.renew(session, begun.token, lease=SETTINGS.lease)
+    assert idle == timedelta(seconds=7)
+    attempts.progress(session, begun.token, step=21)
+    _, idle = attempts.renew(session, begun.token, lease=SETTINGS.lease)
+    assert idle == timedelta(0)
+
+
+def test_progress_never_goes_back(session: Session, begun: Claim) -> None:
+    for step in (25, 3):
+        attempts.progress(session, begun.token, step=step)
+    assert session.execute(select(Attempt.step)).scalar_one() == 25
+
+
+def test_a_checkpoint_is_known_only_with_the_curves_before_it(session: Session, begun: Claim) -> None:
+    session.commit()
+
+    def broken_off() -> None:
+        with database.transaction() as own:
+            attempts.progress(own, begun.token, step=30, points=points(30), saved=[saved(30)])
+            own.flush()
+            raise RuntimeError("the database went away")
+
+    with pytest.raises(RuntimeError, match="the database went away"):
+        broken_off()
+    job = session.get_one(Job, begun.job_id)
+    assert steps(session, job) == [0, 10, 20]
+    assert session.execute(select(func.max(CheckpointRow.step))).scalar_one() == 20
+    with database.transaction() as own:
+        attempts.progress(own, begun.token, step=30, points=points(30), saved=[saved(30, is_best=True)])
+    assert steps(session, job) == [0, 10, 20, 30]
+    row = checkpoint(session, job, 30)
+    assert (row.attempt, row.path, row.sha256, row.bytes, row.metric, row.is_best) == (1, "1/30", "ab", 3, 0.5, True)
+    assert last_event(session) == {"kind": "saved", "attempt": 1, "step": 30}
+
+
+def last_event(session: Session) -> dict[str, object] | None:
+    return session.execute(select(EventRow.event).order_by(EventRow.id.desc())).scalars().first()
+
+
+def again(session: Session, begun: Claim, claimed: Claimed, later: Later) -> UUID:
+    """The token of a second attempt."""
+    attempts.settle(session, begun.token, CRASHED, SETTINGS)
+    later(60)
+    return claimed().token
+
+
+def test_an_attempt_that_begins_at_the_start_begins_with_nothing(
+    session: Session, begun: Claim, claimed: Claimed, later: Later
+) -> None:
+    job = session.get_one(Job, begun.job_id)
+    attempts.begin(session, again(session, begun, claimed, later), None)
+    assert curves.read(session, job.id) == []
+    assert session.execute(select(func.count()).select_from(CheckpointRow)).scalar_one() == 0
+
+
+def test_an_attempt_that_goes_on_takes_everything_back_to_its_checkpoint(
+    session: Session, begun: Claim, claimed: Claimed, later: Later
+) -> None:
+    job = session.get_one(Job, begun.job_id)
+    assert session.execute(select(Block.first_step, Block.last_step)).all() == [(0, 20)]
+    token = again(session, begun, claimed, later)
+    attempts.begin(session, token, checkpoint(session, job, 10))
+    assert steps(session, job) == [0]
+    assert session.execute(select(CheckpointRow.step)).scalars().all() == [10]
+    _, attempt = attempts.held(session, token)
+    assert (attempt.number, attempt.resumed_from, attempt.step) == (2, 10, 10)
+    assert last_event(session) == {"kind": "restored", "attempt": 2, "step": 10}
+    attempts.progress(session, token, step=20, points=points(10, 20), saved=[saved(20)])
+    assert steps(session, job) == [0, 10, 20]
+    assert checkpoint(session, job, 20).attempt == 2
+
+
+def test_a_damaged_checkpoint_is_told_of_and_an_older_one_must_do(session: Session, begun: Claim) -> None:
+    job = session.get_one(Job, begun.job_id)
+    attempts.note_damage(session, begun.token, checkpoint(session, job, 20), "expected ab, found cd")
+    session.flush()
+    assert last_event(session) == {"kind": "damaged", "step": 20, "message": "expected ab, found cd"}
+    assert checkpoint(session, job, 20).removed_at is not None
+
+
+def test_a_job_that_crashes_every_time_fails_after_its_attempts(
+    session: Session, owner: User, submit: Submit, claimed: Claimed, later: Later
+) -> None:
+    job = submit(owner, limits={"max_attempts": 2})
+    for state in (State.QUEUED, State.FAILED):
+        assert attempts.settle(session, claimed().token, CRASHED, SETTINGS) is state
+        later(60)
+    assert job.failure == {"code": "crashed", "message": "given up after 2 attempts that got no further: SIGSEGV"}
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [CRASHED, Stalled(message="no step"), Faulty(message="ECC"), Lost()],
+    ids=lambda outcome: outcome.kind,
+)
+def test_an_attempt_that_broke_is_a_strike(
+    session: Session, owner: User, submit: Submit, claimed: Claimed, outcome: Outcome
+) -> None:
+    job = submit(owner)
+    attempts.settle(session, claimed().token, outcome, SETTINGS)
+    assert (job.strikes, job.state) == (1, State.QUEUED)
+
+
+@pytest.mark.parametrize("outcome", [Preempted(), Released()], ids=lambda outcome: outcome.kind)
+def test_an_attempt_that_had_to_stop_is_no_strike_and_the_job_may_start_at_once(
+    session: Session, owner: User, submit: Submit, claimed: Claimed, outcome: Outcome
+) -> None:
+    job = submit(owner, limits={"max_attempts": 1})
+    for _ in range(3):
+        attempts.settle(session, claimed().token, outcome, SETTINGS)
+    assert (job.strikes, job.state, job.finished_at) == (0, State.QUEUED, None)
+
+
+def waits(session: Session, job: Job) -> float:
+    """Seconds until the job may be tried again."""
+    session.flush()
+    question = select(func.extract("epoch", Job.runnable_at - func.now())).where(Job.id == job.id)
+    return float(session.execute(question).scalar_one())
+
+
+def test_each_further_crash_doubles_the_wait_up_to_five_minutes(
+    session: Session, owner: User, submit: Submit, claimed: Claimed, later: Later
+) -> None:
+    job = submit(owner, limits={"max_attempts": 100})
+    for seconds in (5, 10, 20, 40, 80, 160, 300, 300):
+        attempts.settle(session, claimed().token, CRASHED, SETTINGS)
+        assert waits(session, job) == seconds
+        later(300)
+
+
+def test_a_lost_job_may_be_tried_at_once_elsewhere(
+    session: Session, owner: User, submit: Submit, claimed: Claimed
+) -> None:
+    job = submit(owner)
+    attempts.settle(session, claimed().token, Lost(), SETTINGS)
+    assert waits(session, job) == 0
+
+
+def test_a_crash_after_a_newer_checkpoint_begins_to_count_anew(
+    session: Session, owner: User, submit: Submit, claimed: Claimed, later: Later
+) -> None:
+    job = submit(owner, limits={"max_attempts": 3})
+    for strikes, newest in ((1, None), (2, None), (1, 10), (2, None), (1, 20), (1, 30)):
+        claim = claimed()
+        if newest is not None:
+            attempts.progress(session, claim.token, step=newest, saved=[saved(newest)])
+            session.flush()
+        attempts.settle(session, claim.token, CRASHED, SETTINGS)
+        assert (job.strikes, job.state, waits(session, job)) == (strikes, State.QUEUED, 5 * strikes)
+        later(60)
+
+
+def test_saving_again_where_it_went_on_is_no_progress(
+    session: Session, begun: Claim, claimed: Claimed, later: Later
+) -> None:
+    job = session.get_one(Job, begun.job_id)
+    for strikes in (1, 2):
+        token = again(session, begun, claimed, later) if strikes == 1 else claimed().token
+        attempts.begin(session, token, checkpoint(session, job, 20))
+        assert job.strikes == strikes
+        attempts.settle(session, token, CRASHED, SETTINGS)
+        later(60)
+
+
+def test_a_failed_job_says_why(session: Session, owner: User, submit: Submit, claimed: Claimed) -> None:
+    job = submit(owner)
+    attempts.settle(session, claimed().token, Failed(code="diverged", message="loss at step 3"), SETTINGS)
+    assert job.state is State.FAILED
+    assert job.failure == {"code": "diverged", "message": "loss at step 3"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "stop", "outcome", "state"),
+    [
+        (Wanted.RUN, None, "released", State.QUEUED),
+        (Wanted.RUN, Stop.PREEMPT, "preempted", State.QUEUED),
+        (Wanted.RUN, Stop.DRAIN, "released", State.QUEUED),
+        (Wanted.RUN, Stop.DEADLINE, "overdue", State.FAILED),
+        (Wanted.PAUSE, None, "paused", State.PAUSED),
+        (Wanted.PAUSE, Stop.PREEMPT, "paused", State.PAUSED),
+        (Wanted.PAUSE, Stop.DRAIN, "paused", State.PAUSED),
+        (Wanted.PAUSE, Stop.DEADLINE, "overdue", State.FAILED),
+        *((Wanted.CANCEL, stop, "cancelled", State.CANCELLED) for stop in (None, *Stop)),
+    ],
+)
+def test_who_stopped_when_asked_to_ends_as_was_asked(
+    session: Session, begun: Claim, wanted: Wanted, stop: Stop | None, outcome: str, state: State
+) -> None:
+    job, attempt = attempts.held(session, begun.token)
+    job.wanted, attempt.stop = wanted, stop
+    session.flush()
+    wish, _ = attempts.renew(session, begun.token, lease=SETTINGS.lease)
+    assert wish == Wish(wanted, stop)
+    assert wish.is_to_stop == (wanted is not Wanted.RUN or stop is not None)
+    assert attempts.release(session, begun.token, SETTINGS).kind == outcome
+    assert job.state is state
+
+
+def test_a_job_that_ended_while_it_was_to_be_cancelled_keeps_its_result(session: Session, begun: Claim) -> None:
+    lifecycle.cancel(session, begun.job_id)
+    assert attempts.settle(session, begun.token, Succeeded(result=TRAINED), SETTINGS) is State.SUCCEEDED
+    assert session.get_one(Job, begun.job_id).result is not None
+
+
+def test_a_cancelled_job_that_crashes_meanwhile_is_cancelled(session: Session, begun: Claim) -> None:
+    lifecycle.cancel(session, begun.job_id)
+    session.flush()
+    assert attempts.settle(session, begun.token, CRASHED, SETTINGS) is State.CANCELLED
+
+
+def test_two_who_expire_at_once_end_each_attempt_once(session: Session, owner: User, submit: Submit) -> None:
+    made = [submit(owner).id for _ in range(12)]
+    for _ in made:
+        assert attempts.claim(session, ROOM, OVER) is not None
+    session.commit()
+
+    def expire(_: int) -> list[int]:
+        with database.transaction() as own:
+            return attempts.expire(own, SETTINGS)
+
+    with ThreadPoolExecutor(4) as pool:
+        ended = [job for jobs in pool.map(expire, range(4)) for job in jobs]
+    assert sorted(ended) == made
+    session.expire_all()
+    assert owner.gpus == 0
+    assert session.execute(select(func.sum(Job.strikes))).scalar_one() == 12
