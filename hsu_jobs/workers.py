@@ -16,6 +16,7 @@ from hsu_jobs import queries
 from hsu_jobs.errors import NotFound
 from hsu_jobs.events import Stopping
 from hsu_jobs.outcomes import Faulty, Outcome, Succeeded
+from hsu_jobs.scheduling import CHOOSERS
 from hsu_jobs.states import Stop
 from hsu_jobs.tables import Duty, EventRow, Worker
 
@@ -37,13 +38,14 @@ def seen(session: Session, name: str) -> None:
 
 def drain(session: Session, name: str, *, now: bool = False) -> Worker:
     """Let a worker take no further job; `now`: those it runs are saved and go elsewhere. Raises `NotFound`."""
-    worker = _named(session, name)
+    session.execute(queries.hold(CHOOSERS))  # nothing starts there meanwhile
+    running = session.execute(queries.running_on(name)).scalars().all() if now else ()
+    worker = _named(session, name)  # after its attempts, as for whoever settles one: the other way round is a deadlock
     worker.duty = Duty.DRAINING
-    if now:
-        for attempt in session.execute(queries.running_on(name)).scalars():
-            attempt.stop = attempt.stop or Stop.DRAIN
-            event = Stopping(attempt=attempt.number, why=Stop.DRAIN)
-            session.add(EventRow(job_id=attempt.job_id, event=event.model_dump(mode="json")))
+    for attempt in running:
+        attempt.stop = attempt.stop or Stop.DRAIN
+        event = Stopping(attempt=attempt.number, why=Stop.DRAIN)
+        session.add(EventRow(job_id=attempt.job_id, event=event.model_dump(mode="json")))
     return worker
 
 
