@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from samples import DIGITS, ROOM
-from sqlalchemy import update
+from sqlalchemy import text, update
 from sqlalchemy.orm import Session
 
 from hsu_jobs import attempts, database, lifecycle, settings
@@ -68,6 +68,17 @@ def claimed(session: Session) -> Callable[[], Claim]:
         return found
 
     return started
+
+
+@pytest.fixture
+def is_anybody_waiting(session: Session) -> Iterator[Callable[[], bool]]:
+    """Tells whether a transaction in this database waits for another."""
+    waiting = text(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    # What is seen of others stands still within a transaction.
+    with database.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as watcher:
+        yield lambda: watcher.execute(waiting).scalar_one()
 
 
 @pytest.fixture

@@ -136,16 +136,13 @@ def test_a_token_that_is_not_live_may_write_nothing(session: Session, begun: Cla
 
 @pytest.mark.parametrize("write", WRITES)
 def test_a_write_that_comes_while_the_attempt_is_being_ended_waits_and_is_refused(
-    session: Session, begun: Claim, write: str
+    session: Session, begun: Claim, is_anybody_waiting: Callable[[], bool], write: str
 ) -> None:
     row = checkpoint(session, session.get_one(Job, begun.job_id), 10)
     session.commit()
     attempts.settle(session, begun.token, Lost(), SETTINGS)
     session.flush()
     before = everything(session)
-    waiting = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
 
     def late() -> None:
         with database.transaction() as own:
@@ -153,8 +150,7 @@ def test_a_write_that_comes_while_the_attempt_is_being_ended_waits_and_is_refuse
 
     with ThreadPoolExecutor(1) as pool:
         refused = pool.submit(late)
-        with database.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as watcher:
-            until(lambda: refused.done() or watcher.execute(waiting).scalar_one())
+        until(lambda: refused.done() or is_anybody_waiting())
         session.commit()
         assert isinstance(refused.exception(timeout=60), LeaseLost)
     assert everything(session) == before

@@ -306,15 +306,15 @@ def test_gpus_in_use_are_those_of_the_live_attempts_whatever_happens(
         submit(chance.choice(users), resources={"gpus": chance.choice([1, 1, 2, 4])}, priority=chance.randint(-1, 1))
         chance.choice([claim_one, claim_one, claim_one, settle_one, settle_one, lose_one, ask])()
         later(1)
-        assert_true(session)
+        check(session)
     while live:
         settle_one()
-    assert_true(session)
+    check(session)
     session.expire_all()
     assert {user.gpus for user in users} == {0}
 
 
-def assert_true(session: Session) -> None:
+def check(session: Session) -> None:
     """What must be so after each transaction."""
     session.flush()
     gpus = func.coalesce(func.sum(Attempt.gpus).filter(Attempt.ended_at.is_(None)), 0)
@@ -322,6 +322,8 @@ def assert_true(session: Session) -> None:
     for noted, quota, counted in session.execute(rows.group_by(User.id)):
         assert noted == counted
         assert quota is None or noted <= quota
+    waiting = select(Job.state, Job.wanted).where(Job.state.in_((State.QUEUED, State.PAUSED))).distinct()
+    assert set(session.execute(waiting)) <= {(State.QUEUED, Wanted.RUN), (State.PAUSED, Wanted.PAUSE)}
     running = session.execute(select(Job.id).where(Job.state == State.RUNNING)).scalars().all()
     live = session.execute(select(Attempt.job_id).where(Attempt.ended_at.is_(None))).scalars().all()
     assert sorted(running) == sorted(live)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from samples import ROOM, TRAINED
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
+from waiting import until
 
-from hsu_jobs import attempts, queries, workers
+from hsu_jobs import attempts, database, queries, workers
 from hsu_jobs.attempts import Claim, Wish
 from hsu_jobs.errors import NotFound
 from hsu_jobs.outcomes import Crashed, Faulty, Lost, Outcome, Released, Succeeded
@@ -91,6 +93,33 @@ def test_a_worker_that_is_drained_now_lets_go_of_what_it_runs(
     assert isinstance(attempts.release(session, claim.token, SETTINGS), Released)
     assert job.state is State.QUEUED
     assert job.strikes == 0
+
+
+def test_a_worker_may_be_drained_while_what_it_runs_is_being_ended(
+    session: Session,
+    worker: Worker,
+    owner: User,
+    submit: Submit,
+    claimed: Claimed,
+    is_anybody_waiting: Callable[[], bool],
+) -> None:
+    submit(owner)
+    claim = claimed()
+    session.commit()
+
+    def drain() -> None:
+        with database.transaction() as own:
+            workers.drain(own, ROOM.worker, now=True)
+
+    with ThreadPoolExecutor(1) as pool:
+        session.execute(queries.live_attempt(claim.token))
+        drained = pool.submit(drain)
+        until(is_anybody_waiting)
+        attempts.settle(session, claim.token, Succeeded(result=TRAINED), SETTINGS)
+        session.commit()
+        drained.result(timeout=60)
+    session.refresh(worker)
+    assert worker.duty is Duty.DRAINING
 
 
 def test_a_worker_that_nobody_knows_is_named_with_those_that_there_are(session: Session) -> None:
