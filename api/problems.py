@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -77,14 +78,26 @@ def problems(*errors: type[JobsError]) -> dict[int | str, dict[str, Any]]:
     return {
         error.status: {
             "description": " or ".join(other.title for other in errors if other.status == error.status),
-            "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+            "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}},
         }
         for error in errors
     }
 
 
+_REF = "#/components/schemas/{model}"
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The app's OpenAPI document, with what its problems refer to."""
+    document = FastAPI.openapi(app)
+    problem = Problem.model_json_schema(ref_template=_REF)
+    document["components"]["schemas"] |= problem.pop("$defs") | {Problem.__name__: problem}
+    return document
+
+
 def install(app: FastAPI) -> None:
     """Render every error of the app as a problem."""
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.add_exception_handler(JobsError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -225,10 +225,12 @@ def test_nothing_can_be_asked_of_anothers_job_or_by_a_viewer(
 
 
 def test_the_openapi_document_names_what_an_action_may_end_in(http: TestClient) -> None:
-    paths = http.get("/openapi.json").json()["paths"]
+    document = http.get("/openapi.json").json()
+    paths, schemas = document["paths"], document["components"]["schemas"]
     assert {"201", "404", "410", "422"} <= set(paths["/v1/jobs/{job_id}/fork"]["post"]["responses"])
     problem = paths["/v1/jobs/{job_id}/pause"]["post"]["responses"]["409"]["content"]["application/problem+json"]
-    assert {"state", "legal"} <= set(problem["schema"]["properties"])
+    assert problem["schema"] == {"$ref": "#/components/schemas/Problem"}
+    assert {"state", "legal"} <= set(schemas["Problem"]["properties"])
 
 
 def test_the_spec_of_the_submission_stays_when_the_priority_changes(ada: TestClient, submit: Submit) -> None:

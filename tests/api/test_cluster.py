@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -242,6 +243,14 @@ def test_events_tell_what_happened_page_by_page(
 @pytest.mark.parametrize("path", ["queue", "workers", "workers/w", "users", "jobs/1/log", "jobs/1/checkpoints"])
 def test_without_a_key_nothing_is_told(http: TestClient, path: str) -> None:
     refused(http.get(f"/v1/{path}"), 401, "unauthorized")
+
+
+def test_whatever_the_openapi_document_refers_to_is_there(http: TestClient) -> None:
+    answer = http.get("/openapi.json")
+    named = set(re.findall(r'"\$ref": ?"([^"]+)"', answer.text))
+    there = {f"#/components/schemas/{name}" for name in answer.json()["components"]["schemas"]}
+    assert "#/components/schemas/Fault" in named
+    assert named <= there
 
 
 def test_the_openapi_document_tells_of_every_response(http: TestClient) -> None:
