@@ -15,7 +15,9 @@ HIDDEN_ENERGY, FINAL_ENERGY = "mhe_s2_half", "mhe_s2"
 def line(job: Job) -> str:
     """A job in one line."""
     percent = f"{100 * job['step'] / job['total_steps']:3.0f} %"
-    parts = [f"job {job['id']}", job["state"], f"step {job['step']} of {job['total_steps']}", percent, job["name"]]
+    is_asked = job["state"] == "running" and job["wanted"] != "run"
+    state = f"running, is to {job['wanted']}" if is_asked else job["state"]
+    parts = [f"job {job['id']}", state, f"step {job['step']} of {job['total_steps']}", percent, job["name"]]
     return " · ".join(parts)
 
 

@@ -10,7 +10,8 @@ from hsu_client import show
 from hsu_client.client import Curve
 
 JOB: dict[str, Any] = {
-    "id": 7, "name": "digits", "state": "running", "step": 30, "total_steps": 100, "owner": "ada", "tags": ["a", "b"],
+    "id": 7, "name": "digits", "state": "running", "wanted": "run", "step": 30, "total_steps": 100,
+    "owner": "ada", "tags": ["a", "b"],
     "created_at": "2026-01-01T00:00:00Z", "started_at": "2026-01-01T00:00:01Z", "finished_at": None,
     "deadline_at": None, "parent": None, "waiting": None, "result": None, "failure": None,
     "attempts": [
@@ -32,6 +33,8 @@ class Terminal(io.StringIO):
 
 def test_a_job_is_one_line() -> None:
     assert show.line(JOB) == "job 7 · running · step 30 of 100 ·  30 % · digits"
+    assert show.line(JOB | {"wanted": "pause"}).startswith("job 7 · running, is to pause · ")
+    assert show.line(JOB | {"state": "paused", "wanted": "pause"}).startswith("job 7 · paused · ")
 
 
 def test_details_tell_of_tags_attempts_results_and_failures() -> None:
