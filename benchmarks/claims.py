@@ -4,9 +4,9 @@
     python benchmarks/claims.py --database postgresql://localhost/postgres --jobs 1000 100000
 
 Each claim is `attempts.claim` in a transaction of its own, committed, one after the other without a pause: latency
-includes the wait for one's turn. The claimers are threads of two processes. The database is the benchmark's own, and
-is dropped at the end. The queue is filled up again before each round, and the first round, in which connections are
-made, does not count.
+includes the wait for one's turn. The claimers are threads of two processes. Each length of queue has a database of its
+own, dropped at the end; they take turns round by round, so that a busy machine is busy for all. The queue is filled up
+again before each round, and the first round, in which connections are made, does not count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing.synchronize import Barrier
@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 import psycopg
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 
 from embedded import engines, postgres
 from hsu_jobs import attempts, database
@@ -38,20 +38,28 @@ USERS = 20
 PROCESSES = 2
 SPEC = '{"task": "classification", "limits": {"max_attempts": 5}}'
 
-MAKE_USERS = text("INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, :users) AS n")
-FILL = text("""
+MAKE_USERS = "INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, %s) AS n"
+FILL = """
 INSERT INTO jobs (owner_id, name, tags, spec, fingerprint, state, wanted, priority)
-SELECT 1 + n % :users, 'job', '{}', CAST(:spec AS jsonb), '', 'queued', 'run', n / :users % 3
-FROM generate_series(1, :queued - (SELECT count(*) FROM jobs WHERE state = 'queued')) AS n
-""")
+SELECT 1 + n %% %(users)s, 'job', '{}', %(spec)s, '', 'queued', 'run', n / %(users)s %% 3
+FROM generate_series(1, %(queued)s - (SELECT count(*) FROM jobs WHERE state = 'queued')) AS n
+"""
 
 
-class Round(NamedTuple):
-    """What the claimers of one process saw."""
+class Part(NamedTuple):
+    """What the claimers of one process saw in a round."""
 
     began: float
     ended: float
     latencies: list[float]
+
+
+class Round(NamedTuple):
+    """What all of them saw: claims a second, and milliseconds."""
+
+    rate: float
+    p50: float
+    p99: float
 
 
 def main() -> None:
@@ -61,53 +69,52 @@ def main() -> None:
     options.add_argument("--jobs", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="queued at once")
     options.add_argument("--claimers", type=int, default=16)
     options.add_argument("--claims", type=int, default=800, help="in a round")
-    options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--rounds", type=int, default=9)
     given = options.parse_args()
-    print(f"{given.claimers} claimers, {USERS} users, rounds of {given.claims} claims")
-    print(f"{'queued':>8} {'claims/s':>9} {'lowest':>7} {'highest':>8} {'p50 ms':>7} {'p99 ms':>7}")
-    with _server(given.database) as server:
-        for queued in given.jobs:
-            _print_row(queued, _measure(server, given, queued))
-
-
-def _measure(server: str, given: argparse.Namespace, queued: int) -> list[list[Round]]:
-    """The rounds, of each what every process saw."""
-    with ExitStack() as stack:
-        url = stack.enter_context(_own_database(server))
-        _open(url)
-        stack.callback(database.engine().dispose)
-        context = multiprocessing.get_context("spawn")
-        ready = context.Barrier(PROCESSES)
-        claimers = stack.enter_context(context.Pool(PROCESSES, _begin, (url, ready, given.claimers // PROCESSES)))
-        with database.transaction() as session:
-            session.execute(MAKE_USERS, {"users": USERS})
-        rounds = []
-        for _ in range(1 + given.rounds):
-            _fill(queued)
-            rounds.append(claimers.map(_claim_often, [given.claims // given.claimers] * PROCESSES, chunksize=1))
-        return rounds[1:]
-
-
-def _print_row(queued: int, rounds: list[list[Round]]) -> None:
-    rates = sorted(_rate(parts) for parts in rounds)
-    latencies = 1e3 * np.array([seconds for parts in rounds for part in parts for seconds in part.latencies])
-    p50, p99 = np.percentile(latencies, (50, 99))
     print(
-        f"{queued:>8} {np.median(rates):>9.0f} {rates[0]:>7.0f} {rates[-1]:>8.0f} {p50:>7.1f} {p99:>7.1f}", flush=True
+        f"{given.claimers} claimers, {USERS} users, {given.rounds} rounds of {given.claims} claims; medians of rounds"
     )
+    print(f"{'queued':>8} {'claims/s':>9} {'lowest':>7} {'highest':>8} {'p50 ms':>7} {'p99 ms':>7}")
+    with ExitStack() as stack:
+        server = stack.enter_context(_server(given.database))
+        queues = {queued: stack.enter_context(_queue(server, queued, given.claimers)) for queued in given.jobs}
+        turns = [{queued: claim(given.claims) for queued, claim in queues.items()} for _ in range(1 + given.rounds)]
+    for queued in given.jobs:
+        _print_row(queued, [turn[queued] for turn in turns[1:]])
 
 
-def _rate(parts: list[Round]) -> float:
-    claims = sum(len(part.latencies) for part in parts)
-    return claims / (max(part.ended for part in parts) - min(part.began for part in parts))
+@contextmanager
+def _queue(server: str, queued: int, claimers: int) -> Iterator[Callable[[int], Round]]:
+    """A queue of so many jobs in a database of its own, with its claimers; called, they claim so many at once."""
+    context = multiprocessing.get_context("spawn")
+    together = context.Barrier(PROCESSES)
+    with _own_database(server) as url, context.Pool(PROCESSES, _begin, (url, together, claimers // PROCESSES)) as pool:
+
+        def claim(jobs: int) -> Round:
+            _fill(url, queued)
+            return _summed(pool.map(_claim_often, [jobs // claimers] * PROCESSES, chunksize=1))
+
+        yield claim
 
 
-def _fill(queued: int) -> None:
+def _fill(url: str, queued: int) -> None:
     """Queue as many jobs as are missing, and let the database know what it holds, as autovacuum would."""
-    with database.transaction() as session:
-        session.execute(FILL, {"users": USERS, "queued": queued, "spec": SPEC})
-    with database.engine().connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("VACUUM ANALYZE"))
+    with psycopg.connect(_plain(url), autocommit=True) as connection:
+        connection.execute(FILL, {"users": USERS, "queued": queued, "spec": SPEC})
+        connection.execute("VACUUM ANALYZE")
+
+
+def _summed(parts: list[Part]) -> Round:
+    latencies = 1e3 * np.array([seconds for part in parts for seconds in part.latencies])
+    seconds = max(part.ended for part in parts) - min(part.began for part in parts)
+    p50, p99 = np.percentile(latencies, (50, 99))
+    return Round(len(latencies) / seconds, float(p50), float(p99))
+
+
+def _print_row(queued: int, rounds: list[Round]) -> None:
+    rates = [each.rate for each in rounds]
+    rate, p50, p99 = np.median(rounds, axis=0)
+    print(f"{queued:>8} {rate:>9.0f} {min(rates):>7.0f} {max(rates):>8.0f} {p50:>7.1f} {p99:>7.1f}")
 
 
 class _Claimers:
@@ -124,17 +131,17 @@ _mine: list[_Claimers] = []
 
 
 def _begin(url: str, ready: Barrier, threads: int) -> None:
-    _open(url)
+    os.environ["HSU_DATABASE_URL"] = url
     _mine.append(_Claimers(ready, threads))
 
 
-def _claim_often(times: int) -> Round:
+def _claim_often(times: int) -> Part:
     """Let every thread claim so often; the processes begin together."""
     (claimers,) = _mine
     claimers.ready.wait()
     began = time.time()
     parts = list(claimers.threads.map(lambda room: [_claim(room) for _ in range(times)], claimers.rooms))
-    return Round(began, time.time(), [seconds for part in parts for seconds in part])
+    return Part(began, time.time(), [seconds for part in parts for seconds in part])
 
 
 def _claim(room: Room) -> float:
@@ -143,13 +150,6 @@ def _claim(room: Room) -> float:
         claim = attempts.claim(session, room, settings())
     assert claim is not None
     return time.perf_counter() - began
-
-
-def _open(url: str) -> None:
-    """Let this process work on that database."""
-    os.environ["HSU_DATABASE_URL"] = url
-    settings.cache_clear()
-    database.engine.cache_clear()
 
 
 @contextmanager
@@ -177,17 +177,23 @@ def _answers(url: str) -> bool:
 
 @contextmanager
 def _own_database(server: str) -> Iterator[str]:
-    """A migrated database on the server, dropped at the end."""
+    """A migrated database on the server with users in it, dropped at the end."""
     name = f"hsu_claims_{secrets.token_hex(4)}"
-    plain = make_url(server).set(drivername="postgresql").render_as_string(hide_password=False)
-    with psycopg.connect(plain, autocommit=True) as connection:
+    url = make_url(server).set(database=name).render_as_string(hide_password=False)
+    with psycopg.connect(_plain(server), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         try:
-            url = make_url(server).set(database=name).render_as_string(hide_password=False)
             database.migrate(url)
+            with psycopg.connect(_plain(url), autocommit=True) as own:
+                own.execute(MAKE_USERS, [USERS])
             yield url
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _plain(url: str) -> str:
+    """The URL as psycopg itself writes it."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 if __name__ == "__main__":
