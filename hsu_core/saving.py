@@ -16,6 +16,8 @@ from hsu_core.outcomes import Saved
 
 _log = logging.getLogger(__name__)
 
+PATIENCE = 60.0
+"""Seconds for which the last state waits for a disk that does not take it."""
 
 Write = Callable[[int, Scores], Saved | None]
 """Saves the state after some updates, if there is a place for it; OSError if that does not take it."""
@@ -54,6 +56,13 @@ class Saving:
         if self.policy.every is not None and step % self.policy.every == 0:
             return True
         return self.policy.seconds is not None and time.monotonic() - self._tried_at >= self.policy.seconds
+
+    def save_last(self, step: int) -> str | None:
+        """As `save`, but with patience: no later checkpoint makes good for this one."""
+        deadline = time.monotonic() + PATIENCE
+        while (reason := self.save(step)) and time.monotonic() < deadline:
+            time.sleep(1)
+        return reason
 
     def save(self, step: int) -> str | None:
         """Save the state, and tell; returns why it could not be, after a warning in the log."""

@@ -106,7 +106,7 @@ def train(
             is_best = saving.note(step, values[TEST_ACCURACY])
         # Before the penalty, which moves the authors' poles when it is called; a resumed run does this step again.
         if is_last or is_best or saving.is_due(step):
-            unsaved = saving.save(step)
+            unsaved = saving.save_last(step) if is_last else saving.save(step)
 
         learning_rate = schedule.rate(training.schedule, training.optimizer.lr, step=step, total=total)
         logits = _logits(network, batch, precision=training.precision)

@@ -118,7 +118,7 @@ def fill_disk(cluster: Cluster, draw: random.Random) -> None:
             file.write(bytes(65536))
             file.flush()
     time.sleep(draw.uniform(0.5, 2))
-    kill_runner(cluster, draw)
+    kill_every_runner(cluster, draw)
     time.sleep(draw.uniform(0, 1))
     filler.unlink()
 

@@ -14,7 +14,7 @@ import torch
 from limits import largest_file
 from safetensors.torch import load_file
 
-from hsu_core import checkpoint, energies, models, references, regularizers, spec
+from hsu_core import checkpoint, energies, models, references, regularizers, saving, spec
 from hsu_core.data import files
 from hsu_core.layers import layers
 from hsu_core.outcomes import Diverged, Finished, Reference, Saved, Series, Stopped
@@ -321,7 +321,10 @@ def test_every_better_evaluation_is_saved_and_an_interrupted_run_marks_the_same(
     assert {one.step: one.sha256 for one in whole}.items() <= of_content.items()
 
 
-def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "PATIENCE", 0)
     chosen = training(checkpoint={"every": 5})
     told: list[Saved] = []
 
@@ -341,6 +344,17 @@ def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(tmp_path: Path, ca
     checkpoint.verify(told[0].path, told[0].sha256)
     assert not isinstance(resumed := train(chosen, resume_from=told[0].path), Stopped)
     assert resumed.step == 12
+
+
+def test_the_last_state_waits_until_the_disk_takes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Saved] = []
+    with ExitStack() as limits:
+        limits.enter_context(largest_file(1000))
+        monkeypatch.setattr(saving.time, "sleep", lambda _: limits.close())
+        outcome = train(training(), checkpoint_dir=tmp_path, saved=told.append)
+    assert isinstance(outcome, Finished)
+    assert outcome.unsaved is None
+    assert [one.step for one in told] == [12]
 
 
 def test_the_next_checkpoint_may_succeed(tmp_path: Path) -> None:
