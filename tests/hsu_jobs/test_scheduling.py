@@ -12,6 +12,7 @@ import pytest
 from samples import ROOM, TRAINED
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
+from waiting import until
 
 from hsu_jobs import attempts, database, lifecycle, scheduling, workers
 from hsu_jobs.attempts import Claim
@@ -410,6 +411,38 @@ def test_nothing_is_stopped_where_it_would_not_be_enough(session: Session, owner
     submit(owner, priority=5, resources={"pool": "other"})
     session.flush()
     assert scheduling.make_room(session, SETTINGS) == []
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda session: scheduling.make_room(session, SETTINGS),
+        lambda session: workers.drain(session, "idle"),
+        lambda session: attempts.claim(session, ROOM, SETTINGS),
+    ],
+    ids=["make room", "drain", "claim"],
+)
+def test_nothing_is_started_meanwhile(
+    session: Session,
+    owner: User,
+    submit: Submit,
+    is_anybody_waiting: Callable[[], bool],
+    hold: Callable[[Session], object],
+) -> None:
+    machine(session, "idle", gpus=1)
+    made = {submit(owner).id for _ in range(2)}
+    session.commit()
+
+    def other() -> int:
+        with database.transaction() as own:
+            return claimed(own, ROOM._replace(worker="other")).job_id
+
+    with ThreadPoolExecutor(1) as pool:
+        hold(session)
+        started = pool.submit(other)
+        until(is_anybody_waiting)
+        session.commit()
+        assert started.result(timeout=60) in made
 
 
 def test_equal_priority_stops_nothing(session: Session, owner: User, submit: Submit) -> None:
