@@ -211,7 +211,8 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
 
 
 def _got_further(session: Session, attempt: Attempt) -> bool:
-    newest = next(iter(session.execute(queries.checkpoints_of(attempt.job_id)).scalars()), None)
+    rows = session.execute(queries.checkpoints_of(attempt.job_id)).scalars()
+    newest = next((row for row in rows if row.removed_at is None), None)
     return newest is not None and newest.attempt == attempt.number and newest.step > (attempt.resumed_from or 0)
 
 

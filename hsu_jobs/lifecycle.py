@@ -31,12 +31,14 @@ def submit(
     owner: User,
     idempotency_key: str | None = None,
     going_on_from: CheckpointRow | None = None,
+    origin: str = "",
 ) -> Job:
     """Queue a job; the same idempotency key and spec give the same job, however often they come.
 
-    Raises `IdempotencyConflict` if the key came with another spec before.
+    `origin` says from where it was asked to go on: part of the request, as the spec is. Raises `IdempotencyConflict`
+    if the key came with another request before.
     """
-    digest = hashlib.sha256(spec.model_dump_json().encode()).digest()
+    digest = hashlib.sha256(f"{spec.model_dump_json()}{origin}".encode()).digest()
     if idempotency_key and (earlier := _submitted_before(session, owner, idempotency_key, digest)):
         return earlier
     parent, parent_step = (going_on_from.job_id, going_on_from.step) if going_on_from else (None, None)
@@ -129,18 +131,30 @@ def fork(
     job = session.execute(queries.job_for_update(job_id)).scalar_one()  # so that what we go on from is not tidied away
     checkpoint = checkpoints.at(session, job, step)
     spec = changed(job.spec, change or {}, from_step=checkpoint.step)
-    return submit(session, spec, owner=owner, idempotency_key=idempotency_key, going_on_from=checkpoint)
+    return submit(
+        session,
+        spec,
+        owner=owner,
+        idempotency_key=idempotency_key,
+        going_on_from=checkpoint,
+        origin=f"fork {job_id} {step}",
+    )
 
 
 def retry(session: Session, job_id: int, *, owner: User, idempotency_key: str | None = None) -> Job:
     """Queue the spec of a job that ended again, as a job of its own that goes on from the last checkpoint, if any.
 
-    Raises `IllegalMove` if it has not ended.
+    Raises `IllegalMove` if it has not ended, and `Gone` if it was itself to go on from a checkpoint that was removed.
     """
     job = _asked(session, job_id, Action.RETRY)
     last = next(iter(checkpoints.to_resume_from(session, job)), None)
+    if last is None and job.parent_id is not None:
+        parent = session.execute(queries.job_by_id(job.parent_id)).scalar_one()
+        last = checkpoints.at(session, parent, job.parent_step)
     spec = changed(job.spec, {})
-    return submit(session, spec, owner=owner, idempotency_key=idempotency_key, going_on_from=last)
+    return submit(
+        session, spec, owner=owner, idempotency_key=idempotency_key, going_on_from=last, origin=f"retry {job_id}"
+    )
 
 
 def expire_overdue(session: Session) -> list[int]:

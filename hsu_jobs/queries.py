@@ -195,9 +195,10 @@ def live_attempt(token: UUID) -> Select[Attempt]:
 
 
 def lost_attempts() -> Select[Attempt]:
-    """The attempts whose lease has run out, locked."""
+    """The attempts whose lease has run out, locked; by owner, so that two who end such never wait for one another."""
     lost = Attempt.ended_at.is_(None) & (Attempt.lease_expires_at < _now)
-    return select(Attempt).where(lost).with_for_update(skip_locked=True)
+    in_order = select(Attempt).join(Job).where(lost).order_by(Job.owner_id, Attempt.id)
+    return in_order.with_for_update(of=Attempt, skip_locked=True)
 
 
 def renew_lease(token: UUID, lease: timedelta) -> ReturningUpdate[Wanted, Stop | None, float]:

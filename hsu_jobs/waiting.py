@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from hsu_jobs import queries, shares
 from hsu_jobs.queries import IS_RUNNABLE
+from hsu_jobs.scheduling import SOON
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Attempt, Job, User, Worker
@@ -169,7 +170,7 @@ def _typical(session: Session, pool: str) -> float | None:
 
 
 def _turns(session: Session, settings: Settings) -> dict[int, _Turn]:
-    used = shares.usage_now(settings.usage_half_life)
+    used = shares.usage_now(settings.usage_half_life) + User.gpus * SOON.total_seconds()
     rows = session.execute(select(User.id, User.name, User.share, used, User.gpus, User.max_gpus)).all()
     return {row[0]: _Turn(*row[1:]) for row in rows}
 

@@ -25,6 +25,7 @@ from hsu_core import checkpoint
 from hsu_core.outcomes import Stopped
 from hsu_jobs import attempts, checkpoints, database, log_lines, storage
 from hsu_jobs.errors import LeaseLost
+from hsu_jobs.outcomes import Failed
 from hsu_jobs.settings import Settings, settings
 from hsu_jobs.spec import TrainingJob, parse
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
@@ -55,11 +56,18 @@ class Leash:
         os._exit(1)  # nobody renews the lease any more: go before it runs out
 
 
+class CannotGoOn(Exception):
+    """A fork without what it goes on from: beginning at the start would make another job of it."""
+
+
 def run_attempt(leash: Leash, settings: Settings) -> str:
     """Run the attempt that the leash names; returns as what it ended."""
     try:
         job, attempt = _ask(lambda session: attempts.held(session, leash.token))
-        start = _restore(job, leash.token)
+        try:
+            start = _restore(job, leash.token)
+        except CannotGoOn as error:
+            return _settle(leash.token, Failed(code="checkpoint_damaged", message=str(error)), settings)
         storage.tidy(job.id, _ask(lambda session: checkpoints.paths(session, job.id)))
         done = _run(job, attempt, start, leash, settings)
         if done is None:
@@ -81,6 +89,8 @@ def _restore(job: Job, token: UUID) -> CheckpointRow | None:
         else:
             _ask(lambda session, row=row: attempts.begin(session, token, row))
             return row
+    if job.parent_id is not None:
+        raise CannotGoOn(f"the checkpoint of step {job.parent_step} of job {job.parent_id} cannot be read any more")
     _ask(lambda session: attempts.begin(session, token, None))
     return None
 

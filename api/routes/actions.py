@@ -107,7 +107,7 @@ def fork_job(
 @router.post(
     "/{job_id}/retry",
     status_code=201,
-    responses=problems(*_ALWAYS, IllegalMove, IdempotencyConflict, SpecRejected),
+    responses=problems(*_ALWAYS, IllegalMove, Gone, IdempotencyConflict, SpecRejected),
 )
 def retry_job(
     job: OwnedJob,

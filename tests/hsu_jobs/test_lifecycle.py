@@ -372,6 +372,27 @@ def test_a_retry_of_a_fork_that_saved_nothing_goes_on_where_the_fork_did(
     assert (again.parent_id, again.parent_step) == (parent.id, 10)
 
 
+def test_a_retry_of_a_fork_whose_checkpoint_is_gone_is_refused(session: Session, owner: User, submit: Submit) -> None:
+    parent = submit(owner)
+    ended(session, parent)
+    saved(session, parent, 10, 20)
+    fork = lifecycle.fork(session, parent.id, owner=owner, step=10)
+    ended(session, fork)
+    for row in checkpoints.to_resume_from(session, fork):
+        checkpoints.note_damage(row)
+    with pytest.raises(Gone, match="there are those of steps 20"):
+        lifecycle.retry(session, fork.id, owner=owner)
+
+
+def test_the_same_key_for_a_fork_from_another_step_is_a_conflict(session: Session, owner: User, submit: Submit) -> None:
+    parent = submit(owner)
+    saved(session, parent, 10, 20)
+    made = {lifecycle.fork(session, parent.id, owner=owner, step=10, idempotency_key="k").id for _ in range(2)}
+    assert len(made) == 1
+    with pytest.raises(IdempotencyConflict):
+        lifecycle.fork(session, parent.id, owner=owner, step=20, idempotency_key="k")
+
+
 def test_a_retry_with_a_key_comes_once(session: Session, owner: User, submit: Submit) -> None:
     job = submit(owner)
     ended(session, job)

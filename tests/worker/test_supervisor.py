@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 from samples import POINTS
 from sqlalchemy import update
+from sqlalchemy.orm import joinedload
 from waiting import until
 
 from hsu_jobs import attempts, curves, database, lifecycle, logs, workers
@@ -287,3 +288,29 @@ def test_a_drained_worker_gives_its_jobs_back_and_takes_no_more(
     with database.transaction() as session:
         workers.restore(session, "here")
     until(lambda: job(made).state is State.RUNNING)
+
+
+def test_a_fork_goes_on_from_its_parents_checkpoint_and_fails_without_it(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
+) -> None:
+    parent = submit(duration={"steps": 40}, record={"every": 10})
+    until(lambda: job(parent).state is State.SUCCEEDED, seconds=STARTING)
+
+    def fork() -> int:
+        with database.transaction() as session:
+            owner = session.get_one(Job, parent, options=[joinedload(Job.owner)]).owner
+            return lifecycle.fork(session, parent, owner=owner, change={"duration": {"steps": 60}}).id
+
+    whole = fork()
+    until(lambda: job(whole).state is State.SUCCEEDED, seconds=STARTING)
+    assert [attempt.resumed_from for attempt in job(whole).attempts] == [40]
+    with database.transaction() as session:
+        (loss,) = curves.read(session, whole, measures=["loss"])
+    assert loss.steps.tolist() == [0, 10, 20, 30, 40, 50, 60]
+    (file,) = fast.artifacts_dir.glob(f"jobs/{parent}/*/step-000000040.*")
+    file.write_bytes(file.read_bytes()[:-1])
+    broken = fork()
+    until(lambda: job(broken).state is State.FAILED, seconds=STARTING)
+    failure = job(broken).failure
+    assert failure is not None
+    assert failure["code"] == "checkpoint_damaged"
