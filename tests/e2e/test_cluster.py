@@ -15,7 +15,7 @@ from hsu_client.client import Client
 from hsu_client.problem import Problem
 
 SAVING = DIGITS | {"duration": {"epochs": 10}, "record": {"every": 40}, "checkpoint": {"every": 20}}
-LONG = SAVING | {"duration": {"epochs": 60}}
+LONG = SAVING | {"duration": {"epochs": 150}}
 """Some seconds, so that there is time to ask something of it while it runs."""
 
 

@@ -40,7 +40,7 @@ def supervisor(fast: Settings) -> Iterator[Supervisor]:
 
 
 def runners() -> list[psutil.Process]:
-    children = psutil.Process().children(recursive=True)
+    children = psutil.Process().children()  # not those of a service that other tests have up
     alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
     return [child for child in alive if "worker.runner" in child.cmdline()]
 
