@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,20 @@ def transaction() -> Iterator[Session]:
     with Session(engine(), expire_on_commit=False) as session:
         yield session
         session.commit()
+        told = list(session.info.get(_AFTERWARDS, ()))
+    for tell in told:
+        tell()
+
+
+def afterwards(session: Session, tell: Callable[[], None]) -> None:
+    """Tell somebody of what this transaction does, once it is committed; not at all if it never is.
+
+    `tell` must not raise: what it tells of has happened, whether anybody hears of it or not.
+    """
+    session.info.setdefault(_AFTERWARDS, []).append(tell)
+
+
+_AFTERWARDS = "afterwards"
 
 
 def with_driver(url: str) -> URL:

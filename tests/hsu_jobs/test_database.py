@@ -44,6 +44,33 @@ def test_a_transaction_that_fails_leaves_nothing(session: Session) -> None:
     assert session.query(User).count() == 0
 
 
+def test_others_are_told_after_the_commit_and_only_of_what_was_committed(session: Session) -> None:
+    seen: list[str] = []
+
+    def tell(name: str) -> None:
+        with database.transaction() as other:
+            seen.extend(user.name for user in other.query(User).filter_by(name=name))
+
+    with database.transaction() as own:
+        own.add(User(name="grace"))
+        database.afterwards(own, lambda: tell("grace"))
+        assert seen == []
+    assert seen == ["grace"]
+
+
+def test_nobody_is_told_of_what_never_was(session: Session) -> None:
+    told: list[str] = []
+
+    def fail() -> None:
+        with database.transaction() as own:
+            database.afterwards(own, lambda: told.append("of what never was"))
+            raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        fail()
+    assert told == []
+
+
 @pytest.mark.parametrize("url", ["postgresql://h/d", "postgres://h/d", "postgresql+psycopg://h/d"])
 def test_every_spelling_of_the_url_means_the_same_driver(url: str) -> None:
     assert str(database.with_driver(url)) == "postgresql+psycopg://h/d"

@@ -1,0 +1,28 @@
+"""What is kept: the rows of Postgres.
+
+Knows columns, keys and indexes. Holds no behaviour; questions are in `queries`, moves in `lifecycle`.
+"""
+
+from hsu_jobs.tables.base import Row
+from hsu_jobs.tables.cluster import Duty, Worker
+from hsu_jobs.tables.curves import Block, SeriesRow
+from hsu_jobs.tables.jobs import Attempt, EventRow, Job, Submission
+from hsu_jobs.tables.kept import CheckpointRow, LogChunk
+from hsu_jobs.tables.people import ApiKey, Role, User
+
+__all__ = [
+    "ApiKey",
+    "Attempt",
+    "Block",
+    "CheckpointRow",
+    "Duty",
+    "EventRow",
+    "Job",
+    "LogChunk",
+    "Role",
+    "Row",
+    "SeriesRow",
+    "Submission",
+    "User",
+    "Worker",
+]

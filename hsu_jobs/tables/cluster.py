@@ -1,0 +1,41 @@
+"""Which machines are there?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, SmallInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hsu_jobs.tables.base import NOW, Row
+from hsu_jobs.tables.jobs import Job
+
+
+class Duty(StrEnum):
+    """Whether a worker takes jobs."""
+
+    ACTIVE = "active"
+    DRAINING = "draining"
+    """An operator wants it empty: it takes no new job."""
+    EXCLUDED = "excluded"
+    """Its hardware failed several times in a row: it takes no job until an operator restores it."""
+
+
+class Worker(Row):
+    """A machine's worker: what it has, whether it takes jobs, and when it was last heard of."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    pool: Mapped[str]
+    devices: Mapped[list[str]]
+    slots: Mapped[int] = mapped_column(SmallInteger)
+    """Jobs of one GPU that it runs at once."""
+    duty: Mapped[Duty]
+    faults: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    """Attempts in a row that its hardware broke."""
+    holding: Mapped[int | None] = mapped_column(ForeignKey(Job.id))
+    """A job that waits for more GPUs than are free here: what becomes free is kept for it."""
+    started_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    seen_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -1,0 +1,45 @@
+"""What do attempts leave: saved states, and what they printed?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, SmallInteger, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hsu_jobs.tables.base import ID, NOW, Row
+from hsu_jobs.tables.jobs import Attempt, Job
+
+
+class CheckpointRow(Row):
+    """A saved state, known once the curves before it are written."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (UniqueConstraint("job_id", "attempt", "step"),)
+
+    id: Mapped[int] = mapped_column(*ID, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
+    attempt: Mapped[int] = mapped_column(SmallInteger)
+    step: Mapped[int] = mapped_column(BigInteger)
+    path: Mapped[str]
+    """Within the artifacts folder."""
+    sha256: Mapped[str]
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    metric: Mapped[float | None]
+    """The last test_accuracy up to this step."""
+    is_best: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    removed_at: Mapped[datetime | None]
+    removed_because: Mapped[str | None]
+
+
+class LogChunk(Row):
+    """A piece of what an attempt's runner printed; the oldest pieces go when there are too many."""
+
+    __tablename__ = "log_chunks"
+
+    attempt_id: Mapped[int] = mapped_column(ForeignKey(Attempt.id), primary_key=True)
+    first_byte: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    """Where it begins in the whole log, in bytes of UTF-8."""
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    content: Mapped[bytes] = mapped_column(LargeBinary)

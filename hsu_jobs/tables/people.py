@@ -1,0 +1,55 @@
+"""Who asks, and with which key?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from hsu_jobs.tables.base import ID, NOW, Row
+
+
+class Role(StrEnum):
+    """What a key may do: a viewer reads, a member submits, an admin sees everyone's jobs."""
+
+    ADMIN = "admin"
+    MEMBER = "member"
+    VIEWER = "viewer"
+
+
+class User(Row):
+    """Somebody who submits jobs."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(*ID, primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    share: Mapped[float] = mapped_column(server_default="1")
+    """Of the cluster, relative to the others' shares."""
+    max_gpus: Mapped[int | None]
+    """Quota: GPUs that may be in use at once; no limit if null."""
+    gpus: Mapped[int] = mapped_column(server_default="0")
+    """In use now."""
+    usage: Mapped[float] = mapped_column(server_default="0")
+    """GPU seconds up to `usage_at`, halved every `HSU_USAGE_HALF_LIFE`."""
+    usage_at: Mapped[datetime] = mapped_column(server_default=NOW)
+
+
+class ApiKey(Row):
+    """A key, of which only the digest is kept."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(*ID, primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey(User.id))
+    prefix: Mapped[str]
+    digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    role: Mapped[Role]
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship(lazy="raise")
