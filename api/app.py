@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import problems
+from api import problems, unchanged
 from api.body_limit import BodyLimit
 from api.routes import (
     actions,
@@ -25,10 +25,12 @@ from api.routes import (
     log,
     metrics,
     queue,
+    submissions,
     users,
     workers,
 )
 from hsu_jobs import database, log_lines
+from hsu_jobs import queue as doorbell
 from hsu_jobs.settings import settings
 
 DESCRIPTION = """
@@ -51,8 +53,23 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
     )
     app.add_middleware(BodyLimit, limit=settings().max_body)
+    unchanged.install(app)
     problems.install(app)
-    for routes in (jobs, actions, curves, checkpoints, log, events, queue, workers, users, catalog, health, metrics):
+    for routes in (
+        jobs,
+        submissions,
+        actions,
+        curves,
+        checkpoints,
+        log,
+        events,
+        queue,
+        workers,
+        users,
+        catalog,
+        health,
+        metrics,
+    ):
         app.include_router(routes.router)
     return app
 
@@ -60,4 +77,5 @@ def create_app() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
     yield
+    doorbell.bell().close()
     database.engine().dispose()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Path, Query
+from fastapi import Depends, Path, Query, Request
 
 from api.auth import Viewer
 from api.deps import Session
-from hsu_jobs import queries
+from api.unchanged import Unchanged, knows
+from hsu_jobs import queries, versions
 from hsu_jobs.errors import NotFound
 from hsu_jobs.tables import Attempt, Job
 
+JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
-def visible_job(job_id: Annotated[int, Path(ge=1, le=2**63 - 1)], key: Viewer, session: Session) -> Job:
+
+def visible_job(job_id: JobId, key: Viewer, session: Session) -> Job:
     """The job of this id. Raises `NotFound`."""
     job = session.execute(queries.jobs_visible_to(key).where(Job.id == job_id)).scalar_one_or_none()
     if job is None:
@@ -23,6 +26,24 @@ def visible_job(job_id: Annotated[int, Path(ge=1, le=2**63 - 1)], key: Viewer, s
 
 OwnedJob = Annotated[Job, Depends(visible_job, scope="function")]
 """A job that whoever asks may see."""
+
+
+def changed_job(request: Request, job_id: JobId, key: Viewer, session: Session) -> str | None:
+    """The tag of what is now to be told of a job, if it has one. Raises `Unchanged` if the client has that.
+
+    It is weak: equal for what means the same, whichever version of the service writes it.
+    """
+    version = versions.of_job(session, job_id, holder=key)
+    if version is None:
+        return None
+    tag = f'W/"{version}"'
+    if knows(request, tag):
+        raise Unchanged(tag)
+    return tag
+
+
+JobTag = Annotated[str | None, Depends(changed_job, scope="function")]
+"""Stands before `OwnedJob`, so that a job that has not changed is not even loaded."""
 
 
 def visible_attempt(

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Self
 
+from fastapi import Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from hsu_jobs import waiting
 from hsu_jobs.curves import Curve, Origin
+from hsu_jobs.lifecycle import Queued
 from hsu_jobs.outcomes import RESULT, Failure, Result
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import JobSpec, parse
@@ -96,7 +98,7 @@ class JobView(View):
     parent: ParentView | None
     """For a fork or a retry: the job and the checkpoint that it goes on from."""
     waiting: WaitingView | None
-    """Why it waits; null unless it is queued, and in a list of jobs."""
+    """Why it waits; null unless it is queued, in a list of jobs, and in the answer to a submission."""
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -147,6 +149,43 @@ class JobView(View):
         )
 
 
+class SubmittedView(JobView):
+    """A job that has just been queued."""
+
+    duplicates: list[int] = []
+    """The newest jobs with the same fingerprint, which give an equal result: yours, for an admin everyone's; ten at
+    most."""
+
+    @classmethod
+    def just(cls, queued: Queued, spec: JobSpec, *, owner: str) -> SubmittedView:
+        """The view of a job that has just been queued. Nothing is checked once more: its parts are what they are."""
+        return cls.model_construct(
+            id=queued.id,
+            name=spec.name,
+            tags=list(spec.tags),
+            owner=owner,
+            state=State.QUEUED,
+            wanted=Wanted.RUN,
+            spec=spec,
+            fingerprint=spec.fingerprint,
+            priority=spec.priority,
+            pool=spec.resources.pool,
+            gpus=spec.resources.gpus,
+            parent=None,
+            waiting=None,
+            created_at=queued.created_at,
+            started_at=None,
+            finished_at=None,
+            deadline_at=queued.deadline_at,
+            step=0,
+            total_steps=spec.total_steps,
+            result=None,
+            failure=None,
+            attempts=[],
+            duplicates=queued.duplicates,
+        )
+
+
 class JobPage(View):
     """A page of jobs, newest first."""
 
@@ -188,6 +227,18 @@ class CurvesView(View):
     relative_to: Origin | None
     """The reference that was subtracted from `values`, `random` and `optimum`; null if they are as measured."""
     curves: list[CurveView]
+
+
+def rendered(view: View, *, status: int = 200, location: str | None = None, tag: str | None = None) -> Response:
+    """The response that holds a view, ready: FastAPI would look through it once more before it wrote it."""
+    headers = {"Location": location, "ETag": tag}
+    given = {name: value for name, value in headers.items() if value is not None}
+    return Response(view.model_dump_json(), status, given, media_type="application/json")
+
+
+def created(job: JobView) -> Response:
+    """The response for a new job."""
+    return rendered(job, status=201, location=f"/v1/jobs/{job.id}")
 
 
 def _parent(job: Job) -> ParentView | None:

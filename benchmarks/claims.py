@@ -88,7 +88,7 @@ def _queue(server: str, queued: int, claimers: int) -> Iterator[Callable[[int], 
     """A queue of so many jobs in a database of its own, with its claimers; called, they claim so many at once."""
     context = multiprocessing.get_context("spawn")
     together = context.Barrier(PROCESSES)
-    with _own_database(server) as url, context.Pool(PROCESSES, _begin, (url, together, claimers // PROCESSES)) as pool:
+    with own_database(server) as url, context.Pool(PROCESSES, _begin, (url, together, claimers // PROCESSES)) as pool:
 
         def claim(jobs: int) -> Round:
             _fill(url, queued)
@@ -99,7 +99,7 @@ def _queue(server: str, queued: int, claimers: int) -> Iterator[Callable[[int], 
 
 def _fill(url: str, queued: int) -> None:
     """Queue as many jobs as are missing, and let the database know what it holds, as autovacuum would."""
-    with psycopg.connect(_plain(url), autocommit=True) as connection:
+    with psycopg.connect(plain(url), autocommit=True) as connection:
         connection.execute(FILL, {"users": USERS, "queued": queued, "spec": SPEC})
         connection.execute("VACUUM ANALYZE")
 
@@ -176,22 +176,22 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def _own_database(server: str) -> Iterator[str]:
+def own_database(server: str) -> Iterator[str]:
     """A migrated database on the server with users in it, dropped at the end."""
     name = f"hsu_claims_{secrets.token_hex(4)}"
     url = make_url(server).set(database=name).render_as_string(hide_password=False)
-    with psycopg.connect(_plain(server), autocommit=True) as connection:
+    with psycopg.connect(plain(server), autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         try:
             database.migrate(url)
-            with psycopg.connect(_plain(url), autocommit=True) as own:
+            with psycopg.connect(plain(url), autocommit=True) as own:
                 own.execute(MAKE_USERS, [USERS])
             yield url
         finally:
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _plain(url: str) -> str:
+def plain(url: str) -> str:
     """The URL as psycopg itself writes it."""
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 

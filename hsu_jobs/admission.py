@@ -6,7 +6,10 @@ that could run for nobody is `SpecRejected`. Either points at the field.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
+from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session
 
@@ -44,7 +47,7 @@ def _check_quota(resources: Resources, key: ApiKey) -> None:
 
 def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
     """A machine that is just away counts: it will come back. Before the first one came, everything is believed."""
-    largest = dict(session.execute(queries.largest_machines()).all())
+    largest = _largest_machines(session)
     if not largest:
         return
     if resources.pool not in largest:
@@ -55,6 +58,21 @@ def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
     if resources.gpus > most:
         detail = f"no machine of pool {resources.pool!r} has {resources.gpus} GPUs; the largest has {most}"
         yield Fault(pointer="/resources/gpus", code="no_such_machine", detail=detail)
+
+
+def _largest_machines(session: Session) -> dict[str, int]:
+    """The GPUs of each pool's largest machine, looked up once a second at most: submissions come by the hundred."""
+    server, now = session.get_bind(), time.monotonic()
+    seen, largest = _seen.get(server, (-math.inf, {}))
+    if now - seen < 1:
+        return largest
+    largest = dict(session.execute(queries.largest_machines()).all())
+    _seen[server] = (now, largest)
+    return largest
+
+
+_seen: WeakKeyDictionary[object, tuple[float, dict[str, int]]] = WeakKeyDictionary()
+"""By database: when it was asked, and what it said."""
 
 
 def _dataset_faults(spec: JobSpec, settings: Settings) -> Iterator[Fault]:

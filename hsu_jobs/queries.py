@@ -39,7 +39,6 @@ from hsu_jobs.tables import (
     Job,
     Role,
     SeriesRow,
-    Submission,
     User,
     Worker,
 )
@@ -79,11 +78,6 @@ def newest_first(jobs: Select[Job], *, before: int | None, limit: int) -> Select
 def job_by_id(job_id: int) -> Select[Job]:
     """A job with its owner and attempts."""
     return _WHOLE_JOB.where(Job.id == job_id)
-
-
-def submission(owner_id: int, key: str) -> Select[Submission]:
-    """What an owner submitted under an idempotency key."""
-    return select(Submission).where(Submission.owner_id == owner_id, Submission.key == key)
 
 
 def hold(name: str) -> Select[Any]:

@@ -1,55 +1,25 @@
-"""Jobs: submit, list, look at."""
+"""Jobs: list them, look at one."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Query, Response
+from fastapi import APIRouter, Query, Response
 
-from api.auth import Member, Viewer
-from api.deps import IdempotencyKey, Session
-from api.owned import OwnedJob
+from api.auth import Viewer
+from api.deps import Session
+from api.owned import JobTag, OwnedJob
 from api.problems import problems
-from api.views import JobPage, JobView
-from hsu_jobs import admission, lifecycle, queries, queue
-from hsu_jobs.errors import (
-    BadRequest,
-    BodyTooLarge,
-    Forbidden,
-    IdempotencyConflict,
-    NotFound,
-    SpecRejected,
-    Unauthorized,
-)
-from hsu_jobs.settings import settings
-from hsu_jobs.spec import JobSpec
+from api.unchanged import NOT_MODIFIED
+from api.views import JobPage, JobView, rendered
+from hsu_jobs import queries
+from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")]
-
-
-@router.post(
-    "",
-    status_code=201,
-    responses=problems(BadRequest, Unauthorized, Forbidden, BodyTooLarge, IdempotencyConflict, SpecRejected),
-)
-def submit_job(
-    spec: JobSpec,
-    key: Member,
-    session: Session,
-    background: BackgroundTasks,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> JobView:
-    """Queue a job. With an Idempotency-Key, sending the same spec again gives the same job."""
-    admission.check(session, spec, settings(), key=key)
-    job = lifecycle.submit(session, spec, owner=key.user, idempotency_key=idempotency_key)
-    background.add_task(queue.ring, job.id)
-    response.headers["Location"] = f"{router.prefix}/{job.id}"
-    return JobView.seen(session, job)
 
 
 @router.get("", responses=problems(BadRequest, Unauthorized))
@@ -68,7 +38,7 @@ def list_jobs(
     return JobPage(jobs=jobs, next_cursor=str(jobs[-1].id) if len(page) > limit else None)
 
 
-@router.get("/{job_id}", responses=problems(BadRequest, Unauthorized, NotFound))
-def show_job(job: OwnedJob, session: Session) -> JobView:
+@router.get("/{job_id}", response_model=JobView, responses=NOT_MODIFIED | problems(BadRequest, Unauthorized, NotFound))
+def show_job(tag: JobTag, job: OwnedJob, session: Session) -> Response:
     """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result."""
-    return JobView.seen(session, job)
+    return rendered(JobView.seen(session, job), tag=tag)
