@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import datetime
 from typing import Any, Self
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 from sqlalchemy.orm import Session
 
 from hsu_jobs import waiting
@@ -187,11 +188,31 @@ class SubmittedView(JobView):
 
 
 class JobPage(View):
-    """A page of jobs, newest first."""
+    """A page of jobs."""
 
     jobs: list[JobView]
     next_cursor: str | None
     """Send it as `cursor` for the next page; null on the last one."""
+
+    def only(self, fields: Set[str] | None) -> Response:
+        """The response that holds only these fields of each job; all of them for None."""
+        chosen = None if fields is None else {"jobs": {"__all__": set(fields)}, "next_cursor": True}
+        return rendered(self, include=chosen)
+
+
+def _or_null(kind: Any) -> Any:
+    return kind | None
+
+
+_NULLABLE: dict[str, Any] = {name: (_or_null(field.annotation), None) for name, field in JobView.model_fields.items()}
+JobPart = create_model("JobPart", __base__=View, __doc__="Those fields of a job that were asked for.", **_NULLABLE)
+JobPartPage = create_model(
+    "JobPartPage",
+    __base__=View,
+    __doc__="A page of jobs, with those fields of each that were asked for.",
+    jobs=(list[JobPart], ...),
+    next_cursor=(str | None, ...),
+)
 
 
 class CurveView(View):
@@ -229,11 +250,18 @@ class CurvesView(View):
     curves: list[CurveView]
 
 
-def rendered(view: View, *, status: int = 200, location: str | None = None, tag: str | None = None) -> Response:
-    """The response that holds a view, ready: FastAPI would look through it once more before it wrote it."""
+def rendered(
+    view: View,
+    *,
+    include: Any = None,
+    status: int = 200,
+    location: str | None = None,
+    tag: str | None = None,
+) -> Response:
+    """The response that holds a view, or what `include` chooses of it: ready, where FastAPI would check it again."""
     headers = {"Location": location, "ETag": tag}
     given = {name: value for name, value in headers.items() if value is not None}
-    return Response(view.model_dump_json(), status, given, media_type="application/json")
+    return Response(view.model_dump_json(include=include), status, given, media_type="application/json")
 
 
 def created(job: JobView) -> Response:

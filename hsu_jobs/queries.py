@@ -69,12 +69,6 @@ def jobs_visible_to(holder: ApiKey) -> Select[Job]:
     return _WHOLE_JOB if holder.role is Role.ADMIN else _WHOLE_JOB.where(Job.owner_id == holder.user_id)
 
 
-def newest_first(jobs: Select[Job], *, before: int | None, limit: int) -> Select[Job]:
-    """A page of jobs: the `limit` newest with an id below `before`."""
-    page = jobs.order_by(Job.id.desc()).limit(limit)
-    return page if before is None else page.where(Job.id < before)
-
-
 def job_by_id(job_id: int) -> Select[Job]:
     """A job with its owner and attempts."""
     return _WHOLE_JOB.where(Job.id == job_id)

@@ -5,40 +5,47 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
+from api import selection
 from api.auth import Viewer
 from api.deps import Session
 from api.owned import JobTag, OwnedJob
 from api.problems import problems
+from api.selection import Fields
 from api.unchanged import NOT_MODIFIED
-from api.views import JobPage, JobView, rendered
-from hsu_jobs import queries
+from api.views import JobPage, JobPart, JobPartPage, JobView, rendered
+from hsu_jobs import listing, queries
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
-from hsu_jobs.states import State
-from hsu_jobs.tables import Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")]
+
+class ListOfJobs(listing.Listing):
+    """Which jobs, and how much of them."""
+
+    fields: Annotated[str, Field(min_length=1, max_length=500, examples=["id,state,result"])] | None = None
+    """Only these fields of each job, separated by commas: `id,state,result`."""
+    cursor: Annotated[str, Field(max_length=1000)] | None = None
+    """`next_cursor` of the page before, with the same filters and sort."""
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """Jobs on a page."""
 
 
-@router.get("", responses=problems(BadRequest, Unauthorized))
-def list_jobs(
-    key: Viewer,
-    session: Session,
-    state: State | None = None,
-    cursor: Cursor = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> JobPage:
+@router.get("", response_model=JobPage | JobPartPage, responses=NOT_MODIFIED | problems(BadRequest, Unauthorized))
+def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query()]) -> Response:
     """Your jobs, newest first; everyone's for an admin. Points that a job placed come with the job alone."""
-    wanted = queries.jobs_visible_to(key)
-    wanted = wanted if state is None else wanted.where(Job.state == state)
-    page = session.execute(queries.newest_first(wanted, before=cursor, limit=limit + 1)).scalars().all()
-    jobs = [JobView.of(job, with_points=False) for job in page[:limit]]
-    return JobPage(jobs=jobs, next_cursor=str(jobs[-1].id) if len(page) > limit else None)
+    fields = selection.chosen(asked.fields)
+    found = listing.page(session, queries.jobs_visible_to(key), asked, cursor=asked.cursor, limit=asked.limit)
+    jobs = [JobView.of(job, with_points=False) for job in found.jobs]
+    return JobPage(jobs=jobs, next_cursor=found.next_cursor).only(fields)
 
 
-@router.get("/{job_id}", response_model=JobView, responses=NOT_MODIFIED | problems(BadRequest, Unauthorized, NotFound))
-def show_job(tag: JobTag, job: OwnedJob, session: Session) -> Response:
+@router.get(
+    "/{job_id}",
+    response_model=JobView | JobPart,
+    responses=NOT_MODIFIED | problems(BadRequest, Unauthorized, NotFound),
+)
+def show_job(tag: JobTag, job: OwnedJob, session: Session, fields: Fields) -> Response:
     """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result."""
-    return rendered(JobView.seen(session, job), tag=tag)
+    return rendered(JobView.seen(session, job), include=fields, tag=tag)

@@ -39,6 +39,7 @@ class Job(Row):
         Index("jobs_by_regularizer", text("(spec #>> '{regularizer,kind}')"), "id"),
         Index("jobs_by_tag", "tags", postgresql_using="gin"),
         Index("jobs_by_accuracy", text(f"({ACCURACY})"), "id"),
+        Index("jobs_by_creation", "created_at", postgresql_using="brin"),
     )
 
     id: Mapped[int] = mapped_column(*ID, primary_key=True)

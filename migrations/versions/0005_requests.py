@@ -33,11 +33,12 @@ def upgrade() -> None:
     op.create_index("jobs_by_regularizer", "jobs", [sa.text("(spec #>> '{regularizer,kind}')"), "id"])
     op.create_index("jobs_by_tag", "jobs", ["tags"], postgresql_using="gin")
     op.create_index("jobs_by_accuracy", "jobs", [sa.text(ACCURACY), "id"])
+    op.create_index("jobs_by_creation", "jobs", ["created_at"], postgresql_using="brin")
 
 
 def downgrade() -> None:
-    for index in ("jobs_by_accuracy", "jobs_by_tag", "jobs_by_regularizer", "jobs_by_state", "jobs_by_fingerprint"):
-        op.drop_index(index, "jobs")
+    for what in ("creation", "accuracy", "tag", "regularizer", "state", "fingerprint"):
+        op.drop_index(f"jobs_by_{what}", "jobs")
     op.drop_table("answers")
     op.create_table(
         "submissions",
