@@ -75,6 +75,8 @@ class Costs(NamedTuple):
     memory: Memory
     values: int
     """Numbers that its curves will hold."""
+    reports: int
+    """Times that some are told together, at most: the start, each recorded step, each evaluation."""
 
     @property
     def penalty_share(self) -> float:
@@ -101,6 +103,7 @@ def of(training: spec.TrainingSpec) -> Costs:
         penalty_flops=round(_penalty_flops(training, found)),
         memory=memory,
         values=_values(training, found),
+        reports=_recorded(training) + _evaluated(training),
     )
 
 
@@ -190,15 +193,22 @@ def _is_named(layer: Layer, patterns: Sequence[str]) -> bool:
 
 
 def _values(training: spec.TrainingSpec, found: Sequence[Layer]) -> int:
-    total, record = training.total_steps, training.record
+    record = training.record
     watched = sum(_is_named(layer, record.layers) for layer in found)
     chosen = training.regularizer
     searched = 0
     if isinstance(chosen, (spec.MHP, spec.MHC)):  # whose gap to a better pole is recorded
         searched = sum(_is_regularized(chosen, layer, found[-1]) for layer in found)
-    recorded = _times(total, record.every) + 1  # the start
-    evaluated = _times(total, training.evaluate.every or training.steps_per_epoch)
-    return recorded * (PER_MODEL + watched * len(record.measures) + searched) + evaluated * PER_EVALUATION
+    of_each = PER_MODEL + watched * len(record.measures) + searched
+    return _recorded(training) * of_each + _evaluated(training) * PER_EVALUATION
+
+
+def _recorded(training: spec.TrainingSpec) -> int:
+    return 1 + _times(training.total_steps, training.record.every)
+
+
+def _evaluated(training: spec.TrainingSpec) -> int:
+    return _times(training.total_steps, training.evaluate.every or training.steps_per_epoch)
 
 
 def _times(total: int, every: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session
@@ -28,6 +28,25 @@ def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -
     faults = (*_machine_faults(session, spec.resources), *_dataset_faults(spec, settings))
     if faults:
         raise SpecRejected("; ".join(fault.detail for fault in faults), faults=faults)
+
+
+def check_all(session: Session, specs: Sequence[JobSpec], settings: Settings, *, key: ApiKey) -> None:
+    """Raise `Forbidden` or `SpecRejected` if any of many jobs could not run, with what is wrong with each."""
+    refusals = []
+    for place, spec in enumerate(specs):
+        try:
+            check(session, spec, settings, key=key)
+        except (Forbidden, SpecRejected) as error:
+            error.faults = tuple(
+                fault.model_copy(update={"pointer": f"/jobs/{place}{fault.pointer}"}) for fault in error.faults
+            )
+            refusals.append(error)
+    if refusals:
+        first = refusals[0]
+        raise type(first)(
+            f"{len(refusals)} of {len(specs)} jobs cannot be queued, the first because {first.detail}",
+            faults=tuple(fault for refusal in refusals for fault in refusal.faults),
+        )
 
 
 def check_priority(priority: int, settings: Settings, *, key: ApiKey) -> None:
