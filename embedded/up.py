@@ -35,13 +35,13 @@ API = [
     "uvicorn",
     "--factory",
     "api.app:create_app",
-    "--no-access-log",
     "--workers",
     "2",
+    "--no-access-log",
     "--timeout-graceful-shutdown",
     "10",
 ]
-"""The API's module and its arguments, but for where it listens."""
+"""The API's module and its arguments, but for where it listens. A line of log for each request costs time."""
 SECONDS_TO_START = 120.0
 """A first start compiles and reads torch's files from a cold disk."""
 

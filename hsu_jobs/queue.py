@@ -62,7 +62,7 @@ class Bell:
     The first is at once; those that come while it rests are one.
     """
 
-    def __init__(self, rest: timedelta = timedelta(milliseconds=20)) -> None:
+    def __init__(self, rest: timedelta = timedelta(milliseconds=50)) -> None:
         self._rest = rest.total_seconds()
         self._changed = threading.Condition()
         self._waits: int | None = None
