@@ -22,8 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,15 +33,25 @@ import numpy as np
 import psutil
 import psycopg
 import redis
-from claims import own_database, plain
+from claims import USERS, own_database, plain
 from sqlalchemy import make_url
+from stored_jobs import store
 
 from embedded import engines
 from embedded.engines import Engines
 from embedded.up import API
+from hsu_jobs.spec import parse
 
 SYSTEM = Engines("postgresql://localhost/postgres", "redis://localhost:6379")
+LISTS = (
+    "sort=-created",
+    "state=queued",
+    "tag=sweep-7",
+    "regularizer=mhs&fields=id,state,result",
+    "where=test_accuracy:gt:0.99&sort=-test_accuracy",
+)
 SPEC = json.loads(Path(__file__).parent.parent.joinpath("examples", "digits-mhe.json").read_text())
+FULL_SPEC = parse(SPEC).model_dump(mode="json")
 
 
 class Service(NamedTuple):
@@ -158,7 +169,7 @@ def running(given: Engines) -> Iterator[Service]:
             port = probe.getsockname()[1]
         environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": given.redis_url}
         command = [sys.executable, "-m", *API, "--port", str(port)]
-        key = _new_key(environment)
+        key = _new_key(database_url, "ada")
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as api:
             try:
                 service = Service(port, key, database_url, psutil.Process(api.pid))
@@ -171,8 +182,9 @@ def running(given: Engines) -> Iterator[Service]:
                     used.flushdb()
 
 
-def _new_key(environment: dict[str, str]) -> str:
-    command = [sys.executable, "-m", "hsu_jobs.admin", "create-key", "--user", "ada", "--role", "member"]
+def _new_key(database_url: str, user: str) -> str:
+    command = [sys.executable, "-m", "hsu_jobs.admin", "create-key", "--user", user, "--role", "member"]
+    environment = {**os.environ, "HSU_DATABASE_URL": database_url}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -233,32 +245,36 @@ def main() -> None:
     if given.database and given.redis:
         chosen = Engines(make_url(given.database).render_as_string(hide_password=False), given.redis)
     print(f"{given.clients} clients, medians of {given.rounds} rounds of {given.seconds:g} s")
-    print(f"{'':44} {'a second':>8} {'p50 ms':>7} {'p99 ms':>7} {'cpu ms':>7}")
+    print(f"{'':60} {'a second':>8} {'p50 ms':>7} {'p99 ms':>7} {'cpu ms':>7}")
     with ExitStack() as stack:
         service = stack.enter_context(running(stack.enter_context(engines_for(chosen))))
         ended = _ended_job(service)
-        for name, measure in {
+        rows = {
             "jobs accepted": lambda: submissions(service, **how),
-            "polls of an ended job, 304": lambda: polls(service, ended, **how),
-            "polls of a queued job, 304": lambda: polls(service, _queued_job(service), **how),
-            "reads of an ended job, 200": lambda: reads(service, f"/v1/jobs/{ended}", **how),
-        }.items():
-            measure()  # in which connections are made
-            _print_row(name, [measure() for _ in range(given.rounds)])
+            "polls of a job that has ended: 304": lambda: polls(service, ended, **how),
+            "reads of a job that has ended: 200": lambda: reads(service, f"/v1/jobs/{ended}", **how),
+        }
+        _print_rows(rows, given.rounds)
+        if given.jobs:
+            store(plain(service.database_url), jobs=given.jobs, users=USERS, spec=json.dumps(FULL_SPEC))
+            print(f"lists of 50 jobs, {given.jobs} stored, of {USERS} users")
+            key = service._replace(key=_new_key(service.database_url, "user 1"))
+            _print_rows({query: partial(reads, key, f"/v1/jobs?{query}", **how) for query in LISTS}, given.rounds)
+
+
+def _print_rows(rows: Mapping[str, Callable[[], Figures]], rounds: int) -> None:
+    for name, measure in rows.items():
+        measure()  # in which connections are made
+        _print_row(name, [measure() for _ in range(rounds)])
 
 
 def _print_row(name: str, rounds: list[Figures]) -> None:
     rate, p50, p99, cpu = np.median(rounds, axis=0)
-    print(f"{name:44} {rate:>8.0f} {p50:>7.1f} {p99:>7.1f} {cpu:>7.2f}", flush=True)
-
-
-def _queued_job(service: Service) -> int:
-    made: int = service.ask("POST", "/v1/jobs", json=SPEC).json()["id"]
-    return made
+    print(f"{name:60} {rate:>8.0f} {p50:>7.1f} {p99:>7.1f} {cpu:>7.2f}", flush=True)
 
 
 def _ended_job(service: Service) -> int:
-    made = _queued_job(service)
+    made: int = service.ask("POST", "/v1/jobs", json=SPEC).json()["id"]
     service.ask("POST", f"/v1/jobs/{made}/cancel")
     return made
 

@@ -1,23 +1,26 @@
-"""Many jobs at once, written by the database itself: what a list or a queue looks like after some months.
-
-FILL, with `jobs` and `users`: ended trainings with results, some points, a few that wait
-"""
+"""Many jobs, written by the database itself: what there is after some months, for benchmarks and tests of lists."""
 
 from __future__ import annotations
 
 import psycopg
 
 FILL = """
+WITH job AS (
+    SELECT n, n / %(users)s AS turn, (ARRAY['mhe', 'mhs', 'none', 'so'])[1 + n / %(users)s %% 4] AS regularizer
+    FROM generate_series(1, %(jobs)s) AS n
+)
 INSERT INTO jobs (owner_id, name, tags, spec, fingerprint, state, wanted, priority, created_at, finished_at, result)
-SELECT 1 + n %% %(users)s, 'run ' || n %% 977, ARRAY['sweep-' || n %% 500, 'all'],
-       jsonb_set(CAST(%(spec)s AS jsonb), '{regularizer,kind}', to_jsonb((ARRAY['mhe','mhs','none','so'])[1 + n %% 4])),
+SELECT 1 + n %% %(users)s, 'run ' || n %% 977, ARRAY['sweep-' || turn %% 50, 'all'],
+       jsonb_set(CAST(%(spec)s AS jsonb), '{regularizer}', jsonb_build_object('kind', regularizer)),
        encode(sha256(CAST(n / 2 AS text)::bytea), 'hex'),
-       CASE WHEN n %% 1000 = 0 THEN 'queued' WHEN n %% 10 = 0 THEN 'failed' ELSE 'succeeded' END, 'run', n %% 3,
+       CASE WHEN turn %% 100 = 0 THEN 'queued' WHEN turn %% 10 = 0 THEN 'failed' ELSE 'succeeded' END, 'run', turn %% 3,
        now() - make_interval(secs => 30 * (%(jobs)s - n)), now(),
-       CASE WHEN n %% 10 <> 0 THEN jsonb_build_object('task', 'classification', 'test_accuracy', n %% 9973 / 9973.0,
-            'test_loss', 1.5, 'train_loss', 1.0, 'penalty', 0.5, 'seconds', 60, 'steps_per_second', 100,
-            'parameters', 14442) END
-FROM generate_series(1, %(jobs)s) AS n
+       CASE WHEN turn %% 10 > 0 THEN
+           jsonb_build_object('task', 'classification', 'test_accuracy', n %% 9973 / 9973.0, 'test_loss', 1.5,
+                              'train_loss', 1.0, 'penalty', 0.5, 'seconds', 60, 'steps_per_second', 100,
+                              'parameters', 14442)
+       END
+FROM job
 """
 
 

@@ -42,7 +42,7 @@ def test_what_the_server_silenced_stays_silent_and_the_rest_is_ours(capsys: pyte
     silenced.handlers, silenced.propagate = [], False  # as uvicorn does with --no-access-log
     heard.handlers, heard.propagate = [logging.StreamHandler()], False
     log_lines.set_up(Settings())
-    silenced.warning("GET /v1/jobs")
+    silenced.info("GET /v1/jobs")
     heard.warning("it starts")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith("WARNING uvicorn: it starts")
