@@ -53,8 +53,8 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
     )
     app.add_middleware(BodyLimit, limit=settings().max_body)
-    unchanged.install(app)
     problems.install(app)
+    unchanged.install(app)
     for routes in (
         jobs,
         submissions,

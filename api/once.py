@@ -10,6 +10,7 @@ from fastapi import Depends, Header, Request, Response
 
 from api.auth import Member
 from api.deps import Session
+from api.problems import Responses
 from hsu_jobs import once
 from hsu_jobs.settings import settings
 
@@ -23,6 +24,18 @@ IdempotencyKey = Annotated[
         examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
     ),
 ]
+
+
+_TEXT = {"schema": {"type": "string"}}
+MADE: Responses = {
+    201: {
+        "headers": {
+            "Idempotency-Replayed": {"description": "`true` if this answer was given before.", **_TEXT},
+            "Location": {"description": "Where the new job is.", **_TEXT},
+        }
+    }
+}
+ALL_MADE: Responses = {201: {"headers": {"Idempotency-Replayed": MADE[201]["headers"]["Idempotency-Replayed"]}}}
 
 
 class Answering:

@@ -7,15 +7,21 @@ loaded, with `Unchanged`. Streams and downloads have none.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import Responses
-
-NOT_MODIFIED: Responses = {
-    304: {"description": "It is what the client has: its `If-None-Match` holds the `ETag`."},
+_TOLD = {
+    "200": {
+        "headers": {
+            "ETag": {"description": "Send it as `If-None-Match` the next time.", "schema": {"type": "string"}},
+        }
+    },
+    "304": {"description": "Nothing has changed: `If-None-Match` holds the `ETag` of the answer"},
 }
 
 
@@ -86,6 +92,18 @@ def install(app: FastAPI) -> None:
     """Tag the app's answers."""
     app.add_middleware(Tagging)
     app.add_exception_handler(Unchanged, _unchanged)
+    app.openapi = partial(_described, app.openapi)  # type: ignore[method-assign]
+
+
+def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document, with what is said here of every JSON answer to a GET."""
+    document = openapi()
+    for path in document["paths"].values():
+        responses = path.get("get", {}).get("responses", {})
+        if "application/json" in responses.get("200", {}).get("content", {}):
+            responses["200"] |= _TOLD["200"]
+            responses["304"] = _TOLD["304"]
+    return document
 
 
 def _unchanged(_request: Request, error: Exception) -> Response:

@@ -67,7 +67,10 @@ def _is_finite(number: str) -> bool:
 
 
 Bound = Annotated[
-    str, StringConstraints(max_length=100, pattern=r"^[a-z_]+:[a-z]+:[-+.0-9eE]+$"), AfterValidator(_checked)
+    str,
+    StringConstraints(max_length=100, pattern=r"^[a-z_]+:[a-z]+:[-+.0-9eE]+$"),
+    AfterValidator(_checked),
+    Field(examples=["test_accuracy:gt:0.97"]),
 ]
 """`METRIC:COMPARISON:NUMBER`, where the comparison is one of gt, ge, lt, le: `test_accuracy:gt:0.97`."""
 

@@ -11,7 +11,7 @@ from sqlalchemy import orm
 
 from api.auth import Member
 from api.deps import Session
-from api.once import Once
+from api.once import MADE, Once
 from api.owned import OwnedJob
 from api.problems import pointing_into, problems
 from api.views import JobView, created
@@ -87,7 +87,7 @@ def prioritise_job(job: OwnedJob, wanted: NewPriority, key: Member, session: Ses
     "/{job_id}/fork",
     status_code=201,
     response_model=JobView,
-    responses=problems(*_ALWAYS, UnderWay, Gone, IdempotencyConflict, SpecRejected),
+    responses=MADE | problems(*_ALWAYS, UnderWay, Gone, IdempotencyConflict, SpecRejected),
 )
 def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: Once) -> Response:
     """Queue a job that goes on from one of this job's checkpoints with a changed spec.
@@ -101,7 +101,7 @@ def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: On
     "/{job_id}/retry",
     status_code=201,
     response_model=JobView,
-    responses=problems(*_ALWAYS, IllegalMove, UnderWay, Gone, IdempotencyConflict, SpecRejected),
+    responses=MADE | problems(*_ALWAYS, IllegalMove, UnderWay, Gone, IdempotencyConflict, SpecRejected),
 )
 def retry_job(job: OwnedJob, key: Member, session: Session, once: Once) -> Response:
     """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""

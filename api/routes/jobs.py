@@ -13,7 +13,6 @@ from api.deps import Session
 from api.owned import JobTag, OwnedJob
 from api.problems import problems
 from api.selection import Fields
-from api.unchanged import NOT_MODIFIED
 from api.views import JobPage, JobPart, JobPartPage, JobView, rendered
 from hsu_jobs import listing, queries
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
@@ -32,7 +31,7 @@ class ListOfJobs(listing.Listing):
     """Jobs on a page."""
 
 
-@router.get("", response_model=JobPage | JobPartPage, responses=NOT_MODIFIED | problems(BadRequest, Unauthorized))
+@router.get("", response_model=JobPage | JobPartPage, responses=problems(BadRequest, Unauthorized))
 def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query()]) -> Response:
     """Your jobs, newest first; everyone's for an admin. Points that a job placed come with the job alone."""
     fields = selection.chosen(asked.fields)
@@ -44,7 +43,7 @@ def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query(
 @router.get(
     "/{job_id}",
     response_model=JobView | JobPart,
-    responses=NOT_MODIFIED | problems(BadRequest, Unauthorized, NotFound),
+    responses=problems(BadRequest, Unauthorized, NotFound),
 )
 def show_job(tag: JobTag, job: OwnedJob, session: Session, fields: Fields) -> Response:
     """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result."""

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import orm
 
 from api.auth import Member
 from api.deps import Session
-from api.once import Once
+from api.once import ALL_MADE, MADE, Once
 from api.problems import Responses, problems
 from api.views import SubmittedView, View, WaitingView, created, rendered
 from hsu_core.costs import Costs
@@ -36,6 +36,13 @@ from hsu_jobs.tables import ApiKey, Role
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 MOST_AT_ONCE = 1000
+_EXAMPLE = {
+    "name": "digits with half-space MHE",
+    "dataset": {"kind": "digits"},
+    "model": {"kind": "small_cnn"},
+    "regularizer": {"kind": "mhe", "s": 2},
+    "duration": {"epochs": 10},
+}
 _REFUSALS = problems(BadRequest, Unauthorized, Forbidden, UnderWay, BodyTooLarge, IdempotencyConflict, SpecRejected)
 DryRun = Annotated[
     bool,
@@ -125,7 +132,7 @@ class Bulk(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE)]
+    jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE, examples=[[_EXAMPLE]])]
     """Their specs."""
 
 
@@ -148,9 +155,9 @@ class BulkView(View):
 QUOTED: Responses = {200: {"model": QuoteView, "description": "With `dry_run`: what is to be expected of it"}}
 
 
-@router.post("", status_code=201, response_model=SubmittedView, responses=QUOTED | _REFUSALS)
+@router.post("", status_code=201, response_model=SubmittedView, responses=MADE | QUOTED | _REFUSALS)
 def submit_job(
-    spec: JobSpec,
+    spec: Annotated[JobSpec, Body(examples=[_EXAMPLE])],
     key: Member,
     session: Session,
     once: Once,
@@ -163,7 +170,7 @@ def submit_job(
     return _quoted(spec, key, session) if dry_run else once(partial(_submitted, spec, key, session))
 
 
-@router.post("/bulk", status_code=201, response_model=BulkView, responses=_REFUSALS)
+@router.post("/bulk", status_code=201, response_model=BulkView, responses=ALL_MADE | _REFUSALS)
 def submit_jobs(bulk: Bulk, key: Member, session: Session, once: Once) -> Response:
     """Queue up to 1,000 jobs: all of them, or if anything is wrong with one, none.
 

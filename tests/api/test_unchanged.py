@@ -126,3 +126,12 @@ def test_a_log_is_a_download_and_has_none(ada: TestClient, submit: Submit, start
     answer = ada.get(f"/v1/jobs/{job}/log")
     assert answer.status_code == 200
     assert "etag" not in answer.headers
+
+
+def test_the_document_tells_of_it_wherever_it_is_so(http: TestClient) -> None:
+    paths = http.get("/openapi.json").json()["paths"]
+    for path in ("/v1/jobs", "/v1/jobs/{job_id}", "/v1/jobs/{job_id}/events", "/v1/catalog"):
+        assert "304" in paths[path]["get"]["responses"]
+        assert "ETag" in paths[path]["get"]["responses"]["200"]["headers"]
+    assert "304" not in paths["/v1/jobs/{job_id}/log"]["get"]["responses"]
+    assert "304" not in paths["/v1/jobs"]["post"]["responses"]
