@@ -135,11 +135,13 @@ def progress(
 
     All in one transaction: a checkpoint is known only with the curves before it. Raises `LeaseLost`.
     """
-    row = session.execute(queries.note_progress(token, step)).one_or_none()
+    recorded = max((point.step for point in points), default=-1)
+    row = session.execute(queries.note_progress(token, step, recorded)).one_or_none()
     if row is None:
         raise LeaseLost
-    job_id, wanted, stop = row
-    curves.write(session, job_id, points, references=references)
+    job_id, wanted, stop, before = row
+    fresh = [point for point in points if point.step > before]  # a flush may come again, and its blocks be merged
+    curves.write(session, job_id, fresh, references=references)
     if saved:
         _, attempt = held(session, token)
         for state, path in saved:

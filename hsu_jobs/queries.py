@@ -32,7 +32,6 @@ from hsu_jobs.states import TERMINAL, Stop, Wanted
 from hsu_jobs.tables import (
     ApiKey,
     Attempt,
-    Block,
     CheckpointRow,
     Duty,
     EventRow,
@@ -89,6 +88,11 @@ def submission(owner_id: int, key: str) -> Select[Submission]:
 def hold(name: str) -> Select[Any]:
     """Let nobody else pass this point for the same name until the transaction ends."""
     return select(func.pg_advisory_xact_lock(func.hashtextextended(name, bindparam(None, 0, type_=BIGINT))))
+
+
+def hold_if_free(name: str) -> Select[bool]:
+    """As `hold`, but whoever comes second is told so and does not wait."""
+    return select(func.pg_try_advisory_xact_lock(func.hashtextextended(name, bindparam(None, 0, type_=BIGINT))))
 
 
 def runnable_ids(limit: int) -> Select[int]:
@@ -209,12 +213,21 @@ def renew_lease(token: UUID, lease: timedelta) -> ReturningUpdate[Wanted, Stop |
     return renewed.returning(wanted, Attempt.stop, idle)
 
 
-def note_progress(token: UUID, step: int) -> ReturningUpdate[int, Wanted, Stop | None]:
-    """Fenced: note a live attempt's step; returns its job, what the owner wants and what the service wants."""
+def note_progress(token: UUID, step: int, recorded: int) -> ReturningUpdate[int, Wanted, Stop | None, int]:
+    """Fenced: note a live attempt's step, and up to which its curves are written.
+
+    Returns its job, what the owner wants, what the service wants, and up to which step they were written before.
+    """
     wanted = select(Job.wanted).where(Job.id == Attempt.job_id).scalar_subquery()
+    before = select(Attempt.id, Attempt.recorded).where(_is_live(token)).with_for_update().cte("before")
     grown = case((Attempt.step < step, _now), else_=Attempt.progress_at)
-    noted = update(Attempt).where(_is_live(token)).values(step=func.greatest(Attempt.step, step), progress_at=grown)
-    return noted.returning(Attempt.job_id, wanted, Attempt.stop)
+    values = {
+        "step": func.greatest(Attempt.step, step),
+        "recorded": func.greatest(Attempt.recorded, recorded),
+        "progress_at": grown,
+    }
+    noted = update(Attempt).where(Attempt.id == before.c.id).values(values)
+    return noted.returning(Attempt.job_id, wanted, Attempt.stop, before.c.recorded)
 
 
 def lineage(job_id: int) -> Select[int, int | None]:
@@ -234,13 +247,6 @@ def lineage(job_id: int) -> Select[int, int | None]:
 def series_of(job_id: int) -> Select[SeriesRow]:
     """The names of a job's curves."""
     return select(SeriesRow).where(SeriesRow.job_id == job_id).order_by(SeriesRow.number)
-
-
-def blocks_of(job_id: int, series: list[int], *, first: int, last: int) -> Select[list[int], bytes, bytes, bytes]:
-    """A job's blocks that hold any of these series between two steps, both included."""
-    within = (Block.last_step >= first) & (Block.first_step <= last)
-    columns = select(Block.series, Block.steps, Block.times, Block.points)
-    return columns.where(Block.job_id == job_id, within, Block.series.overlap(series)).order_by(Block.first_step)
 
 
 def holder_of(token: UUID) -> Select[Job, Attempt]:

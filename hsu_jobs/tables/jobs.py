@@ -84,6 +84,8 @@ class Attempt(Row):
     resumed_from: Mapped[int | None] = mapped_column(BigInteger)
     """The step of the checkpoint that it went on from; null if it began at the beginning."""
     step: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    recorded: Mapped[int] = mapped_column(BigInteger, server_default="-1")
+    """The last step up to which its curves are written."""
     progress_at: Mapped[datetime | None]
     """When `step` last grew."""
     stop: Mapped[Stop | None]
