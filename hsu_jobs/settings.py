@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     """Time between two looks for expired leases and for queued jobs that nobody was told of."""
     flush: Span = timedelta(seconds=1)
     """Time between two writes of a running job's curves."""
+    keep_curves: Span | None = None
+    """Time after a job's end for which its curves are kept; for good by default."""
     shutdown: Span = timedelta(seconds=15)
     """Time that a running job gets to stop by itself before it is killed."""
     retry_after: Span = timedelta(seconds=5)

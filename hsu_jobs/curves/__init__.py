@@ -15,6 +15,18 @@ from hsu_jobs.curves.layout import Point
 from hsu_jobs.curves.lineage import Choice, Origin
 from hsu_jobs.curves.reading import Curve, read
 from hsu_jobs.curves.sampling import Chart, Sampled, sample
-from hsu_jobs.curves.writing import forget, roll_back, write
+from hsu_jobs.curves.writing import forget_ended, roll_back, write
 
-__all__ = ["Chart", "Choice", "Curve", "Origin", "Point", "Sampled", "forget", "read", "roll_back", "sample", "write"]
+__all__ = [
+    "Chart",
+    "Choice",
+    "Curve",
+    "Origin",
+    "Point",
+    "Sampled",
+    "forget_ended",
+    "read",
+    "roll_back",
+    "sample",
+    "write",
+]

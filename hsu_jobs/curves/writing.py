@@ -7,19 +7,20 @@ ascend.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import queries
 from hsu_jobs.curves import layout
 from hsu_jobs.curves.layout import REAL, STEP, Matrix, Point
-from hsu_jobs.tables import Block, SeriesRow
+from hsu_jobs.tables import Block, Job, SeriesRow
 
 _NOTHING = Reference(random=None, optimum=None)
 
@@ -59,6 +60,18 @@ def forget(session: Session, job_ids: Collection[int]) -> None:
     """Forget the curves of jobs."""
     for table in (Block, SeriesRow):
         session.execute(delete(table).where(table.job_id.in_(job_ids)))
+
+
+def forget_ended(session: Session, *, before: timedelta, limit: int = 100) -> Sequence[int]:
+    """Forget the curves of jobs that ended longer ago than this, but for what those of younger forks begin with."""
+    fork = aliased(Job)
+    is_young = fork.finished_at.is_(None) | (fork.finished_at >= func.now() - before)
+    is_needed = select(fork.id).where(fork.parent_id == Job.id, is_young).exists()
+    has_curves = select(SeriesRow).where(SeriesRow.job_id == Job.id).exists()
+    ended = select(Job.id).where(Job.finished_at < func.now() - before, has_curves, ~is_needed)
+    jobs = session.execute(ended.limit(limit)).scalars().all()
+    forget(session, jobs)
+    return jobs
 
 
 def keepers_of(job_id: int) -> str:

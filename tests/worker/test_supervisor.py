@@ -14,14 +14,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from samples import POINTS
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 from waiting import until
 
 from hsu_jobs import attempts, curves, database, lifecycle, logs, workers
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
-from hsu_jobs.tables import Attempt, Job
+from hsu_jobs.tables import Attempt, Block, Job
 from worker.devices import Devices
 from worker.supervisor import Supervisor
 
@@ -45,6 +45,11 @@ def runners() -> list[psutil.Process]:
     return [child for child in alive if "worker.runner" in child.cmdline()]
 
 
+def levels(job_id: int) -> set[int]:
+    with database.transaction() as session:
+        return set(session.execute(select(Block.level).where(Block.job_id == job_id)).scalars())
+
+
 def steps(job: Job) -> list[int]:
     return [attempt.step for attempt in job.attempts]
 
@@ -58,6 +63,11 @@ def test_a_job_is_trained_and_settled(
     done = job(made)
     assert done.result is not None
     assert done.result["test_accuracy"] > 0.3
+    with database.transaction() as session:
+        (loss,) = curves.read(session, made, measures=["loss"])
+    until(lambda: levels(made) == {2})  # the sweep has merged its blocks
+    with database.transaction() as session:
+        assert curves.read(session, made, measures=["loss"])[0].values.tobytes() == loss.values.tobytes()
     assert [attempt.outcome["kind"] for attempt in done.attempts if attempt.outcome] == ["succeeded"]
     with database.transaction() as session:
         (energy,) = curves.read(session, made, layers=["classifier"], measures=["mhe_s2"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import lifecycle
-from hsu_jobs.curves import Point, read, roll_back, write
+from hsu_jobs.curves import Point, forget_ended, read, roll_back, write
 from hsu_jobs.errors import NotFound
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.tables import Block, User
@@ -156,3 +157,22 @@ def test_a_roll_back_cuts_a_block_in_two(session: Session, owner: User, spec: Jo
     assert (energy.steps.tolist(), energy.values.tolist()) == ([0, 10], [0.0, -10 / 7])
     write(session, made, [Point(20, 0, {LOSS: 1.0})])
     assert [curve.steps.tolist() for curve in read(session, made, measures=["loss"])] == [[0, 10, 20]]
+
+
+def test_the_curves_of_long_ended_jobs_are_forgotten_if_no_fork_needs_them(
+    session: Session, owner: User, spec: JobSpec
+) -> None:
+    old, needed, recent = (lifecycle.submit(session, spec, owner=owner) for _ in range(3))
+    fork = lifecycle.submit(session, spec, owner=owner)
+    fork.parent_id, fork.parent_step = needed.id, 1
+    for made in (old, needed, recent, fork):
+        write(session, made.id, [Point(0, 0, {LOSS: 1.0})])
+        if made is not fork:
+            lifecycle.cancel(session, made.id)
+    session.flush()
+    for made in (old, needed):
+        made.finished_at = func.now() - timedelta(days=3)
+    session.flush()
+    assert forget_ended(session, before=timedelta(days=2)) == [old.id]
+    assert [len(read(session, made.id)) for made in (old, needed, recent, fork)] == [0, 1, 1, 1]
+    assert forget_ended(session, before=timedelta(days=2)) == []
