@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from hsu_jobs import waiting
-from hsu_jobs.curves import Curve, Origin
 from hsu_jobs.outcomes import RESULT, Failure, Result
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import JobSpec, parse
@@ -153,41 +152,6 @@ class JobPage(View):
     jobs: list[JobView]
     next_cursor: str | None
     """Send it as `cursor` for the next page; null on the last one."""
-
-
-class CurveView(View):
-    """One measured quantity over steps."""
-
-    layer: str | None
-    """Null for what is measured of the whole model."""
-    measure: str
-    random: float | None
-    """What n independent, uniformly random points in d dimensions would have, for a layer of n neurons with d inputs:
-    the expectation, or the median where that is infinite. The same at every step; null where there is none."""
-    optimum: float | None
-    """What the best n points in d dimensions have, where that is proven; else null."""
-    steps: list[int]
-    values: list[float]
-
-    @classmethod
-    def of(cls, curve: Curve) -> Self:
-        """The view of a curve."""
-        return cls(
-            layer=curve.layer,
-            measure=curve.measure,
-            **curve.reference._asdict(),
-            steps=curve.steps.tolist(),
-            values=curve.values.tolist(),
-        )
-
-
-class CurvesView(View):
-    """A job's curves."""
-
-    job: int
-    relative_to: Origin | None
-    """The reference that was subtracted from `values`, `random` and `optimum`; null if they are as measured."""
-    curves: list[CurveView]
 
 
 def _parent(job: Job) -> ParentView | None:

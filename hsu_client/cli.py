@@ -191,6 +191,12 @@ RELATIVE_TO = click.option(
 @MEASURES
 @RELATIVE_TO
 @click.option("--csv", "as_csv", is_flag=True, help="Every point: layer, measure, step, value, random, optimum.")
+@click.option(
+    "--save",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Every point, into a file: .csv, .parquet or .arrow.",
+)
 @click.pass_obj
 def curves(
     client: Client,
@@ -198,13 +204,19 @@ def curves(
     layers: Sequence[str],
     measures: Sequence[str],
     relative_to: str | None,
+    file: Path | None,
     *,
     as_csv: bool,
 ) -> None:
-    """A job's energy curves: each one's first and last value, or every point as CSV.
+    """A job's energy curves: each one's first and last value, or every point as CSV or into a file.
 
     Beside them what uniformly random points of the layer's shape would have, and the proven optimum where one is known.
     """
+    if file:
+        chosen = {"layer": layers, "measure": measures} | ({"relative_to": relative_to} if relative_to else {})
+        with file.open("wb") as out_file:
+            out_file.writelines(client.curves_file(job_id, form=file.suffix.removeprefix("."), **chosen))
+        return
     found = client.curves(job_id, layers=layers, measures=measures, relative_to=relative_to)
     if not as_csv:
         _echo(list(show.table(show.summary(found))))

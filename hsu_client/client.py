@@ -40,6 +40,22 @@ class Curve(NamedTuple):
     """What uniformly random points of the layer's shape would have."""
     optimum: float | None = None
     """What the best ones have, where that is proven."""
+    times: list[float] | None = None
+    """When each value was measured, in seconds since the epoch; if asked for."""
+    job: int | None = None
+    min: list[float] | None = None
+    """Of a chart: the least value in each bucket of steps, NaN left out. `values` are the last ones."""
+    max: list[float] | None = None
+    counts: list[int] | None = None
+    """Of a chart: values in each bucket, and how many of them are NaN."""
+    nans: list[int] | None = None
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Curve:
+        """A curve as the service tells it: what JSON's numbers cannot hold are the strings NaN, Infinity, -Infinity."""
+        known = {name: told[name] for name in cls._fields if name in told}
+        numbers = {name: known[name] for name in ("values", "min", "max") if known.get(name) is not None}
+        return cls(**known | {name: [float(each) for each in column] for name, column in numbers.items()})
 
 
 class Client:
@@ -170,25 +186,34 @@ class Client:
 
     def curves(
         self,
-        job_id: int,
-        *,
+        *job_ids: int,
         layers: Sequence[str] = (),
         measures: Sequence[str] = (),
         relative_to: str | None = None,
+        max_points: int | None = None,
+        times: bool = False,
     ) -> list[Curve]:
-        """A job's curves, also while it runs; all of them unless layers or measures are named.
+        """The curves of a job, or of several, also while they run; all unless layers or measures are named.
 
-        `relative_to` "random" or "optimum": the gap to that reference, for the curves that have it.
+        `relative_to` "random" or "optimum": the gap to that reference, for the curves that have it. With `max_points`
+        a chart: each curve in at most so many buckets of steps, the same for all, with minimum, maximum and last value.
         """
-        chosen: dict[str, Any] = {"layer": list(layers), "measure": list(measures)}
-        if relative_to:
-            chosen["relative_to"] = relative_to
-        answer = self._ask("GET", f"/v1/jobs/{job_id}/curves", params=chosen)
-        return [
-            # float() also reads "NaN", "Infinity" and "-Infinity", which JSON's numbers cannot hold
-            Curve(**curve | {"values": [float(value) for value in curve["values"]]})
-            for curve in answer["curves"]
-        ]
+        chosen = {"job": job_ids, "layer": layers, "measure": measures, "times": times}
+        given = {"relative_to": relative_to, "max_points": max_points}
+        params = chosen | {name: value for name, value in given.items() if value is not None}
+        return [Curve.of(curve) for curve in self._ask("GET", "/v1/curves", params=params)["curves"]]
+
+    def curves_file(self, *job_ids: int, form: str = "parquet", **chosen: Any) -> Iterator[bytes]:
+        """Every point of jobs as a table: `csv`, `parquet` or `arrow`, in pieces to be written to a file.
+
+        `chosen` as for `curves`, in the words of the service: `layer`, `measure`, `first_step`, `max_points`, …
+        """
+        params = {"job": job_ids, "format": form} | chosen
+        with self._reaching(), self._http.stream("GET", "/v1/curves", params=params) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise Problem.of(answer)
+            yield from answer.iter_bytes()
 
     def catalog(self) -> dict[str, Any]:
         """Everything that a spec may hold, with the JSON Schema of each choice."""

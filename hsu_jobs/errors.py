@@ -2,6 +2,7 @@
 
     JobsError
     ├── BadRequest          400   the request cannot be read
+    ├── TooMuch             400   the answer would be too large
     ├── Unauthorized        401   no key, or not a valid one
     ├── Forbidden           403   the key's role does not reach that far
     ├── NotFound            404   there is no such thing, or it is not yours
@@ -52,6 +53,12 @@ class BadRequest(JobsError):
     """The request cannot be read."""
 
     status, code, title = 400, "bad_request", "The request cannot be read"
+
+
+class TooMuch(JobsError):
+    """The answer would be too large."""
+
+    status, code, title = 400, "too_much", "The answer would be too large"
 
 
 class Unauthorized(JobsError):

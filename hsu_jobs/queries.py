@@ -69,6 +69,12 @@ def jobs_visible_to(holder: ApiKey) -> Select[Job]:
     return _WHOLE_JOB if holder.role is Role.ADMIN else _WHOLE_JOB.where(Job.owner_id == holder.user_id)
 
 
+def ids_visible_to(holder: ApiKey) -> Select[int]:
+    """The ids of these jobs, and nothing else of them."""
+    ids = select(Job.id)
+    return ids if holder.role is Role.ADMIN else ids.where(Job.owner_id == holder.user_id)
+
+
 def newest_first(jobs: Select[Job], *, before: int | None, limit: int) -> Select[Job]:
     """A page of jobs: the `limit` newest with an id below `before`."""
     page = jobs.order_by(Job.id.desc()).limit(limit)

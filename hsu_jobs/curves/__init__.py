@@ -6,11 +6,13 @@
     lineage      which jobs hold a fork's curves, and under which numbers?
     extracts     how are some curves read out of blocks of many?
     reading      every point, between two steps
+    amounts      how much is asked for?
     sampling     a chart: minimum, maximum and last value of each bucket of steps
 
 NaN and infinities come back as they were written, bit for bit.
 """
 
+from hsu_jobs.curves.amounts import count, windows
 from hsu_jobs.curves.layout import Point
 from hsu_jobs.curves.lineage import Choice, Origin
 from hsu_jobs.curves.reading import Curve, read
@@ -24,9 +26,11 @@ __all__ = [
     "Origin",
     "Point",
     "Sampled",
+    "count",
     "forget_ended",
     "read",
     "roll_back",
     "sample",
+    "windows",
     "write",
 ]

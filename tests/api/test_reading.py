@@ -1,80 +1,13 @@
-"""Curves, catalog, health and the OpenAPI document."""
+"""Catalog, health and the OpenAPI document."""
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from fastapi.testclient import TestClient
-from samples import DIGITS, POINTS
+from samples import POINTS
 
-from hsu_core.outcomes import Reference, Series
 from hsu_core.spec import MEASURES
-from hsu_jobs import curves, database, settings
-from hsu_jobs.curves import Point
-
-
-@pytest.fixture
-def job(ada: TestClient) -> int:
-    made: int = ada.post("/v1/jobs", json=DIGITS).json()["id"]
-    points = [
-        Point(0, 0, {Series(None, "loss"): 2.3, Series("hidden_1", "mhe_s2"): 0.5}),
-        Point(50, 1, {Series(None, "loss"): math.nan, Series("hidden_1", "mhe_s2"): -math.inf}),
-    ]
-    with database.transaction() as session:
-        curves.write(session, made, points, references={Series("hidden_1", "mhe_s2"): Reference(0.75, 0.25)})
-    return made
-
-
-def test_curves_are_columns_and_what_is_not_finite_is_a_string(ada: TestClient, job: int) -> None:
-    assert ada.get(f"/v1/jobs/{job}/curves").json() == {
-        "job": job,
-        "relative_to": None,
-        "curves": [
-            {
-                "layer": None,
-                "measure": "loss",
-                "random": None,
-                "optimum": None,
-                "steps": [0, 50],
-                "values": [2.3, "NaN"],
-            },
-            {
-                "layer": "hidden_1",
-                "measure": "mhe_s2",
-                "random": 0.75,
-                "optimum": 0.25,
-                "steps": [0, 50],
-                "values": [0.5, "-Infinity"],
-            },
-        ],
-    }
-
-
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [("random", (0.0, -0.5, [-0.25, "-Infinity"])), ("optimum", (0.5, 0.0, [0.25, "-Infinity"]))],
-)
-def test_a_gap_leaves_out_the_curves_that_have_none(
-    ada: TestClient, job: int, reference: str, expected: tuple[object, ...]
-) -> None:
-    answer = ada.get(f"/v1/jobs/{job}/curves", params={"relative_to": reference}).json()
-    assert answer["relative_to"] == reference
-    (gap,) = answer["curves"]
-    assert (gap["random"], gap["optimum"], gap["values"]) == expected
-
-
-def test_a_gap_to_something_else_is_a_bad_request(ada: TestClient, job: int) -> None:
-    answer = ada.get(f"/v1/jobs/{job}/curves", params={"relative_to": "baseline"})
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "#query/relative_to")
-
-
-def test_curves_are_chosen_by_layer_measure_and_step(ada: TestClient, job: int) -> None:
-    url = f"/v1/jobs/{job}/curves"
-    by_layer = ada.get(url, params={"layer": "hidden_1"}).json()["curves"]
-    by_measure = ada.get(url, params={"measure": ["loss", "mhe_s2"], "first_step": 1}).json()["curves"]
-    assert [curve["measure"] for curve in by_layer] == ["mhe_s2"]
-    assert [curve["steps"] for curve in by_measure] == [[50], [50]]
+from hsu_jobs import database, settings
 
 
 def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None:

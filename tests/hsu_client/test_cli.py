@@ -156,6 +156,14 @@ def test_curves_of_a_job_that_has_none_are_an_empty_table(hsu: Any) -> None:
     assert list(csv.reader(io.StringIO(hsu("curves", "--csv", job).stdout))) == [head]
 
 
+def test_every_point_goes_into_a_file_of_the_kind_that_its_name_says(hsu: Any, tmp_path: Path) -> None:
+    job = _submitted(hsu)
+    hsu("curves", job, "--save", str(tmp_path / "points.csv"))
+    assert (tmp_path / "points.csv").read_text().split() == ['"job","layer","measure","step","time","value"']
+    hsu("curves", job, "--save", str(tmp_path / "points.parquet"))
+    assert (tmp_path / "points.parquet").read_bytes().startswith(b"PAR1")
+
+
 def test_a_plot_without_curves_says_so(hsu: Any, tmp_path: Path) -> None:
     result = hsu("plot", _submitted(hsu), str(tmp_path / "none.png"))
     assert result.exit_code == 1

@@ -225,7 +225,15 @@ def test_curves_come_with_their_nans_and_infinities(client: Client, served: Any)
     assert (energy.random, energy.optimum) == (2.0, 1.0)
     (gap,) = client.curves(job["id"], relative_to="random")
     assert (gap.values[0], gap.random, gap.optimum) == (-0.5, 0.0, -1.0)
-    assert Curve(None, "loss", [0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0]) in client.curves(job["id"])
+    assert Curve(None, "loss", [0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], job=job["id"]) in client.curves(job["id"])
+
+    (chart,) = client.curves(job["id"], measures=["mhe_s2"], max_points=1, times=True)
+    assert (chart.steps, chart.values, chart.min, chart.max) == ([3], [-math.inf], [-math.inf], [math.inf])
+    assert (chart.counts, chart.nans, chart.times) == ([4], [1], [points[3].time])
+    table = b"".join(client.curves_file(job["id"], form="csv", measure="loss")).decode().splitlines()
+    assert [line.split(",")[3:4] + line.split(",")[5:] for line in table[1:]] == [[str(n), f"{n}"] for n in range(4)]
+    with pytest.raises(Problem, match="there are loss"):
+        b"".join(client.curves_file(job["id"], measure="los"))
 
 
 def test_nobody_at_the_address_is_said_plainly() -> None:
