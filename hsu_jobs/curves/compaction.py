@@ -27,7 +27,7 @@ AT_ONCE = 4 * FULL
 """Steps of one job that are merged in one transaction, so that it stays short however long nobody came to it."""
 _KEY = (Block.job_id, Block.first_step, Block.lead)
 _IS_OPEN = literal_column("(curve_blocks.level < 2)", Boolean)
-"""In the very words of the partial index, which no bound parameter could be matched with."""
+"""In the very words of the index and the partition, which no bound parameter could be matched with."""
 
 
 class _Size(NamedTuple):
@@ -62,7 +62,7 @@ def compact(session: Session, job_id: int) -> bool:
         return False
     keys = [(job_id, block.first_step, block.lead) for block in chosen]
     gone = session.execute(delete(Block).where(tuple_(*_KEY).in_(keys)).returning(Block)).scalars()
-    merged = [part for matrix in merge([matrix_of(row) for row in gone]) for part in _parts(matrix)]
+    merged = [part for matrix in merge([matrix_of(row) for row in gone]) for part in parts(matrix)]
     session.execute(insert(Block), [layout.row(job_id, matrix, is_final=is_final) for matrix in merged])
     return True
 
@@ -108,7 +108,7 @@ def _small(blocks: Sequence[_Size]) -> Sequence[_Size]:
     return small if _steps(small) >= MEDIUM else []
 
 
-def _parts(matrix: Matrix) -> Iterator[Matrix]:
+def parts(matrix: Matrix) -> Iterator[Matrix]:
     """Full ones of about the same size; a single one if it is no larger than two."""
     for steps in np.array_split(np.arange(len(matrix.steps)), max(1, len(matrix.steps) // FULL)):
         part = slice(steps[0], steps[-1] + 1)

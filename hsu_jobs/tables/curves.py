@@ -32,22 +32,31 @@ class Block(Row):
     A flush writes small ones, compaction makes large ones of them. A reader takes its own series out of the matrix
     with `substr`, and of a large block only a summary: the binary columns are stored as they are, uncompressed
     (`STORAGE EXTERNAL`), so that Postgres reads no more than is asked for.
+
+    Two partitions: what is still to be merged comes and goes in `curve_blocks_open`, which is small and is vacuumed
+    often; what is final stays in `curve_blocks_final`, which only grows, or loses whole jobs.
     """
 
     __tablename__ = "curve_blocks"
     __table_args__ = (
-        Index("curve_blocks_open", "job_id", postgresql_include=["level", "count"], postgresql_where=text("level < 2")),
+        Index(
+            "curve_blocks_open_by_job",
+            "job_id",
+            postgresql_include=["level", "count"],
+            postgresql_where=text("level < 2"),
+        ),
+        {"postgresql_partition_by": "LIST (level)"},
     )
 
     job_id: Mapped[int] = mapped_column(ForeignKey(Job.id), primary_key=True)
     first_step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     lead: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     """The first of `series`: of the blocks that begin at a step, each has other series."""
+    level: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    """0 and 1 are still to be merged with their neighbours; 2 is final."""
     last_step: Mapped[int] = mapped_column(BigInteger)
     count: Mapped[int] = mapped_column(Integer)
     """Steps."""
-    level: Mapped[int] = mapped_column(SmallInteger)
-    """0 and 1 are still to be merged with their neighbours; 2 is final."""
     series: Mapped[list[int]] = mapped_column(ARRAY(SmallInteger))
     """Numbers of the rows of the matrix."""
     steps: Mapped[bytes | None] = mapped_column(LargeBinary)
