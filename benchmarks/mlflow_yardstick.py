@@ -61,7 +61,9 @@ def _write_until(url: str, experiment: str, deadline: float, seconds: float) -> 
         steps = range(step, step + BATCH // SERIES)
         step += BATCH // SERIES
         now = int(1000 * time.time())
-        client.log_batch(run, metrics=[Metric(name, each / 3 + len(name), now, each) for each in steps for name in names])
+        client.log_batch(
+            run, metrics=[Metric(name, each / 3 + len(name), now, each) for each in steps for name in names]
+        )
         values += BATCH
     return values / (time.time() - began)
 
