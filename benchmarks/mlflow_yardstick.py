@@ -47,12 +47,11 @@ def main(url: str, database: str, seconds: float) -> None:
 
 def _write(url: str, experiment: str, writers: int, seconds: float) -> float:
     """Values a second of so many processes, each with a run of its own."""
-    deadline = time.time() + seconds
     with multiprocessing.get_context("spawn").Pool(writers) as pool:
-        return sum(pool.starmap(_write_until, [(url, experiment, deadline, seconds)] * writers, chunksize=1))
+        return sum(pool.starmap(_write_until, [(url, experiment, seconds)] * writers, chunksize=1))
 
 
-def _write_until(url: str, experiment: str, deadline: float, seconds: float) -> float:
+def _write_until(url: str, experiment: str, seconds: float) -> float:
     client = MlflowClient(url)
     run = client.create_run(experiment).info.run_id
     names = [f"layer{number // 10}.measure{number % 10}" for number in range(SERIES)]
@@ -69,7 +68,7 @@ def _write_until(url: str, experiment: str, deadline: float, seconds: float) -> 
 
 
 def _fill(database: str, run: str, key: str, size: int) -> None:
-    """The rest of a curve, straight into MLflow's table: writing it through MLflow takes minutes, reading is measured."""
+    """The rest of a curve, straight into MLflow's table: reading is measured, and writing it so takes minutes."""
     statement = """
         INSERT INTO metrics (key, value, timestamp, run_uuid, step, is_nan)
         SELECT %s, sin(n / 1000.0), 1700000000000 + n, %s, n, false FROM generate_series(1, %s) AS n
