@@ -32,6 +32,21 @@ def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None
     assert (digits["available"], digits["shape"]) == (True, [1, 8, 8])
 
 
+def test_of_every_regularizer_the_catalog_tells_all_that_there_is_to_know(ada: TestClient) -> None:
+    regularizers = {entry["kind"]: entry for entry in ada.get("/v1/catalog").json()["regularizers"]}
+    for kind, entry in regularizers.items():
+        assert all(entry[fact] for fact in ("summary", "formula", "latex", "source", "acts_on")), kind
+        assert (entry["relative_cost"] > 0) == (kind != "none")
+        assert bool(entry["caution"]) == (kind != "none")
+        for parameters in (entry["parameters"], *entry["parameters"].get("$defs", {}).values()):
+            for name, schema in parameters["properties"].items():
+                assert name == "kind" or schema["description"], f"{kind}: {name}"
+                assert "default" in schema or "const" in schema, f"{kind}: {name}"
+                if schema.get("type") in ("integer", "number"):
+                    assert {"minimum", "exclusiveMinimum"} & schema.keys(), f"{kind}: {name}"
+    assert [kind for kind, entry in regularizers.items() if entry["acts_on"] == "features"] == ["uniformity", "koleo"]
+
+
 def test_the_catalog_tells_what_points_can_optimise(ada: TestClient) -> None:
     catalog = ada.get("/v1/catalog").json()
     objectives = {entry["kind"]: entry for entry in catalog["objectives"]}
