@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -143,15 +146,51 @@ def test_a_runner_whose_lease_was_lost_is_killed_and_overrules_nobody(
     assert job(made).state is State.FAILED
 
 
-def test_a_job_that_diverges_fails_and_says_where(
+def test_a_machine_that_cannot_reach_the_database_kills_its_runner_while_its_lease_still_holds(
+    supervisor: Supervisor,
+    submit: Callable[..., int],
+    job: Callable[[int], Job],
+    closed: Callable[[], AbstractContextManager[None]],
+) -> None:
+    made = submit(**LONG)
+    until(runners, seconds=STARTING)
+    mine = runners()[0]  # the first one gets the job, a later one is the spare
+    until(lambda: any(steps(job(made))), seconds=STARTING)
+    with closed():
+        mine.wait(timeout=10)
+        gone = datetime.now(UTC)
+    assert gone < job(made).attempts[0].lease_expires_at
+    until(lambda: len(job(made).attempts) == 2, seconds=STARTING)
+    assert [attempt.outcome for attempt in job(made).attempts] == [{"kind": "lost"}, None]
+
+
+def test_a_job_that_diverges_fails_and_says_where_and_its_curves_hold_no_further_point(
     supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
-    made = submit(optimizer={"kind": "sgd", "lr": 1e30}, record={"every": 1, "measures": ["mhe_s2"]})
+    made = submit(optimizer={"kind": "sgd", "lr": 1e30}, record={"every": 5, "measures": ["mhe_s2"]})
     until(lambda: job(made).state is State.FAILED, seconds=STARTING)
-    failure = job(made).failure
+    assert job(made).failure == {"code": "diverged", "message": "weights of hidden1 was not finite at step 5"}
+    with database.transaction() as session:
+        (energy,) = curves.read(session, made, layers=["hidden1"], measures=["mhe_s2"])
+    assert energy.steps.tolist() == [0, 5]
+    assert [math.isnan(value) for value in energy.values.tolist()] == [False, True]
+
+
+def test_layers_that_cannot_be_spread_are_told_with_the_result_and_a_job_without_others_fails(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    narrow = {"model": {"kind": "mlp", "hidden": [1, 8]}}
+    made = submit(**narrow, regularizer={"kind": "mhs"})
+    none = submit(**narrow, regularizer={"kind": "mhs", "layers": ["hidden1"]})
+    until(lambda: job(none).state is State.FAILED, seconds=STARTING)
+    (attempt,), failure = job(made).attempts, job(none).failure
+    assert attempt.outcome is not None
+    assert attempt.outcome["skipped_layers"] == {
+        "hidden1": "has a single neuron: there is no pair to spread",
+        "hidden2": "has neurons of a single dimension: there are only two directions",
+    }
     assert failure is not None
-    assert failure["code"] == "diverged"
-    assert "was not finite at step" in failure["message"]
+    assert "mhs finds no layer that it could spread: hidden1 has a single neuron" in failure["message"]
 
 
 def test_a_layer_that_is_not_there_fails_and_lists_those_that_are(
