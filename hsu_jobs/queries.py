@@ -13,17 +13,19 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Double,
+    Insert,
     Select,
     bindparam,
     case,
     false,
     func,
+    insert,
     literal,
     literal_column,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import BIGINT
+from sqlalchemy.dialects.postgresql import BIGINT, JSONB
 from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.dml import ReturningUpdate
 
@@ -169,6 +171,12 @@ def events_of(job_id: int, *, after: int, limit: int) -> Select[EventRow]:
     """What happened to a job since an event, oldest first."""
     of_job = select(EventRow).where(EventRow.job_id == job_id, EventRow.id > after)
     return of_job.order_by(EventRow.id).limit(limit)
+
+
+def happened(job_id: int, event: dict[str, Any]) -> Insert:
+    """Write down what happened to a job, which is locked first: the event's id is drawn after the inner SELECT."""
+    job = select(Job.id.label("job_id"), literal(event, JSONB).label("event")).where(Job.id == job_id)
+    return insert(EventRow).from_select(["job_id", "event"], job.with_for_update(key_share=True))
 
 
 def attempt_of(job_id: int, number: int | None) -> Select[Attempt]:
