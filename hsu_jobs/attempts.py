@@ -93,6 +93,7 @@ def held(session: Session, token: UUID) -> tuple[Job, Attempt]:
 def begin(session: Session, token: UUID, checkpoint: CheckpointRow | None) -> None:
     """Take everything back to a checkpoint, or to the start: what follows is written anew. Raises `LeaseLost`."""
     job, attempt = held(session, token)
+    attempt.begun_at = func.now()
     if checkpoint is None:
         curves.roll_back(session, job.id, 0)
         checkpoints.forget_after(session, job.id, -1)
