@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from api import problems
 from api.body_limit import BodyLimit
+from api.live import Live
 from api.routes import (
     actions,
     catalog,
@@ -50,6 +51,7 @@ def create_app() -> FastAPI:
         version="1",
         lifespan=_lifespan,
     )
+    app.state.live = Live()
     app.add_middleware(BodyLimit, limit=settings().max_body)
     problems.install(app)
     for routes in (jobs, actions, curves, checkpoints, log, events, queue, workers, users, catalog, health, metrics):
@@ -58,6 +60,8 @@ def create_app() -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    yield
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    live: Live = app.state.live
+    async with live.listening():
+        yield
     database.engine().dispose()

@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy.orm import Session
 
 from hsu_jobs import waiting
+from hsu_jobs.events import EVENT, Event
 from hsu_jobs.outcomes import RESULT, Failure, Result
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.states import State, Stop, Wanted
-from hsu_jobs.tables import Attempt, Job
+from hsu_jobs.tables import Attempt, EventRow, Job
 from hsu_jobs.waiting import Waiting
 
 
@@ -152,6 +153,19 @@ class JobPage(View):
     jobs: list[JobView]
     next_cursor: str | None
     """Send it as `cursor` for the next page; null on the last one."""
+
+
+class EventView(View):
+    """Something that happened to a job."""
+
+    id: int
+    at: datetime
+    event: Event
+
+    @classmethod
+    def of(cls, row: EventRow) -> Self:
+        """The view of a row."""
+        return cls(id=row.id, at=row.at, event=EVENT.validate_python(row.event))
 
 
 def _parent(job: Job) -> ParentView | None:

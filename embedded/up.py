@@ -84,7 +84,7 @@ def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], 
 
 def commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
     """What runs, by name, in the order of starting."""
-    api = ["--host", "127.0.0.1", "--port", str(port), "--timeout-graceful-shutdown", "10"]
+    api = ["--host", "127.0.0.1", "--port", str(port), "--timeout-graceful-shutdown", "8"]
     return {
         "api": ["uvicorn", "--factory", "api.app:create_app", *api],
         "worker": ["worker", "--hostname", node],

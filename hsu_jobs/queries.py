@@ -17,6 +17,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     case,
+    exists,
     false,
     func,
     insert,
@@ -30,7 +31,7 @@ from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hsu_jobs import shares
-from hsu_jobs.states import TERMINAL, Stop, Wanted
+from hsu_jobs.states import TERMINAL, State, Stop, Wanted
 from hsu_jobs.tables import (
     ApiKey,
     Attempt,
@@ -171,6 +172,23 @@ def events_of(job_id: int, *, after: int, limit: int) -> Select[EventRow]:
     """What happened to a job since an event, oldest first."""
     of_job = select(EventRow).where(EventRow.job_id == job_id, EventRow.id > after)
     return of_job.order_by(EventRow.id).limit(limit)
+
+
+def state_and_events(job_id: int, *, after: int, limit: int) -> Select[State, EventRow | None]:
+    """A job's state beside what happened to it since an event, oldest first; beside nothing if nothing did."""
+    since = (EventRow.job_id == Job.id) & (EventRow.id > after)
+    both = select(Job.state, EventRow).outerjoin(EventRow, since).where(Job.id == job_id)
+    return both.order_by(EventRow.id).limit(limit)
+
+
+def state_of(job_id: int) -> Select[State]:
+    """A job's state."""
+    return select(Job.state).where(Job.id == job_id)
+
+
+def is_event_of(job_id: int, event_id: int) -> Select[bool]:
+    """Whether something of this id happened to a job."""
+    return select(exists().where(EventRow.job_id == job_id, EventRow.id == event_id))
 
 
 def happened(job_id: int, event: dict[str, Any]) -> Insert:
