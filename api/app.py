@@ -25,6 +25,7 @@ from api.routes import (
     jobs,
     log,
     metrics,
+    points,
     queue,
     users,
     workers,
@@ -54,7 +55,21 @@ def create_app() -> FastAPI:
     app.state.live = Live()
     app.add_middleware(BodyLimit, limit=settings().max_body)
     problems.install(app)
-    for routes in (jobs, actions, curves, checkpoints, log, events, queue, workers, users, catalog, health, metrics):
+    for routes in (
+        jobs,
+        actions,
+        curves,
+        points,
+        checkpoints,
+        log,
+        events,
+        queue,
+        workers,
+        users,
+        catalog,
+        health,
+        metrics,
+    ):
         app.include_router(routes.router)
     return app
 

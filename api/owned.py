@@ -14,8 +14,10 @@ from hsu_jobs import queries
 from hsu_jobs.errors import NotFound
 from hsu_jobs.tables import ApiKey, Attempt, Job
 
+JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
-def visible_job(job_id: Annotated[int, Path(ge=1, le=2**63 - 1)], key: Viewer, session: Session) -> Job:
+
+def visible_job(job_id: JobId, key: Viewer, session: Session) -> Job:
     """The job of this id. Raises `NotFound`."""
     job = session.execute(queries.jobs_visible_to(key).where(Job.id == job_id)).scalar_one_or_none()
     if job is None:

@@ -43,6 +43,11 @@ def transaction() -> Iterator[Session]:
         tell()
 
 
+def stand_still(session: Session) -> None:
+    """Let every question of this transaction be answered as of the first; to be said before it is asked."""
+    session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
 def afterwards(session: Session, tell: Callable[[], None]) -> None:
     """Tell somebody of what this transaction does, once it is committed; not at all if it never is.
 

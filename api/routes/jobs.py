@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, BackgroundTasks, Query, Response
 
 from api.auth import Member, Viewer
+from api.awaited import Changed
 from api.deps import IdempotencyKey, Session
 from api.owned import OwnedJob
 from api.problems import problems
@@ -69,6 +70,9 @@ def list_jobs(
 
 
 @router.get("/{job_id}", responses=problems(BadRequest, Unauthorized, NotFound))
-def show_job(job: OwnedJob, session: Session) -> JobView:
-    """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result."""
+def show_job(_changed: Changed, job: OwnedJob, session: Session) -> JobView:
+    """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result.
+
+    With `wait` the answer comes as soon as the state is another, and at the latest after so many seconds.
+    """
     return JobView.seen(session, job)

@@ -2,85 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from contextlib import contextmanager
 from urllib.parse import urlparse
 
 import httpx2
 import psutil
 import pytest
 from redis import Redis
-from samples import DIGITS
-from serving import Serving, serving
+from serving import AsUser, Seen, Serving, cancel, serving, streaming, submit
 
 from api import live
-from hsu_jobs import database, keys, lifecycle, queries, settings
+from hsu_jobs import database, lifecycle
 from hsu_jobs.events import Damaged, Prioritised
-from hsu_jobs.spec import parse
-from hsu_jobs.tables import Role
-
-New = Callable[[], AbstractContextManager[str]]
-Seen = tuple[str, str, Any]
-"""An event's id, its name and its data."""
-
-
-@pytest.fixture(scope="module")
-def urls(new_database: New, new_redis: New) -> Iterator[tuple[str, str]]:
-    with new_database() as database_url, new_redis() as redis_url:
-        yield database_url, redis_url
-
-
-@pytest.fixture(scope="module")
-def server(urls: tuple[str, str]) -> Iterator[Serving]:
-    with serving(*urls) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def _same_engines(urls: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process writes where the server reads."""
-    for name, url in zip(("HSU_DATABASE_URL", "HSU_REDIS_URL"), urls, strict=True):
-        monkeypatch.setenv(name, url)
-    settings.settings.cache_clear()
-    database.engine.cache_clear()
-    yield
-    database.engine().dispose()
-    settings.settings.cache_clear()
-    database.engine.cache_clear()
-
-
-@pytest.fixture
-def ada(server: Serving) -> Iterator[httpx2.Client]:
-    with as_user(server, "ada") as client:
-        yield client
-
-
-@contextmanager
-def as_user(server: Serving, name: str) -> Iterator[httpx2.Client]:
-    with database.transaction() as session:
-        key = keys.create(session, user=name, role=Role.MEMBER)
-    headers = {"Authorization": f"Bearer {key}"}
-    with httpx2.Client(
-        base_url=server.url, headers=headers, timeout=60, limits=httpx2.Limits(max_connections=None)
-    ) as client:
-        yield client
-
-
-@pytest.fixture
-def job(ada: httpx2.Client) -> int:
-    return submit()
-
-
-def submit() -> int:
-    with database.transaction() as session:
-        owner = session.execute(queries.user_by_name("ada")).scalar_one()
-        return lifecycle.submit(session, parse(DIGITS), owner=owner).id
 
 
 def happen(job_id: int, number: int) -> None:
@@ -89,17 +27,10 @@ def happen(job_id: int, number: int) -> None:
         lifecycle.record(session, job_id, Prioritised(priority=number))
 
 
-def cancel(job_id: int) -> None:
-    with database.transaction() as session:
-        lifecycle.cancel(session, job_id)
-
-
 @contextmanager
 def stream(client: httpx2.Client, job_id: int, *, after: str | None = None) -> Iterator[Iterator[Seen]]:
-    headers = {"Last-Event-ID": after} if after else {}
-    with client.sse(f"/v1/jobs/{job_id}/events/stream", headers=headers) as source:
-        assert source.response.status_code == 200, source.response.read()
-        yield ((each.id, each.event, json.loads(each.data)) for each in source if each.data)
+    with streaming(client, f"/v1/jobs/{job_id}/events/stream", after=after) as events:
+        yield events
 
 
 def numbers(seen: list[Seen]) -> list[int]:
@@ -155,7 +86,7 @@ def test_another_jobs_event_is_no_place(ada: httpx2.Client, job: int) -> None:
     assert answer.status_code == 400
 
 
-def test_problems_come_before_the_stream(server: Serving, ada: httpx2.Client, job: int) -> None:
+def test_problems_come_before_the_stream(server: Serving, ada: httpx2.Client, job: int, as_user: AsUser) -> None:
     with as_user(server, "bo") as bo:
         answer = bo.get(f"/v1/jobs/{job}/events/stream")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
@@ -248,7 +179,7 @@ def test_a_reader_that_pauses_costs_no_memory_and_loses_nothing(server: Serving,
     assert b"event: end" in text
 
 
-def test_a_stream_outlives_a_redis_that_is_away(urls: tuple[str, str]) -> None:
+def test_a_stream_outlives_a_redis_that_is_away(urls: tuple[str, str], as_user: AsUser) -> None:
     with serving(urls[0], "redis://127.0.0.1:1/0") as deaf, as_user(deaf, "ada") as client:
         job = submit()
         with stream(client, job) as events:
@@ -259,7 +190,7 @@ def test_a_stream_outlives_a_redis_that_is_away(urls: tuple[str, str]) -> None:
             assert [name for _, name, _ in events] == ["cancelled", "end"]
 
 
-def test_streams_end_when_the_server_does_and_are_resumed_at_the_next(urls: tuple[str, str]) -> None:
+def test_streams_end_when_the_server_does_and_are_resumed_at_the_next(urls: tuple[str, str], as_user: AsUser) -> None:
     with serving(*urls) as first, as_user(first, "ada") as client:
         job = submit()
         with ThreadPoolExecutor(1) as pool, stream(client, job) as events:
