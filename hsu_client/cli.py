@@ -85,8 +85,19 @@ def list_jobs(client: Client, state: str | None, limit: int) -> None:
 @JOB
 @click.pass_obj
 def follow(client: Client, job_id: int) -> None:
-    """Stay with a job until it ended; exits with 1 unless it succeeded."""
+    """Stay with a job, and show how far it is, until it ended; exits with 1 unless it succeeded."""
     _follow(client, job_id)
+
+
+@main.command()
+@JOB
+@click.option("--follow", "stay", is_flag=True, help="Stay, and print what happens, until the job has ended.")
+@AS_JSON
+@click.pass_obj
+def events(client: Client, job_id: int, *, stay: bool, as_json: bool) -> None:
+    """What happened to a job."""
+    for event in client.follow_events(job_id) if stay else client.events(job_id):
+        click.echo(json.dumps(event) if as_json else show.event(event))
 
 
 @main.command()

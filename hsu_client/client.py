@@ -10,6 +10,7 @@ Knows the HTTP interface and nothing else of the service: needs neither torch no
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from urllib.parse import quote
 
 import httpx2
 
+from hsu_client import live
+from hsu_client.live import Points, Rollback
 from hsu_client.problem import Problem, Unreachable
 
 Job = dict[str, Any]
@@ -83,9 +86,16 @@ class Client:
         """Queue a job. With a key, sending the same spec again gives the same job: safe to repeat when unsure."""
         return self._ask("POST", "/v1/jobs", json=spec, headers=_once(idempotency_key))
 
-    def job(self, job_id: int) -> Job:
-        """One job."""
-        return self._ask("GET", f"/v1/jobs/{job_id}")
+    def job(self, job_id: int, *, wait: float = 0, during: str | None = None) -> Job:
+        """One job; with `wait` as soon as its state is not `during` (that at the time of asking), or after the seconds.
+
+        A service waits 60 seconds at most.
+        """
+        if not wait:
+            return self._ask("GET", f"/v1/jobs/{job_id}")
+        params = {"wait": min(wait, 60.0)} | ({"while": during} if during else {})
+        timeout = httpx2.Timeout(self._http.timeout.connect, read=wait + (self._http.timeout.read or 0))
+        return self._ask("GET", f"/v1/jobs/{job_id}", params=params, timeout=timeout)
 
     def jobs(self, *, state: str | None = None, page: int = 100) -> Iterator[Job]:
         """Your jobs, newest first (everyone's for an admin), fetched a page at a time as they are needed."""
@@ -219,25 +229,46 @@ class Client:
         """Everything that a spec may hold, with the JSON Schema of each choice."""
         return self._ask("GET", "/v1/catalog")
 
-    def follow(self, job_id: int, *, poll: float = 0.5, patience: float = 60.0) -> Iterator[Job]:
-        """The job every `poll` seconds until it ended, its end included.
+    def follow(self, job_id: int, *, poll: float = 2.0, patience: float = 60.0) -> Iterator[Job]:
+        """The job as soon as its state is another, and at least every `poll` seconds, until it ended, its end included.
 
         A service that does not answer, or is not ready (503), is waited for `patience` seconds.
         """
-        heard = time.monotonic()
+        heard, state = time.monotonic(), None
         while True:
             try:
-                view = self.job(job_id)
+                view = self.job(job_id, wait=poll if state else 0, during=state)
             except (Unreachable, Problem) as error:
                 passes = isinstance(error, Unreachable) or error.status == httpx2.codes.SERVICE_UNAVAILABLE
                 if not passes or time.monotonic() - heard > patience:
                     raise
+                time.sleep(min(poll, 1.0))
             else:
-                heard = time.monotonic()
+                heard, state = time.monotonic(), view["state"]
                 yield view
-                if view["state"] in ENDED:
+                if state in ENDED:
                     return
-            time.sleep(poll)
+
+    def follow_events(
+        self, job_id: int, *, after: int | None = None, patience: float = 60.0
+    ) -> Iterator[dict[str, Any]]:
+        """What happened to a job (since an event, by its id) and what happens, as it does, until the job has ended.
+
+        A stream that breaks off is resumed; a service that is away is waited for `patience` seconds.
+        """
+        place = "" if after is None else str(after)
+        stream = live.follow(self._http, f"/v1/jobs/{job_id}/events/stream", params={}, after=place, patience=patience)
+        for told in stream:
+            yield json.loads(told.data)
+
+    def follow_curves(
+        self, job_id: int, *, layers: Sequence[str] = (), measures: Sequence[str] = (), patience: float = 60.0
+    ) -> Iterator[Points | Rollback]:
+        """What a job measured and what it measures, as it is written, until the job has ended; as `follow_events`."""
+        chosen = {"layer": list(layers), "measure": list(measures)}
+        for told in live.follow(self._http, f"/v1/jobs/{job_id}/curves/stream", params=chosen, patience=patience):
+            data = json.loads(told.data)
+            yield Rollback(data["step"]) if told.event == "rollback" else Points.of(data)
 
     def _pages(self, path: str, items: str, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
         cursor = None

@@ -43,6 +43,15 @@ def details(job: Job) -> Iterator[str]:
         yield f"attempt {attempt['number']}  {where}: {kind} at step {attempt['step']}{begun}"
 
 
+def event(seen: Mapping[str, Any]) -> str:
+    """Something that happened to a job, in one line."""
+    told = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
+    if isinstance(outcome := told.get("outcome"), Mapping):
+        told["outcome"] = outcome["kind"]
+    rest = ", ".join(f"{name} {value}" for name, value in told.items())
+    return f"{seen['at'][:19]}  {seen['event']['kind']:<11} {rest}".rstrip()
+
+
 def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """A job's checkpoints, as rows for `table`."""
     rows = [

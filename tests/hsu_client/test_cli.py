@@ -74,6 +74,21 @@ def test_follow_ends_with_1_when_the_job_did_not_succeed(hsu: Any) -> None:
     assert "cancelled" in followed.stdout
 
 
+def test_events_are_printed_and_followed(hsu: Any) -> None:
+    job = _submitted(hsu)
+    hsu("prioritise", job, "-2")
+    hsu("cancel", job)
+    printed = hsu("events", job).stdout
+    assert [line.split()[1:] for line in printed.splitlines()] == [
+        ["submitted"],
+        ["prioritised", "priority", "-2"],
+        ["cancelled"],
+    ]
+    assert hsu("events", job, "--follow").stdout == printed
+    told = [json.loads(line) for line in hsu("events", job, "--follow", "--json").stdout.splitlines()]
+    assert [event["event"]["kind"] for event in told] == ["submitted", "prioritised", "cancelled"]
+
+
 def test_a_job_is_paused_resumed_prioritised_and_retried(hsu: Any) -> None:
     job = _submitted(hsu)
     assert " · paused · " in hsu("pause", job).stdout
