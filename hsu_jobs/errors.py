@@ -7,6 +7,7 @@
     ├── Forbidden           403   the key's role does not reach that far
     ├── NotFound            404   there is no such thing, or it is not yours
     ├── IllegalMove         409   the job's state does not allow it
+    ├── WebhookInactive     409   nothing is sent to it
     ├── Gone                410   it was there and was removed
     ├── BodyTooLarge        413   the body is over the limit
     ├── IdempotencyConflict 422   the key was used with another body
@@ -96,6 +97,12 @@ class IllegalMove(JobsError):
         doing = "" if wanted is Wanted.RUN or state in TERMINAL or state is State.PAUSED else f" and is to {wanted}"
         detail = f"the job is {state}{doing}: {action} is not possible; what is: {', '.join(possible)}"
         return cls(detail, state=state, possible=possible)
+
+
+class WebhookInactive(JobsError):
+    """Nothing is sent to it."""
+
+    status, code, title = 409, "webhook_inactive", "The webhook is not active"
 
 
 class Gone(JobsError):

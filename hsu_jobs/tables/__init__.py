@@ -9,12 +9,15 @@ from hsu_jobs.tables.curves import Block, SeriesRow
 from hsu_jobs.tables.jobs import Attempt, EventRow, Job, Submission
 from hsu_jobs.tables.kept import CheckpointRow, LogChunk
 from hsu_jobs.tables.people import ApiKey, Role, User
+from hsu_jobs.tables.webhooks import Delivery, DeliveryState, Webhook
 
 __all__ = [
     "ApiKey",
     "Attempt",
     "Block",
     "CheckpointRow",
+    "Delivery",
+    "DeliveryState",
     "Duty",
     "EventRow",
     "Job",
@@ -24,5 +27,6 @@ __all__ = [
     "SeriesRow",
     "Submission",
     "User",
+    "Webhook",
     "Worker",
 ]
