@@ -28,6 +28,7 @@ from api.routes import (
     points,
     queue,
     users,
+    webhooks,
     workers,
 )
 from hsu_jobs import database, log_lines
@@ -71,6 +72,7 @@ def create_app() -> FastAPI:
         metrics,
     ):
         app.include_router(routes.router)
+    app.include_router(webhooks.router)
     return app
 
 

@@ -21,7 +21,7 @@ from hsu_jobs.log_lines import About
 from hsu_jobs.outcomes import Crashed, Lost, Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
-from worker import upkeep
+from worker import courier, upkeep
 from worker.devices import Devices, visibility
 from worker.lease import Lease
 from worker.runners import Runner, Spare
@@ -176,6 +176,7 @@ class Supervisor:
             lifecycle.expire_overdue(session)
         with database.transaction() as session:
             scheduling.make_room(session, self._settings)
+        courier.ring_round()
         upkeep.tend(self._settings)
         if lost:
             _log.warning("lost the workers of jobs %s", lost)

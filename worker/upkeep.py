@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from hsu_jobs import curves, database
+from hsu_jobs import curves, database, deliveries
 from hsu_jobs.curves import compaction
 from hsu_jobs.settings import Settings
 
@@ -22,6 +22,8 @@ def tend(settings: Settings) -> None:
     if settings.keep_curves is not None:
         with database.transaction() as session:
             curves.forget_ended(session, before=settings.keep_curves)
+    with database.transaction() as session:
+        deliveries.tidy(session, settings.webhook_log)
 
 
 def merge_blocks() -> int:
