@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 import httpx2
 
-from hsu_client import operate, show
+from hsu_client import operate, show, tell
 from hsu_client.client import Client
 from hsu_client.problem import Problem, Unreachable
 
@@ -272,7 +272,7 @@ def catalog(client: Client) -> None:
     click.echo(json.dumps(client.catalog(), indent=2, ensure_ascii=False))
 
 
-for command in (operate.queue, operate.workers, operate.worker, operate.users, operate.user):
+for command in (operate.queue, operate.workers, operate.worker, operate.users, operate.user, tell.webhook):
     main.add_command(command)
 
 

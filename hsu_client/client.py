@@ -194,6 +194,44 @@ class Client:
         """Change a user's `share` of the cluster or `max_gpus`, None for no limit. For admins."""
         return self._ask("PATCH", f"/v1/users/{quote(name, safe='')}", json=change)
 
+    def webhooks(self) -> list[dict[str, Any]]:
+        """The addresses that are told of your jobs."""
+        return list(self._ask("GET", "/v1/webhooks")["webhooks"])
+
+    def create_webhook(self, url: str, *, events: Sequence[str] = ()) -> dict[str, Any]:
+        """Tell an address of your jobs: of these events, by default how they end. Its `secret` is shown this once."""
+        return self._ask("POST", "/v1/webhooks", json={"url": url} | ({"events": list(events)} if events else {}))
+
+    def change_webhook(self, webhook_id: int, **change: Any) -> dict[str, Any]:
+        """Change a webhook's `url`, `events` or whether it is `active`."""
+        return self._ask("PATCH", f"/v1/webhooks/{webhook_id}", json=change)
+
+    def remove_webhook(self, webhook_id: int) -> None:
+        """Remove a webhook and what was sent to it."""
+        self._send("DELETE", f"/v1/webhooks/{webhook_id}")
+
+    def rotate_webhook(self, webhook_id: int) -> dict[str, Any]:
+        """Give a webhook a new `secret`, shown this once; the old one signs nothing more."""
+        return self._ask("POST", f"/v1/webhooks/{webhook_id}/rotate")
+
+    def test_webhook(self, webhook_id: int, *, patience: float = 20.0) -> dict[str, Any]:
+        """Send a ping; its delivery once it was tried, or as it is after `patience` seconds."""
+        delivery = self._ask("POST", f"/v1/webhooks/{webhook_id}/test")
+        deadline = time.monotonic() + patience
+        while not delivery["attempts"] and time.monotonic() < deadline:
+            time.sleep(0.1)
+            delivery = self._ask("GET", f"/v1/webhooks/{webhook_id}/deliveries/{delivery['id']}")
+        return delivery
+
+    def deliveries(self, webhook_id: int, *, state: str | None = None, page: int = 100) -> Iterator[dict[str, Any]]:
+        """What was sent to a webhook and what is to be (pending, delivered or failed), the newest first."""
+        chosen = {"limit": page} | ({"state": state} if state else {})
+        yield from self._pages(f"/v1/webhooks/{webhook_id}/deliveries", "deliveries", chosen)
+
+    def redeliver(self, webhook_id: int, delivery_id: int) -> dict[str, Any]:
+        """Send a message once more, whatever became of it."""
+        return self._ask("POST", f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
+
     def curves(
         self,
         *job_ids: int,
@@ -280,11 +318,14 @@ class Client:
                 return
 
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        return _object(self._send(method, path, **request))
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx2.Response:
         with self._reaching():
             answer = self._http.request(method, path, **request)
         if not answer.is_success:
             raise Problem.of(answer)
-        return _object(answer)
+        return answer
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

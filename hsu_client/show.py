@@ -119,6 +119,38 @@ def users(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     return [["user", "share", "GPUs", "GPU hours"], *rows]
 
 
+def webhooks(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """The addresses that are told of jobs, as rows for `table`."""
+    rows = [
+        [
+            str(hook["id"]),
+            "active" if hook["active"] else f"inactive: {hook['disabled_because'] or 'as was asked'}",
+            str(hook["failures"]),
+            " ".join(hook["events"]),
+            hook["url"],
+        ]
+        for hook in every
+    ]
+    return [["webhook", "", "failures", "events", "address"], *rows]
+
+
+def deliveries(sent: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """What was sent to a webhook, as rows for `table`."""
+    rows = [
+        [
+            str(each["id"]),
+            each["kind"],
+            "" if each["job"] is None else str(each["job"]),
+            each["state"],
+            str(each["attempts"]),
+            each["error"] or ("" if each["status"] is None else str(each["status"])),
+            each["next_attempt_at"] or "",
+        ]
+        for each in sent
+    ]
+    return [["delivery", "kind", "job", "state", "attempts", "answer", "not before"], *rows]
+
+
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Rows of text in columns below a first row of names: numbers aligned right, the rest left."""
     columns = list(zip(*rows, strict=True))
