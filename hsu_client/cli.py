@@ -14,6 +14,7 @@ import httpx2
 
 from hsu_client import operate, show, tell
 from hsu_client.client import Client
+from hsu_client.export.command import export
 from hsu_client.problem import Problem, Unreachable
 
 
@@ -272,7 +273,7 @@ def catalog(client: Client) -> None:
     click.echo(json.dumps(client.catalog(), indent=2, ensure_ascii=False))
 
 
-for command in (operate.queue, operate.workers, operate.worker, operate.users, operate.user, tell.webhook):
+for command in (operate.queue, operate.workers, operate.worker, operate.users, operate.user, tell.webhook, export):
     main.add_command(command)
 
 
