@@ -21,7 +21,7 @@ class Row(NamedTuple):
 
     step: int
     time: float | None
-    """Seconds since the epoch; null where the service does not tell."""
+    """Seconds since the epoch; null where that is not known."""
     values: dict[str, float]
     """By name, `layer/measure`."""
 

@@ -61,10 +61,3 @@ def job_id(claim: Claim, measure: Measure, end: Callable[[], None]) -> int:
 @pytest.fixture
 def run(client: Client, job_id: int) -> Run:
     return runs.read(client, job_id)
-
-
-@pytest.fixture
-def timed(run: Run) -> Run:
-    """The run with the times at which its steps were recorded."""
-    curves = [curve._replace(times=[BEGAN + step for step in curve.steps]) for curve in run.curves]
-    return run._replace(curves=curves)

@@ -29,15 +29,13 @@ def history(uri: str, run_id: str, key: str) -> list[tuple[int, float, int]]:
     return [(each.step, each.value, each.timestamp) for each in sorted(points, key=lambda each: each.step)]
 
 
-def test_a_job_is_a_run_with_its_curves_spec_and_times(uri: str, timed: Run) -> None:
-    there = MlflowClient(tracking_uri=uri).get_run(mlflow.log(timed, uri))
+def test_a_job_is_a_run_with_its_curves_spec_and_times(uri: str, run: Run) -> None:
+    there = MlflowClient(tracking_uri=uri).get_run(mlflow.log(run, uri))
     assert there.info.run_name == "digits with MHE"
     assert there.info.status == "FINISHED"
-    assert (there.info.start_time, there.info.end_time) == tuple(
-        round(1000 * at) for at in (timed.began, timed.ended or 0)
-    )
-    assert there.data.tags["hsu.job"] == str(timed.job["id"])
-    assert there.data.tags["hsu.fingerprint"] == timed.job["fingerprint"]
+    assert (there.info.start_time, there.info.end_time) == tuple(round(1000 * at) for at in (run.began, run.ended or 0))
+    assert there.data.tags["hsu.job"] == str(run.job["id"])
+    assert there.data.tags["hsu.fingerprint"] == run.job["fingerprint"]
     assert there.data.tags["mlflow.user"] == "ada"
     assert there.data.params["optimizer.lr"] == "0.1"
     assert there.data.params["model.hidden"] == "[64, 32]"
@@ -69,7 +67,7 @@ def test_exported_again_it_is_the_same_run_with_what_is_new_and_nothing_twice(
     assert len(history(uri, first, "result/test_accuracy")) == 1
 
 
-def test_many_points_go_in_requests_that_mlflow_takes(uri: str, timed: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_points_go_in_requests_that_mlflow_takes(uri: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
     real = MlflowClient.log_batch
 
@@ -78,26 +76,26 @@ def test_many_points_go_in_requests_that_mlflow_takes(uri: str, timed: Run, monk
         real(self, run_id, metrics=metrics, **rest)
 
     monkeypatch.setattr(MlflowClient, "log_batch", counted)
-    curve = timed.curves[0]
+    curve = run.curves[0]
     steps = list(range(1, 701))
     wide = [
         curve._replace(layer="conv1", measure=f"m {k}/é", steps=steps, values=[float(k)] * 700, times=None)
         for k in range(3)
     ]
-    other = timed.job | {"id": 10**9}
-    run_id = mlflow.log(timed._replace(job=other, curves=wide), uri)
+    other = run.job | {"id": 10**9}
+    run_id = mlflow.log(run._replace(job=other, curves=wide), uri)
     assert max(sizes) <= 1000
-    assert sum(sizes) == 3 * 700 + len(timed.result)
+    assert sum(sizes) == 3 * 700 + len(run.result)
     assert len(history(uri, run_id, "conv1/m 2/_")) == 700
 
 
-def test_names_and_values_are_cut_to_what_mlflow_takes(uri: str, timed: Run) -> None:
-    long = timed.job | {"id": 10**9 + 1, "spec": {"name": "x" * 10_000, "a" * 300: 1}}
-    there = MlflowClient(tracking_uri=uri).get_run(mlflow.log(timed._replace(job=long), uri))
+def test_names_and_values_are_cut_to_what_mlflow_takes(uri: str, run: Run) -> None:
+    long = run.job | {"id": 10**9 + 1, "spec": {"name": "x" * 10_000, "a" * 300: 1}}
+    there = MlflowClient(tracking_uri=uri).get_run(mlflow.log(run._replace(job=long), uri))
     assert (len(there.data.params["name"]), there.data.params["a" * 250]) == (6000, "1")
 
 
-def test_another_experiment_is_another_place(uri: str, timed: Run) -> None:
-    first, second = mlflow.log(timed, uri), mlflow.log(timed, uri, experiment="other")
+def test_another_experiment_is_another_place(uri: str, run: Run) -> None:
+    first, second = mlflow.log(run, uri), mlflow.log(run, uri, experiment="other")
     assert first != second
-    assert mlflow.log(timed, uri, experiment="other") == second
+    assert mlflow.log(run, uri, experiment="other") == second

@@ -11,8 +11,8 @@ from hsu_client.client import Client, Curve
 from hsu_client.export.run import Row, Run, finite
 
 
-def test_a_run_is_read_row_by_row_with_its_result_on_the_last_one(run: Run, timed: Run) -> None:
-    rows = list(timed.rows())
+def test_a_run_is_read_row_by_row_with_its_result_on_the_last_one(run: Run) -> None:
+    rows = list(run.rows())
     assert [row.step for row in rows] == [1, 2, 3, 4, 5]
     assert rows[0] == Row(1, 1_700_000_001.0, {"conv1/mhe_s2": 1.5, "loss": 10.0})
     assert math.isnan(rows[1].values["conv1/mhe_s2"])

@@ -20,9 +20,9 @@ def opened(folder: Path) -> EventAccumulator:
     return EventAccumulator(str(folder), size_guidance={"scalars": 0, "tensors": 0}).Reload()
 
 
-def test_scalars_come_back_with_their_steps_and_times(timed: Run, tmp_path: Path) -> None:
-    written = tensorboard.write(timed, tmp_path)
-    assert written == tmp_path / timed.name
+def test_scalars_come_back_with_their_steps_and_times(run: Run, tmp_path: Path) -> None:
+    written = tensorboard.write(run, tmp_path)
+    assert written == tmp_path / run.name
     there = opened(written)
     assert {"conv1/mhe_s2", "loss", "result/test_accuracy"} <= set(there.Tags()["scalars"])
     energies = there.Scalars("conv1/mhe_s2")
@@ -36,11 +36,11 @@ def test_scalars_come_back_with_their_steps_and_times(timed: Run, tmp_path: Path
     assert (accuracy.step, accuracy.value) == (5, 0.5)
 
 
-def test_the_spec_is_text_and_hyperparameters(timed: Run, tmp_path: Path) -> None:
-    there = opened(tensorboard.write(timed, tmp_path))
+def test_the_spec_is_text_and_hyperparameters(run: Run, tmp_path: Path) -> None:
+    there = opened(tensorboard.write(run, tmp_path))
     (text,) = there.Tensors("spec")
     words = make_ndarray(text.tensor_proto).item().decode()
-    assert words.startswith(f"job {timed.job['id']} of ada, fingerprint {timed.job['fingerprint']}")
+    assert words.startswith(f"job {run.job['id']} of ada, fingerprint {run.job['fingerprint']}")
     assert '"kind": "mhe"' in words
     content = {tag: there.SummaryMetadata(tag).plugin_data.content for tag in there.PluginTagToContent("hparams")}
     start = hparams.parse_session_start_info_plugin_data(content[hparams.SESSION_START_INFO_TAG])
@@ -49,15 +49,15 @@ def test_the_spec_is_text_and_hyperparameters(timed: Run, tmp_path: Path) -> Non
     assert start.hparams["regularizer.half_space"].bool_value is True
     end = hparams.parse_session_end_info_plugin_data(content[hparams.SESSION_END_INFO_TAG])
     assert end.status == STATUS_SUCCESS
-    assert end.end_time_secs == pytest.approx(timed.ended)
+    assert end.end_time_secs == pytest.approx(run.ended)
 
 
-def test_what_was_exported_before_is_replaced_and_what_is_anothers_stays(timed: Run, tmp_path: Path) -> None:
-    other = tmp_path / timed.name / "events.out.tfevents.1.other"
+def test_what_was_exported_before_is_replaced_and_what_is_anothers_stays(run: Run, tmp_path: Path) -> None:
+    other = tmp_path / run.name / "events.out.tfevents.1.other"
     other.parent.mkdir()
     other.write_bytes(b"")
     for _ in range(3):
-        written = tensorboard.write(timed, tmp_path)
+        written = tensorboard.write(run, tmp_path)
     assert len(opened(written).Scalars("loss")) == 5
     assert len(list(written.glob("*.hsu"))) == 1
     assert other.exists()
