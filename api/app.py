@@ -73,6 +73,7 @@ def create_app() -> FastAPI:
     ):
         app.include_router(routes.router)
     app.include_router(webhooks.router)
+    app.webhooks.include_router(webhooks.told)
     return app
 
 

@@ -92,6 +92,9 @@ def post(
         return Answer(None, str(error))
     except _BROKEN as error:
         return Answer(None, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    except Exception as error:  # it counts as any failure, or it would come again for ever
+        _log.exception("a message could not be sent")
+        return Answer(None, f"it could not be sent: {error}")
 
 
 @cache

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Depends, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import orm
 
@@ -16,11 +16,16 @@ from api.views import View
 from hsu_jobs import database, messages, queue, webhooks
 from hsu_jobs.addresses import LONGEST_URL
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized, WebhookInactive
+from hsu_jobs.events import Event
+from hsu_jobs.outcomes import Failure
 from hsu_jobs.settings import settings
+from hsu_jobs.states import State
 from hsu_jobs.tables import Delivery, DeliveryState, Webhook
 from hsu_jobs.webhooks import ENDINGS, WANTED
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+told = APIRouter()
+"""What receivers get: for the OpenAPI document alone."""
 
 Url = Annotated[str, Field(max_length=LONGEST_URL, examples=["https://lab.example/hooks/hsu"])]
 Events = Annotated[list[WANTED], Field(min_length=1, max_length=64)]
@@ -134,6 +139,41 @@ class DeliveryPage(View):
     """Send it as `cursor` for the next page; null on the last one."""
 
 
+class JobInBrief(View):
+    """Which job it is, and how it is when the message is sent."""
+
+    id: int
+    name: str
+    tags: list[str]
+    owner: str
+    state: State
+    fingerprint: str
+    failure: Failure | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class Ping(View):
+    """Nothing happened: its owner tries the webhook."""
+
+    kind: Literal["ping"] = "ping"
+
+
+class Message(View):
+    """What a webhook is told."""
+
+    id: str
+    """The `webhook-id`: the same if the message comes again."""
+    kind: str
+    """Of the event, or `ping`."""
+    at: datetime
+    """When it happened."""
+    job: JobInBrief | None
+    """Null for a ping."""
+    event: Event | Ping
+
+
 def _mine(webhook_id: Number, key: Viewer, session: Session) -> Webhook:
     return webhooks.found(session, key.user_id, webhook_id)
 
@@ -235,6 +275,18 @@ def redeliver(webhook: ChangingWebhook, delivery_id: Number, session: Session) -
     webhooks.redeliver(session, webhook, delivery)
     _ring_for(session, webhook)
     return DeliveryView.of(delivery, *told)
+
+
+@told.post("message", status_code=204)
+def receive_message(
+    _message: Message,
+    _id: Annotated[str, Header(alias="webhook-id")],
+    _timestamp: Annotated[int, Header(alias="webhook-timestamp", description="Seconds since the epoch.")],
+    _signature: Annotated[
+        str, Header(alias="webhook-signature", description="`v1,` and base64 HMAC-SHA256 over `id.timestamp.body`.")
+    ],
+) -> None:
+    """Sent to each webhook that wants it. Any 2xx within ten seconds takes it; 410 ends the webhook."""
 
 
 def _delivery(session: orm.Session, webhook: Webhook, delivery_id: int) -> tuple[Delivery, Any, Any]:

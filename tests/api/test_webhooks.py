@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from redis import Redis
 
+from api.routes.webhooks import Message
 from hsu_jobs import database, deliveries, settings
 from hsu_jobs.deliveries import Answer
 from hsu_jobs.tables import Role
@@ -202,3 +203,23 @@ def test_the_openapi_document_names_what_a_webhook_may_end_in(http: TestClient) 
     paths = http.get("/openapi.json").json()["paths"]
     assert {"201", "400", "401", "403", "422"} <= set(paths["/v1/webhooks"]["post"]["responses"])
     assert {"202", "404", "409"} <= set(paths["/v1/webhooks/{webhook_id}/test"]["post"]["responses"])
+
+
+def test_the_openapi_document_tells_what_a_receiver_gets(http: TestClient) -> None:
+    document = http.get("/openapi.json").json()
+    sent = document["webhooks"]["message"]["post"]
+    assert {each["name"] for each in sent["parameters"]} == {"webhook-id", "webhook-timestamp", "webhook-signature"}
+    body = sent["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/Message"}
+    assert set(document["components"]["schemas"]["Message"]["properties"]) == {"id", "kind", "at", "job", "event"}
+
+
+def test_what_is_sent_is_what_the_document_says(ada: TestClient, submit: Submit) -> None:
+    webhook = made(ada, events=["submitted", "cancelled"])
+    ada.post(f"/v1/jobs/{submit(ada)['id']}/cancel")
+    ada.post(f"/v1/webhooks/{webhook['id']}/test")
+    with database.transaction() as session:
+        turn = deliveries.take(session, webhook["id"])
+        assert turn is not None
+    told = [Message.model_validate_json(message.body, extra="forbid") for message in turn.messages]
+    assert [each.kind for each in told] == [each.event.kind for each in told] == ["submitted", "cancelled", "ping"]

@@ -276,6 +276,17 @@ def test_what_is_no_http_is_said(words: bytes, said: str) -> None:
     assert said in answer.error
 
 
+def test_what_nobody_foresaw_is_a_failure_as_any_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr(addresses, "resolve", broken)
+    assert post("http://hook.example/") == (None, "it could not be sent: on purpose", None)
+    assert "a message could not be sent" in caplog.text
+
+
 def test_nobody_at_the_address_is_said() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
