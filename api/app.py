@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from api import problems, unchanged
 from api.body_limit import BodyLimit
+from api.live import Live
 from api.routes import (
     actions,
     catalog,
@@ -24,9 +25,11 @@ from api.routes import (
     jobs,
     log,
     metrics,
+    points,
     queue,
     submissions,
     users,
+    webhooks,
     workers,
 )
 from hsu_jobs import database, log_lines
@@ -52,6 +55,7 @@ def create_app() -> FastAPI:
         version="1",
         lifespan=_lifespan,
     )
+    app.state.live = Live()
     app.add_middleware(BodyLimit, limit=settings().max_body)
     problems.install(app)
     unchanged.install(app)
@@ -60,6 +64,7 @@ def create_app() -> FastAPI:
         submissions,
         actions,
         curves,
+        points,
         checkpoints,
         log,
         events,
@@ -71,11 +76,15 @@ def create_app() -> FastAPI:
         metrics,
     ):
         app.include_router(routes.router)
+    app.include_router(webhooks.router)
+    app.webhooks.include_router(webhooks.told)
     return app
 
 
 @asynccontextmanager
-async def _lifespan(_app: FastAPI) -> AsyncIterator[None]:
-    yield
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    live: Live = app.state.live
+    async with live.listening():
+        yield
     doorbell.bell().close()
     database.engine().dispose()

@@ -15,7 +15,10 @@ from hsu_jobs.tables import ApiKey, Role
 _bearer = HTTPBearer(auto_error=False, description="An API key: `hsu_<prefix>_<secret>`.")
 
 
-def holder(session: Session, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> ApiKey:
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def holder(session: Session, credentials: Credentials) -> ApiKey:
     """The key of whoever asks. Raises `Unauthorized`."""
     if credentials is None:
         raise Unauthorized("send your API key as `Authorization: Bearer <key>`")

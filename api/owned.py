@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import Depends, Path, Query, Request
+from sqlalchemy import orm
 
 from api.auth import Viewer
 from api.deps import Session
 from api.unchanged import Unchanged, knows
 from hsu_jobs import queries, versions
 from hsu_jobs.errors import NotFound
-from hsu_jobs.tables import Attempt, Job
+from hsu_jobs.tables import ApiKey, Attempt, Job
 
 JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
@@ -22,6 +24,15 @@ def visible_job(job_id: JobId, key: Viewer, session: Session) -> Job:
     if job is None:
         raise NotFound(f"there is no job {job_id}, or it is not yours")
     return job
+
+
+def require_visible(session: orm.Session, key: ApiKey, job_ids: Sequence[int]) -> list[int]:
+    """These jobs, each once. Raises `NotFound` if whoever holds the key may not see one of them."""
+    wanted = list(dict.fromkeys(job_ids))
+    seen = session.execute(queries.ids_visible_to(key).where(Job.id.in_(wanted))).scalars().all()
+    if missing := sorted(set(wanted) - set(seen)):
+        raise NotFound(f"there are no jobs {', '.join(map(str, missing))}, or they are not yours")
+    return wanted
 
 
 OwnedJob = Annotated[Job, Depends(visible_job, scope="function")]

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, create_model
 from sqlalchemy.orm import Session
 
 from hsu_jobs import waiting
-from hsu_jobs.curves import Curve, Origin
+from hsu_jobs.events import EVENT, Event
 from hsu_jobs.lifecycle import Queued
 from hsu_jobs.outcomes import RESULT, Failure, Result
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.states import State, Stop, Wanted
-from hsu_jobs.tables import Attempt, Job
+from hsu_jobs.tables import Attempt, EventRow, Job
 from hsu_jobs.waiting import Waiting
 
 
@@ -215,39 +215,17 @@ JobPartPage = create_model(
 )
 
 
-class CurveView(View):
-    """One measured quantity over steps."""
+class EventView(View):
+    """Something that happened to a job."""
 
-    layer: str | None
-    """Null for what is measured of the whole model."""
-    measure: str
-    random: float | None
-    """What n independent, uniformly random points in d dimensions would have, for a layer of n neurons with d inputs:
-    the expectation, or the median where that is infinite. The same at every step; null where there is none."""
-    optimum: float | None
-    """What the best n points in d dimensions have, where that is proven; else null."""
-    steps: list[int]
-    values: list[float]
+    id: int
+    at: datetime
+    event: Event
 
     @classmethod
-    def of(cls, curve: Curve) -> Self:
-        """The view of a curve."""
-        return cls(
-            layer=curve.layer,
-            measure=curve.measure,
-            **curve.reference._asdict(),
-            steps=curve.steps.tolist(),
-            values=curve.values.tolist(),
-        )
-
-
-class CurvesView(View):
-    """A job's curves."""
-
-    job: int
-    relative_to: Origin | None
-    """The reference that was subtracted from `values`, `random` and `optimum`; null if they are as measured."""
-    curves: list[CurveView]
+    def of(cls, row: EventRow) -> Self:
+        """The view of a row."""
+        return cls(id=row.id, at=row.at, event=EVENT.validate_python(row.event))
 
 
 def rendered(

@@ -33,7 +33,8 @@ import numpy as np
 import psutil
 import psycopg
 import redis
-from claims import USERS, own_database, plain
+from claims import MAKE_USERS, USERS
+from databases import SYSTEM, migrated, plain
 from sqlalchemy import make_url
 from stored_jobs import store
 
@@ -42,7 +43,7 @@ from embedded.engines import Engines
 from embedded.up import API
 from hsu_jobs.spec import parse
 
-SYSTEM = Engines("postgresql://localhost/postgres", "redis://localhost:6379")
+SYSTEM_REDIS = "redis://localhost:6379"
 LISTS = (
     "sort=-created",
     "state=queued",
@@ -163,7 +164,9 @@ def _length(head: bytes) -> int:
 @contextmanager
 def running(given: Engines) -> Iterator[Service]:
     """The API as production runs it, on a database of its own, with a member's key."""
-    with own_database(given.database_url) as database_url:
+    with migrated(given.database_url) as database_url:
+        with psycopg.connect(plain(database_url), autocommit=True) as own:
+            own.execute(MAKE_USERS, [USERS])
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -219,12 +222,12 @@ def engines_for(given: Engines | None) -> Iterator[Engines]:
 def _system() -> Engines | None:
     """The system's engines, with a Redis database that nobody uses."""
     try:
-        psycopg.connect(plain(SYSTEM.database_url), connect_timeout=2).close()
+        psycopg.connect(plain(SYSTEM), connect_timeout=2).close()
         for number in range(1, 16):
-            url = f"{SYSTEM.redis_url}/{number}"
+            url = f"{SYSTEM_REDIS}/{number}"
             with redis.Redis.from_url(url, socket_connect_timeout=2) as server:
                 if server.dbsize() == 0:
-                    return Engines(SYSTEM.database_url, url)
+                    return Engines(SYSTEM, url)
     except (psycopg.OperationalError, redis.RedisError):
         pass
     return None

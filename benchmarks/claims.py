@@ -14,26 +14,21 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import secrets
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from multiprocessing.synchronize import Barrier
-from pathlib import Path
 from typing import NamedTuple
 
+import databases
 import numpy as np
 import psycopg
-from sqlalchemy import make_url
 
-from embedded import engines, postgres
 from hsu_jobs import attempts, database
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import settings
 
-SYSTEM = "postgresql://localhost/postgres"
 USERS = 20
 PROCESSES = 2
 SPEC = '{"task": "classification", "limits": {"max_attempts": 5}}'
@@ -76,7 +71,7 @@ def main() -> None:
     )
     print(f"{'queued':>8} {'claims/s':>9} {'lowest':>7} {'highest':>8} {'p50 ms':>7} {'p99 ms':>7}")
     with ExitStack() as stack:
-        server = stack.enter_context(_server(given.database))
+        server = stack.enter_context(databases.server(given.database))
         queues = {queued: stack.enter_context(_queue(server, queued, given.claimers)) for queued in given.jobs}
         turns = [{queued: claim(given.claims) for queued, claim in queues.items()} for _ in range(1 + given.rounds)]
     for queued in given.jobs:
@@ -88,7 +83,7 @@ def _queue(server: str, queued: int, claimers: int) -> Iterator[Callable[[int], 
     """A queue of so many jobs in a database of its own, with its claimers; called, they claim so many at once."""
     context = multiprocessing.get_context("spawn")
     together = context.Barrier(PROCESSES)
-    with own_database(server) as url, context.Pool(PROCESSES, _begin, (url, together, claimers // PROCESSES)) as pool:
+    with _own_database(server) as url, context.Pool(PROCESSES, _begin, (url, together, claimers // PROCESSES)) as pool:
 
         def claim(jobs: int) -> Round:
             _fill(url, queued)
@@ -99,7 +94,7 @@ def _queue(server: str, queued: int, claimers: int) -> Iterator[Callable[[int], 
 
 def _fill(url: str, queued: int) -> None:
     """Queue as many jobs as are missing, and let the database know what it holds, as autovacuum would."""
-    with psycopg.connect(plain(url), autocommit=True) as connection:
+    with psycopg.connect(databases.plain(url), autocommit=True) as connection:
         connection.execute(FILL, {"users": USERS, "queued": queued, "spec": SPEC})
         connection.execute("VACUUM ANALYZE")
 
@@ -153,47 +148,12 @@ def _claim(room: Room) -> float:
 
 
 @contextmanager
-def _server(given: str | None) -> Iterator[str]:
-    """The server that was named, the system's if it answers, or one of our own for this run."""
-    if given or _answers(SYSTEM):
-        yield given or SYSTEM
-        return
-    with tempfile.TemporaryDirectory(prefix="hsu-claims-") as name:
-        folder = Path(name, "engines")
-        engines.prepare(folder)
-        try:
-            yield postgres.start(folder / "postgres")
-        finally:
-            postgres.stop(folder / "postgres")
-
-
-def _answers(url: str) -> bool:
-    try:
-        psycopg.connect(url, connect_timeout=2).close()
-    except psycopg.OperationalError:
-        return False
-    return True
-
-
-@contextmanager
-def own_database(server: str) -> Iterator[str]:
+def _own_database(server: str) -> Iterator[str]:
     """A migrated database on the server with users in it, dropped at the end."""
-    name = f"hsu_claims_{secrets.token_hex(4)}"
-    url = make_url(server).set(database=name).render_as_string(hide_password=False)
-    with psycopg.connect(plain(server), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        try:
-            database.migrate(url)
-            with psycopg.connect(plain(url), autocommit=True) as own:
-                own.execute(MAKE_USERS, [USERS])
-            yield url
-        finally:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def plain(url: str) -> str:
-    """The URL as psycopg itself writes it."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with databases.migrated(server) as url:
+        with psycopg.connect(databases.plain(url), autocommit=True) as own:
+            own.execute(MAKE_USERS, [USERS])
+        yield url
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 cnn9 on random images of CIFAR-100's shape, batch 128, no regularizer. `train` records the whole panel every 50 steps;
 the plain loops, written out below, record nothing. All take turns step by step: between two of its steps `train` asks
 whether to stop, and there each plain loop makes a step of its own. So whatever else the machine does falls on all of
-them alike. Wall seconds; the first step of each is left out.
+them alike. Wall seconds, or with `--threads 1` processor seconds, in which other programs count less; the first step of
+each is left out.
 """
 
 from __future__ import annotations
@@ -58,12 +59,13 @@ def main() -> None:
     if asked.steps % RECORD_EVERY:
         parser.error(f"--steps must be a multiple of {RECORD_EVERY}, that recording has its share; found {asked.steps}")
     torch.set_num_threads(asked.threads)
+    clock = time.process_time if asked.threads == 1 else time.perf_counter
     images = _images()
     print(f"{asked.threads} threads, {asked.rounds} rounds of {asked.steps} steps, torch {torch.__version__}\n")
     print("| train | ms a step | plain loop | ms a step | speed of train, of the plain loop | in each round |")
     print("|---|---|---|---|---|---|", flush=True)
     for precision, rivals in RIVALS.items():
-        rounds = [_side_by_side(images, asked.steps, precision, rivals) for _ in range(asked.rounds)]
+        rounds = [_side_by_side(images, asked.steps, precision, rivals, clock=clock) for _ in range(asked.rounds)]
         for name in rivals:
             ours, theirs = ([one[which] for one in rounds] for which in ("train", name))
             ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
@@ -83,9 +85,11 @@ def _images() -> Images:
     return Images(x, y, x[:BATCH], y[:BATCH])
 
 
-def _side_by_side(images: Images, steps: int, precision: str, rivals: Mapping[str, Plain]) -> dict[str, float]:
+def _side_by_side(
+    images: Images, steps: int, precision: str, rivals: Mapping[str, Plain], *, clock: Callable[[], float]
+) -> dict[str, float]:
     """Mean seconds a step of `train` and of each rival, which take turns."""
-    turns = Turns({name: _loop(images, rival) for name, rival in rivals.items()}, steps=steps)
+    turns = Turns({name: _loop(images, rival) for name, rival in rivals.items()}, steps=steps, clock=clock)
     _train(images, precision, should_stop=turns)
     return turns.seconds_a_step
 
@@ -93,8 +97,9 @@ def _side_by_side(images: Images, steps: int, precision: str, rivals: Mapping[st
 class Turns:
     """`should_stop` of a training: lets the others make a step, and keeps everyone's time."""
 
-    def __init__(self, others: Mapping[str, Iterator[None]], *, steps: int) -> None:
+    def __init__(self, others: Mapping[str, Iterator[None]], *, steps: int, clock: Callable[[], float]) -> None:
         self._others = others
+        self._clock = clock
         self._steps = steps
         self._asked = 0
         self._left = 0.0
@@ -102,13 +107,13 @@ class Turns:
 
     def __call__(self) -> bool:
         """Whether enough was measured."""
-        self._note("train", time.perf_counter() - self._left)
+        self._note("train", self._clock() - self._left)
         for name, loop in self._others.items():
-            began = time.perf_counter()
+            began = self._clock()
             next(loop)
-            self._note(name, time.perf_counter() - began)
+            self._note(name, self._clock() - began)
         self._asked += 1
-        self._left = time.perf_counter()
+        self._left = self._clock()
         return self._asked == self._steps + 2
 
     def _note(self, name: str, seconds: float) -> None:

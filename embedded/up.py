@@ -39,7 +39,7 @@ API = [
     "2",
     "--no-access-log",
     "--timeout-graceful-shutdown",
-    "10",
+    "8",
 ]
 """The API's module and its arguments, but for where it listens. A line of log for each request costs time."""
 SECONDS_TO_START = 120.0

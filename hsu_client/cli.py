@@ -12,8 +12,9 @@ from typing import Any, TextIO
 import click
 import httpx2
 
-from hsu_client import operate, show
+from hsu_client import operate, show, tell
 from hsu_client.client import Client
+from hsu_client.export.command import export
 from hsu_client.problem import Problem, Unreachable
 
 
@@ -99,8 +100,19 @@ def list_jobs(client: Client, /, sort: str | None, limit: int, **filters: Sequen
 @JOB
 @click.pass_obj
 def follow(client: Client, job_id: int) -> None:
-    """Stay with a job until it ended; exits with 1 unless it succeeded."""
+    """Stay with a job, and show how far it is, until it ended; exits with 1 unless it succeeded."""
     _follow(client, job_id)
+
+
+@main.command()
+@JOB
+@click.option("--follow", "stay", is_flag=True, help="Stay, and print what happens, until the job has ended.")
+@AS_JSON
+@click.pass_obj
+def events(client: Client, job_id: int, *, stay: bool, as_json: bool) -> None:
+    """What happened to a job."""
+    for event in client.follow_events(job_id) if stay else client.events(job_id):
+        click.echo(json.dumps(event) if as_json else show.event(event))
 
 
 @main.command()
@@ -205,6 +217,12 @@ RELATIVE_TO = click.option(
 @MEASURES
 @RELATIVE_TO
 @click.option("--csv", "as_csv", is_flag=True, help="Every point: layer, measure, step, value, random, optimum.")
+@click.option(
+    "--save",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Every point, into a file: .csv, .parquet or .arrow.",
+)
 @click.pass_obj
 def curves(
     client: Client,
@@ -212,13 +230,19 @@ def curves(
     layers: Sequence[str],
     measures: Sequence[str],
     relative_to: str | None,
+    file: Path | None,
     *,
     as_csv: bool,
 ) -> None:
-    """A job's energy curves: each one's first and last value, or every point as CSV.
+    """A job's energy curves: each one's first and last value, or every point as CSV or into a file.
 
     Beside them what uniformly random points of the layer's shape would have, and the proven optimum where one is known.
     """
+    if file:
+        chosen = {"layer": layers, "measure": measures} | ({"relative_to": relative_to} if relative_to else {})
+        with file.open("wb") as out_file:
+            out_file.writelines(client.curves_file(job_id, form=file.suffix.removeprefix("."), **chosen))
+        return
     found = client.curves(job_id, layers=layers, measures=measures, relative_to=relative_to)
     if not as_csv:
         _echo(list(show.table(show.summary(found))))
@@ -263,7 +287,7 @@ def catalog(client: Client) -> None:
     click.echo(json.dumps(client.catalog(), indent=2, ensure_ascii=False))
 
 
-for command in (operate.queue, operate.workers, operate.worker, operate.users, operate.user):
+for command in (operate.queue, operate.workers, operate.worker, operate.users, operate.user, tell.webhook, export):
     main.add_command(command)
 
 

@@ -10,6 +10,7 @@ Knows the HTTP interface and nothing else of the service: needs neither torch no
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from urllib.parse import quote
 
 import httpx2
 
+from hsu_client import live
+from hsu_client.live import Points, Rollback
 from hsu_client.problem import Problem, Unreachable
 
 Job = dict[str, Any]
@@ -40,6 +43,22 @@ class Curve(NamedTuple):
     """What uniformly random points of the layer's shape would have."""
     optimum: float | None = None
     """What the best ones have, where that is proven."""
+    times: list[float] | None = None
+    """When each value was measured, in seconds since the epoch; if asked for."""
+    job: int | None = None
+    min: list[float] | None = None
+    """Of a chart: the least value in each bucket of steps, NaN left out. `values` are the last ones."""
+    max: list[float] | None = None
+    counts: list[int] | None = None
+    """Of a chart: values in each bucket, and how many of them are NaN."""
+    nans: list[int] | None = None
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Curve:
+        """A curve as the service tells it: what JSON's numbers cannot hold are the strings NaN, Infinity, -Infinity."""
+        known = {name: told[name] for name in cls._fields if name in told}
+        numbers = {name: known[name] for name in ("values", "min", "max") if known.get(name) is not None}
+        return cls(**known | {name: [float(each) for each in column] for name, column in numbers.items()})
 
 
 class Client:
@@ -78,9 +97,16 @@ class Client:
         """What a job would cost, when it would start and how long it would take; nothing is queued."""
         return self._ask("POST", "/v1/jobs", params={"dry_run": True}, json=spec)
 
-    def job(self, job_id: int, *, fields: Sequence[str] = ()) -> Job:
-        """One job, or only some fields of it."""
-        return self._ask("GET", f"/v1/jobs/{job_id}", params=_only(fields))
+    def job(self, job_id: int, *, wait: float = 0, during: str | None = None, fields: Sequence[str] = ()) -> Job:
+        """One job; with `wait` as soon as its state is not `during` (that at the time of asking), or after the seconds.
+
+        A service waits 60 seconds at most. With `fields`, only those of it.
+        """
+        if not wait:
+            return self._ask("GET", f"/v1/jobs/{job_id}", params=_only(fields))
+        params = {"wait": min(wait, 60.0)} | ({"while": during} if during else {}) | _only(fields)
+        timeout = httpx2.Timeout(self._http.timeout.connect, read=wait + (self._http.timeout.read or 0))
+        return self._ask("GET", f"/v1/jobs/{job_id}", params=params, timeout=timeout)
 
     def jobs(
         self,
@@ -192,51 +218,119 @@ class Client:
         """Change a user's `share` of the cluster or `max_gpus`, None for no limit. For admins."""
         return self._ask("PATCH", f"/v1/users/{quote(name, safe='')}", json=change)
 
+    def webhooks(self) -> list[dict[str, Any]]:
+        """The addresses that are told of your jobs."""
+        return list(self._ask("GET", "/v1/webhooks")["webhooks"])
+
+    def create_webhook(self, url: str, *, events: Sequence[str] = ()) -> dict[str, Any]:
+        """Tell an address of your jobs: of these events, by default how they end. Its `secret` is shown this once."""
+        return self._ask("POST", "/v1/webhooks", json={"url": url} | ({"events": list(events)} if events else {}))
+
+    def change_webhook(self, webhook_id: int, **change: Any) -> dict[str, Any]:
+        """Change a webhook's `url`, `events` or whether it is `active`."""
+        return self._ask("PATCH", f"/v1/webhooks/{webhook_id}", json=change)
+
+    def remove_webhook(self, webhook_id: int) -> None:
+        """Remove a webhook and what was sent to it."""
+        self._send("DELETE", f"/v1/webhooks/{webhook_id}")
+
+    def rotate_webhook(self, webhook_id: int) -> dict[str, Any]:
+        """Give a webhook a new `secret`, shown this once; the old one signs nothing more."""
+        return self._ask("POST", f"/v1/webhooks/{webhook_id}/rotate")
+
+    def test_webhook(self, webhook_id: int, *, patience: float = 20.0) -> dict[str, Any]:
+        """Send a ping; its delivery once it was tried, or as it is after `patience` seconds."""
+        delivery = self._ask("POST", f"/v1/webhooks/{webhook_id}/test")
+        deadline = time.monotonic() + patience
+        while not delivery["attempts"] and time.monotonic() < deadline:
+            time.sleep(0.1)
+            delivery = self._ask("GET", f"/v1/webhooks/{webhook_id}/deliveries/{delivery['id']}")
+        return delivery
+
+    def deliveries(self, webhook_id: int, *, state: str | None = None, page: int = 100) -> Iterator[dict[str, Any]]:
+        """What was sent to a webhook and what is to be (pending, delivered or failed), the newest first."""
+        chosen = {"limit": page} | ({"state": state} if state else {})
+        yield from self._pages(f"/v1/webhooks/{webhook_id}/deliveries", "deliveries", chosen)
+
+    def redeliver(self, webhook_id: int, delivery_id: int) -> dict[str, Any]:
+        """Send a message once more, whatever became of it."""
+        return self._ask("POST", f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
+
     def curves(
         self,
-        job_id: int,
-        *,
+        *job_ids: int,
         layers: Sequence[str] = (),
         measures: Sequence[str] = (),
         relative_to: str | None = None,
+        max_points: int | None = None,
+        times: bool = False,
     ) -> list[Curve]:
-        """A job's curves, also while it runs; all of them unless layers or measures are named.
+        """The curves of a job, or of several, also while they run; all unless layers or measures are named.
 
-        `relative_to` "random" or "optimum": the gap to that reference, for the curves that have it.
+        `relative_to` "random" or "optimum": the gap to that reference, for the curves that have it. With `max_points`
+        a chart: each curve in at most so many buckets of steps, the same for all, with minimum, maximum and last value.
         """
-        chosen: dict[str, Any] = {"layer": list(layers), "measure": list(measures)}
-        if relative_to:
-            chosen["relative_to"] = relative_to
-        answer = self._ask("GET", f"/v1/jobs/{job_id}/curves", params=chosen)
-        return [
-            # float() also reads "NaN", "Infinity" and "-Infinity", which JSON's numbers cannot hold
-            Curve(**curve | {"values": [float(value) for value in curve["values"]]})
-            for curve in answer["curves"]
-        ]
+        chosen = {"job": job_ids, "layer": layers, "measure": measures, "times": times}
+        given = {"relative_to": relative_to, "max_points": max_points}
+        params = chosen | {name: value for name, value in given.items() if value is not None}
+        return [Curve.of(curve) for curve in self._ask("GET", "/v1/curves", params=params)["curves"]]
+
+    def curves_file(self, *job_ids: int, form: str = "parquet", **chosen: Any) -> Iterator[bytes]:
+        """Every point of jobs as a table: `csv`, `parquet` or `arrow`, in pieces to be written to a file.
+
+        `chosen` as for `curves`, in the words of the service: `layer`, `measure`, `first_step`, `max_points`, …
+        """
+        params = {"job": job_ids, "format": form} | chosen
+        with self._reaching(), self._http.stream("GET", "/v1/curves", params=params) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise Problem.of(answer)
+            yield from answer.iter_bytes()
 
     def catalog(self) -> dict[str, Any]:
         """Everything that a spec may hold, with the JSON Schema of each choice."""
         return self._ask("GET", "/v1/catalog")
 
-    def follow(self, job_id: int, *, poll: float = 0.5, patience: float = 60.0) -> Iterator[Job]:
-        """The job every `poll` seconds until it ended, its end included.
+    def follow(self, job_id: int, *, poll: float = 2.0, patience: float = 60.0) -> Iterator[Job]:
+        """The job as soon as its state is another, and at least every `poll` seconds, until it ended, its end included.
 
         A service that does not answer, or is not ready (503), is waited for `patience` seconds.
         """
-        heard = time.monotonic()
+        heard, state = time.monotonic(), None
         while True:
             try:
-                view = self.job(job_id)
+                view = self.job(job_id, wait=poll if state else 0, during=state)
             except (Unreachable, Problem) as error:
                 passes = isinstance(error, Unreachable) or error.status == httpx2.codes.SERVICE_UNAVAILABLE
                 if not passes or time.monotonic() - heard > patience:
                     raise
+                time.sleep(min(poll, 1.0))
             else:
-                heard = time.monotonic()
+                heard, state = time.monotonic(), view["state"]
                 yield view
-                if view["state"] in ENDED:
+                if state in ENDED:
                     return
-            time.sleep(poll)
+
+    def follow_events(
+        self, job_id: int, *, after: int | None = None, patience: float = 60.0
+    ) -> Iterator[dict[str, Any]]:
+        """What happened to a job (since an event, by its id) and what happens, as it does, until the job has ended.
+
+        A stream that breaks off is resumed; a service that is away is waited for `patience` seconds.
+        """
+        place = "" if after is None else str(after)
+        stream = live.follow(self._http, f"/v1/jobs/{job_id}/events/stream", params={}, after=place, patience=patience)
+        for told in stream:
+            yield json.loads(told.data)
+
+    def follow_curves(
+        self, job_id: int, *, layers: Sequence[str] = (), measures: Sequence[str] = (), patience: float = 60.0
+    ) -> Iterator[Points | Rollback]:
+        """What a job measured and what it measures, as it is written, until the job has ended; as `follow_events`."""
+        chosen = {"layer": list(layers), "measure": list(measures)}
+        for told in live.follow(self._http, f"/v1/jobs/{job_id}/curves/stream", params=chosen, patience=patience):
+            data = json.loads(told.data)
+            yield Rollback(data["step"]) if told.event == "rollback" else Points.of(data)
 
     def _pages(self, path: str, items: str, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
         cursor = None
@@ -248,11 +342,14 @@ class Client:
                 return
 
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        return _object(self._send(method, path, **request))
+
+    def _send(self, method: str, path: str, **request: Any) -> httpx2.Response:
         with self._reaching():
             answer = self._http.request(method, path, **request)
         if not answer.is_success:
             raise Problem.of(answer)
-        return _object(answer)
+        return answer
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

@@ -65,6 +65,15 @@ def duplicates(ids: Iterable[int]) -> str:
     return f"duplicates jobs with the same result: {', '.join(map(str, ids))}"
 
 
+def event(seen: Mapping[str, Any]) -> str:
+    """Something that happened to a job, in one line."""
+    told = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
+    if isinstance(outcome := told.get("outcome"), Mapping):
+        told["outcome"] = outcome["kind"]
+    rest = ", ".join(f"{name} {value}" for name, value in told.items())
+    return f"{seen['at'][:19]}  {seen['event']['kind']:<11} {rest}".rstrip()
+
+
 def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """A job's checkpoints, as rows for `table`."""
     rows = [
@@ -130,6 +139,38 @@ def users(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
         for user in every
     ]
     return [["user", "share", "GPUs", "GPU hours"], *rows]
+
+
+def webhooks(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """The addresses that are told of jobs, as rows for `table`."""
+    rows = [
+        [
+            str(hook["id"]),
+            "active" if hook["active"] else f"inactive: {hook['disabled_because'] or 'as was asked'}",
+            str(hook["failures"]),
+            " ".join(hook["events"]),
+            hook["url"],
+        ]
+        for hook in every
+    ]
+    return [["webhook", "", "failures", "events", "address"], *rows]
+
+
+def deliveries(sent: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """What was sent to a webhook, as rows for `table`."""
+    rows = [
+        [
+            str(each["id"]),
+            each["kind"],
+            "" if each["job"] is None else str(each["job"]),
+            each["state"],
+            str(each["attempts"]),
+            each["error"] or ("" if each["status"] is None else str(each["status"])),
+            each["next_attempt_at"] or "",
+        ]
+        for each in sent
+    ]
+    return [["delivery", "kind", "job", "state", "attempts", "answer", "not before"], *rows]
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -69,7 +69,7 @@ class Diverged:
     layer: str | None
     """Where it was found; None if it is not one layer's."""
     measure: str
-    """What is not finite: `weights` or `penalty` of the layer, or the model's `loss`."""
+    """What is not finite: `weights` or `penalty` of the layer, or the model's `loss` or `test_loss`."""
 
 
 Outcome = Finished | Stopped | Diverged

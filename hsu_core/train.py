@@ -44,7 +44,7 @@ def train(
     allow_download: bool = False,
     world: World = ALONE,
 ) -> Outcome:
-    """Train to the end, or until asked to stop, or until a recorded number is not finite.
+    """Train to the end, or until asked to stop, or until what is reported tells that a number is not finite.
 
     `describe` gets what every layer's measures are to be compared with, once, before the first point. `report` gets all
     values of a step in one call: at step 0, every `record.every` steps, at evaluations and at the last step.
@@ -121,8 +121,8 @@ def train(
             values |= _of_poles(penalty.inner_gaps(step, lr=learning_rate))
         if values:
             report(step, values)
-        if is_recorded and (trouble := _trouble(step, values, model, penalty)):
-            return trouble
+            if trouble := _trouble(step, values, model, penalty):
+                return trouble
         if is_last:
             metrics = _metrics(values, model, steps=step - start, seconds=time.monotonic() - began)
             return Finished(step, metrics, penalty.skipped, unsaved)
@@ -208,18 +208,17 @@ def _of_poles(gaps: dict[str, Tensor]) -> Values:
 
 
 def _trouble(step: int, values: Values, model: nn.Module, penalty: Penalty) -> Diverged | None:
-    """What is not finite, as near to its cause as can be said: a layer's weights, a layer's penalty, the loss."""
+    """What is not finite, as near to its cause as can be said: a layer's weights, a layer's penalty, a loss."""
     found = layers(model)
     finite = torch.stack([layer.weight.isfinite().all() for layer in found]).tolist()
     if not all(finite):
         return Diverged(step, found[finite.index(False)].name, "weights")
-    if not math.isfinite(values[Series(None, "penalty")]):
+    gone = {series.measure for series, value in values.items() if series.layer is None and not math.isfinite(value)}
+    if "penalty" in gone:
         terms = penalty.by_layer()
         culprit = next((name for name, value in terms.items() if not math.isfinite(value.item())), None)
         return Diverged(step, culprit, "penalty")
-    if not math.isfinite(values[Series(None, "loss")]):
-        return Diverged(step, None, "loss")
-    return None
+    return next((Diverged(step, None, loss) for loss in ("loss", "test_loss") if loss in gone), None)
 
 
 def _metrics(values: Values, model: nn.Module, *, steps: int, seconds: float) -> dict[str, float]:

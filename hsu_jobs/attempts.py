@@ -17,7 +17,7 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from hsu_core import outcomes as core
-from hsu_jobs import checkpoints, curves, queries, scheduling, shares, workers
+from hsu_jobs import checkpoints, curves, news, queries, scheduling, shares, workers
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.events import Damaged, Ended, Restored, Saved
@@ -93,21 +93,23 @@ def held(session: Session, token: UUID) -> tuple[Job, Attempt]:
 def begin(session: Session, token: UUID, checkpoint: CheckpointRow | None) -> None:
     """Take everything back to a checkpoint, or to the start: what follows is written anew. Raises `LeaseLost`."""
     job, attempt = held(session, token)
+    attempt.begun_at = func.now()
     if checkpoint is None:
         curves.roll_back(session, job.id, 0)
         checkpoints.forget_after(session, job.id, -1)
+        news.tell(session, job.id)
         return
-    curves.roll_back(session, job.id, checkpoint.step)
-    checkpoints.forget_after(session, job.id, checkpoint.step)
     attempt.resumed_from = attempt.step = checkpoint.step
     record(session, job.id, Restored(attempt=attempt.number, step=checkpoint.step))
+    curves.roll_back(session, job.id, checkpoint.step)  # after the job is locked, as for whoever tidies up
+    checkpoints.forget_after(session, job.id, checkpoint.step)
 
 
 def note_damage(session: Session, token: UUID, checkpoint: CheckpointRow, message: str) -> None:
     """Never go on from this checkpoint again. Raises `LeaseLost`."""
     held(session, token)
-    checkpoints.note_damage(session.merge(checkpoint))
     record(session, checkpoint.job_id, Damaged(step=checkpoint.step, message=message))
+    checkpoints.note_damage(session.merge(checkpoint))
 
 
 def renew(session: Session, token: UUID, *, lease: timedelta) -> tuple[Wish, timedelta]:
@@ -135,11 +137,15 @@ def progress(
 
     All in one transaction: a checkpoint is known only with the curves before it. Raises `LeaseLost`.
     """
-    row = session.execute(queries.note_progress(token, step)).one_or_none()
+    recorded = max((point.step for point in points), default=-1)
+    row = session.execute(queries.note_progress(token, step, recorded)).one_or_none()
     if row is None:
         raise LeaseLost
-    job_id, wanted, stop = row
-    curves.write(session, job_id, points, references=references)
+    job_id, wanted, stop, before = row
+    fresh = [point for point in points if point.step > before]  # a flush may come again, and its blocks be merged
+    curves.write(session, job_id, fresh, references=references)
+    if fresh:
+        news.tell(session, job_id)
     if saved:
         _, attempt = held(session, token)
         for state, path in saved:

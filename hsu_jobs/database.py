@@ -60,6 +60,11 @@ def transaction() -> Iterator[Session]:
         tell()
 
 
+def stand_still(session: Session) -> None:
+    """Let every question of this transaction be answered as of the first; to be said before it is asked."""
+    session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+
+
 def afterwards(session: Session, tell: Callable[[], None]) -> None:
     """Tell somebody of what this transaction does, once it is committed; not at all if it never is.
 
@@ -120,6 +125,11 @@ def revisions(session: Session) -> tuple[str | None, str | None]:
     """The revision that the database is at, and the one that this version needs."""
     found = MigrationContext.configure(session.connection()).get_current_revision()
     return found, ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+    """Whether a migration that is made from the tables should look at this: partitions are Postgres' own matter."""
+    return kind != "table" or not (name or "").startswith("curve_blocks_")
 
 
 def _alembic() -> Config:

@@ -2,11 +2,13 @@
 
     JobsError
     ├── BadRequest          400   the request cannot be read
+    ├── TooMuch             400   the answer would be too large
     ├── Unauthorized        401   no key, or not a valid one
     ├── Forbidden           403   the key's role does not reach that far
     ├── NotFound            404   there is no such thing, or it is not yours
     ├── IllegalMove         409   the job's state does not allow it
     ├── UnderWay            409   a request with this idempotency key is being answered
+    ├── WebhookInactive     409   nothing is sent to it
     ├── Gone                410   it was there and was removed
     ├── BodyTooLarge        413   the body is over the limit
     ├── IdempotencyConflict 422   the key was used with another body
@@ -55,6 +57,12 @@ class BadRequest(JobsError):
     status, code, title = 400, "bad_request", "The request cannot be read"
 
 
+class TooMuch(JobsError):
+    """The answer would be too large."""
+
+    status, code, title = 400, "too_much", "The answer would be too large"
+
+
 class Unauthorized(JobsError):
     """No key, or not a valid one."""
 
@@ -96,6 +104,12 @@ class UnderWay(JobsError):
     """A request with this idempotency key is being answered."""
 
     status, code, title = 409, "request_under_way", "A request with this idempotency key is under way"
+
+
+class WebhookInactive(JobsError):
+    """Nothing is sent to it."""
+
+    status, code, title = 409, "webhook_inactive", "The webhook is not active"
 
 
 class Gone(JobsError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from hsu_jobs.outcomes import Outcome
 from hsu_jobs.states import State, Stop, Wanted
@@ -130,3 +130,4 @@ Event = Annotated[
     | Ended,
     Field(discriminator="kind"),
 ]
+EVENT: TypeAdapter[Event] = TypeAdapter(Event)

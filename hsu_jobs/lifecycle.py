@@ -7,21 +7,21 @@ statement). What workers do with a job is in `attempts`. Every call runs inside 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import TextClause, func, text
 from sqlalchemy.orm import Session
 
-from hsu_jobs import checkpoints, queries
+from hsu_jobs import checkpoints, news, queries
 from hsu_jobs.errors import IllegalMove
 from hsu_jobs.events import Asked, Cancelled, Event, Expired, Paused, Prioritised, Resumed, Stopping, Submitted
 from hsu_jobs.forks import changed
 from hsu_jobs.outcomes import PAST_DEADLINE
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.states import MOVES, TERMINAL, Action, State, Stop, Wanted, legal
-from hsu_jobs.tables import CheckpointRow, EventRow, Job, User
+from hsu_jobs.tables import Attempt, CheckpointRow, Job, User
 
 
 class Queued(NamedTuple):
@@ -178,10 +178,17 @@ def expire_overdue(session: Session) -> list[int]:
         job.failure = PAST_DEADLINE.model_dump(mode="json")
         record(session, job.id, Expired())
     running = session.execute(queries.overdue_attempts()).scalars().all()
-    for attempt in running:
-        attempt.stop = Stop.DEADLINE
-        record(session, attempt.job_id, Stopping(attempt=attempt.number, why=Stop.DEADLINE))
+    ask_to_stop(session, running, Stop.DEADLINE)
     return [job.id for job in waiting] + [attempt.job_id for attempt in running]
+
+
+def ask_to_stop(session: Session, running: Collection[Attempt], why: Stop) -> None:
+    """Ask attempts to stop. All of them are locked before their jobs, and those in order: nobody waits in a ring."""
+    for attempt in running:
+        attempt.stop = why
+    session.flush()
+    for attempt in sorted(running, key=lambda attempt: attempt.job_id):
+        record(session, attempt.job_id, Stopping(attempt=attempt.number, why=why))
 
 
 def move(job: Job, to: State) -> None:
@@ -196,8 +203,12 @@ def move(job: Job, to: State) -> None:
 
 
 def record(session: Session, job_id: int, event: Event) -> None:
-    """Write down what happened."""
-    session.add(EventRow(job_id=job_id, event=event.model_dump(mode="json")))
+    """Write down what happened. The job is locked from here on; whoever holds its attempt too, locked that before.
+
+    So the ids of a job's events become visible in ascending order, and who has seen one has seen those before it.
+    """
+    session.execute(queries.happened(job_id, event.model_dump(mode="json")))
+    news.tell(session, job_id)
 
 
 def _asked(session: Session, job_id: int, action: Action) -> Job:

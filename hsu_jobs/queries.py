@@ -13,26 +13,28 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     Double,
+    Insert,
     Select,
     bindparam,
     case,
+    exists,
     false,
     func,
+    insert,
     literal,
     literal_column,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import BIGINT
+from sqlalchemy.dialects.postgresql import BIGINT, JSONB
 from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from hsu_jobs import shares
-from hsu_jobs.states import TERMINAL, Stop, Wanted
+from hsu_jobs.states import TERMINAL, State, Stop, Wanted
 from hsu_jobs.tables import (
     ApiKey,
     Attempt,
-    Block,
     CheckpointRow,
     Duty,
     EventRow,
@@ -69,6 +71,12 @@ def jobs_visible_to(holder: ApiKey) -> Select[Job]:
     return _WHOLE_JOB if holder.role is Role.ADMIN else _WHOLE_JOB.where(Job.owner_id == holder.user_id)
 
 
+def ids_visible_to(holder: ApiKey) -> Select[int]:
+    """The ids of these jobs, and nothing else of them."""
+    ids = select(Job.id)
+    return ids if holder.role is Role.ADMIN else ids.where(Job.owner_id == holder.user_id)
+
+
 def job_by_id(job_id: int) -> Select[Job]:
     """A job with its owner and attempts."""
     return _WHOLE_JOB.where(Job.id == job_id)
@@ -77,6 +85,11 @@ def job_by_id(job_id: int) -> Select[Job]:
 def hold(name: str) -> Select[Any]:
     """Let nobody else pass this point for the same name until the transaction ends."""
     return select(func.pg_advisory_xact_lock(func.hashtextextended(name, bindparam(None, 0, type_=BIGINT))))
+
+
+def hold_if_free(name: str) -> Select[bool]:
+    """As `hold`, but whoever comes second is told so and does not wait."""
+    return select(func.pg_try_advisory_xact_lock(func.hashtextextended(name, bindparam(None, 0, type_=BIGINT))))
 
 
 def runnable_ids(limit: int) -> Select[int]:
@@ -149,6 +162,29 @@ def events_of(job_id: int, *, after: int, limit: int) -> Select[EventRow]:
     return of_job.order_by(EventRow.id).limit(limit)
 
 
+def state_and_events(job_id: int, *, after: int, limit: int) -> Select[State, EventRow | None]:
+    """A job's state beside what happened to it since an event, oldest first; beside nothing if nothing did."""
+    since = (EventRow.job_id == Job.id) & (EventRow.id > after)
+    both = select(Job.state, EventRow).outerjoin(EventRow, since).where(Job.id == job_id)
+    return both.order_by(EventRow.id).limit(limit)
+
+
+def state_of(job_id: int) -> Select[State]:
+    """A job's state."""
+    return select(Job.state).where(Job.id == job_id)
+
+
+def is_event_of(job_id: int, event_id: int) -> Select[bool]:
+    """Whether something of this id happened to a job."""
+    return select(exists().where(EventRow.job_id == job_id, EventRow.id == event_id))
+
+
+def happened(job_id: int, event: dict[str, Any]) -> Insert:
+    """Write down what happened to a job, which is locked first: the event's id is drawn after the inner SELECT."""
+    job = select(Job.id.label("job_id"), literal(event, JSONB).label("event")).where(Job.id == job_id)
+    return insert(EventRow).from_select(["job_id", "event"], job.with_for_update(key_share=True))
+
+
 def attempt_of(job_id: int, number: int | None) -> Select[Attempt]:
     """An attempt of a job by its number, or the last one."""
     of_job = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number.desc()).limit(1)
@@ -197,12 +233,21 @@ def renew_lease(token: UUID, lease: timedelta) -> ReturningUpdate[Wanted, Stop |
     return renewed.returning(wanted, Attempt.stop, idle)
 
 
-def note_progress(token: UUID, step: int) -> ReturningUpdate[int, Wanted, Stop | None]:
-    """Fenced: note a live attempt's step; returns its job, what the owner wants and what the service wants."""
+def note_progress(token: UUID, step: int, recorded: int) -> ReturningUpdate[int, Wanted, Stop | None, int]:
+    """Fenced: note a live attempt's step, and up to which its curves are written.
+
+    Returns its job, what the owner wants, what the service wants, and up to which step they were written before.
+    """
     wanted = select(Job.wanted).where(Job.id == Attempt.job_id).scalar_subquery()
+    before = select(Attempt.id, Attempt.recorded).where(_is_live(token)).with_for_update().cte("before")
     grown = case((Attempt.step < step, _now), else_=Attempt.progress_at)
-    noted = update(Attempt).where(_is_live(token)).values(step=func.greatest(Attempt.step, step), progress_at=grown)
-    return noted.returning(Attempt.job_id, wanted, Attempt.stop)
+    values = {
+        "step": func.greatest(Attempt.step, step),
+        "recorded": func.greatest(Attempt.recorded, recorded),
+        "progress_at": grown,
+    }
+    noted = update(Attempt).where(Attempt.id == before.c.id).values(values)
+    return noted.returning(Attempt.job_id, wanted, Attempt.stop, before.c.recorded)
 
 
 def lineage(job_id: int) -> Select[int, int | None]:
@@ -222,13 +267,6 @@ def lineage(job_id: int) -> Select[int, int | None]:
 def series_of(job_id: int) -> Select[SeriesRow]:
     """The names of a job's curves."""
     return select(SeriesRow).where(SeriesRow.job_id == job_id).order_by(SeriesRow.number)
-
-
-def blocks_of(job_id: int, series: list[int], *, first: int, last: int) -> Select[list[int], bytes, bytes, bytes]:
-    """A job's blocks that hold any of these series between two steps, both included."""
-    within = (Block.last_step >= first) & (Block.first_step <= last)
-    columns = select(Block.series, Block.steps, Block.times, Block.points)
-    return columns.where(Block.job_id == job_id, within, Block.series.overlap(series)).order_by(Block.first_step)
 
 
 def holder_of(token: UUID) -> Select[Job, Attempt]:

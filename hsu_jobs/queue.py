@@ -19,6 +19,8 @@ from hsu_jobs.settings import settings
 
 RING = "hsu.ring"
 SWEEP = "hsu.sweep"
+CARRY = "hsu.carry"
+POST = "hsu.post"
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,12 @@ def celery() -> Celery:
                 "task": SWEEP,
                 "schedule": settings().sweep,
                 "options": {"expires": settings().sweep.total_seconds()},
-            }
+            },
+            "post": {
+                "task": POST,
+                "schedule": settings().poll,
+                "options": {"expires": settings().poll.total_seconds()},
+            },
         },
     )
     return app
@@ -106,10 +113,19 @@ def bell() -> Bell:
 
 def ring(job_id: int) -> None:
     """Tell the workers that a job waits. If nobody hears it, the sweep rings again."""
+    _say(RING, job_id, f"job {job_id} waits")
+
+
+def ring_for_mail(webhook_id: int) -> None:
+    """Tell the workers that a webhook has messages. If nobody hears it, the sweep rings again."""
+    _say(CARRY, webhook_id, f"webhook {webhook_id} has messages")
+
+
+def _say(task: str, id: int, why: str) -> None:  # noqa: A002
     try:
-        celery().send_task(RING, args=(job_id,), retry=False)
+        celery().send_task(task, args=(id,), retry=False)
     except OperationalError as error:
-        _log.warning("job %d waits, but Redis does not answer (%s); the next sweep will ring", job_id, error)
+        _log.warning("%s, but Redis does not answer (%s); the next sweep will ring", why, error)
 
 
 def answers() -> bool:

@@ -14,11 +14,10 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from hsu_jobs import queries
-from hsu_jobs.events import Stopping
+from hsu_jobs import lifecycle, news, queries
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import MOVES, State, Stop
-from hsu_jobs.tables import Attempt, EventRow, Job, Worker
+from hsu_jobs.tables import Attempt, Job, Worker
 
 CHOOSERS = "those who choose the next job"
 SOON = timedelta(seconds=10)
@@ -133,7 +132,11 @@ def start(session: Session, room: Room, token: UUID, settings: Settings) -> Star
         "patience": settings.patience.total_seconds(),
     }
     row = session.execute(START, values).one_or_none()
-    return None if row is None else Started(*row)
+    if row is None:
+        return None
+    started = Started(*row)
+    news.tell(session, started.job_id)
+    return started
 
 
 def make_room(session: Session, settings: Settings) -> list[int]:
@@ -151,10 +154,7 @@ def make_room(session: Session, settings: Settings) -> list[int]:
     floor = _Floor(serving, running)
     for waiting in session.execute(queries.waiting_above(lowest)).scalars():
         floor.place(waiting)
-    for attempt in floor.leaving:
-        attempt.stop = Stop.PREEMPT
-        event = Stopping(attempt=attempt.number, why=Stop.PREEMPT)
-        session.add(EventRow(job_id=attempt.job_id, event=event.model_dump(mode="json")))
+    lifecycle.ask_to_stop(session, floor.leaving, Stop.PREEMPT)
     return [attempt.job_id for attempt in floor.leaving]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 def _seconds(value: object) -> object:
@@ -24,6 +24,15 @@ def _seconds(value: object) -> object:
 
 Span = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
 """A length of time: `45`, `45.5` (seconds), `00:00:45` or `PT45S`."""
+
+
+def _names(value: object) -> object:
+    """Names in the environment are parted by commas."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
+"""Several names: `a,b`."""
 
 
 class Settings(BaseSettings):
@@ -64,6 +73,8 @@ class Settings(BaseSettings):
     """Time between two looks for expired leases and for queued jobs that nobody was told of."""
     flush: Span = timedelta(seconds=1)
     """Time between two writes of a running job's curves."""
+    keep_curves: Span | None = None
+    """Time after a job's end for which its curves are kept; for good by default."""
     shutdown: Span = timedelta(seconds=15)
     """Time that a running job gets to stop by itself before it is killed."""
     retry_after: Span = timedelta(seconds=5)
@@ -85,6 +96,18 @@ class Settings(BaseSettings):
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024
     """Largest request body, in bytes."""
 
+    webhook_allow: Names = ()
+    """Networks, addresses and host names that webhooks may lead to although they are not public ones."""
+    webhook_retry: Span = timedelta(seconds=10)
+    """Time after which a message that failed is sent again; twice as long after each further failure, 4 hours at most,
+    and 10 minutes at most for a webhook all of whose messages fail."""
+    webhook_patience: Span = timedelta(days=1)
+    """Time for which a message is tried."""
+    webhook_failures: Annotated[int, Field(ge=1, le=2**15 - 1)] = 200
+    """Attempts in a row that fail before a webhook is disabled: more than a day, with the rests between them."""
+    webhook_log: Span = timedelta(days=30)
+    """Time for which is kept what was sent."""
+
     def environment(self) -> dict[str, str]:
         """The environment of a child process that is to read these very settings."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
@@ -98,6 +121,8 @@ def _text(value: object) -> str:
             return value.get_secret_value()
         case timedelta():
             return str(value.total_seconds())
+        case tuple():
+            return ",".join(value)
         case _:
             return str(value)
 

@@ -12,13 +12,12 @@ from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from hsu_jobs import queries
+from hsu_jobs import lifecycle, queries
 from hsu_jobs.errors import NotFound
-from hsu_jobs.events import Stopping
 from hsu_jobs.outcomes import Faulty, Outcome, Succeeded
 from hsu_jobs.scheduling import CHOOSERS
 from hsu_jobs.states import Stop
-from hsu_jobs.tables import Duty, EventRow, Worker
+from hsu_jobs.tables import Duty, Worker
 
 MOST_FAULTS = 3
 """Attempts in a row that a worker's hardware may break before it is excluded."""
@@ -42,10 +41,7 @@ def drain(session: Session, name: str, *, now: bool = False) -> Worker:
     running = session.execute(queries.running_on(name)).scalars().all() if now else ()
     worker = _named(session, name)  # after its attempts, as for whoever settles one: the other way round is a deadlock
     worker.duty = Duty.DRAINING
-    for attempt in running:
-        attempt.stop = attempt.stop or Stop.DRAIN
-        event = Stopping(attempt=attempt.number, why=Stop.DRAIN)
-        session.add(EventRow(job_id=attempt.job_id, event=event.model_dump(mode="json")))
+    lifecycle.ask_to_stop(session, [attempt for attempt in running if attempt.stop is None], Stop.DRAIN)
     return worker
 
 

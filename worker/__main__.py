@@ -9,8 +9,8 @@ import sys
 
 from worker.app import app
 
-WORDS = ("worker", "--pool", "threads", "--concurrency", "2", "--without-gossip", "--without-mingle")
-"""Two threads answer messages, which is all that Celery does here; workers need not know of one another."""
+WORDS = ("worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle")
+"""Four threads answer messages, which is all that Celery does here; workers need not know of one another."""
 
 if __name__ == "__main__":
     app.worker_main([*WORDS, *sys.argv[1:]])

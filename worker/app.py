@@ -10,16 +10,19 @@ stays unacknowledged for hours, and CUDA is never loaded here.
 from __future__ import annotations
 
 import socket
+import threading
 from functools import cache
 
 from celery import bootsteps, signals
 
 from hsu_jobs import database, log_lines, queries, queue
 from hsu_jobs.settings import settings
-from worker import devices
+from worker import courier, devices
 from worker.supervisor import Supervisor
 
 _RINGS_AT_ONCE = 100
+_COURIERS = threading.BoundedSemaphore(2)
+"""Of Celery's four threads, so that a receiver that lets us wait never holds up who rings for jobs."""
 
 app = queue.celery()
 
@@ -67,3 +70,20 @@ def sweep() -> None:
         waiting = session.execute(queries.runnable_ids(_RINGS_AT_ONCE)).scalars().all()
     for job_id in waiting:
         queue.ring(job_id)
+
+
+@app.task(name=queue.CARRY)
+def carry(webhook_id: int) -> None:
+    """There are messages for a webhook: bring them, unless all couriers are out; then the next sweep rings again."""
+    if not _COURIERS.acquire(blocking=False):
+        return
+    try:
+        courier.carry(webhook_id, settings())
+    finally:
+        _COURIERS.release()
+
+
+@app.task(name=queue.POST)
+def post() -> None:
+    """Ring for every webhook that has messages."""
+    courier.ring_round()

@@ -34,11 +34,12 @@ class Lease:
         self.wish = Wish(Wanted.RUN, None)
         self.idle = timedelta(0)
         """For how long the attempt got no further."""
+        self.is_over = False
+        """Whether its token is no longer live: the runner has settled, or another took the job."""
         self._token = token
         self._settings = settings
         self._holds_until = since + _MARGIN * settings.lease.total_seconds()
-        self._lost = False
-        self._over = threading.Event()
+        self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew_often, name=f"lease-{token}", daemon=True)
 
     def __enter__(self) -> Self:
@@ -48,15 +49,15 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()  # not joined: it may hang in the database
+        self._done.set()  # not joined: it may hang in the database
 
     @property
     def is_ours(self) -> bool:
-        """Whether the attempt is certainly still ours."""
-        return not self._lost and time.monotonic() < self._holds_until
+        """Whether the attempt is certainly still ours; once it is not, it never is again."""
+        return not self.is_over and time.monotonic() < self._holds_until
 
     def _renew_often(self) -> None:
-        while not self._over.wait(self._settings.heartbeat.total_seconds()) and not self._lost:
+        while self.is_ours and not self._done.wait(self._settings.heartbeat.total_seconds()):
             self._renew()
 
     def _renew(self) -> None:
@@ -65,8 +66,9 @@ class Lease:
             with database.transaction() as session:
                 self.wish, self.idle = attempts.renew(session, self._token, lease=self._settings.lease)
         except LeaseLost:
-            self._lost = True
+            self.is_over = True
         except (OperationalError, InterfaceError) as error:
             _log.warning("a lease cannot be renewed: %s", error)
         else:
-            self._holds_until = asked + _MARGIN * self._settings.lease.total_seconds()
+            if self.is_ours:  # a renewal that took too long changes nothing: the runner is being killed
+                self._holds_until = asked + _MARGIN * self._settings.lease.total_seconds()

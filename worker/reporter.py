@@ -1,7 +1,7 @@
 """How do a running job's curves and checkpoints reach Postgres? Batched by a thread, fenced by the attempt's token.
 
-What cannot be written while the database is away stays in memory and goes first when it is back. A checkpoint is
-written down together with the curves before it, never ahead of them.
+What cannot be written while the database is away waits and goes first when it is back: in memory, and what is more
+than fits there on the disk. A checkpoint is written down together with the curves before it, never ahead of them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 from uuid import UUID
@@ -22,8 +23,13 @@ from hsu_jobs.attempts import Wish
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.states import Wanted
+from worker.spool import Spool
 
 _log = logging.getLogger(__name__)
+
+
+IN_MEMORY = 200_000
+"""Values that wait in memory, at about 100 bytes each; the rest waits on the disk."""
 
 
 class _News(NamedTuple):
@@ -37,9 +43,18 @@ class Reporter:
     """Takes points and checkpoints from the training loop and brings back what others want of it."""
 
     def __init__(
-        self, token: UUID, *, flush_seconds: float, step: int = 0, on_saved: Callable[[], None] = lambda: None
+        self,
+        token: UUID,
+        *,
+        flush_seconds: float,
+        step: int = 0,
+        on_saved: Callable[[], None] = lambda: None,
+        folder: Path | None = None,
     ) -> None:
-        """`step`: where the attempt begins. `on_saved` is called once checkpoints are written down."""
+        """`step`: where the attempt begins. `on_saved` is called once checkpoints are written down.
+
+        `folder` is on the disk where points wait when they are too many for memory.
+        """
         self.wish = Wish(Wanted.RUN, None)
         self.lost = False
         """Whether nothing more is written: the attempt is no longer ours, or writing failed in an unforeseen way."""
@@ -48,13 +63,16 @@ class Reporter:
         self._step = step
         self._on_saved = on_saved
         self._references: Mapping[Series, Reference] = {}
-        self._fresh = _News()
+        self._folder = folder
+        self._fresh: list[Point] = []
+        self._saved: list[Saved] = []
         self._unconfirmed = _News()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._flush_often, name="reporter", daemon=True)
 
     def __enter__(self) -> Self:
+        self._spool = Spool(self._folder)
         self._thread.start()
         return self
 
@@ -63,6 +81,7 @@ class Reporter:
     ) -> None:
         self._closing.set()
         self._thread.join()
+        self._spool.close()
 
     def describe(self, references: Mapping[Series, Reference]) -> None:
         """Take what the points that follow are to be compared with; it is written with each series' first point."""
@@ -72,13 +91,13 @@ class Reporter:
         """Take what was measured at a step."""
         with self._lock:
             self._step = step
-            self._fresh = self._fresh._replace(points=(*self._fresh.points, Point(step, time.time(), dict(values))))
+            self._fresh.append(Point(step, time.time(), dict(values)))
 
     def saved(self, state: Saved) -> None:
         """Take a checkpoint that is on the disk."""
         with self._lock:
             self._step = state.step
-            self._fresh = self._fresh._replace(saved=(*self._fresh.saved, state))
+            self._saved.append(state)
 
     def _flush_often(self) -> None:
         while not (self.lost or self._closing.wait(self._every)):
@@ -87,24 +106,48 @@ class Reporter:
             time.sleep(self._every)
 
     def _flush(self) -> bool:
-        """Write what there is; whether it was written."""
+        """Write what there is; whether nothing waits any more."""
         if self._unconfirmed == _News():
-            with self._lock:
-                self._unconfirmed, self._fresh = self._fresh, _News()
+            self._unconfirmed = self._next()
         try:
             self._write(self._unconfirmed)
         except LeaseLost:
             self.lost = True
             return False
         except (OperationalError, InterfaceError) as error:
-            _log.warning("the database does not answer; %d points wait: %s", len(self._unconfirmed.points), error)
+            self._put_aside()
+            points = len(self._unconfirmed.points) + len(self._fresh)
+            _log.warning(
+                "the database does not answer; %d points wait, and %d bytes: %s", points, self._spool.size, error
+            )
             return False
         except Exception:
             _log.exception("the curves cannot be written")  # no result without its curves: the attempt ends unsettled
             self.lost = True
             return False
         self._unconfirmed = _News()
-        return self._fresh == _News()
+        return not (self._fresh or self._saved or self._spool.size)
+
+    def _next(self) -> _News:
+        """What is to be written next: what has waited longest, and checkpoints once everything before them is in it."""
+        if self._spool.size:
+            return _News(points=self._spool.take())
+        with self._lock:
+            news = _News(tuple(self._fresh), tuple(self._saved))
+            self._fresh, self._saved = [], []
+        return news
+
+    def _put_aside(self) -> None:
+        """Put on the disk what is too much for memory."""
+        with self._lock:
+            if sum(len(point.values) for point in self._fresh) <= IN_MEMORY:
+                return
+            try:
+                self._spool.append(self._fresh)
+            except OSError as error:
+                _log.warning("points stay in memory: the disk does not take them: %s", error)
+            else:
+                self._fresh = []
 
     def _write(self, news: _News) -> None:
         saved = [(state, name) for state in news.saved if (name := _published(state))]

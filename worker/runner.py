@@ -109,6 +109,7 @@ def _run(job: Job, attempt: Attempt, start: CheckpointRow | None, leash: Leash, 
         flush_seconds=settings.flush.total_seconds(),
         step=start.step if start else 0,
         on_saved=keep_few,
+        folder=settings.artifacts_dir,
     )
     with reporter:
         done = work.do(

@@ -18,9 +18,10 @@ from hsu_jobs import attempts, database, lifecycle, once, scheduling, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.log_lines import About
-from hsu_jobs.outcomes import Crashed, Stalled
+from hsu_jobs.outcomes import Crashed, Lost, Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
+from worker import courier, upkeep
 from worker.devices import Devices, visibility
 from worker.lease import Lease
 from worker.runners import Runner, Spare
@@ -137,7 +138,7 @@ class Supervisor:
         """Return when the runner has ended, or has to be."""
         while runner.is_alive:
             if not lease.is_ours:
-                if runner.wait(_TO_EXIT):
+                if lease.is_over and runner.wait(_TO_EXIT):
                     return  # it had just settled
                 _about(claim).warning("the lease is not certain any more; its runner is killed")
                 return
@@ -157,6 +158,8 @@ class Supervisor:
             elif lease.idle.total_seconds() > claim.limits.stall:
                 message = f"no further step within {claim.limits.stall:g} s (limits.stall)\n{words}"
                 attempts.settle(session, claim.token, Stalled(message=message), self._settings)
+            elif not lease.is_ours:
+                attempts.settle(session, claim.token, Lost(), self._settings)  # as whoever finds it expired would say
             else:
                 attempts.settle(session, claim.token, Crashed(message=words), self._settings)
             _about(claim).warning("%s", words)
@@ -175,6 +178,8 @@ class Supervisor:
             scheduling.make_room(session, self._settings)
         with database.transaction() as session:
             once.forget(session, keep=self._settings.idempotency_keep)
+        courier.ring_round()
+        upkeep.tend(self._settings)
         if lost:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()

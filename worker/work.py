@@ -82,7 +82,7 @@ _HARDWARE = (
     "gpu is lost",
     "unspecified launch failure",
     "nvlink",
-    "nccl error: unhandled system error",
+    "unhandled system error",
 )
 
 

@@ -1,31 +1,23 @@
-"""Events: what happened to a job, in order."""
+"""Events: what happened to a job, in order, and as it happens."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query
-from pydantic import TypeAdapter
+from fastapi import APIRouter, Header, Query
 
+from api import stream
 from api.deps import Session
+from api.event_stream import Events, parse_place
+from api.live import LiveNews
 from api.owned import OwnedJob
 from api.problems import problems
-from api.views import View
+from api.stream import EventStream
+from api.views import EventView, View
 from hsu_jobs import queries
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
-from hsu_jobs.events import Event
 
 router = APIRouter(prefix="/v1/jobs", tags=["events"])
-_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
-
-
-class EventView(View):
-    """Something that happened to a job."""
-
-    id: int
-    at: datetime
-    event: Event
 
 
 class EventPage(View):
@@ -46,5 +38,26 @@ def list_events(
 ) -> EventPage:
     """What happened to a job since it was submitted."""
     rows = session.execute(queries.events_of(job.id, after=cursor, limit=limit + 1)).scalars().all()
-    events = [EventView(id=row.id, at=row.at, event=_EVENT.validate_python(row.event)) for row in rows[:limit]]
+    events = [EventView.of(row) for row in rows[:limit]]
     return EventPage(job=job.id, events=events, next_cursor=str(events[-1].id) if len(rows) > limit else None)
+
+
+@router.get(
+    "/{job_id}/events/stream",
+    response_class=EventStream,
+    responses=stream.STREAM | problems(BadRequest, Unauthorized, NotFound),
+)
+def stream_events(
+    job: OwnedJob,
+    session: Session,
+    live: LiveNews,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="Only events after the one of this id.")
+    ] = None,
+) -> EventStream:
+    """What happened to a job and what happens, as server-sent events.
+
+    Each is named after its `kind`, its data an event as in the page of events. The last one, once the job has ended, is
+    `end`; its data hold the job's final `state`.
+    """
+    return stream.respond(live, Events(job.id), parse_place(session, job, last_event_id))

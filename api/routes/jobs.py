@@ -9,6 +9,7 @@ from pydantic import Field
 
 from api import selection
 from api.auth import Viewer
+from api.awaited import Changed
 from api.deps import Session
 from api.owned import JobTag, OwnedJob
 from api.problems import problems
@@ -45,6 +46,9 @@ def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query(
     response_model=JobView | JobPart,
     responses=problems(BadRequest, Unauthorized, NotFound),
 )
-def show_job(tag: JobTag, job: OwnedJob, session: Session, fields: Fields) -> Response:
-    """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result."""
+def show_job(_changed: Changed, tag: JobTag, job: OwnedJob, session: Session, fields: Fields) -> Response:
+    """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result.
+
+    With `wait` the answer comes as soon as the state is another, and at the latest after so many seconds.
+    """
     return rendered(JobView.seen(session, job), include=fields, tag=tag)

@@ -22,7 +22,9 @@ class AuthorsPole(Spec):
     lr: Positive | None = None
     """Learning rate of the pole; by default that of the network at the time."""
     momentum: Fraction = 0.9
+    """Momentum of the pole's steps."""
     weight_decay: NonNegative = 5e-4
+    """Weight decay of the pole."""
 
 
 class FreshPoles(Spec):
@@ -30,6 +32,7 @@ class FreshPoles(Spec):
 
     kind: Literal["fresh"] = "fresh"
     poles: Annotated[int, Field(ge=1, le=65536)] = 64
+    """How many are drawn at each step."""
     steps: Annotated[int, Field(ge=0, le=1000)] = 10
     """Steps of each pole, of falling length, along the normalised gradient on the sphere."""
 
@@ -99,6 +102,7 @@ class MHP(SpherePenalty):
 
     kind: Literal["mhp"] = "mhp"
     inner: Inner = FreshPoles()
+    """How the worst pole is looked for."""
     hidden_weight: NonNegative = 1.0
     """Weight of each hidden layer's term; the authors use 1."""
     final_weight: NonNegative = 10.0
@@ -141,6 +145,7 @@ class MHC(SpherePenalty):
     gamma: Positive = 10.0
     """Sharpness of the soft minimum over the neurons."""
     inner: Inner = FreshPoles()
+    """How the worst pole is looked for."""
     hidden_weight: NonNegative = 0.01
     """Weight of each hidden layer's term; the authors use 0.01."""
     final_weight: NonNegative = 0.1

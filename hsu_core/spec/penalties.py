@@ -55,6 +55,7 @@ class Penalty(Spec):
 
     kind: str
     schedule: WeightSchedule = Steady()
+    """What becomes of the weights in the course of the training."""
     every: Annotated[int, Field(ge=1, le=10_000)] = 1
     """The penalty acts on every k-th step, k times as strong: the mean gradient stays."""
 
@@ -85,3 +86,4 @@ class FeaturePenalty(Penalty):
     """A penalty on a batch of features: the inputs of the classifier."""
 
     weight: NonNegative
+    """Weight of the batch's term."""

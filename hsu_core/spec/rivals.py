@@ -20,7 +20,9 @@ class SO(LayerPenalty):
 
     kind: Literal["so"] = "so"
     hidden_weight: NonNegative = 1e-2
+    """Weight of each hidden layer's term."""
     final_weight: NonNegative = 0.0
+    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"\|WW^\top-I\|_F^2",
@@ -37,7 +39,9 @@ class DSO(LayerPenalty):
 
     kind: Literal["dso"] = "dso"
     hidden_weight: NonNegative = 1e-2
+    """Weight of each hidden layer's term."""
     final_weight: NonNegative = 0.0
+    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"\|WW^\top-I\|_F^2+\|W^\top W-I\|_F^2",
@@ -54,7 +58,9 @@ class MutualCoherence(LayerPenalty):
 
     kind: Literal["mutual_coherence"] = "mutual_coherence"
     hidden_weight: NonNegative = 1e-1
+    """Weight of each hidden layer's term."""
     final_weight: NonNegative = 0.0
+    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"\max_{ij}\,\bigl|(WW^\top-I)_{ij}\bigr|",
@@ -73,7 +79,9 @@ class SRIP(LayerPenalty):
     iterations: Annotated[int, Field(ge=1, le=100)] = 2
     """Steps of the power iteration; the authors use 2."""
     hidden_weight: NonNegative = 1e-1
+    """Weight of each hidden layer's term."""
     final_weight: NonNegative = 0.0
+    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"\sigma\bigl(WW^\top-I\bigr)",
@@ -92,6 +100,7 @@ class MMA(LayerPenalty):
     hidden_weight: NonNegative = 0.07
     """The authors use 0.07 for hidden layers."""
     final_weight: NonNegative = 0.0
+    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"-\frac1n\sum_i\min_{j\ne i}\theta_{ij}",
@@ -123,7 +132,9 @@ class CoMHE(SpherePenalty):
     angular: bool = False
     """Repel by the angle, in units of π, in place of the Euclidean distance."""
     hidden_weight: NonNegative = 1.0
+    """Weight of each hidden layer's term."""
     final_weight: NonNegative = 1.0
+    """Weight of the classifier's term."""
 
     about: ClassVar[About] = About(
         latex=r"\frac1c\sum_{k=1}^{c}E_s\bigl(\{P_k x_i\}\bigr)",
@@ -143,6 +154,7 @@ class Uniformity(FeaturePenalty):
     t: Positive = 2.0
     """Sharpness of the Gaussian kernel."""
     weight: NonNegative = 0.1
+    """Weight of the batch's term."""
 
     about: ClassVar[About] = About(
         latex=r"\ln\frac{1}{\binom{b}{2}}\sum_{i<j}e^{-t\|z_i-z_j\|^2}",
@@ -159,6 +171,7 @@ class KoLeo(FeaturePenalty):
 
     kind: Literal["koleo"] = "koleo"
     weight: NonNegative = 0.1
+    """Weight of the batch's term."""
 
     about: ClassVar[About] = About(
         latex=r"-\frac1b\sum_i\ln\Bigl(\min_{j\ne i}\|z_i-z_j\|+10^{-8}\Bigr)",

@@ -10,6 +10,7 @@ from hsu_jobs.tables.curves import Block, SeriesRow
 from hsu_jobs.tables.jobs import Attempt, EventRow, Job
 from hsu_jobs.tables.kept import CheckpointRow, LogChunk
 from hsu_jobs.tables.people import ApiKey, Role, User
+from hsu_jobs.tables.webhooks import Delivery, DeliveryState, Webhook
 
 __all__ = [
     "Answer",
@@ -17,6 +18,8 @@ __all__ = [
     "Attempt",
     "Block",
     "CheckpointRow",
+    "Delivery",
+    "DeliveryState",
     "Duty",
     "EventRow",
     "Job",
@@ -25,5 +28,6 @@ __all__ = [
     "Row",
     "SeriesRow",
     "User",
+    "Webhook",
     "Worker",
 ]

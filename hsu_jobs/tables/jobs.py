@@ -90,9 +90,13 @@ class Attempt(Row):
     token: Mapped[UUID] = mapped_column(unique=True)
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     lease_expires_at: Mapped[datetime]
+    begun_at: Mapped[datetime | None]
+    """When it had settled what it goes on from: what an attempt before it measured from there on was forgotten."""
     resumed_from: Mapped[int | None] = mapped_column(BigInteger)
     """The step of the checkpoint that it went on from; null if it began at the beginning."""
     step: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    recorded: Mapped[int] = mapped_column(BigInteger, server_default="-1")
+    """The last step up to which its curves are written."""
     progress_at: Mapped[datetime | None]
     """When `step` last grew."""
     stop: Mapped[Stop | None]

@@ -40,6 +40,8 @@ def test_the_queue_the_attempts_and_the_workers_are_counted(
     assert found["hsu_gpus_in_use", "ada"] == 1
     assert 0 <= found["hsu_heartbeat_age_seconds", "active", "default", "w"] < 60
     assert found["hsu_longest_wait_seconds", "default"] >= 0
+    assert found["hsu_wait_seconds_mean", "default"] >= 0
+    assert found["hsu_gpu_seconds_total", "default"] >= 0
 
 
 def test_metrics_need_a_key(http: TestClient) -> None:

@@ -1,80 +1,13 @@
-"""Curves, catalog, health and the OpenAPI document."""
+"""Catalog, health and the OpenAPI document."""
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from fastapi.testclient import TestClient
-from samples import DIGITS, POINTS
+from samples import POINTS
 
-from hsu_core.outcomes import Reference, Series
 from hsu_core.spec import MEASURES
-from hsu_jobs import curves, database, settings
-from hsu_jobs.curves import Point
-
-
-@pytest.fixture
-def job(ada: TestClient) -> int:
-    made: int = ada.post("/v1/jobs", json=DIGITS).json()["id"]
-    points = [
-        Point(0, 0, {Series(None, "loss"): 2.3, Series("hidden_1", "mhe_s2"): 0.5}),
-        Point(50, 1, {Series(None, "loss"): math.nan, Series("hidden_1", "mhe_s2"): -math.inf}),
-    ]
-    with database.transaction() as session:
-        curves.write(session, made, points, references={Series("hidden_1", "mhe_s2"): Reference(0.75, 0.25)})
-    return made
-
-
-def test_curves_are_columns_and_what_is_not_finite_is_a_string(ada: TestClient, job: int) -> None:
-    assert ada.get(f"/v1/jobs/{job}/curves").json() == {
-        "job": job,
-        "relative_to": None,
-        "curves": [
-            {
-                "layer": None,
-                "measure": "loss",
-                "random": None,
-                "optimum": None,
-                "steps": [0, 50],
-                "values": [2.3, "NaN"],
-            },
-            {
-                "layer": "hidden_1",
-                "measure": "mhe_s2",
-                "random": 0.75,
-                "optimum": 0.25,
-                "steps": [0, 50],
-                "values": [0.5, "-Infinity"],
-            },
-        ],
-    }
-
-
-@pytest.mark.parametrize(
-    ("reference", "expected"),
-    [("random", (0.0, -0.5, [-0.25, "-Infinity"])), ("optimum", (0.5, 0.0, [0.25, "-Infinity"]))],
-)
-def test_a_gap_leaves_out_the_curves_that_have_none(
-    ada: TestClient, job: int, reference: str, expected: tuple[object, ...]
-) -> None:
-    answer = ada.get(f"/v1/jobs/{job}/curves", params={"relative_to": reference}).json()
-    assert answer["relative_to"] == reference
-    (gap,) = answer["curves"]
-    assert (gap["random"], gap["optimum"], gap["values"]) == expected
-
-
-def test_a_gap_to_something_else_is_a_bad_request(ada: TestClient, job: int) -> None:
-    answer = ada.get(f"/v1/jobs/{job}/curves", params={"relative_to": "baseline"})
-    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "#query/relative_to")
-
-
-def test_curves_are_chosen_by_layer_measure_and_step(ada: TestClient, job: int) -> None:
-    url = f"/v1/jobs/{job}/curves"
-    by_layer = ada.get(url, params={"layer": "hidden_1"}).json()["curves"]
-    by_measure = ada.get(url, params={"measure": ["loss", "mhe_s2"], "first_step": 1}).json()["curves"]
-    assert [curve["measure"] for curve in by_layer] == ["mhe_s2"]
-    assert [curve["steps"] for curve in by_measure] == [[50], [50]]
+from hsu_jobs import database, settings
 
 
 def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None:
@@ -97,6 +30,21 @@ def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None
     assert all(entry["formula"] and entry["latex"] and entry["source"] for entry in catalog["regularizers"])
     digits = next(entry for entry in catalog["datasets"] if entry["kind"] == "digits")
     assert (digits["available"], digits["shape"]) == (True, [1, 8, 8])
+
+
+def test_of_every_regularizer_the_catalog_tells_all_that_there_is_to_know(ada: TestClient) -> None:
+    regularizers = {entry["kind"]: entry for entry in ada.get("/v1/catalog").json()["regularizers"]}
+    for kind, entry in regularizers.items():
+        assert all(entry[fact] for fact in ("summary", "formula", "latex", "source", "acts_on")), kind
+        assert (entry["relative_cost"] > 0) == (kind != "none")
+        assert bool(entry["caution"]) == (kind != "none")
+        for parameters in (entry["parameters"], *entry["parameters"].get("$defs", {}).values()):
+            for name, schema in parameters["properties"].items():
+                assert name == "kind" or schema["description"], f"{kind}: {name}"
+                assert "default" in schema or "const" in schema, f"{kind}: {name}"
+                if schema.get("type") in ("integer", "number"):
+                    assert {"minimum", "exclusiveMinimum"} & schema.keys(), f"{kind}: {name}"
+    assert [kind for kind, entry in regularizers.items() if entry["acts_on"] == "features"] == ["uniformity", "koleo"]
 
 
 def test_the_catalog_tells_what_points_can_optimise(ada: TestClient) -> None:

@@ -40,7 +40,8 @@ def test_only_lifecycle_writes_a_jobs_state() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             targets = node.targets if isinstance(node, ast.Assign) else []
             written = {ast.unparse(target) for target in targets if isinstance(target, ast.Attribute)}
-            if any(name.endswith(".state") and name != "self.state" for name in written):
+            others = {"self.state", "delivery.state"}  # a message to a webhook has one too
+            if any(name.endswith(".state") and name not in others for name in written):
                 writers.add(path.relative_to(ROOT).as_posix())
     assert writers == {"hsu_jobs/lifecycle.py"}
 

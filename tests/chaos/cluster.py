@@ -54,7 +54,8 @@ class Cluster:
         for name in ("api", "beat", *WORKERS):
             self.start(name)
         self.wait_for_api()
-        self.client = Client(self.url, self._key(), timeout=60)
+        self.key = self._key()
+        self.client = Client(self.url, self.key, timeout=60)
 
     @property
     def url(self) -> str:
@@ -78,6 +79,10 @@ class Cluster:
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to one of the processes."""
         self._children[name].process.send_signal(number)
+
+    def wait(self, name: str, *, seconds: float) -> int:
+        """The exit status of one of the processes; TimeoutExpired if it does not end in time."""
+        return self._children[name].process.wait(timeout=seconds)
 
     def kill(self, name: str) -> None:
         """Kill one of the processes, and only it."""

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from typing import NamedTuple
 
-import httpx2
 import pytest
 from samples import DIGITS, ROOM
+from serving import serving
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.orm import Session
 
@@ -36,22 +34,16 @@ class Served(NamedTuple):
     """A member's."""
     admin_key: str
     database_url: str
+    redis_url: str
 
 
 @pytest.fixture(scope="session")
 def served(new_redis: New, new_database: New) -> Iterator[Served]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--port", str(port)]
     with new_database() as database_url, new_redis() as redis_url:
         environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url}
         keys = [_new_key(user, role, environment) for user, role in (("ada", "member"), ("root", "admin"))]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as api:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(url)
-            yield Served(url, *keys, database_url)
-            api.terminate()
+        with serving(database_url, redis_url) as api:
+            yield Served(api.url, *keys, database_url, redis_url)
 
 
 @pytest.fixture
@@ -88,14 +80,3 @@ def claim(client: Client, session: Session) -> Iterator[Claim]:
 def _new_key(user: str, role: str, environment: dict[str, str]) -> str:
     command = [sys.executable, "-m", "hsu_jobs.admin", "create-key", "--user", user, "--role", role]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if httpx2.get(f"{url}/readyz").is_success:
-                return
-        except httpx2.TransportError:
-            time.sleep(0.1)
-    pytest.fail(f"{url} does not get ready")

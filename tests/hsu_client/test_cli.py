@@ -106,6 +106,21 @@ def test_follow_ends_with_1_when_the_job_did_not_succeed(hsu: Any) -> None:
     assert "cancelled" in followed.stdout
 
 
+def test_events_are_printed_and_followed(hsu: Any) -> None:
+    job = _submitted(hsu)
+    hsu("prioritise", job, "-2")
+    hsu("cancel", job)
+    printed = hsu("events", job).stdout
+    assert [line.split()[1:] for line in printed.splitlines()] == [
+        ["submitted"],
+        ["prioritised", "priority", "-2"],
+        ["cancelled"],
+    ]
+    assert hsu("events", job, "--follow").stdout == printed
+    told = [json.loads(line) for line in hsu("events", job, "--follow", "--json").stdout.splitlines()]
+    assert [event["event"]["kind"] for event in told] == ["submitted", "prioritised", "cancelled"]
+
+
 def test_a_job_is_paused_resumed_prioritised_and_retried(hsu: Any) -> None:
     job = _submitted(hsu)
     assert " · paused · " in hsu("pause", job).stdout
@@ -186,6 +201,14 @@ def test_curves_of_a_job_that_has_none_are_an_empty_table(hsu: Any) -> None:
     assert hsu("curves", job, "--relative-to", "random").stdout.split() == head
     head = ["layer", "measure", "step", "value", "random", "optimum"]
     assert list(csv.reader(io.StringIO(hsu("curves", "--csv", job).stdout))) == [head]
+
+
+def test_every_point_goes_into_a_file_of_the_kind_that_its_name_says(hsu: Any, tmp_path: Path) -> None:
+    job = _submitted(hsu)
+    hsu("curves", job, "--save", str(tmp_path / "points.csv"))
+    assert (tmp_path / "points.csv").read_text().split() == ['"job","layer","measure","step","time","value"']
+    hsu("curves", job, "--save", str(tmp_path / "points.parquet"))
+    assert (tmp_path / "points.parquet").read_bytes().startswith(b"PAR1")
 
 
 def test_a_plot_without_curves_says_so(hsu: Any, tmp_path: Path) -> None:

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from samples import ROOM
 from sqlalchemy import NullPool, create_engine, delete
 from sqlalchemy.orm import Session
 
 from hsu_client.client import Client, Curve
+from hsu_client.live import Points, Rollback
 from hsu_client.problem import Problem, Unreachable
 from hsu_core.outcomes import Reference, Saved, Series
 from hsu_jobs import attempts, curves, logs, workers
 from hsu_jobs.attempts import Claim
-from hsu_jobs.outcomes import Released
+from hsu_jobs.outcomes import Failed, Released
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Worker
 
@@ -105,6 +107,83 @@ def test_a_paused_job_has_not_ended_and_can_be_resumed(client: Client) -> None:
         if len(states) == 3:
             client.cancel(job)
     assert states == ["paused", "paused", "queued", "cancelled"]
+
+
+def test_a_change_of_state_is_told_at_once(client: Client) -> None:
+    job = client.submit(SPEC)["id"]
+    began = time.monotonic()
+    threading.Timer(0.5, client.cancel, [job]).start()
+    assert [view["state"] for view in client.follow(job, poll=60)] == ["queued", "cancelled"]
+    assert time.monotonic() - began < 30
+
+
+def test_events_are_followed_as_they_happen_and_on_from_one(client: Client) -> None:
+    job = client.submit(SPEC)["id"]
+    seen = []
+    for event in client.follow_events(job):
+        seen.append(event)
+        if len(seen) == 1:
+            client.pause(job)
+        if len(seen) == 2:
+            client.cancel(job)
+    assert seen == list(client.events(job))
+    assert [event["event"]["kind"] for event in seen] == ["submitted", "paused", "cancelled"]
+    assert list(client.follow_events(job, after=seen[1]["id"])) == seen[2:]
+
+
+def test_points_are_followed_with_their_nans_and_through_a_rollback(
+    client: Client, session: Session, claim: Claim
+) -> None:
+    loss, energy = Series(None, "loss"), Series("conv1", "mhe_s2")
+
+    def measured(*points: curves.Point) -> None:
+        attempts.progress(session, claim.token, step=points[-1].step, points=points)
+        session.flush()
+
+    attempts.begin(session, claim.token, None)
+    measured(curves.Point(0, 1.0, {loss: math.inf, energy: 1.5}), curves.Point(1, 2.0, {loss: 0.5}))
+    seen: list[Points | Rollback] = []
+    for told in client.follow_curves(claim.job_id):
+        seen.append(told)
+        if len(seen) == 1:
+            attempts.settle(session, claim.token, Released(), Settings())
+            session.flush()
+            again = attempts.claim(session, ROOM, Settings())
+            assert again is not None
+            attempts.begin(session, again.token, None)
+            session.flush()
+        if len(seen) == 2:
+            attempts.settle(session, again.token, Failed(code="error", message="x"), Settings())
+            session.flush()
+    assert seen == [Points([0, 1], [1.0, 2.0], {(None, "loss"): [math.inf, 0.5], ("conv1", "mhe_s2"): [1.5, None]}),
+                    Rollback(0)]  # fmt: skip
+    assert list(client.follow_curves(claim.job_id, measures=["loss"])) == []
+
+
+def test_a_stream_that_breaks_off_is_resumed_after_the_last_event() -> None:
+    first = "retry: 1\n\nid: 7\nevent: paused\ndata: {}\n\nid: 8\nevent: resumed\ndata: {}\n\n"
+    answers = [
+        (200, "text/event-stream", first),
+        (503, "text/plain", "starting"),
+        (200, "text/event-stream", "id: 9\nevent: cancelled\ndata: {}\n\nevent: end\ndata: {}\n\n"),
+    ]
+    heard: list[dict[str, str]] = []
+    with _server(*answers, heard=heard) as url, Client(url, "key") as client:
+        assert len(list(client.follow_events(1))) == 3
+    assert [headers.get("last-event-id") for headers in heard] == [None, "8", "8"]
+
+
+def test_a_stream_of_a_service_that_is_away_gives_up_when_patience_ends() -> None:
+    with Client(f"http://127.0.0.1:{_unused_port()}", "key") as client, pytest.raises(Unreachable):
+        list(client.follow_events(1, patience=0.05))
+
+
+def test_a_refused_stream_is_a_problem(client: Client) -> None:
+    with pytest.raises(Problem, match="there is no job"):
+        list(client.follow_events(10**9))
+    job = client.submit(SPEC)["id"]
+    with pytest.raises(Problem, match="Last-Event-ID"):
+        list(client.follow_events(job, after=10**9))
 
 
 def test_an_illegal_move_is_a_problem(client: Client) -> None:
@@ -251,7 +330,15 @@ def test_curves_come_with_their_nans_and_infinities(client: Client, served: Any)
     assert (energy.random, energy.optimum) == (2.0, 1.0)
     (gap,) = client.curves(job["id"], relative_to="random")
     assert (gap.values[0], gap.random, gap.optimum) == (-0.5, 0.0, -1.0)
-    assert Curve(None, "loss", [0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0]) in client.curves(job["id"])
+    assert Curve(None, "loss", [0, 1, 2, 3], [0.0, 1.0, 2.0, 3.0], job=job["id"]) in client.curves(job["id"])
+
+    (chart,) = client.curves(job["id"], measures=["mhe_s2"], max_points=1, times=True)
+    assert (chart.steps, chart.values, chart.min, chart.max) == ([3], [-math.inf], [-math.inf], [math.inf])
+    assert (chart.counts, chart.nans, chart.times) == ([4], [1], [points[3].time])
+    table = b"".join(client.curves_file(job["id"], form="csv", measure="loss")).decode().splitlines()
+    assert [line.split(",")[3:4] + line.split(",")[5:] for line in table[1:]] == [[str(n), f"{n}"] for n in range(4)]
+    with pytest.raises(Problem, match="there are loss"):
+        b"".join(client.curves_file(job["id"], measure="los"))
 
 
 def test_nobody_at_the_address_is_said_plainly() -> None:
@@ -300,13 +387,15 @@ def test_another_kind_of_server_is_recognised(body: str) -> None:
 
 
 @contextmanager
-def _server(*answers: tuple[int, str, str]) -> Iterator[str]:
-    """A real HTTP server that gives these answers, one after another."""
+def _server(*answers: tuple[int, str, str], heard: list[dict[str, str]] | None = None) -> Iterator[str]:
+    """A real HTTP server that gives these answers, one after another; `heard`: with which headers it was asked."""
     left = list(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, kind, body = left.pop(0)
+            if heard is not None:
+                heard.append({name.lower(): value for name, value in self.headers.items()})
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.end_headers()

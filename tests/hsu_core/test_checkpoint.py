@@ -129,6 +129,19 @@ def test_saving_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
     assert checkpoint.latest(tmp_path) == tmp_path / "step-000000010.safetensors"
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_name_before_anybody_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[Path, list[str]]] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append((Path(f"/proc/self/fd/{descriptor}").readlink(), [path.name for path in tmp_path.iterdir()]))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    told = written(tmp_path, training())
+    assert synced == [(tmp_path / ".partial", [".partial"]), (tmp_path, [told.path.name])]
+
+
 def test_an_empty_folder_has_no_latest_checkpoint(tmp_path: Path) -> None:
     assert checkpoint.latest(tmp_path) is None
 

@@ -1,12 +1,14 @@
 """A penalty is the weighted sum of energies over the layers that a model really has."""
 
+import dataclasses
+from contextlib import nullcontext
 from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 
-from hsu_core import baselines, energies, models, regularizers, spec
+from hsu_core import baselines, energies, models, poles, regularizers, spec, terms
 from hsu_core.layers import layers
 
 FACTS = spec.Digits.facts
@@ -150,6 +152,33 @@ def test_the_penalty_of_a_step_depends_on_seed_and_step_alone(chosen: spec.Regul
         return penalty(3).item()
 
     assert value(seed=1) == value(seed=1)
+
+
+def without_numbers(penalty: regularizers.Penalty, *, features: int) -> regularizers.Penalty:
+    """The penalty on `meta`, where a tensor has a shape and no numbers: to look at one is an error."""
+    for term in penalty.terms:
+        weight = torch.empty_like(term.layer.weight, device="meta").requires_grad_()
+        term.layer = dataclasses.replace(term.layer, weight=weight)
+        term.generator = lambda *_: torch.Generator()
+        if isinstance(term, terms.OfFeatures):
+            term.features = torch.empty(16, features, device="meta", requires_grad=True)
+    penalty.device = torch.device("meta")
+    return penalty.to("meta")
+
+
+@pytest.mark.parametrize("chosen", KINDS, ids=lambda chosen: chosen.kind)
+def test_away_from_a_cpu_nothing_makes_the_host_wait_for_a_number(
+    chosen: spec.Regularizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    penalty = without_numbers(regularizers.build(chosen, mlp(40, 30)), features=30)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which does not know this device
+    monkeypatch.setattr(poles, "drawn", lambda count, *, like, **_: like.new_empty(count, like.shape[1]))
+    monkeypatch.setattr(terms, "gaussian", lambda *shape, count, like, **_: like.new_empty(count, *shape))
+    value = penalty(3, lr=0.1)
+    value.backward()
+    assert (value.shape, value.device) == ((), torch.device("meta"))
+    with pytest.raises(RuntimeError, match="meta"):
+        value.item()
 
 
 @pytest.mark.parametrize("kind", [spec.MHP, spec.MHC])

@@ -4,7 +4,7 @@ import math
 import os
 import random
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,17 @@ def stop_after(updates: int) -> Callable[[], bool]:
     return lambda: next(asked) == updates
 
 
+def die_after(updates: int) -> Callable[[], bool]:
+    asked = count()
+
+    def alive() -> bool:
+        if next(asked) == updates:
+            raise KeyboardInterrupt
+        return False
+
+    return alive
+
+
 # --- it learns --------------------------------------------------------------------------------------------------------
 
 
@@ -87,6 +98,27 @@ def test_every_way_to_train_lowers_the_loss(
     chosen = training(optimizer=optimizer, regularizer=regularizer, precision=precision, duration={"steps": 44})
     assert isinstance(train(chosen, report=report), Finished)
     assert curves[44][Series(None, "loss")] < 0.9 * curves[0][Series(None, "loss")]
+
+
+def weights_after(steps: int, folder: Path, regularizer: dict[str, Any], *, resume_from: Path | None = None) -> Path:
+    """The checkpoint of so many steps of plain descent, without momentum and decay."""
+    plain = {"kind": "sgd", "lr": 0.05, "momentum": 0, "weight_decay": 0}
+    chosen = training(regularizer=regularizer, optimizer=plain, duration={"steps": steps})
+    train(chosen, checkpoint_dir=folder, resume_from=resume_from)
+    return folder / f"step-{steps:09}.safetensors"
+
+
+def test_a_penalty_of_every_second_step_acts_there_twice_as_strong_and_not_at_all_in_between(tmp_path: Path) -> None:
+    seldom, twice = (
+        {"kind": "mhe", "hidden_weight": factor, "final_weight": factor, "every": every}
+        for factor, every in ((1, 2), (2, 1))
+    )
+    first, strong = (weights_after(1, tmp_path / str(one["every"]), one) for one in (seldom, twice))
+    second = weights_after(2, tmp_path / "both", seldom)
+    without = weights_after(2, tmp_path / "then none", {"kind": "none"}, resume_from=first)
+    for one, other in ((first, strong), (second, without)):
+        found, expected = load_file(one), load_file(other)
+        assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
 # --- it reports -------------------------------------------------------------------------------------------------------
@@ -162,6 +194,25 @@ def test_only_the_chosen_layers_are_measured() -> None:
 def test_a_pattern_that_matches_no_layer_is_refused() -> None:
     with pytest.raises(ValueError, match="'fc' matches no layer; there are conv1, conv2, conv3, classifier"):
         train(training(record={"layers": ["conv*", "fc"]}))
+
+
+def test_layers_that_cannot_be_spread_are_told_with_the_end() -> None:
+    outcome = train(training(model={"kind": "mlp", "hidden": [1, 8]}, regularizer={"kind": "mhs"}))
+    assert isinstance(outcome, Finished)
+    assert outcome.skipped_layers == {
+        "hidden1": "has a single neuron: there is no pair to spread",
+        "hidden2": "has neurons of a single dimension: there are only two directions",
+    }
+
+
+@pytest.mark.parametrize(("kind", "has_gap"), [("mhp", True), ("mhc", True), ("mhe", False)])
+def test_the_inner_gap_of_poles_is_a_curve_of_every_layer(kind: str, *, has_gap: bool) -> None:
+    curves, report = recorder()
+    train(training(regularizer={"kind": kind}), report=report)
+    for step in (0, 5, 10, 12):
+        gaps = {series.layer: value for series, value in curves[step].items() if series.measure == "inner_gap"}
+        assert list(gaps) == (["conv1", "conv2", "conv3", "classifier"] if has_gap else [])
+        assert all(0 <= gap < math.inf for gap in gaps.values())
 
 
 def test_metrics_are_those_of_the_last_point() -> None:
@@ -262,6 +313,48 @@ def test_an_augmented_run_that_was_stopped_at_random_ends_bit_for_bit_as_one_tha
         stops, resume_from = stops + 1, checkpoint.latest(folder)
     assert stops >= 5
     assert pieces[-1].sha256 == whole[-1].sha256, "every tensor, and the scores"
+
+
+@pytest.mark.parametrize(
+    "regularizer",
+    [
+        {"kind": "mhe"},
+        {"kind": "mhp", "inner": {"kind": "authors"}},
+        {"kind": "comhe", "projection": "adversarial", "dimension": 4},
+    ],
+    ids=["mhe", "mhp", "comhe"],
+)
+def test_an_augmented_run_that_dies_at_random_ends_bit_for_bit_as_one_that_did_not(
+    tmp_path: Path, regularizer: dict[str, Any]
+) -> None:
+    chosen = training(
+        regularizer=regularizer,
+        augment="crop_flip",
+        duration={"steps": 60},
+        schedule={"kind": "cosine"},
+        record={"every": 15, "measures": ["mhe_s2"]},
+        checkpoint={"every": 4},
+    )
+    whole, report = recorder()
+    train(chosen, report=report, checkpoint_dir=tmp_path / "whole")
+
+    drawn = random.Random(0)
+    deaths, pieces, folder = 0, Curves(), tmp_path / "pieces"
+    while True:
+        with suppress(KeyboardInterrupt):
+            train(
+                chosen,
+                report=pieces.__setitem__,
+                should_stop=die_after(drawn.randint(5, 12)),
+                checkpoint_dir=folder,
+                resume_from=checkpoint.latest(folder),
+            )
+            break
+        deaths += 1
+    assert deaths >= 5
+    assert pieces == whole
+    one, other = (load_file(folder / "step-000000060.safetensors") for folder in (tmp_path / "whole", folder))
+    assert all(torch.equal(one[name], other[name]) for name in one.keys() | other.keys())
 
 
 @pytest.mark.parametrize(
@@ -393,6 +486,15 @@ def test_weights_that_are_no_longer_finite_end_the_run_at_their_layer() -> None:
     outcome = train(training(optimizer={"kind": "sgd", "lr": 1e30}), report=report)
     assert outcome == Diverged(5, "conv1", "weights")
     assert math.isnan(curves[5][Series("conv1", "mhe_s2_half")])
+
+
+@pytest.mark.parametrize("regularizer", [{"kind": "none"}, {"kind": "mhs"}, {"kind": "koleo"}])
+def test_an_evaluation_of_weights_that_are_not_finite_is_the_last_point(regularizer: dict[str, Any]) -> None:
+    curves, report = recorder()
+    rare = {"record": {"every": 1000, "measures": ["mhe_s2"]}, "evaluate": {"every": 3}}
+    outcome = train(training(optimizer={"kind": "sgd", "lr": 1e30}, regularizer=regularizer, **rare), report=report)
+    assert outcome == Diverged(3, "conv1", "weights")
+    assert list(curves) == [0, 3]
 
 
 def test_an_infinite_penalty_ends_the_run_at_its_layer() -> None:

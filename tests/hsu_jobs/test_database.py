@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.orm import Session
 
-from hsu_jobs import database
+from hsu_jobs import curves, database
+from hsu_jobs.curves import compaction
 from hsu_jobs.tables import Row, User
 
 
 def test_the_migrations_make_exactly_the_tables(database_url: str) -> None:
     with create_engine(database.with_driver(database_url)).connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Row.metadata) == []
+        context = MigrationContext.configure(connection, opts={"include_name": database.is_ours})
+        assert compare_metadata(context, Row.metadata) == []
     connection.engine.dispose()
 
 
@@ -24,6 +27,30 @@ def test_an_empty_database_goes_to_head_and_back(database_url: str) -> None:
     assert inspect(engine).get_table_names() == ["alembic_version"]
     database.migrate(database_url)
     assert set(Row.metadata.tables) < set(inspect(engine).get_table_names())
+    engine.dispose()
+
+
+def test_curves_of_earlier_versions_are_brought_along(database_url: str) -> None:
+    engine = create_engine(database.with_driver(database_url))
+    database.migrate(database_url, "base")
+    database.migrate(database_url, "0003")
+    steps, times = np.array([3, 4, 8], "<i8"), np.array([1.0, 2.0, 3.0])
+    by_step = np.array([[0.1, np.nan], [0.2, np.inf], [0.3, -1.0]])
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO users (name) VALUES ('ada')"))
+        job = "INSERT INTO jobs (owner_id, name, tags, spec, fingerprint, state, wanted) VALUES "
+        connection.execute(text(job + "(1, 'old', '{}', '{}', '', 'succeeded', 'run')"))
+        connection.execute(text("INSERT INTO curve_series VALUES (1, 0, NULL, 'loss'), (1, 1, 'fc', 'mhe_s2')"))
+        block = text("INSERT INTO curve_blocks VALUES (1, 3, 8, '{1,0}', :steps, :times, :points)")
+        connection.execute(block, {"steps": steps.tobytes(), "times": times.tobytes(), "points": by_step.tobytes()})
+    database.migrate(database_url)
+    with Session(engine) as session:
+        loss, energy = curves.read(session, 1)
+        assert compaction.compact(session, 1)
+    assert (loss.measure, loss.steps.tolist(), loss.times.tolist()) == ("loss", [3, 4, 8], [1.0, 2.0, 3.0])
+    assert loss.values.tobytes() == by_step[:, 1].tobytes()
+    assert (energy.layer, energy.values.tolist()) == ("fc", [0.1, 0.2, 0.3])
+    database.migrate(database_url, "base")  # with a block in it
     engine.dispose()
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from claims import plain
+from databases import plain
 from samples import DIGITS
 from sqlalchemy import event
 from sqlalchemy.orm import Session

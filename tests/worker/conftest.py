@@ -35,7 +35,7 @@ def fast(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.
         "REDIS_URL": redis_url,
         "ARTIFACTS_DIR": str(tmp_path),
         "HEARTBEAT": "0.2",
-        "LEASE": "2",
+        "LEASE": "4",
         "POLL": "0.3",
         "SWEEP": "0.5",
         "FLUSH": "0.1",

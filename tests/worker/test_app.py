@@ -1,14 +1,17 @@
-"""The two tasks, called as Celery calls them."""
+"""The tasks, called as Celery calls them."""
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 
 import pytest
+from receiving import receiver, said
 from redis import Redis
 
-from hsu_jobs import queue
+from hsu_jobs import database, queries, queue, settings, webhooks
+from hsu_jobs.settings import Settings
 
 
 @pytest.fixture
@@ -30,3 +33,49 @@ def test_the_sweep_rings_for_every_job_that_waits(
         messages = [json.loads(message) for message in redis.lrange("hsu", 0, -1)]
     assert {message["headers"]["task"] for message in messages} == {queue.RING}
     assert {message["headers"]["argsrepr"] for message in messages} == {f"({job},)" for job in waiting}
+
+
+@pytest.fixture
+def hook(submit: Callable[..., int], fast: Settings) -> Callable[[str], int]:
+    """Makes a webhook of ada's with a ping on its way."""
+
+    def made(url: str) -> int:
+        submit()
+        with database.transaction() as session:
+            owner = session.execute(queries.user_by_name("ada")).scalar_one()
+            opened = fast.model_copy(update={"webhook_allow": ("127.0.0.1",)})
+            webhook = webhooks.create(session, owner, url=url, events=["failed"], settings=opened)
+            webhooks.ping(session, webhook)
+            return webhook.id
+
+    return made
+
+
+@pytest.mark.usefixtures("tasks")
+def test_the_round_rings_for_every_webhook_that_has_messages(hook: Callable[[str], int], redis_url: str) -> None:
+    from worker import app
+
+    webhook = hook("http://127.0.0.1:9000/")
+    app.post()
+    queue.celery().close()
+    with Redis.from_url(redis_url) as redis:
+        (message,) = [json.loads(message) for message in redis.lrange("hsu", 0, -1)]
+    assert (message["headers"]["task"], message["headers"]["argsrepr"]) == (queue.CARRY, f"({webhook},)")
+
+
+@pytest.mark.usefixtures("tasks")
+def test_when_all_couriers_are_out_a_doorbell_is_let_go_and_the_next_one_is_heard(
+    hook: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from worker import app
+
+    monkeypatch.setenv("HSU_WEBHOOK_ALLOW", "127.0.0.1")
+    settings.settings.cache_clear()
+    monkeypatch.setattr(app, "_COURIERS", threading.BoundedSemaphore(1))
+    with receiver(said(200)) as there:
+        webhook = hook(there.url)
+        with app._COURIERS:
+            app.carry(webhook)
+        assert there.received == []
+        app.carry(webhook)
+        assert len(there.received) == 1

@@ -17,7 +17,7 @@ from redis import Redis
 from waiting import until
 
 from embedded.up import commands
-from hsu_jobs import curves, database, lifecycle, queue, settings
+from hsu_jobs import curves, database, lifecycle, queries, queue, settings
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job
@@ -108,6 +108,9 @@ def test_a_worker_that_is_stopped_gives_its_job_back(
     assert worker.wait(timeout=30) == 0
     assert job(made).state is State.QUEUED
     assert outcomes(job(made)) == ["released"]
+    with database.transaction() as session:
+        saved = session.execute(queries.checkpoints_of(made)).scalars().all()
+    assert max(row.step for row in saved) == job(made).attempts[0].step > 0
     assert runner is None or not runner.is_running()
 
 

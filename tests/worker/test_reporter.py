@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 from sqlalchemy.orm import Session
@@ -16,9 +19,10 @@ from hsu_jobs.outcomes import Crashed
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import Wanted
 from hsu_jobs.tables import Job
+from worker import reporter as reporter_module
 from worker.reporter import Reporter
 
-LOSS = Series(None, "loss")
+LOSS, TEST = Series(None, "loss"), Series(None, "test_accuracy")
 
 
 def steps(job_id: int) -> list[int]:
@@ -66,6 +70,24 @@ def test_points_wait_while_the_database_is_away(
             until(lambda: "points wait" in caplog.text)
             reporter.report(2, {LOSS: 3.0})
     assert steps(claim.job_id) == [0, 1, 2]
+
+
+def test_what_is_too_much_for_memory_waits_on_the_disk_and_arrives_in_order(
+    claim: Claim,
+    closed: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(reporter_module, "IN_MEMORY", 2)
+    with Reporter(claim.token, flush_seconds=0.05, folder=tmp_path) as reporter:
+        with closed():
+            for step in range(50):
+                reporter.report(step, {LOSS: step / 3} | ({TEST: 1.0} if step % 7 == 0 else {}))
+                time.sleep(0.005)
+            until(lambda: re.search("wait, and [1-9]", caplog.text))
+        until(lambda: steps(claim.job_id)[:50] == list(range(50)))
+    assert steps(claim.job_id) == [*range(50), *range(0, 50, 7)]
 
 
 def test_references_arrive_with_the_points_also_after_the_database_was_away(

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 from samples import POINTS
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 from waiting import until
 
 from hsu_jobs import attempts, curves, database, lifecycle, logs, workers
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
-from hsu_jobs.tables import Attempt, Job
+from hsu_jobs.tables import Attempt, Block, Job
 from worker.devices import Devices
 from worker.supervisor import Supervisor
 
@@ -45,6 +49,11 @@ def runners() -> list[psutil.Process]:
     return [child for child in alive if "worker.runner" in child.cmdline()]
 
 
+def levels(job_id: int) -> set[int]:
+    with database.transaction() as session:
+        return set(session.execute(select(Block.level).where(Block.job_id == job_id)).scalars())
+
+
 def steps(job: Job) -> list[int]:
     return [attempt.step for attempt in job.attempts]
 
@@ -58,6 +67,11 @@ def test_a_job_is_trained_and_settled(
     done = job(made)
     assert done.result is not None
     assert done.result["test_accuracy"] > 0.3
+    with database.transaction() as session:
+        (loss,) = curves.read(session, made, measures=["loss"])
+    until(lambda: levels(made) == {2})  # the sweep has merged its blocks
+    with database.transaction() as session:
+        assert curves.read(session, made, measures=["loss"])[0].values.tobytes() == loss.values.tobytes()
     assert [attempt.outcome["kind"] for attempt in done.attempts if attempt.outcome] == ["succeeded"]
     with database.transaction() as session:
         (energy,) = curves.read(session, made, layers=["classifier"], measures=["mhe_s2"])
@@ -133,15 +147,51 @@ def test_a_runner_whose_lease_was_lost_is_killed_and_overrules_nobody(
     assert job(made).state is State.FAILED
 
 
-def test_a_job_that_diverges_fails_and_says_where(
+def test_a_machine_that_cannot_reach_the_database_kills_its_runner_while_its_lease_still_holds(
+    supervisor: Supervisor,
+    submit: Callable[..., int],
+    job: Callable[[int], Job],
+    closed: Callable[[], AbstractContextManager[None]],
+) -> None:
+    made = submit(**LONG)
+    until(runners, seconds=STARTING)
+    mine = runners()[0]  # the first one gets the job, a later one is the spare
+    until(lambda: any(steps(job(made))), seconds=STARTING)
+    with closed():
+        mine.wait(timeout=10)
+        gone = datetime.now(UTC)
+    assert gone < job(made).attempts[0].lease_expires_at
+    until(lambda: len(job(made).attempts) == 2, seconds=STARTING)
+    assert [attempt.outcome for attempt in job(made).attempts] == [{"kind": "lost"}, None]
+
+
+def test_a_job_that_diverges_fails_and_says_where_and_its_curves_hold_no_further_point(
     supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
-    made = submit(optimizer={"kind": "sgd", "lr": 1e30}, record={"every": 1, "measures": ["mhe_s2"]})
+    made = submit(optimizer={"kind": "sgd", "lr": 1e30}, record={"every": 5, "measures": ["mhe_s2"]})
     until(lambda: job(made).state is State.FAILED, seconds=STARTING)
-    failure = job(made).failure
+    assert job(made).failure == {"code": "diverged", "message": "weights of hidden1 was not finite at step 5"}
+    with database.transaction() as session:
+        (energy,) = curves.read(session, made, layers=["hidden1"], measures=["mhe_s2"])
+    assert energy.steps.tolist() == [0, 5]
+    assert [math.isnan(value) for value in energy.values.tolist()] == [False, True]
+
+
+def test_layers_that_cannot_be_spread_are_told_with_the_result_and_a_job_without_others_fails(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    narrow = {"model": {"kind": "mlp", "hidden": [1, 8]}}
+    made = submit(**narrow, regularizer={"kind": "mhs"})
+    none = submit(**narrow, regularizer={"kind": "mhs", "layers": ["hidden1"]})
+    until(lambda: job(none).state is State.FAILED, seconds=STARTING)
+    (attempt,), failure = job(made).attempts, job(none).failure
+    assert attempt.outcome is not None
+    assert attempt.outcome["skipped_layers"] == {
+        "hidden1": "has a single neuron: there is no pair to spread",
+        "hidden2": "has neurons of a single dimension: there are only two directions",
+    }
     assert failure is not None
-    assert failure["code"] == "diverged"
-    assert "was not finite at step" in failure["message"]
+    assert "mhs finds no layer that it could spread: hidden1 has a single neuron" in failure["message"]
 
 
 def test_a_layer_that_is_not_there_fails_and_lists_those_that_are(
@@ -193,23 +243,37 @@ def test_a_job_of_two_devices_is_trained_by_two_processes_and_gives_both_back(
     assert results[0]["train_loss"] == pytest.approx(results[1]["train_loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    "regularizer",
+    [
+        {"kind": "mhe"},
+        pytest.param({"kind": "mhp", "inner": {"kind": "authors"}}, marks=pytest.mark.slow),
+        pytest.param({"kind": "comhe", "projection": "adversarial"}, marks=pytest.mark.slow),
+    ],
+    ids=["mhe", "mhp", "comhe"],
+)
+@pytest.mark.timeout(400)
 def test_an_interrupted_job_ends_with_the_weights_of_one_that_was_not(
-    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
+    supervisor: Supervisor,
+    submit: Callable[..., int],
+    job: Callable[[int], Job],
+    fast: Settings,
+    regularizer: dict[str, Any],
 ) -> None:
     def got_to(made: int, step: int) -> bool:
         return max(steps(job(made)), default=0) >= step
 
     long = {"duration": {"steps": 500}, "checkpoint": {"every": 50}, "record": {"every": 25, "measures": ["mhe_s2"]}}
-    broken = submit(**long, augment="crop_flip", limits={"max_attempts": 50})
+    long |= {"regularizer": regularizer, "augment": "crop_flip"}
+    broken = submit(**long, limits={"max_attempts": 50})
     for far in range(60, 360, 60):
         until(partial(got_to, broken, far), seconds=STARTING)
         for runner in runners():
             os.kill(runner.pid, signal.SIGKILL)
     until(lambda: job(broken).state is State.SUCCEEDED, seconds=STARTING)
-    whole = submit(**long, augment="crop_flip")
+    whole = submit(**long)
     until(lambda: job(whole).state is State.SUCCEEDED, seconds=STARTING)
-    assert len(job(broken).attempts) == 6
-    assert all(attempt.resumed_from for attempt in job(broken).attempts[1:])
+    assert sum(bool(attempt.resumed_from) for attempt in job(broken).attempts) >= 5
     weights = [load_file(max(fast.artifacts_dir.glob(f"jobs/{made}/*/step-000000500.*"))) for made in (broken, whole)]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
@@ -243,7 +307,7 @@ def test_a_job_goes_on_from_where_its_owner_paused_it(
 def test_a_job_that_hangs_is_ended_and_tried_again(
     supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
-    made = submit(**LONG, limits={"stall": 8, "max_attempts": 1})
+    made = submit(**LONG, limits={"stall": 15, "max_attempts": 1})
     until(lambda: any(steps(job(made))), seconds=STARTING)
     for runner in runners():
         runner.suspend()
@@ -251,7 +315,7 @@ def test_a_job_that_hangs_is_ended_and_tried_again(
     failure = job(made).failure
     assert failure is not None
     assert failure["code"] == "stalled"
-    assert "no further step within 8 s (limits.stall)" in failure["message"]
+    assert "no further step within 15 s (limits.stall)" in failure["message"]
 
 
 def test_a_higher_priority_sends_a_running_job_back_to_the_queue(

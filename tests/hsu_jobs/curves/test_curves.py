@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import numpy as np
+import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import lifecycle
-from hsu_jobs.curves import Point, read, roll_back, write
+from hsu_jobs.curves import Point, forget_ended, read, roll_back, write
+from hsu_jobs.errors import NotFound
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.tables import Block, User
 
@@ -75,7 +78,25 @@ def test_a_reader_chooses_layers_measures_and_steps(session: Session, owner: Use
     assert [curve.measure for curve in read(session, made, layers=["conv1_1"])] == ["mhe_s2"]
     assert [curve.measure for curve in read(session, made, measures=["loss"])] == ["loss"]
     assert read(session, made, measures=["loss"], first=3, last=5)[0].steps.tolist() == [3, 4, 5]
-    assert read(session, made, measures=["nothing"]) == []
+
+
+def test_a_curve_that_is_not_there_is_told_with_those_that_are_like_it(
+    session: Session, owner: User, spec: JobSpec
+) -> None:
+    made = job(session, owner, spec)
+    assert read(session, made, measures=["nothing"]) == []  # as nothing was measured yet
+    write(session, made, [Point(0, 0, {LOSS: 1.0, ENERGY: 2.0, TEST: 3.0})])
+    with pytest.raises(NotFound, match=r"no curve of the measure 'mhe_2'; there are mhe_s2$"):
+        read(session, made, measures=["loss", "mhe_2"])
+    with pytest.raises(NotFound, match=r"no curve of the layer 'x'; there are conv1_1$"):
+        read(session, made, layers=["x"])
+
+
+def test_a_reader_learns_when_each_step_was_measured(session: Session, owner: User, spec: JobSpec) -> None:
+    made = job(session, owner, spec)
+    write(session, made, [Point(step, 100.0 + step / 7, {LOSS: 1.0}) for step in (3, 5, 11)])
+    (curve,) = read(session, made, first=4)
+    assert curve.times.tolist() == [100.0 + 5 / 7, 100.0 + 11 / 7]
 
 
 def test_references_are_written_with_the_first_point_and_read_with_every_curve(
@@ -136,3 +157,22 @@ def test_a_roll_back_cuts_a_block_in_two(session: Session, owner: User, spec: Jo
     assert (energy.steps.tolist(), energy.values.tolist()) == ([0, 10], [0.0, -10 / 7])
     write(session, made, [Point(20, 0, {LOSS: 1.0})])
     assert [curve.steps.tolist() for curve in read(session, made, measures=["loss"])] == [[0, 10, 20]]
+
+
+def test_the_curves_of_long_ended_jobs_are_forgotten_if_no_fork_needs_them(
+    session: Session, owner: User, spec: JobSpec
+) -> None:
+    old, needed, recent = (lifecycle.submit(session, spec, owner=owner) for _ in range(3))
+    fork = lifecycle.submit(session, spec, owner=owner)
+    fork.parent_id, fork.parent_step = needed.id, 1
+    for made in (old, needed, recent, fork):
+        write(session, made.id, [Point(0, 0, {LOSS: 1.0})])
+        if made is not fork:
+            lifecycle.cancel(session, made.id)
+    session.flush()
+    for made in (old, needed):
+        made.finished_at = func.now() - timedelta(days=3)
+    session.flush()
+    assert forget_ended(session, before=timedelta(days=2)) == [old.id]
+    assert [len(read(session, made.id)) for made in (old, needed, recent, fork)] == [0, 1, 1, 1]
+    assert forget_ended(session, before=timedelta(days=2)) == []

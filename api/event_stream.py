@@ -1,0 +1,50 @@
+"""What does the live stream of a job's events send? Each event as in the page of events, by its id."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from api.stream import Page, end, message
+from api.views import EventView
+from hsu_jobs import database, queries
+from hsu_jobs.errors import BadRequest
+from hsu_jobs.states import TERMINAL
+from hsu_jobs.tables import Job
+
+_MOST = 100
+"""Events in a page."""
+_ID = re.compile("[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class Events:
+    """The events of a job; a place is the id of an event."""
+
+    job_id: int
+
+    def after(self, place: int) -> Page[int]:
+        """The events after that one."""
+        with database.transaction() as session:
+            rows = session.execute(queries.state_and_events(self.job_id, after=place, limit=_MOST)).all()
+        events = [event for _, event in rows if event is not None]
+        state = rows[0][0]
+        pieces = [message(EventView.of(event), event=event.event["kind"], place=event.id) for event in events]
+        is_full = len(events) == _MOST
+        is_last = state in TERMINAL and not is_full
+        if is_last:
+            pieces.append(end(self.job_id, state))
+        return Page(b"".join(pieces), events[-1].id if events else place, is_full, is_last)
+
+
+def parse_place(session: Session, job: Job, last_event_id: str | None) -> int:
+    """Where a client goes on. Raises `BadRequest`."""
+    if last_event_id is None:
+        return 0
+    event_id = int(last_event_id) if _ID.fullmatch(last_event_id) else 0
+    if not session.execute(queries.is_event_of(job.id, event_id)).scalar_one():
+        found = last_event_id[:40]
+        raise BadRequest(f"Last-Event-ID: expected the id of one of job {job.id}'s events, found {found!r}")
+    return event_id

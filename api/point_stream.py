@@ -1,0 +1,159 @@
+"""What does the live stream of a job's points send? The steps after a place, column by column, as they are written.
+
+A place is an attempt and a step: when a later attempt went on from a checkpoint before that step, the client is told
+from where on what it has is void, and gets it anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from api.stream import Page, end, message
+from api.views import View
+from hsu_jobs import curves, database, queries
+from hsu_jobs.curves import Choice, Curve
+from hsu_jobs.errors import BadRequest, NotFound
+from hsu_jobs.spec import TrainingJob, parse
+from hsu_jobs.states import TERMINAL
+from hsu_jobs.tables import Attempt, Job
+
+_MOST = 500
+"""Recorded steps in a page."""
+_PLACE = re.compile("([0-9]{1,5}):(-1|[0-9]{1,18})")
+
+
+class Place(NamedTuple):
+    """How far a client is."""
+
+    attempt: int
+    """The last one that had begun."""
+    step: int
+
+    def __str__(self) -> str:
+        return f"{self.attempt}:{self.step}"
+
+
+START = Place(0, -1)
+
+
+class SeriesView(View):
+    """What one series is of."""
+
+    layer: str | None
+    measure: str
+
+
+class PointsView(View):
+    """What was recorded at some steps, in ascending order."""
+
+    steps: list[int]
+    times: list[float]
+    """Seconds since the epoch."""
+    series: list[SeriesView]
+    """Those that have a value at any of the steps."""
+    values: list[list[float | None]]
+    """For each series its value at each step; null where it has none."""
+
+
+class RollbackView(View):
+    """What was sent before is void from a step on; it comes anew."""
+
+    attempt: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of a job; all of them unless layers or measures are named."""
+
+    job_id: int
+    layers: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+
+    def check(self, session: Session, job: Job) -> None:
+        """Raise `NotFound` if what is asked for will never be there."""
+        if job.state in TERMINAL:
+            curves.read(session, job.id, self._choice(first=0, last=0))
+
+    def after(self, place: Place) -> Page[Place]:
+        """The steps after that place."""
+        with database.transaction() as session:
+            database.stand_still(session)
+            job = session.execute(queries.job_by_id(self.job_id)).scalar_one()
+            pieces, place = _rolled_back(job.attempts, place)
+            found, is_full = self._read(session, job, first=place.step + 1)
+        if points := _points(found):
+            place = place._replace(step=points.steps[-1])
+            pieces.append(message(points, event="points", place=place))
+        is_last = job.state in TERMINAL and not is_full
+        if is_last:
+            pieces.append(end(self.job_id, job.state))
+        return Page(b"".join(pieces), place, is_full, is_last)
+
+    def _read(self, session: Session, job: Job, *, first: int) -> tuple[list[Curve], bool]:
+        """What the next steps have, up to `_MOST` recorded ones, and whether there may be more."""
+        spec = parse(job.spec)
+        window = _MOST * (spec.record.every if isinstance(spec, TrainingJob) else 1)
+        newest = max((attempt.step for attempt in job.attempts), default=job.parent_step or 0)
+        while first + window <= newest:
+            found = self._between(session, first=first, last=first + window - 1)
+            if found:
+                return found, True
+            first += window
+        return self._between(session, first=first, last=2**63 - 1), False
+
+    def _between(self, session: Session, *, first: int, last: int) -> list[Curve]:
+        try:
+            found = curves.read(session, self.job_id, self._choice(first=first, last=last))
+        except NotFound:  # so far
+            return []
+        return [curve for curve in found if curve.steps.size]
+
+    def _choice(self, *, first: int, last: int) -> Choice:
+        return Choice(self.layers, self.measures, first, last)
+
+
+def parse_place(job: Job, last_event_id: str | None) -> Place:
+    """Where a client goes on. Raises `BadRequest`."""
+    if last_event_id is None:
+        return START
+    told = _PLACE.fullmatch(last_event_id)
+    if told is None or int(told[1]) > len(job.attempts):
+        expected = "`attempt:step` as this stream sent it"
+        raise BadRequest(f"Last-Event-ID: expected {expected}, found {last_event_id[:40]!r}")
+    return Place(int(told[1]), int(told[2]))
+
+
+def _rolled_back(attempts: Sequence[Attempt], place: Place) -> tuple[list[bytes], Place]:
+    """What to tell of attempts that have begun since, and where to read on."""
+    begun = [attempt for attempt in attempts if attempt.number > place.attempt and attempt.begun_at is not None]
+    if not begun:
+        return [], place
+    step = min(attempt.resumed_from or 0 for attempt in begun)
+    if place.step < step:
+        return [], place._replace(attempt=begun[-1].number)
+    place = Place(begun[-1].number, step - 1)
+    return [message(RollbackView(attempt=place.attempt, step=step), event="rollback", place=place)], place
+
+
+def _points(found: Sequence[Curve]) -> PointsView | None:
+    """Several series in one table."""
+    if not found:
+        return None
+    steps = np.unique(np.concatenate([curve.steps for curve in found]))
+    times = np.empty(len(steps))
+    values = []
+    for curve in found:
+        places = np.searchsorted(steps, curve.steps)
+        times[places] = curve.times
+        column = np.full(len(steps), None, dtype=object)
+        column[places] = curve.values
+        values.append(column.tolist())
+    series = [SeriesView(layer=curve.layer, measure=curve.measure) for curve in found]
+    return PointsView(steps=steps.tolist(), times=times.tolist(), series=series, values=values)

@@ -1,0 +1,46 @@
+"""Points: what a job measures, as it is written."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+
+from api import stream
+from api.deps import Session
+from api.live import LiveNews
+from api.owned import OwnedJob
+from api.point_stream import Points, parse_place
+from api.problems import problems
+from api.stream import EventStream
+from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
+
+router = APIRouter(prefix="/v1/jobs", tags=["curves"])
+
+
+@router.get(
+    "/{job_id}/curves/stream",
+    response_class=EventStream,
+    responses=stream.STREAM | problems(BadRequest, Unauthorized, NotFound),
+)
+def stream_points(
+    job: OwnedJob,
+    session: Session,
+    live: LiveNews,
+    layer: Annotated[list[str], Query(description="Only these layers; repeat for several.")] = [],  # noqa: B006
+    measure: Annotated[list[str], Query(description="Only these measures; repeat for several.")] = [],  # noqa: B006
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="Only steps after it: `attempt:step`.")
+    ] = None,
+) -> EventStream:
+    """What a job measured and what it measures, as server-sent events.
+
+    `points`: the next `steps` with their `times` (seconds since the epoch), the `series` that have values there, and
+    for each series its `values`, null where it has none. `rollback`: the job went on from a checkpoint, what was sent
+    from `step` on is void and comes anew. `end`: the job has ended, with its final `state`.
+
+    A layer or a measure that there is not is waited for, unless the job has ended.
+    """
+    points = Points(job.id, tuple(layer), tuple(measure))
+    points.check(session, job)
+    return stream.respond(live, points, parse_place(job, last_event_id))

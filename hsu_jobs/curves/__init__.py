@@ -1,0 +1,36 @@
+"""How are energy curves kept? As blocks: matrices of series × steps, small when written, merged when there are many.
+
+    layout       which bytes is a block made of?
+    writing      how do new points get in, and how are they taken back?
+    compaction   which blocks become one?
+    lineage      which jobs hold a fork's curves, and under which numbers?
+    extracts     how are some curves read out of blocks of many?
+    reading      every point, between two steps
+    amounts      how much is asked for?
+    sampling     a chart: minimum, maximum and last value of each bucket of steps
+
+NaN and infinities come back as they were written, bit for bit.
+"""
+
+from hsu_jobs.curves.amounts import count, windows
+from hsu_jobs.curves.layout import Point
+from hsu_jobs.curves.lineage import Choice, Origin
+from hsu_jobs.curves.reading import Curve, read
+from hsu_jobs.curves.sampling import Chart, Sampled, sample
+from hsu_jobs.curves.writing import forget_ended, roll_back, write
+
+__all__ = [
+    "Chart",
+    "Choice",
+    "Curve",
+    "Origin",
+    "Point",
+    "Sampled",
+    "count",
+    "forget_ended",
+    "read",
+    "roll_back",
+    "sample",
+    "windows",
+    "write",
+]

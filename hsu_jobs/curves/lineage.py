@@ -1,0 +1,97 @@
+"""Which jobs hold a job's curves, and under which numbers? A fork's begin with those of the jobs that it goes on from.
+
+Knows rows. A name that no job of the line knows is told with those that are like it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from sqlalchemy.orm import Session
+
+from hsu_core.outcomes import Reference, Series
+from hsu_jobs import queries
+from hsu_jobs.errors import NotFound
+
+LAST_STEP = 2**63 - 1
+Origin = Literal["random", "optimum"]
+"""The reference from which a curve's values may be counted."""
+
+
+class Choice(NamedTuple):
+    """Which curves, and which of their steps."""
+
+    layers: Collection[str] = ()
+    """All, and the model itself, if none is named."""
+    measures: Collection[str] = ()
+    first: int = 0
+    last: int = LAST_STEP
+    """Both included."""
+    relative_to: Origin | None = None
+    """Subtract this reference from values and references, and leave out the curves that do not have it."""
+
+
+class Stretch(NamedTuple):
+    """The steps at which one job of a line measured what is asked for."""
+
+    job_id: int
+    first: int
+    last: int
+    series: dict[int, Series]
+    """Names by number."""
+
+
+class Line(NamedTuple):
+    """Where the chosen curves of a job are, from the oldest job of the line to itself."""
+
+    stretches: Sequence[Stretch]
+    references: dict[Series, Reference]
+    """Of every chosen curve, in the order in which they began."""
+
+
+def line_of(session: Session, job_id: int, choice: Choice) -> Line:
+    """Find the chosen curves of a job. Raises `NotFound` if a layer or a measure is named that has none."""
+    stretches, references, known = [], {}, set()
+    for ancestor, before in reversed(session.execute(queries.lineage(job_id)).all()):
+        last = choice.last if before is None else min(choice.last, before - 1)
+        mine = {}
+        for row in session.execute(queries.series_of(ancestor)).scalars():
+            name, reference = Series(row.layer, row.measure), Reference(row.random, row.optimum)
+            known.add(name)
+            if _is_chosen(name, reference, choice):
+                mine[row.number], references[name] = name, reference
+        stretches.append(Stretch(ancestor, choice.first, last, mine))
+    if known:
+        _require(choice.layers, {name.layer for name in known if name.layer}, f"job {job_id} has no curve of the layer")
+        _require(choice.measures, {name.measure for name in known}, f"job {job_id} has no curve of the measure")
+    return Line([stretch for stretch in stretches if stretch.series], references)
+
+
+def _is_chosen(name: Series, reference: Reference, choice: Choice) -> bool:
+    return (
+        (not choice.layers or name.layer in choice.layers)
+        and (not choice.measures or name.measure in choice.measures)
+        and (choice.relative_to is None or getattr(reference, choice.relative_to) is not None)
+    )
+
+
+def _require(wanted: Iterable[str], there: Collection[str], complaint: str) -> None:
+    for name in wanted:
+        if name not in there:
+            alike = difflib.get_close_matches(name, there, n=5, cutoff=0.5) or sorted(there)
+            raise NotFound(f"{complaint} {name!r}; there are {', '.join(alike)}")
+
+
+def shifted(reference: Reference, origin: float | None) -> Reference:
+    """The reference as it is counted from an origin."""
+    if origin is None:
+        return reference
+    return Reference(*(None if value is None else value - origin for value in reference))
+
+
+def origin_of(reference: Reference, choice: Choice) -> float | None:
+    """The value from which a curve is counted, if it is."""
+    origin: float | None = getattr(reference, choice.relative_to) if choice.relative_to else None
+    return origin

@@ -1,0 +1,86 @@
+"""How does a curve look? The minimum, the maximum and the last value in each bucket of steps.
+
+Knows SQL and arrays. A bucket is as long as a power of two and begins at a multiple of it, the same for every job that
+is asked for together; so it is a union of whole cells of the blocks' summaries, and a chart of a million points reads
+thousands of numbers. Where a summary is too coarse, or crosses an end of what is asked for, the points are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from hsu_core.outcomes import Reference, Series
+from hsu_jobs.curves import layout
+from hsu_jobs.curves.extracts import Part, extracts
+from hsu_jobs.curves.layout import Cells
+from hsu_jobs.curves.lineage import Choice, Line, Stretch, line_of, origin_of, shifted
+from hsu_jobs.tables import Block
+
+
+class Sampled(NamedTuple):
+    """One series of one job in buckets, those without a point left out."""
+
+    job_id: int
+    layer: str | None
+    measure: str
+    reference: Reference
+    buckets: Cells
+
+
+class Chart(NamedTuple):
+    """Curves in the same buckets."""
+
+    width: int
+    """Steps in a bucket; it begins at a multiple of this."""
+    curves: list[Sampled]
+
+
+def sample(session: Session, job_ids: Sequence[int], choice: Choice, *, max_points: int) -> Chart:
+    """The chosen curves of jobs in at most so many buckets. Raises `NotFound` as `read` does.
+
+    With a bucket for each step nothing is lost: minimum, maximum and last value are then the same.
+    """
+    lines = {job_id: line_of(session, job_id, choice) for job_id in job_ids}
+    width = _width(session, [stretch for line in lines.values() for stretch in line.stretches], max_points)
+    curves = [curve for job_id, line in lines.items() for curve in _sampled(session, job_id, line, choice, width)]
+    return Chart(width, curves)
+
+
+def _width(session: Session, stretches: Sequence[Stretch], max_points: int) -> int:
+    """The least power of two such that the buckets between the first and the last step are no more than asked for."""
+    ends = [_ends(session, stretch) for stretch in stretches]
+    first = min((first for first, _ in ends if first is not None), default=0)
+    last = max((last for _, last in ends if last is not None), default=0)
+    width = 1
+    while last // width - first // width + 1 > max_points:
+        width *= 2
+    return width
+
+
+def _ends(session: Session, stretch: Stretch) -> tuple[int | None, int | None]:
+    """The first and the last step in a stretch."""
+    within = (Block.job_id == stretch.job_id) & (Block.last_step >= stretch.first) & (Block.first_step <= stretch.last)
+    first, last = session.execute(select(func.min(Block.first_step), func.max(Block.last_step)).where(within)).one()
+    return (None, None) if first is None else (max(first, stretch.first), min(last, stretch.last))
+
+
+def _sampled(session: Session, job_id: int, line: Line, choice: Choice, width: int) -> Iterator[Sampled]:
+    parts: dict[Series, list[Cells]] = {name: [] for name in line.references}
+    for stretch in line.stretches:
+        for name, found in extracts(session, stretch, width=width):
+            parts[name].append(layout.each_alone(*found) if isinstance(found, Part) else found)
+    for name, of_one in parts.items():
+        reference = line.references[name]
+        origin = origin_of(reference, choice)
+        buckets = _counted_from(origin, layout.united(of_one, width))
+        yield Sampled(job_id, *name, shifted(reference, origin), buckets)
+
+
+def _counted_from(origin: float | None, cells: Cells) -> Cells:
+    if origin is None:
+        return cells
+    return cells._replace(low=cells.low - origin, high=cells.high - origin, last=cells.last - origin)

@@ -1,0 +1,76 @@
+"""Answers that wait for another state, from a real server process."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx2
+import pytest
+from serving import AsUser, Serving, cancel, serving, submit
+
+from hsu_jobs import database, lifecycle
+
+
+def ask(client: httpx2.Client, job: int, **query: Any) -> tuple[str, float]:
+    """The state that is answered, and the seconds until then."""
+    began = time.monotonic()
+    answer = client.get(f"/v1/jobs/{job}", params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["state"], time.monotonic() - began
+
+
+def test_an_answer_waits_until_the_state_is_another(ada: httpx2.Client, job: int) -> None:
+    with ThreadPoolExecutor(60) as pool:  # more than there are threads and connections to the database
+        waiting: list[Future[tuple[str, float]]] = [pool.submit(ask, ada, job, wait=30) for _ in range(60)]
+        time.sleep(2)
+        assert not any(each.done() for each in waiting)
+        assert ask(ada, job)[1] < 1
+        cancel(job)
+        answers = [each.result(timeout=10) for each in waiting]
+    assert {state for state, _ in answers} == {"cancelled"}
+
+
+def test_an_answer_waits_no_longer_than_it_may(ada: httpx2.Client, job: int) -> None:
+    state, seconds = ask(ada, job, wait=0.5)
+    assert state == "queued"
+    assert 0.5 <= seconds < 3
+
+
+def test_an_answer_waits_only_during_the_state_that_is_named(ada: httpx2.Client, job: int) -> None:
+    assert ask(ada, job, wait=30, **{"while": "running"})[1] < 5
+    assert ask(ada, job, wait=0.2, **{"while": "queued"})[1] >= 0.2
+
+
+def test_news_that_change_nothing_do_not_end_the_wait(ada: httpx2.Client, job: int) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, ada, job, wait=1.5)
+        for priority in range(5):
+            with database.transaction() as session:
+                lifecycle.prioritise(session, job, -priority)
+            time.sleep(0.1)
+        state, seconds = waiting.result()
+    assert (state, seconds > 1.4) == ("queued", True)
+
+
+@pytest.mark.parametrize("query", [{"wait": -1}, {"wait": 61}, {"wait": "x"}, {"wait": "nan"}, {"while": "x"}])
+def test_what_makes_no_sense_is_refused(ada: httpx2.Client, job: int, query: dict[str, Any]) -> None:
+    answer = ada.get(f"/v1/jobs/{job}", params=query)
+    assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, f"#query/{next(iter(query))}")
+
+
+def test_whoever_may_not_see_the_job_does_not_wait(server: Serving, job: int, as_user: AsUser) -> None:
+    began = time.monotonic()
+    with as_user(server, "bo") as bo:
+        assert bo.get(f"/v1/jobs/{job}", params={"wait": 30}).status_code == 404
+    assert httpx2.get(f"{server.url}/v1/jobs/{job}", params={"wait": 30}).status_code == 401
+    assert time.monotonic() - began < 10
+
+
+def test_a_server_that_stops_answers_at_once(urls: tuple[str, str], as_user: AsUser) -> None:
+    with serving(*urls) as other, as_user(other, "ada") as client, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, client, submit(), wait=60)
+        time.sleep(1)
+        other.process.terminate()
+        assert waiting.result(timeout=10)[0] == "queued"

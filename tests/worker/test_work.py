@@ -1,0 +1,71 @@
+"""What an error in the work says of the job and of the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from samples import DIGITS
+
+from hsu_core.parallel import RankDied
+from hsu_jobs.settings import Settings
+from hsu_jobs.spec import parse
+from worker import work
+
+
+@pytest.fixture
+def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Exception], dict[str, Any]]:
+    """What an attempt ends in whose training raises this."""
+
+    def tried(error: Exception) -> dict[str, Any]:
+        def train(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(work, "train", train)
+        windows = {name: lambda *_: None for name in ("describe", "report", "saved")}
+        done = work.do(
+            parse(DIGITS),
+            **windows,
+            should_stop=lambda: False,
+            checkpoint_dir=tmp_path,
+            resume_from=None,
+            settings=Settings(),
+        )
+        return done.model_dump()
+
+    return tried
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: uncorrectable ECC error encountered",
+        "CUDA error: unspecified launch failure",
+        "CUDA driver initialization failed, you might not have a CUDA gpu.",
+        "NCCL error in: ProcessGroupNCCL.cpp:1269, unhandled system error (run with NCCL_DEBUG=INFO for details)",
+    ],
+)
+def test_what_the_hardware_or_its_driver_says_is_a_fault_of_the_machine(
+    ended: Callable[[Exception], dict[str, Any]], message: str
+) -> None:
+    done = ended(RuntimeError(message))
+    assert done["kind"] == "faulty"
+    assert message in done["message"]
+
+
+def test_too_little_memory_is_not_tried_again(ended: Callable[[Exception], dict[str, Any]]) -> None:
+    done = ended(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"))
+    assert (done["kind"], done["code"]) == ("failed", "out_of_memory")
+
+
+def test_any_other_error_is_the_jobs_own(ended: Callable[[Exception], dict[str, Any]]) -> None:
+    done = ended(ValueError("regularizer.layers: 'conv7' matches no layer; there are hidden1, classifier"))
+    assert (done["kind"], done["code"]) == ("failed", "error")
+    assert "there are hidden1, classifier" in done["message"]
+
+
+def test_the_death_of_a_rank_is_a_crash(ended: Callable[[Exception], dict[str, Any]]) -> None:
+    assert ended(RankDied("rank 1 ended with SIGKILL"))["kind"] == "crashed"

@@ -1,0 +1,40 @@
+"""What is tidied up in the database, beside the jobs? Blocks of curves are merged, and what was kept long enough goes.
+
+Every worker does it in its sweeps: none is needed for it, and no two do the same at the same time.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from hsu_jobs import curves, database, deliveries
+from hsu_jobs.curves import compaction
+from hsu_jobs.settings import Settings
+
+_AT_MOST = timedelta(seconds=5)
+"""Time for merging in one sweep; what is left is for the next one."""
+
+
+def tend(settings: Settings) -> None:
+    """Do what is due."""
+    merge_blocks()
+    if settings.keep_curves is not None:
+        with database.transaction() as session:
+            curves.forget_ended(session, before=settings.keep_curves)
+    with database.transaction() as session:
+        deliveries.tidy(session, settings.webhook_log)
+
+
+def merge_blocks() -> int:
+    """Merge the blocks of curves that are to be merged, a transaction each time; how many times."""
+    deadline, merged = time.monotonic() + _AT_MOST.total_seconds(), 0
+    with database.transaction() as session:
+        jobs = compaction.due(session)
+    for job_id in jobs:
+        while time.monotonic() < deadline:
+            with database.transaction() as session:
+                if not compaction.compact(session, job_id):
+                    break
+            merged += 1
+    return merged
