@@ -79,7 +79,7 @@ _AFTERWARDS = "afterwards"
 @cache
 def _reader(_of: Engine) -> Engine:
     """An engine with connections of its own, which begin no transactions; the other one takes it along when it goes."""
-    return _engine(isolation_level="AUTOCOMMIT", pool_reset_on_return=None)
+    return _engine(isolation_level="AUTOCOMMIT")
 
 
 def _engine(**how: Any) -> Engine:
