@@ -12,7 +12,8 @@ from httpx2 import Response
 from redis import Redis
 from samples import DIGITS
 
-from hsu_core.spec import Checkpoint
+from hsu_core.spec import Checkpointfrom waiting import until
+
 from hsu_jobs import attempts, checkpoints, database, settings
 from hsu_jobs.attempts import Claim
 from hsu_jobs.tables import Role
@@ -43,13 +44,14 @@ def rung(redis_url: str) -> list[str]:
 
 def test_a_waiting_job_pauses_at_once_and_resumes(ada: TestClient, submit: Submit, redis_url: str) -> None:
     job = submit(ada)
+    until(lambda: rung(redis_url) == [f"({job['id']},)"])
     url = f"/v1/jobs/{job['id']}"
     paused = ada.post(f"{url}/pause")
     assert (paused.status_code, paused.json()["state"], paused.json()["waiting"]) == (202, "paused", None)
     resumed = ada.post(f"{url}/resume")
     assert (resumed.status_code, resumed.json()["state"], resumed.json()["wanted"]) == (200, "queued", "run")
     assert resumed.json()["waiting"]["reason"] == "no_worker"
-    assert rung(redis_url) == [f"({job['id']},)"] * 2, "submitted and resumed"
+    until(lambda: rung(redis_url) == [f"({job['id']},)"] * 2)
 
 
 def test_a_running_job_pauses_once_its_attempt_has_stopped(ada: TestClient, submit: Submit, start: Start) -> None:
