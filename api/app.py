@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import problems
+from api import problems, unchanged
 from api.body_limit import BodyLimit
 from api.live import Live
 from api.routes import (
@@ -27,11 +27,13 @@ from api.routes import (
     metrics,
     points,
     queue,
+    submissions,
     users,
     webhooks,
     workers,
 )
 from hsu_jobs import database, log_lines
+from hsu_jobs import queue as doorbell
 from hsu_jobs.settings import settings
 
 DESCRIPTION = """
@@ -56,8 +58,10 @@ def create_app() -> FastAPI:
     app.state.live = Live()
     app.add_middleware(BodyLimit, limit=settings().max_body)
     problems.install(app)
+    unchanged.install(app)
     for routes in (
         jobs,
+        submissions,
         actions,
         curves,
         points,
@@ -82,4 +86,5 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     live: Live = app.state.live
     async with live.listening():
         yield
+    doorbell.bell().close()
     database.engine().dispose()

@@ -29,7 +29,7 @@ Viewer = Annotated[ApiKey, Depends(holder, scope="function")]
 """Any valid key."""
 
 
-def member(key: Viewer) -> ApiKey:
+async def member(key: Viewer) -> ApiKey:
     """A key that may submit jobs and ask something of them. Raises `Forbidden`."""
     if key.role is Role.VIEWER:
         raise Forbidden("a viewer's key only reads; changing anything needs a member's or an admin's")
@@ -40,7 +40,7 @@ Member = Annotated[ApiKey, Depends(member, scope="function")]
 """A key that may change something."""
 
 
-def admin(key: Viewer) -> ApiKey:
+async def admin(key: Viewer) -> ApiKey:
     """A key that may change what is everyone's. Raises `Forbidden`."""
     if key.role is not Role.ADMIN:
         raise Forbidden(f"this needs an admin's key, found a {key.role}'s")

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Header
+from fastapi import Depends, Request
 from sqlalchemy import orm
+from starlette.concurrency import run_in_threadpool
 
 from hsu_jobs import database
 
 
-def session() -> Iterator[orm.Session]:
-    """The request's transaction."""
-    with database.transaction() as opened:
+async def session(request: Request) -> AsyncIterator[orm.Session]:
+    """The request's transaction; a GET changes nothing and has none.
+
+    Neither opening it nor giving a reader's connection back waits for the database, so neither takes a thread.
+    """
+    if request.method == "GET":
+        with database.reading() as opened:
+            yield opened
+        return
+    transaction = database.transaction()
+    opened = transaction.__enter__()
+    try:
         yield opened
+    except BaseException:
+        await run_in_threadpool(transaction.__exit__, *sys.exc_info())
+        raise
+    await run_in_threadpool(transaction.__exit__, None, None, None)
 
 
 Session = Annotated[orm.Session, Depends(session, scope="function")]
 """scope=function: what the route did is committed before the client hears of it."""
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(min_length=1, max_length=255, description="Sending the same request again with it gives the same job."),
-]

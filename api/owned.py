@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import Depends, Path, Query
+from fastapi import Depends, Path, Query, Request
 from sqlalchemy import orm
 
 from api.auth import Viewer
 from api.deps import Session
-from hsu_jobs import queries
+from api.unchanged import Unchanged, knows
+from hsu_jobs import queries, versions
 from hsu_jobs.errors import NotFound
 from hsu_jobs.tables import ApiKey, Attempt, Job
 
@@ -36,6 +37,24 @@ def require_visible(session: orm.Session, key: ApiKey, job_ids: Sequence[int]) -
 
 OwnedJob = Annotated[Job, Depends(visible_job, scope="function")]
 """A job that whoever asks may see."""
+
+
+def changed_job(request: Request, job_id: JobId, key: Viewer, session: Session) -> str | None:
+    """The tag of what is now to be told of a job, if it has one. Raises `Unchanged` if the client has that.
+
+    It is weak: equal for what means the same, whichever version of the service writes it.
+    """
+    version = versions.of_job(session, job_id, holder=key)
+    if version is None:
+        return None
+    tag = f'W/"{version}"'
+    if knows(request, tag):
+        raise Unchanged(tag)
+    return tag
+
+
+JobTag = Annotated[str | None, Depends(changed_job, scope="function")]
+"""Stands before `OwnedJob`, so that a job that has not changed is not even loaded."""
 
 
 def visible_attempt(

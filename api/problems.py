@@ -29,6 +29,9 @@ from hsu_jobs.states import Action, State
 
 MEDIA_TYPE = "application/problem+json"
 
+Responses = dict[int | str, dict[str, Any]]
+"""What a route may answer, for the OpenAPI document."""
+
 
 class Problem(BaseModel):
     """An error, told to the person who can act."""
@@ -73,7 +76,7 @@ def pointing_into(field: str, spec: object) -> Iterator[None]:
         raise
 
 
-def problems(*errors: type[JobsError]) -> dict[int | str, dict[str, Any]]:
+def problems(*errors: type[JobsError]) -> Responses:
     """The `responses` of a route that may end in these errors, for the OpenAPI document."""
     return {
         error.status: {

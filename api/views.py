@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from datetime import datetime
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from fastapi import Response
+from pydantic import BaseModel, ConfigDict, create_model
 from sqlalchemy.orm import Session
 
 from hsu_jobs import waiting
 from hsu_jobs.events import EVENT, Event
+from hsu_jobs.lifecycle import Queued
 from hsu_jobs.outcomes import RESULT, Failure, Result
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import JobSpec, parse
@@ -96,7 +99,7 @@ class JobView(View):
     parent: ParentView | None
     """For a fork or a retry: the job and the checkpoint that it goes on from."""
     waiting: WaitingView | None
-    """Why it waits; null unless it is queued, and in a list of jobs."""
+    """Why it waits; null unless it is queued, in a list of jobs, and in the answer to a submission."""
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -147,12 +150,69 @@ class JobView(View):
         )
 
 
+class SubmittedView(JobView):
+    """A job that has just been queued."""
+
+    duplicates: list[int] = []
+    """The newest jobs with the same fingerprint, which give an equal result: yours, for an admin everyone's; ten at
+    most."""
+
+    @classmethod
+    def just(cls, queued: Queued, spec: JobSpec, *, owner: str) -> SubmittedView:
+        """The view of a job that has just been queued. Nothing is checked once more: its parts are what they are."""
+        return cls.model_construct(
+            id=queued.id,
+            name=spec.name,
+            tags=list(spec.tags),
+            owner=owner,
+            state=State.QUEUED,
+            wanted=Wanted.RUN,
+            spec=spec,
+            fingerprint=spec.fingerprint,
+            priority=spec.priority,
+            pool=spec.resources.pool,
+            gpus=spec.resources.gpus,
+            parent=None,
+            waiting=None,
+            created_at=queued.created_at,
+            started_at=None,
+            finished_at=None,
+            deadline_at=queued.deadline_at,
+            step=0,
+            total_steps=spec.total_steps,
+            result=None,
+            failure=None,
+            attempts=[],
+            duplicates=queued.duplicates,
+        )
+
+
 class JobPage(View):
-    """A page of jobs, newest first."""
+    """A page of jobs."""
 
     jobs: list[JobView]
     next_cursor: str | None
     """Send it as `cursor` for the next page; null on the last one."""
+
+    def only(self, fields: Set[str] | None) -> Response:
+        """The response that holds only these fields of each job; all of them for None."""
+        chosen = None if fields is None else {"jobs": {"__all__": set(fields)}, "next_cursor": True}
+        return rendered(self, include=chosen)
+
+
+def _or_null(kind: Any) -> Any:
+    return kind | None
+
+
+_NULLABLE: dict[str, Any] = {name: (_or_null(field.annotation), None) for name, field in JobView.model_fields.items()}
+JobPart = create_model("JobPart", __base__=View, __doc__="Those fields of a job that were asked for.", **_NULLABLE)
+JobPartPage = create_model(
+    "JobPartPage",
+    __base__=View,
+    __doc__="A page of jobs, with those fields of each that were asked for.",
+    jobs=(list[JobPart], ...),
+    next_cursor=(str | None, ...),
+)
 
 
 class EventView(View):
@@ -166,6 +226,25 @@ class EventView(View):
     def of(cls, row: EventRow) -> Self:
         """The view of a row."""
         return cls(id=row.id, at=row.at, event=EVENT.validate_python(row.event))
+
+
+def rendered(
+    view: View,
+    *,
+    include: Any = None,
+    status: int = 200,
+    location: str | None = None,
+    tag: str | None = None,
+) -> Response:
+    """The response that holds a view, or what `include` chooses of it: ready, where FastAPI would check it again."""
+    headers = {"Location": location, "ETag": tag}
+    given = {name: value for name, value in headers.items() if value is not None}
+    return Response(view.model_dump_json(include=include), status, given, media_type="application/json")
+
+
+def created(job: JobView) -> Response:
+    """The response for a new job."""
+    return rendered(job, status=201, location=f"/v1/jobs/{job.id}")
 
 
 def _parent(job: Job) -> ParentView | None:

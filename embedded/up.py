@@ -31,6 +31,17 @@ from embedded.leash import Wish
 from hsu_jobs.queue import broker_url
 
 FIRST_PORT = 8000
+API = [
+    "uvicorn",
+    "--factory",
+    "api.app:create_app",
+    "--workers",
+    "2",
+    "--no-access-log",
+    "--timeout-graceful-shutdown",
+    "8",
+]
+"""The API's module and its arguments, but for where it listens. A line of log for each request costs time."""
 SECONDS_TO_START = 120.0
 """A first start compiles and reads torch's files from a cold disk."""
 
@@ -84,9 +95,8 @@ def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], 
 
 def commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
     """What runs, by name, in the order of starting."""
-    api = ["--host", "127.0.0.1", "--port", str(port), "--timeout-graceful-shutdown", "8"]
     return {
-        "api": ["uvicorn", "--factory", "api.app:create_app", *api],
+        "api": [*API, "--host", "127.0.0.1", "--port", str(port)],
         "worker": ["worker", "--hostname", node],
         "beat": ["celery", "-A", "worker.app", "beat", "--schedule", str(folder / "beat-schedule"), "--pidfile", ""],
     }

@@ -48,16 +48,25 @@ JOB = click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
 @click.argument("file", type=click.File())
 @click.option("--idempotency-key", help="Sending the same spec again with the same key gives the same job.")
 @click.option("--follow", "stay", is_flag=True, help="Stay until the job ended.")
+@click.option("--dry-run", is_flag=True, help="Queue nothing: tell what the job would cost, and when it would start.")
 @AS_JSON
 @click.pass_obj
-def submit(client: Client, file: TextIO, idempotency_key: str | None, *, stay: bool, as_json: bool) -> None:
+def submit(
+    client: Client, file: TextIO, idempotency_key: str | None, *, stay: bool, dry_run: bool, as_json: bool
+) -> None:
     """Queue the job that FILE (JSON; - for standard input) describes."""
     try:
         spec = json.load(file)
     except json.JSONDecodeError as error:
         raise click.ClickException(f"{file.name} is not valid JSON: {error}") from error
+    if dry_run:
+        quoted = client.quote(spec)
+        _echo([json.dumps(quoted)] if as_json else list(show.quote(quoted)))
+        return
     job = client.submit(spec, idempotency_key=idempotency_key)
     click.echo(json.dumps(job) if as_json else show.line(job))
+    if job["duplicates"] and not as_json:
+        click.echo(show.duplicates(job["duplicates"]), err=True)
     if stay:
         _follow(client, job["id"])
 
@@ -73,12 +82,17 @@ def show_job(client: Client, job_id: int, *, as_json: bool) -> None:
 
 
 @main.command("list")
-@click.option("--state", help="Only jobs in this state.")
+@click.option("--state", multiple=True, help="Only jobs in this state; repeat for several.")
+@click.option("--tag", multiple=True, help="Only jobs with this tag; repeat for all of several.")
+@click.option("--regularizer", multiple=True, help="Only jobs with this kind; repeat for several.")
+@click.option("--where", multiple=True, metavar="BOUND", help="Only of these results: test_accuracy:gt:0.97.")
+@click.option("--sort", help="-created by default; name, -priority, -test_accuracy, test_loss and others.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
 @click.pass_obj
-def list_jobs(client: Client, state: str | None, limit: int) -> None:
+def list_jobs(client: Client, /, sort: str | None, limit: int, **filters: Sequence[str]) -> None:
     """Your jobs, newest first."""
-    for job, _ in zip(client.jobs(state=state, page=min(limit, 100)), range(limit), strict=False):
+    found = client.jobs(page=min(limit, 100), sort=sort, **filters)
+    for job, _ in zip(found, range(limit), strict=False):
         click.echo(show.line(job))
 
 

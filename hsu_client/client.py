@@ -86,20 +86,44 @@ class Client:
         """Queue a job. With a key, sending the same spec again gives the same job: safe to repeat when unsure."""
         return self._ask("POST", "/v1/jobs", json=spec, headers=_once(idempotency_key))
 
-    def job(self, job_id: int, *, wait: float = 0, during: str | None = None) -> Job:
+    def submit_many(
+        self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Queue up to 1,000 jobs, all of them or none: the `id`, `name`, `fingerprint` and `duplicates` of each."""
+        answer = self._ask("POST", "/v1/jobs/bulk", json={"jobs": list(specs)}, headers=_once(idempotency_key))
+        return list(answer["jobs"])
+
+    def quote(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """What a job would cost, when it would start and how long it would take; nothing is queued."""
+        return self._ask("POST", "/v1/jobs", params={"dry_run": True}, json=spec)
+
+    def job(self, job_id: int, *, wait: float = 0, during: str | None = None, fields: Sequence[str] = ()) -> Job:
         """One job; with `wait` as soon as its state is not `during` (that at the time of asking), or after the seconds.
 
-        A service waits 60 seconds at most.
+        A service waits 60 seconds at most. With `fields`, only those of it.
         """
         if not wait:
-            return self._ask("GET", f"/v1/jobs/{job_id}")
-        params = {"wait": min(wait, 60.0)} | ({"while": during} if during else {})
+            return self._ask("GET", f"/v1/jobs/{job_id}", params=_only(fields))
+        params = {"wait": min(wait, 60.0)} | ({"while": during} if during else {}) | _only(fields)
         timeout = httpx2.Timeout(self._http.timeout.connect, read=wait + (self._http.timeout.read or 0))
         return self._ask("GET", f"/v1/jobs/{job_id}", params=params, timeout=timeout)
 
-    def jobs(self, *, state: str | None = None, page: int = 100) -> Iterator[Job]:
-        """Your jobs, newest first (everyone's for an admin), fetched a page at a time as they are needed."""
-        yield from self._pages("/v1/jobs", "jobs", {"limit": page} | ({"state": state} if state else {}))
+    def jobs(
+        self,
+        *,
+        state: str | Sequence[str] | None = None,
+        fields: Sequence[str] = (),
+        page: int = 100,
+        **filters: str | Sequence[str] | None,
+    ) -> Iterator[Job]:
+        """Your jobs, newest first (everyone's for an admin), fetched a page at a time as they are needed.
+
+        Filters: `tag`, `regularizer`, `model`, `dataset` and `state` (one or several), `owner`, `name`, `pool`,
+        `fingerprint`, `created_after`, `created_before`, `where="test_accuracy:gt:0.97"`; and `sort="-test_accuracy"`.
+        With `fields`, only those of each.
+        """
+        chosen = {name: value for name, value in {"state": state, **filters}.items() if value is not None}
+        yield from self._pages("/v1/jobs", "jobs", {"limit": page} | _only(fields) | chosen)
 
     def cancel(self, job_id: int) -> Job:
         """Ask a job to stop. A waiting job stops at once, a running one soon after."""
@@ -337,6 +361,10 @@ class Client:
 
 def _once(idempotency_key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+
+
+def _only(fields: Sequence[str]) -> dict[str, str]:
+    return {"fields": ",".join(fields)} if fields else {}
 
 
 def _object(answer: httpx2.Response) -> dict[str, Any]:

@@ -43,6 +43,28 @@ def details(job: Job) -> Iterator[str]:
         yield f"attempt {attempt['number']}  {where}: {kind} at step {attempt['step']}{begun}"
 
 
+def quote(told: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be expected of a job, in a few lines."""
+    yield f"steps      {told['total_steps']}"
+    if costs := told["costs"]:
+        memory, share = costs["memory"], 100 * costs["penalty_share"]
+        yield f"parameters {costs['parameters']:,}"
+        yield f"step       {_number(costs['flops_per_step'] / 1e9)} GFLOP and the penalty's, about {share:.2g} % of all"
+        yield f"memory     {_size(memory['total'])}, of it activations {_size(memory['activations'])}"
+        yield f"curves     {costs['curve_values']:,} values, {_size(costs['curve_bytes'])}"
+    yield f"waiting    {_why(told['waiting'])}"
+    yield "run time   " + (
+        f"about {_span(told['seconds'])}" if told["seconds"] is not None else "no like job has run yet"
+    )
+    if told["duplicates"]:
+        yield duplicates([each["id"] for each in told["duplicates"]])
+
+
+def duplicates(ids: Iterable[int]) -> str:
+    """That there are jobs which give the same."""
+    return f"duplicates jobs with the same result: {', '.join(map(str, ids))}"
+
+
 def event(seen: Mapping[str, Any]) -> str:
     """Something that happened to a job, in one line."""
     told = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}

@@ -6,7 +6,10 @@ that could run for nobody is `SpecRejected`. Either points at the field.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import time
+from collections.abc import Iterator, Sequence
+from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session
 
@@ -27,6 +30,25 @@ def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -
         raise SpecRejected("; ".join(fault.detail for fault in faults), faults=faults)
 
 
+def check_all(session: Session, specs: Sequence[JobSpec], settings: Settings, *, key: ApiKey) -> None:
+    """Raise `Forbidden` or `SpecRejected` if any of many jobs could not run, with what is wrong with each."""
+    refusals = []
+    for place, spec in enumerate(specs):
+        try:
+            check(session, spec, settings, key=key)
+        except (Forbidden, SpecRejected) as error:
+            error.faults = tuple(
+                fault.model_copy(update={"pointer": f"/jobs/{place}{fault.pointer}"}) for fault in error.faults
+            )
+            refusals.append(error)
+    if refusals:
+        first = refusals[0]
+        raise type(first)(
+            f"{len(refusals)} of {len(specs)} jobs cannot be queued, the first because {first.detail}",
+            faults=tuple(fault for refusal in refusals for fault in refusal.faults),
+        )
+
+
 def check_priority(priority: int, settings: Settings, *, key: ApiKey) -> None:
     """Raise `Forbidden` if this key may not ask for so high a priority."""
     most = settings.member_priority
@@ -44,7 +66,7 @@ def _check_quota(resources: Resources, key: ApiKey) -> None:
 
 def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
     """A machine that is just away counts: it will come back. Before the first one came, everything is believed."""
-    largest = dict(session.execute(queries.largest_machines()).all())
+    largest = _largest_machines(session)
     if not largest:
         return
     if resources.pool not in largest:
@@ -55,6 +77,21 @@ def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
     if resources.gpus > most:
         detail = f"no machine of pool {resources.pool!r} has {resources.gpus} GPUs; the largest has {most}"
         yield Fault(pointer="/resources/gpus", code="no_such_machine", detail=detail)
+
+
+def _largest_machines(session: Session) -> dict[str, int]:
+    """The GPUs of each pool's largest machine, looked up once a second at most: submissions come by the hundred."""
+    server, now = session.get_bind(), time.monotonic()
+    seen, largest = _seen.get(server, (-math.inf, {}))
+    if now - seen < 1:
+        return largest
+    largest = dict(session.execute(queries.largest_machines()).all())
+    _seen[server] = (now, largest)
+    return largest
+
+
+_seen: WeakKeyDictionary[object, tuple[float, dict[str, int]]] = WeakKeyDictionary()
+"""By database: when it was asked, and what it said."""
 
 
 def _dataset_faults(spec: JobSpec, settings: Settings) -> Iterator[Fault]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, create_engine, make_url
+from sqlalchemy import URL, Engine, create_engine, event, exc, make_url
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from hsu_jobs.settings import settings
 
@@ -25,11 +30,23 @@ _CONNECT = {
 }
 
 
+_REST = 1.0
+"""Seconds after which a connection is asked whether it still answers: the server may have been started anew."""
+
+
 @cache
 def engine() -> Engine:
     """The process's engine; nothing connects before the first query."""
-    url = with_driver(settings().database_url.get_secret_value())
-    return create_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=30, connect_args=_CONNECT)
+    made = _engine()
+    event.listen(made, "engine_disposed", lambda _: _reader(made).dispose())
+    return made
+
+
+@contextmanager
+def reading() -> Iterator[Session]:
+    """A session that changes nothing: each statement stands alone, which saves BEGIN and COMMIT."""
+    with Session(_reader(engine()), expire_on_commit=False) as session:
+        yield session
 
 
 @contextmanager
@@ -57,6 +74,35 @@ def afterwards(session: Session, tell: Callable[[], None]) -> None:
 
 
 _AFTERWARDS = "afterwards"
+
+
+@cache
+def _reader(_of: Engine) -> Engine:
+    """An engine with connections of its own, which begin no transactions; the other one takes it along when it goes."""
+    return _engine(isolation_level="AUTOCOMMIT")
+
+
+def _engine(**how: Any) -> Engine:
+    url = with_driver(settings().database_url.get_secret_value())
+    made = create_engine(url, pool_size=10, max_overflow=30, connect_args=_CONNECT, **how)
+    event.listen(made, "checkin", _note_the_time)
+    event.listen(made, "checkout", _ping_after_a_rest)
+    return made
+
+
+def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info["since"] = time.monotonic()
+
+
+def _ping_after_a_rest(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _: object) -> None:
+    """In place of `pool_pre_ping`, which asks before every use."""
+    if time.monotonic() - record.info.get("since", math.inf) < _REST:
+        return
+    try:
+        connection.execute("SELECT")
+        connection.rollback()
+    except psycopg.Error as error:
+        raise exc.DisconnectionError from error
 
 
 def with_driver(url: str) -> URL:

@@ -7,6 +7,7 @@
     ├── Forbidden           403   the key's role does not reach that far
     ├── NotFound            404   there is no such thing, or it is not yours
     ├── IllegalMove         409   the job's state does not allow it
+    ├── UnderWay            409   a request with this idempotency key is being answered
     ├── WebhookInactive     409   nothing is sent to it
     ├── Gone                410   it was there and was removed
     ├── BodyTooLarge        413   the body is over the limit
@@ -97,6 +98,12 @@ class IllegalMove(JobsError):
         doing = "" if wanted is Wanted.RUN or state in TERMINAL or state is State.PAUSED else f" and is to {wanted}"
         detail = f"the job is {state}{doing}: {action} is not possible; what is: {', '.join(possible)}"
         return cls(detail, state=state, possible=possible)
+
+
+class UnderWay(JobsError):
+    """A request with this idempotency key is being answered."""
+
+    status, code, title = 409, "request_under_way", "A request with this idempotency key is under way"
 
 
 class WebhookInactive(JobsError):

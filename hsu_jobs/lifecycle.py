@@ -6,65 +6,89 @@ statement). What workers do with a job is in `attempts`. Every call runs inside 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Mapping
-from datetime import timedelta
-from typing import Any
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import func
+from sqlalchemy import TextClause, func, text
 from sqlalchemy.orm import Session
 
 from hsu_jobs import checkpoints, news, queries
-from hsu_jobs.errors import IdempotencyConflict, IllegalMove
+from hsu_jobs.errors import IllegalMove
 from hsu_jobs.events import Asked, Cancelled, Event, Expired, Paused, Prioritised, Resumed, Stopping, Submitted
 from hsu_jobs.forks import changed
 from hsu_jobs.outcomes import PAST_DEADLINE
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.states import MOVES, TERMINAL, Action, State, Stop, Wanted, legal
-from hsu_jobs.tables import Attempt, CheckpointRow, Job, Submission, User
+from hsu_jobs.tables import Attempt, CheckpointRow, Job, User
 
 
-def submit(
+class Queued(NamedTuple):
+    """A job that has just been submitted."""
+
+    id: int
+    created_at: datetime
+    deadline_at: datetime | None
+    duplicates: list[int]
+    """The newest visible jobs with the same fingerprint, ten at most."""
+
+
+def submit(session: Session, spec: JobSpec, *, owner: User, going_on_from: CheckpointRow | None = None) -> Job:
+    """Queue a job."""
+    (queued,) = submit_all(session, [spec], owner_id=owner.id, going_on_from=going_on_from)
+    return session.execute(queries.job_by_id(queued.id)).scalar_one()
+
+
+def submit_all(
     session: Session,
-    spec: JobSpec,
+    specs: Sequence[JobSpec],
     *,
-    owner: User,
-    idempotency_key: str | None = None,
+    owner_id: int,
     going_on_from: CheckpointRow | None = None,
-    origin: str = "",
-) -> Job:
-    """Queue a job; the same idempotency key and spec give the same job, however often they come.
+    sees_all: bool = False,
+) -> list[Queued]:
+    """Queue a job of each spec, in this order, in one statement; `sees_all`: duplicates are looked for among all jobs.
 
-    `origin` says from where it was asked to go on: part of the request, as the spec is. Raises `IdempotencyConflict`
-    if the key came with another request before.
+    Submissions come by the hundred a second: no rows are made into objects here.
     """
-    digest = hashlib.sha256(f"{spec.model_dump_json()}{origin}".encode()).digest()
-    if idempotency_key and (earlier := _submitted_before(session, owner, idempotency_key, digest)):
-        return earlier
     parent, parent_step = (going_on_from.job_id, going_on_from.step) if going_on_from else (None, None)
-    deadline = spec.limits.deadline
-    job = Job(
-        owner=owner,
-        attempts=[],
-        name=spec.name,
-        tags=list(spec.tags),
-        spec=spec.model_dump(mode="json"),
-        fingerprint=spec.fingerprint,
-        state=State.QUEUED,
-        wanted=Wanted.RUN,
-        priority=spec.priority,
-        gpus=spec.resources.gpus,
-        pool=spec.resources.pool,
-        parent_id=parent,
-        parent_step=parent_step,
-        deadline_at=None if deadline is None else func.now() + timedelta(seconds=deadline),
-    )
-    session.add(job)
-    session.flush()
-    record(session, job.id, Submitted(parent=parent, parent_step=parent_step))
-    if idempotency_key:
-        session.add(Submission(owner_id=owner.id, key=idempotency_key, spec_sha256=digest, job_id=job.id))
-    return job
+    values = {
+        "jobs": json.dumps([{"place": place} | _asked_for(spec) for place, spec in enumerate(specs)]),
+        "owner": owner_id,
+        "parent": parent,
+        "parent_step": parent_step,
+        "event": Submitted(parent=parent, parent_step=parent_step).model_dump_json(),
+    }
+    return [Queued(*row) for row in session.execute(SUBMIT[sees_all], values)]
+
+
+_SUBMIT = """
+WITH asked AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS asked(
+        place int, name text, tags text[], spec jsonb, fingerprint text, priority smallint, gpus smallint,
+        pool text, deadline float8)
+),
+made AS (
+    INSERT INTO jobs (owner_id, name, tags, spec, fingerprint, state, wanted, priority, gpus, pool,
+                      parent_id, parent_step, deadline_at)
+    SELECT :owner, name, tags, spec, fingerprint, 'queued', 'run', priority, gpus, pool,
+           CAST(:parent AS bigint), CAST(:parent_step AS bigint), now() + make_interval(secs => deadline)
+    FROM asked ORDER BY place
+    RETURNING id, fingerprint, created_at, deadline_at
+),
+told AS (
+    INSERT INTO events (job_id, event) SELECT id, CAST(:event AS jsonb) FROM made
+)
+SELECT id, created_at, deadline_at, ARRAY(
+    SELECT id FROM jobs WHERE fingerprint = made.fingerprint {visible} ORDER BY id DESC LIMIT 10)
+FROM made ORDER BY id
+"""
+SUBMIT: dict[bool, TextClause] = {
+    False: text(_SUBMIT.format(visible="AND owner_id = :owner")),
+    True: text(_SUBMIT.format(visible="")),
+}
+"""By whether everyone's jobs are visible."""
 
 
 def cancel(session: Session, job_id: int) -> Job:
@@ -121,7 +145,6 @@ def fork(
     owner: User,
     step: int | None = None,
     change: Mapping[str, Any] | None = None,
-    idempotency_key: str | None = None,
 ) -> Job:
     """Queue a job that goes on from one of this job's checkpoints, by default the newest, with a changed spec.
 
@@ -131,17 +154,10 @@ def fork(
     job = session.execute(queries.job_for_update(job_id)).scalar_one()  # so that what we go on from is not tidied away
     checkpoint = checkpoints.at(session, job, step)
     spec = changed(job.spec, change or {}, from_step=checkpoint.step)
-    return submit(
-        session,
-        spec,
-        owner=owner,
-        idempotency_key=idempotency_key,
-        going_on_from=checkpoint,
-        origin=f"fork {job_id} {step}",
-    )
+    return submit(session, spec, owner=owner, going_on_from=checkpoint)
 
 
-def retry(session: Session, job_id: int, *, owner: User, idempotency_key: str | None = None) -> Job:
+def retry(session: Session, job_id: int, *, owner: User) -> Job:
     """Queue the spec of a job that ended again, as a job of its own that goes on from the last checkpoint, if any.
 
     Raises `IllegalMove` if it has not ended, and `Gone` if it was itself to go on from a checkpoint that was removed.
@@ -151,10 +167,7 @@ def retry(session: Session, job_id: int, *, owner: User, idempotency_key: str | 
     if last is None and job.parent_id is not None:
         parent = session.execute(queries.job_by_id(job.parent_id)).scalar_one()
         last = checkpoints.at(session, parent, job.parent_step)
-    spec = changed(job.spec, {})
-    return submit(
-        session, spec, owner=owner, idempotency_key=idempotency_key, going_on_from=last, origin=f"retry {job_id}"
-    )
+    return submit(session, changed(job.spec, {}), owner=owner, going_on_from=last)
 
 
 def expire_overdue(session: Session) -> list[int]:
@@ -206,14 +219,14 @@ def _asked(session: Session, job_id: int, action: Action) -> Job:
     return job
 
 
-def _submitted_before(session: Session, owner: User, key: str, digest: bytes) -> Job | None:
-    session.execute(queries.hold(f"submission {owner.id} {key}"))
-    earlier = session.execute(queries.submission(owner.id, key)).scalar_one_or_none()
-    if earlier is None:
-        return None
-    if earlier.spec_sha256 != digest:
-        raise IdempotencyConflict(
-            f"Idempotency-Key {key!r} made job {earlier.job_id} from another spec; "
-            "use a new key for a new job, or send the same spec again"
-        )
-    return session.execute(queries.job_by_id(earlier.job_id)).scalar_one()
+def _asked_for(spec: JobSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "tags": spec.tags,
+        "spec": spec.model_dump(mode="json"),
+        "fingerprint": spec.fingerprint,
+        "priority": spec.priority,
+        "gpus": spec.resources.gpus,
+        "pool": spec.resources.pool,
+        "deadline": spec.limits.deadline,
+    }

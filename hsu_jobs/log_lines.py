@@ -30,8 +30,9 @@ def set_up(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
     for name in _OF_SERVERS:
         logger = logging.getLogger(name)
-        logger.handlers.clear()
-        logger.propagate = True
+        if logger.handlers:  # without any it is silenced, as uvicorn does with --no-access-log
+            logger.handlers.clear()
+            logger.propagate = True
     for name in _CHATTY if settings.log_level == "info" else ():
         logging.getLogger(name).setLevel(logging.WARNING)
 

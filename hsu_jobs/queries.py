@@ -41,7 +41,6 @@ from hsu_jobs.tables import (
     Job,
     Role,
     SeriesRow,
-    Submission,
     User,
     Worker,
 )
@@ -78,20 +77,9 @@ def ids_visible_to(holder: ApiKey) -> Select[int]:
     return ids if holder.role is Role.ADMIN else ids.where(Job.owner_id == holder.user_id)
 
 
-def newest_first(jobs: Select[Job], *, before: int | None, limit: int) -> Select[Job]:
-    """A page of jobs: the `limit` newest with an id below `before`."""
-    page = jobs.order_by(Job.id.desc()).limit(limit)
-    return page if before is None else page.where(Job.id < before)
-
-
 def job_by_id(job_id: int) -> Select[Job]:
     """A job with its owner and attempts."""
     return _WHOLE_JOB.where(Job.id == job_id)
-
-
-def submission(owner_id: int, key: str) -> Select[Submission]:
-    """What an owner submitted under an idempotency key."""
-    return select(Submission).where(Submission.owner_id == owner_id, Submission.key == key)
 
 
 def hold(name: str) -> Select[Any]:

@@ -6,6 +6,8 @@ Knows the broker's settings, once for those who ring and those who answer. The q
 from __future__ import annotations
 
 import logging
+import threading
+from datetime import timedelta
 from functools import cache
 
 from celery import Celery
@@ -59,6 +61,54 @@ def celery() -> Celery:
         },
     )
     return app
+
+
+class Bell:
+    """Rings without keeping anybody waiting, and once for many: a ring only wakes.
+
+    The first is at once; those that come while it rests are one.
+    """
+
+    def __init__(self, rest: timedelta = timedelta(milliseconds=50)) -> None:
+        self._rest = rest.total_seconds()
+        self._changed = threading.Condition()
+        self._waits: int | None = None
+        self._is_closed = False
+        self._thread: threading.Thread | None = None
+
+    def ring(self, job_id: int) -> None:
+        """Let the workers be told soon that a job waits."""
+        with self._changed:
+            self._waits = job_id
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._ring_on, name="bell", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Ring for what still waits, and no more."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        if self._thread:
+            self._thread.join()
+
+    def _ring_on(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waits is not None or self._is_closed)
+                job_id, self._waits = self._waits, None
+            if job_id is None:
+                return
+            ring(job_id)
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closed, timeout=self._rest)
+
+
+@cache
+def bell() -> Bell:
+    """The process's bell."""
+    return Bell()
 
 
 def ring(job_id: int) -> None:

@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     """How log lines look: for people, or one JSON object a line."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least important lines that are written."""
+    idempotency_keep: Span = timedelta(hours=24)
+    """Time for which a request with an Idempotency-Key is answered as it was the first time."""
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024
     """Largest request body, in bytes."""
 

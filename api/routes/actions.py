@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, BackgroundTasks, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import orm
 
 from api.auth import Member
-from api.deps import IdempotencyKey, Session
+from api.deps import Session
+from api.once import MADE, Once
 from api.owned import OwnedJob
 from api.problems import pointing_into, problems
-from api.views import JobView
-from hsu_jobs import admission, forks, lifecycle, queue
+from api.views import JobView, created
+from hsu_jobs import admission, database, forks, lifecycle, queue
 from hsu_jobs.errors import (
     BadRequest,
     Forbidden,
@@ -22,9 +25,11 @@ from hsu_jobs.errors import (
     NotFound,
     SpecRejected,
     Unauthorized,
+    UnderWay,
 )
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import Priority, parse
+from hsu_jobs.tables import ApiKey, Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -64,62 +69,60 @@ def pause_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
 
 
 @router.post("/{job_id}/resume", responses=problems(*_ALWAYS, IllegalMove))
-def resume_job(job: OwnedJob, _key: Member, session: Session, background: BackgroundTasks) -> JobView:
+def resume_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
     """Let a paused job wait for its turn again; it goes on exactly where it was."""
-    background.add_task(queue.ring, job.id)
+    _ring_for(job.id, session)
     return JobView.seen(session, lifecycle.resume(session, job.id))
 
 
 @router.post("/{job_id}/priority", responses=problems(*_ALWAYS, IllegalMove, SpecRejected))
-def prioritise_job(
-    job: OwnedJob, wanted: NewPriority, key: Member, session: Session, background: BackgroundTasks
-) -> JobView:
+def prioritise_job(job: OwnedJob, wanted: NewPriority, key: Member, session: Session) -> JobView:
     """Change a job's priority, also while it runs. Higher goes first, and may send a running lower one back."""
     admission.check_priority(wanted.priority, settings(), key=key)
-    background.add_task(queue.ring, job.id)
+    _ring_for(job.id, session)
     return JobView.seen(session, lifecycle.prioritise(session, job.id, wanted.priority))
 
 
-@router.post("/{job_id}/fork", status_code=201, responses=problems(*_ALWAYS, Gone, IdempotencyConflict, SpecRejected))
-def fork_job(
-    job: OwnedJob,
-    asked: Fork,
-    key: Member,
-    session: Session,
-    background: BackgroundTasks,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> JobView:
+@router.post(
+    "/{job_id}/fork",
+    status_code=201,
+    response_model=JobView,
+    responses=MADE | problems(*_ALWAYS, UnderWay, Gone, IdempotencyConflict, SpecRejected),
+)
+def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: Once) -> Response:
     """Queue a job that goes on from one of this job's checkpoints with a changed spec.
 
     Its curves begin with this one's.
     """
-    with pointing_into("change", forks.merged(job.spec, asked.change)):
-        made = lifecycle.fork(
-            session, job.id, owner=key.user, step=asked.step, change=asked.change, idempotency_key=idempotency_key
-        )
-        admission.check(session, parse(made.spec), settings(), key=key)
-    background.add_task(queue.ring, made.id)
-    response.headers["Location"] = f"{router.prefix}/{made.id}"
-    return JobView.seen(session, made)
+    return once(partial(_forked, job, asked, key, session))
 
 
 @router.post(
     "/{job_id}/retry",
     status_code=201,
-    responses=problems(*_ALWAYS, IllegalMove, Gone, IdempotencyConflict, SpecRejected),
+    response_model=JobView,
+    responses=MADE | problems(*_ALWAYS, IllegalMove, UnderWay, Gone, IdempotencyConflict, SpecRejected),
 )
-def retry_job(
-    job: OwnedJob,
-    key: Member,
-    session: Session,
-    background: BackgroundTasks,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> JobView:
+def retry_job(job: OwnedJob, key: Member, session: Session, once: Once) -> Response:
     """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
-    made = lifecycle.retry(session, job.id, owner=key.user, idempotency_key=idempotency_key)
+    return once(partial(_retried, job, key, session))
+
+
+def _forked(job: Job, asked: Fork, key: ApiKey, session: orm.Session) -> Response:
+    with pointing_into("change", forks.merged(job.spec, asked.change)):
+        made = lifecycle.fork(session, job.id, owner=key.user, step=asked.step, change=asked.change)
+        return _queued(made, key, session)
+
+
+def _retried(job: Job, key: ApiKey, session: orm.Session) -> Response:
+    return _queued(lifecycle.retry(session, job.id, owner=key.user), key, session)
+
+
+def _queued(made: Job, key: ApiKey, session: orm.Session) -> Response:
     admission.check(session, parse(made.spec), settings(), key=key)
-    background.add_task(queue.ring, made.id)
-    response.headers["Location"] = f"{router.prefix}/{made.id}"
-    return JobView.seen(session, made)
+    _ring_for(made.id, session)
+    return created(JobView.seen(session, made))
+
+
+def _ring_for(job_id: int, session: orm.Session) -> None:
+    database.afterwards(session, partial(queue.bell().ring, job_id))

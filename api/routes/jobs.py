@@ -1,78 +1,54 @@
-"""Jobs: submit, list, look at."""
+"""Jobs: list them, look at one."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, BackgroundTasks, Query, Response
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
-from api.auth import Member, Viewer
+from api import selection
+from api.auth import Viewer
 from api.awaited import Changed
-from api.deps import IdempotencyKey, Session
-from api.owned import OwnedJob
+from api.deps import Session
+from api.owned import JobTag, OwnedJob
 from api.problems import problems
-from api.views import JobPage, JobView
-from hsu_jobs import admission, lifecycle, queries, queue
-from hsu_jobs.errors import (
-    BadRequest,
-    BodyTooLarge,
-    Forbidden,
-    IdempotencyConflict,
-    NotFound,
-    SpecRejected,
-    Unauthorized,
-)
-from hsu_jobs.settings import settings
-from hsu_jobs.spec import JobSpec
-from hsu_jobs.states import State
-from hsu_jobs.tables import Job
+from api.selection import Fields
+from api.views import JobPage, JobPart, JobPartPage, JobView, rendered
+from hsu_jobs import listing, queries
+from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-Cursor = Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")]
+
+class ListOfJobs(listing.Listing):
+    """Which jobs, and how much of them."""
+
+    fields: Annotated[str, Field(min_length=1, max_length=500, examples=["id,state,result"])] | None = None
+    """Only these fields of each job, separated by commas: `id,state,result`."""
+    cursor: Annotated[str, Field(max_length=1000)] | None = None
+    """`next_cursor` of the page before, with the same filters and sort."""
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    """Jobs on a page."""
 
 
-@router.post(
-    "",
-    status_code=201,
-    responses=problems(BadRequest, Unauthorized, Forbidden, BodyTooLarge, IdempotencyConflict, SpecRejected),
-)
-def submit_job(
-    spec: JobSpec,
-    key: Member,
-    session: Session,
-    background: BackgroundTasks,
-    response: Response,
-    idempotency_key: IdempotencyKey = None,
-) -> JobView:
-    """Queue a job. With an Idempotency-Key, sending the same spec again gives the same job."""
-    admission.check(session, spec, settings(), key=key)
-    job = lifecycle.submit(session, spec, owner=key.user, idempotency_key=idempotency_key)
-    background.add_task(queue.ring, job.id)
-    response.headers["Location"] = f"{router.prefix}/{job.id}"
-    return JobView.seen(session, job)
-
-
-@router.get("", responses=problems(BadRequest, Unauthorized))
-def list_jobs(
-    key: Viewer,
-    session: Session,
-    state: State | None = None,
-    cursor: Cursor = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> JobPage:
+@router.get("", response_model=JobPage | JobPartPage, responses=problems(BadRequest, Unauthorized))
+def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query()]) -> Response:
     """Your jobs, newest first; everyone's for an admin. Points that a job placed come with the job alone."""
-    wanted = queries.jobs_visible_to(key)
-    wanted = wanted if state is None else wanted.where(Job.state == state)
-    page = session.execute(queries.newest_first(wanted, before=cursor, limit=limit + 1)).scalars().all()
-    jobs = [JobView.of(job, with_points=False) for job in page[:limit]]
-    return JobPage(jobs=jobs, next_cursor=str(jobs[-1].id) if len(page) > limit else None)
+    fields = selection.chosen(asked.fields)
+    found = listing.page(session, queries.jobs_visible_to(key), asked, cursor=asked.cursor, limit=asked.limit)
+    jobs = [JobView.of(job, with_points=False) for job in found.jobs]
+    return JobPage(jobs=jobs, next_cursor=found.next_cursor).only(fields)
 
 
-@router.get("/{job_id}", responses=problems(BadRequest, Unauthorized, NotFound))
-def show_job(_changed: Changed, job: OwnedJob, session: Session) -> JobView:
+@router.get(
+    "/{job_id}",
+    response_model=JobView | JobPart,
+    responses=problems(BadRequest, Unauthorized, NotFound),
+)
+def show_job(_changed: Changed, tag: JobTag, job: OwnedJob, session: Session, fields: Fields) -> Response:
     """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result.
 
     With `wait` the answer comes as soon as the state is another, and at the latest after so many seconds.
     """
-    return JobView.seen(session, job)
+    return rendered(JobView.seen(session, job), include=fields, tag=tag)

@@ -3,15 +3,17 @@
 Knows columns, keys and indexes. Holds no behaviour; questions are in `queries`, moves in `lifecycle`.
 """
 
+from hsu_jobs.tables.answers import Answer
 from hsu_jobs.tables.base import Row
 from hsu_jobs.tables.cluster import Duty, Worker
 from hsu_jobs.tables.curves import Block, SeriesRow
-from hsu_jobs.tables.jobs import Attempt, EventRow, Job, Submission
+from hsu_jobs.tables.jobs import Attempt, EventRow, Job
 from hsu_jobs.tables.kept import CheckpointRow, LogChunk
 from hsu_jobs.tables.people import ApiKey, Role, User
 from hsu_jobs.tables.webhooks import Delivery, DeliveryState, Webhook
 
 __all__ = [
+    "Answer",
     "ApiKey",
     "Attempt",
     "Block",
@@ -25,7 +27,6 @@ __all__ = [
     "Role",
     "Row",
     "SeriesRow",
-    "Submission",
     "User",
     "Webhook",
     "Worker",

@@ -6,12 +6,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from hsu_jobs.states import State, Stop, Wanted
 from hsu_jobs.tables.base import ID, NOW, Row
 from hsu_jobs.tables.people import User
+
+ACCURACY = "coalesce(nullif((result ->> 'test_accuracy')::float8, 'NaN'::float8), '-Infinity'::float8)"
+"""What a job that is sorted by its accuracy counts as: one without any comes last."""
 
 
 class Job(Row):
@@ -31,6 +34,12 @@ class Job(Row):
         Index("jobs_by_deadline", "deadline_at", postgresql_where=text("state IN ('queued', 'paused')")),
         Index("jobs_of_owner", "owner_id", "id"),
         Index("jobs_of_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
+        Index("jobs_by_fingerprint", "fingerprint", "id"),
+        Index("jobs_by_state", "state", "id"),
+        Index("jobs_by_regularizer", text("(spec #>> '{regularizer,kind}')"), "id"),
+        Index("jobs_by_tag", "tags", postgresql_using="gin"),
+        Index("jobs_by_accuracy", text(f"({ACCURACY})"), "id"),
+        Index("jobs_by_creation", "created_at", postgresql_using="brin"),
     )
 
     id: Mapped[int] = mapped_column(*ID, primary_key=True)
@@ -108,15 +117,3 @@ class EventRow(Row):
     job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
     at: Mapped[datetime] = mapped_column(server_default=NOW)
     event: Mapped[dict[str, Any]]
-
-
-class Submission(Row):
-    """Which job an idempotency key made, and from which spec."""
-
-    __tablename__ = "submissions"
-
-    owner_id: Mapped[int] = mapped_column(ForeignKey(User.id), primary_key=True)
-    key: Mapped[str] = mapped_column(primary_key=True)
-    spec_sha256: Mapped[bytes] = mapped_column(LargeBinary)
-    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
-    created_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -18,7 +18,7 @@ from hsu_jobs.tables import Role
 
 
 def _forget() -> None:
-    for cached in (settings.settings, database.engine, queue.celery):
+    for cached in (settings.settings, database.engine, queue.celery, queue.bell):
         cached.cache_clear()
 
 

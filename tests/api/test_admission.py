@@ -51,7 +51,8 @@ def test_a_pool_that_no_worker_belongs_to_is_refused_with_those_that_there_are(a
 
 def test_before_the_first_worker_came_everything_is_believed(ada: TestClient) -> None:
     asked = DIGITS | {"resources": {"gpus": 8, "pool": "later"}, "batch_size": 64}
-    job = ada.post("/v1/jobs", json=asked).json()
+    made = ada.post("/v1/jobs", json=asked).json()
+    job = ada.get(f"/v1/jobs/{made['id']}").json()
     assert (job["gpus"], job["pool"], job["waiting"]["reason"]) == (8, "later", "no_worker")
 
 

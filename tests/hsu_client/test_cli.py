@@ -66,6 +66,38 @@ def test_list_shows_the_newest_first_and_no_more_than_asked(hsu: Any) -> None:
     assert lines[0].startswith(f"job {job} ")
 
 
+def test_list_chooses_and_sorts(hsu: Any, tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    for name in ("x2", "x1"):
+        file.write_text(json.dumps(json.loads(Path(SPEC).read_text()) | {"name": name, "tags": ["cli-list"]}))
+        assert hsu("submit", str(file)).exit_code == 0
+    lines = hsu("list", "--tag", "cli-list", "--regularizer", "mhe", "--sort", "name").stdout.splitlines()
+    assert [line.rpartition(" ")[2] for line in lines] == ["x1", "x2"]
+    assert hsu("list", "--tag", "cli-list", "--where", "test_accuracy:gt:0").stdout == ""
+    refused = hsu("list", "--sort", "beauty")
+    assert (refused.exit_code, "a parameter is not valid" in refused.stderr) == (1, True)
+
+
+def test_a_dry_run_prints_what_the_job_would_cost(hsu: Any) -> None:
+    _submitted(hsu)
+    shown = hsu("submit", "--dry-run", SPEC).stdout
+    for words in (
+        "parameters 14,4",
+        "GFLOP",
+        "memory",
+        "waiting    no worker",
+        "no like job has run yet",
+        "duplicates",
+    ):
+        assert words in shown
+    assert json.loads(hsu("submit", "--dry-run", "--json", SPEC).stdout)["total_steps"] == 220
+
+
+def test_submit_says_that_the_same_was_asked_before(hsu: Any) -> None:
+    job = _submitted(hsu)
+    assert f"jobs with the same result: {job}" in hsu("submit", SPEC).stderr
+
+
 def test_follow_ends_with_1_when_the_job_did_not_succeed(hsu: Any) -> None:
     job = _submitted(hsu)
     assert "cancelled" in hsu("cancel", job).stdout

@@ -50,6 +50,32 @@ def test_jobs_come_newest_first_over_as_many_pages_as_there_are(client: Client) 
     assert listed == sorted(set(listed), reverse=True)
 
 
+def test_jobs_can_be_chosen_sorted_and_shown_in_part(client: Client) -> None:
+    specs = [SPEC | {"tags": ["chosen", tag], "name": f"chosen {tag}"} for tag in ("b", "a", "c")]
+    made = client.submit_many(specs, idempotency_key="many")
+    assert client.submit_many(specs, idempotency_key="many") == made
+    found = list(client.jobs(tag="chosen", sort="name", fields=["id", "name"], page=1))
+    assert found == [
+        {"id": made[place]["id"], "name": f"chosen {tag}"} for place, tag in ((1, "a"), (0, "b"), (2, "c"))
+    ]
+    assert [job["id"] for job in client.jobs(tag=["chosen", "c"], state=["queued"])] == [made[2]["id"]]
+    assert client.job(made[0]["id"], fields=["state"]) == {"state": "queued"}
+
+
+def test_many_jobs_of_which_one_is_wrong_are_none(client: Client) -> None:
+    with pytest.raises(Problem) as refused:
+        client.submit_many([SPEC, SPEC | {"batch_size": 0}])
+    assert [fault.pointer for fault in refused.value.errors] == ["/jobs/1/batch_size"]
+
+
+def test_a_quote_tells_what_a_job_would_cost_and_queues_nothing(client: Client) -> None:
+    before = [job["id"] for job in client.jobs(fields=["id"])]
+    quote = client.quote(SPEC)
+    assert quote["costs"]["parameters"] > 10_000
+    assert quote["waiting"]["reason"] == "no_worker"
+    assert [job["id"] for job in client.jobs(fields=["id"])] == before
+
+
 def test_jobs_can_be_chosen_by_state(client: Client) -> None:
     cancelled = client.submit(SPEC)["id"]
     client.cancel(cancelled)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from samples import ROOM, TRAINED
+from samples import DIGITS, ROOM, TRAINED
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from hsu_jobs import attempts, checkpoints, database, lifecycle, queries
+from hsu_jobs import attempts, checkpoints, lifecycle, queries
 from hsu_jobs.attempts import Claim, Wish
-from hsu_jobs.errors import Gone, IdempotencyConflict, IllegalMove, NotFound, SpecRejected
+from hsu_jobs.errors import Gone, IllegalMove, NotFound, SpecRejected
 from hsu_jobs.outcomes import Cancelled, Crashed, Failed, Paused, Succeeded
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import JobSpec
+from hsu_jobs.spec import parse
 from hsu_jobs.states import TERMINAL, Action, State, Stop, Wanted, legal
-from hsu_jobs.tables import Attempt, CheckpointRow, EventRow, Job, User
+from hsu_jobs.tables import CheckpointRow, EventRow, Job, User
 
 Submit = Callable[..., Job]
 Claimed = Callable[[], Claim]
@@ -51,30 +51,39 @@ def saved(session: Session, job: Job, *steps: int, attempt: int = 1) -> list[Che
     return rows
 
 
-def test_the_same_key_and_spec_give_the_same_job(session: Session, owner: User, spec: JobSpec) -> None:
-    first = lifecycle.submit(session, spec, owner=owner, idempotency_key="k")
-    again = lifecycle.submit(session, spec, owner=owner, idempotency_key="k")
-    assert first.id == again.id
-    assert lifecycle.submit(session, spec, owner=owner, idempotency_key="other").id != first.id
+def test_jobs_submitted_together_are_queued_in_their_order_and_told_apart(session: Session, owner: User) -> None:
+    specs = [parse(DIGITS | {"name": f"seed {seed}", "seed": seed, "tags": ["many"]}) for seed in range(20)]
+    queued = lifecycle.submit_all(session, specs, owner_id=owner.id)
+    jobs = [session.get_one(Job, each.id) for each in queued]
+    assert [job.name for job in jobs] == [spec.name for spec in specs]
+    assert [each.id for each in queued] == sorted(each.id for each in queued)
+    assert all(
+        parse(job.spec) == spec and job.fingerprint == spec.fingerprint for job, spec in zip(jobs, specs, strict=True)
+    )
+    assert {kind for job in jobs for kind in kinds(session, job)} == {"submitted"}
+    assert jobs[0].tags == ["many"]
 
 
-def test_the_same_key_with_another_spec_is_a_conflict(session: Session, owner: User, spec: JobSpec) -> None:
-    lifecycle.submit(session, spec, owner=owner, idempotency_key="k")
-    with pytest.raises(IdempotencyConflict, match="use a new key for a new job"):
-        lifecycle.submit(session, spec.model_copy(update={"seed": 1}), owner=owner, idempotency_key="k")
+def test_a_deadline_counts_from_the_submission(session: Session, owner: User) -> None:
+    spec = parse(DIGITS | {"limits": {"deadline": 90}})
+    (queued,) = lifecycle.submit_all(session, [spec], owner_id=owner.id)
+    assert queued.deadline_at == queued.created_at + timedelta(seconds=90)
 
 
-def test_a_key_used_by_many_at_once_makes_one_job(session: Session, owner: User, spec: JobSpec) -> None:
-    session.commit()
+def test_a_submission_tells_of_jobs_that_must_give_the_same_result(session: Session, owner: User) -> None:
+    bob = User(name="bob")
+    session.add(bob)
+    session.flush()
+    spec, other = parse(DIGITS), parse(DIGITS | {"seed": 1})
+    made = [lifecycle.submit(session, each, owner=who).id for each, who in ((spec, owner), (other, owner), (spec, bob))]
 
-    def submit(_: int) -> int:
-        with database.transaction() as own:
-            return lifecycle.submit(own, spec, owner=own.get_one(User, owner.id), idempotency_key="k").id
+    def duplicates(**how: bool) -> list[int]:
+        (queued,) = lifecycle.submit_all(session, [spec.model_copy(update={"name": "again"})], owner_id=owner.id, **how)
+        return queued.duplicates
 
-    with ThreadPoolExecutor(8) as pool:
-        made = set(pool.map(submit, range(16)))
-    assert len(made) == 1
-    assert session.execute(select(func.count()).select_from(Job)).scalar_one() == 1
+    first = duplicates()
+    assert first == [made[0]]
+    assert duplicates(sees_all=True)[-2:] == [made[2], made[0]]
 
 
 def test_the_waiting_jobs_are_known_oldest_first(session: Session, owner: User, submit: Submit) -> None:
@@ -285,6 +294,8 @@ def test_a_fork_goes_on_from_the_newest_checkpoint_with_a_changed_spec(
     session: Session, owner: User, submit: Submit
 ) -> None:
     parent, bob = submit(owner), User(name="bob")
+    session.add(bob)
+    session.flush()
     saved(session, parent, 10, 20)
     fork = lifecycle.fork(session, parent.id, owner=bob, change={"regularizer": {"kind": "mhs"}})
     assert (fork.parent_id, fork.parent_step, fork.owner) == (parent.id, 20, bob)
@@ -382,20 +393,3 @@ def test_a_retry_of_a_fork_whose_checkpoint_is_gone_is_refused(session: Session,
         checkpoints.note_damage(row)
     with pytest.raises(Gone, match="there are those of steps 20"):
         lifecycle.retry(session, fork.id, owner=owner)
-
-
-def test_the_same_key_for_a_fork_from_another_step_is_a_conflict(session: Session, owner: User, submit: Submit) -> None:
-    parent = submit(owner)
-    saved(session, parent, 10, 20)
-    made = {lifecycle.fork(session, parent.id, owner=owner, step=10, idempotency_key="k").id for _ in range(2)}
-    assert len(made) == 1
-    with pytest.raises(IdempotencyConflict):
-        lifecycle.fork(session, parent.id, owner=owner, step=20, idempotency_key="k")
-
-
-def test_a_retry_with_a_key_comes_once(session: Session, owner: User, submit: Submit) -> None:
-    job = submit(owner)
-    ended(session, job)
-    made = {lifecycle.retry(session, job.id, owner=owner, idempotency_key="again").id for _ in range(2)}
-    assert len(made) == 1
-    assert session.execute(select(func.count()).select_from(Attempt)).scalar_one() == 1

@@ -37,6 +37,18 @@ def test_for_people_a_line_says_when_what_and_of_which_attempt(capsys: pytest.Ca
     assert second.endswith("WARNING worker.supervisor: job 7 attempt 2: it is gone")
 
 
+def test_what_the_server_silenced_stays_silent_and_the_rest_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    silenced, heard = logging.getLogger("uvicorn.access"), logging.getLogger("uvicorn")
+    silenced.handlers, silenced.propagate = [], False  # as uvicorn does with --no-access-log
+    heard.handlers, heard.propagate = [logging.StreamHandler()], False
+    log_lines.set_up(Settings())
+    silenced.info("GET /v1/jobs")
+    heard.warning("it starts")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("WARNING uvicorn: it starts")
+    silenced.propagate = True
+
+
 def test_for_machines_a_line_is_an_object_with_fields(capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (json.loads(line) for line in lines(capsys, Settings(log_format="json")))
     assert {**first, "time": ""} == {

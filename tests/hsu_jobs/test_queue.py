@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import timedelta
 
 import pytest
 from redis import Redis
+from waiting import until
 
 from hsu_jobs import queue, settings
 
@@ -38,6 +40,23 @@ def test_a_ring_that_nobody_hears_is_a_warning_not_an_error(
         queue.ring(42)
     assert "job 42 waits, but Redis does not answer" in caplog.text
     assert not queue.answers()
+
+
+def test_the_bell_rings_at_once_and_then_once_for_many(redis_url: str) -> None:
+    bell = queue.Bell(rest=timedelta(seconds=60))
+    with Redis.from_url(redis_url) as redis:
+        bell.ring(1)
+        until(lambda: redis.llen("hsu") == 1)
+        for job_id in range(2, 100):
+            bell.ring(job_id)
+        bell.close()
+        rung = [json.loads(raw)["headers"]["argsrepr"] for raw in redis.lrange("hsu", 0, -1)]
+    assert rung == ["(99,)", "(1,)"]
+    queue.celery().close()
+
+
+def test_a_bell_that_nobody_rang_closes() -> None:
+    queue.Bell().close()
 
 
 def test_redis_that_is_there_answers() -> None:

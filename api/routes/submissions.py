@@ -1,0 +1,205 @@
+"""Submissions: one job, many at once, or only what one would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import orm
+
+from api.auth import Member
+from api.deps import Session
+from api.once import ALL_MADE, MADE, Once
+from api.problems import Responses, problems
+from api.views import SubmittedView, View, WaitingView, created, rendered
+from hsu_core.costs import Costs
+from hsu_jobs import admission, database, lifecycle, queue, quotes
+from hsu_jobs.errors import (
+    BadRequest,
+    BodyTooLarge,
+    Forbidden,
+    IdempotencyConflict,
+    SpecRejected,
+    Unauthorized,
+    UnderWay,
+)
+from hsu_jobs.lifecycle import Queued
+from hsu_jobs.quotes import Quote
+from hsu_jobs.settings import settings
+from hsu_jobs.spec import JobSpec
+from hsu_jobs.states import State
+from hsu_jobs.tables import ApiKey, Role
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+MOST_AT_ONCE = 1000
+_EXAMPLE = {
+    "name": "digits with half-space MHE",
+    "dataset": {"kind": "digits"},
+    "model": {"kind": "small_cnn"},
+    "regularizer": {"kind": "mhe", "s": 2},
+    "duration": {"epochs": 10},
+}
+_REFUSALS = problems(BadRequest, Unauthorized, Forbidden, UnderWay, BodyTooLarge, IdempotencyConflict, SpecRejected)
+DryRun = Annotated[
+    bool,
+    Query(description="Queue nothing: check the spec, and tell what is to be expected. No Idempotency-Key counts."),
+]
+
+
+class MemoryView(View):
+    """Bytes on the device while a step is taken, without what libraries keep for themselves: an estimate."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    """What the whole batch keeps of its way forward for the way back."""
+    images: int
+    total: int
+
+
+class CostsView(View):
+    """What a training takes."""
+
+    parameters: int
+    flops_per_step: int
+    """Floating-point operations of the network, forward and backward, whole batch."""
+    penalty_share: float
+    """Part of a step that is the penalty's, in floating-point operations: an estimate."""
+    memory: MemoryView
+    curve_values: int
+    """Numbers that its curves will hold."""
+    curve_bytes: int
+    """What they take as they are written, at most: 8 bytes a number, 16 a step."""
+
+    @classmethod
+    def of(cls, costs: Costs) -> Self:
+        """The view of costs."""
+        return cls(
+            parameters=costs.parameters,
+            flops_per_step=costs.flops,
+            penalty_share=costs.penalty_share,
+            memory=MemoryView(**costs.memory._asdict(), total=costs.memory.total),
+            curve_values=costs.values,
+            curve_bytes=8 * costs.values + 16 * costs.reports,
+        )
+
+
+class DuplicateView(View):
+    """A job that must give an equal result."""
+
+    id: int
+    state: State
+
+
+class QuoteView(View):
+    """What is to be expected of a job; nobody is bound by it."""
+
+    fingerprint: str
+    total_steps: int
+    costs: CostsView | None
+    """Null for points."""
+    waiting: WaitingView
+    """Why it would wait if it were submitted now, and for how long."""
+    seconds_per_step: float | None
+    """The median of recent jobs with the same network, data, penalty, batch and machine; null if there was none."""
+    seconds: float | None
+    """The same for all steps."""
+    duplicates: list[DuplicateView]
+    """The newest jobs with the same fingerprint: yours, for an admin everyone's; ten at most."""
+
+    @classmethod
+    def of(cls, spec: JobSpec, quote: Quote) -> Self:
+        """The view of a quote."""
+        pace = quote.seconds_per_step
+        return cls(
+            fingerprint=spec.fingerprint,
+            total_steps=spec.total_steps,
+            costs=CostsView.of(quote.costs) if quote.costs else None,
+            waiting=WaitingView.of(quote.waiting),
+            seconds_per_step=pace,
+            seconds=None if pace is None else pace * spec.total_steps,
+            duplicates=[DuplicateView(**each._asdict()) for each in quote.duplicates],
+        )
+
+
+class Bulk(BaseModel):
+    """Jobs to be queued together."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE, examples=[[_EXAMPLE]])]
+    """Their specs."""
+
+
+class QueuedView(View):
+    """One of many jobs that have just been queued."""
+
+    id: int
+    name: str
+    fingerprint: str
+    duplicates: list[int]
+    """The newest jobs with the same fingerprint that were there before; ten at most."""
+
+
+class BulkView(View):
+    """Jobs that have just been queued, in the order of their specs."""
+
+    jobs: list[QueuedView]
+
+
+QUOTED: Responses = {200: {"model": QuoteView, "description": "With `dry_run`: what is to be expected of it"}}
+
+
+@router.post("", status_code=201, response_model=SubmittedView, responses=MADE | QUOTED | _REFUSALS)
+def submit_job(
+    spec: Annotated[JobSpec, Body(examples=[_EXAMPLE])],
+    key: Member,
+    session: Session,
+    once: Once,
+    dry_run: DryRun = False,  # noqa: FBT002
+) -> Response:
+    """Queue a job, or with `dry_run` only tell what it would cost.
+
+    With an Idempotency-Key, sending the same spec again gives the same answer, and makes no other job.
+    """
+    return _quoted(spec, key, session) if dry_run else once(partial(_submitted, spec, key, session))
+
+
+@router.post("/bulk", status_code=201, response_model=BulkView, responses=ALL_MADE | _REFUSALS)
+def submit_jobs(bulk: Bulk, key: Member, session: Session, once: Once) -> Response:
+    """Queue up to 1,000 jobs: all of them, or if anything is wrong with one, none.
+
+    The `errors` then point at the fields of each, as in `/jobs/3/batch_size`.
+    """
+    return once(partial(_all_submitted, bulk.jobs, key, session))
+
+
+def _quoted(spec: JobSpec, key: ApiKey, session: orm.Session) -> Response:
+    admission.check(session, spec, settings(), key=key)
+    return rendered(QuoteView.of(spec, quotes.quote(session, spec, settings(), key=key)))
+
+
+def _submitted(spec: JobSpec, key: ApiKey, session: orm.Session) -> Response:
+    admission.check(session, spec, settings(), key=key)
+    (queued,) = _queue([spec], key, session)
+    return created(SubmittedView.just(queued, spec, owner=key.user.name))
+
+
+def _all_submitted(specs: Sequence[JobSpec], key: ApiKey, session: orm.Session) -> Response:
+    admission.check_all(session, specs, settings(), key=key)
+    jobs = [
+        QueuedView(id=queued.id, name=spec.name, fingerprint=spec.fingerprint, duplicates=queued.duplicates)
+        for spec, queued in zip(specs, _queue(specs, key, session), strict=True)
+    ]
+    return rendered(BulkView(jobs=jobs), status=201)
+
+
+def _queue(specs: Sequence[JobSpec], key: ApiKey, session: orm.Session) -> list[Queued]:
+    queued = lifecycle.submit_all(session, specs, owner_id=key.user_id, sees_all=key.role is Role.ADMIN)
+    database.afterwards(session, partial(queue.bell().ring, queued[-1].id))
+    return queued

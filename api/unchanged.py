@@ -1,0 +1,128 @@
+"""Has what a client knows changed? `ETag` and `If-None-Match` (RFC 9110) on every GET that is answered with JSON.
+
+A tag is a digest of the body, unless the route tells one that is cheaper to know: then it may say so before anything is
+loaded, with `Unchanged`. Streams and downloads have none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_TOLD = {
+    "200": {
+        "headers": {
+            "ETag": {"description": "Send it as `If-None-Match` the next time.", "schema": {"type": "string"}},
+        }
+    },
+    "304": {"description": "Nothing has changed: `If-None-Match` holds the `ETag` of the answer"},
+}
+
+
+class Unchanged(Exception):
+    """The client has what it asks for; `tag` is that of it."""
+
+    def __init__(self, tag: str) -> None:
+        super().__init__(tag)
+        self.tag = tag
+
+
+def knows(request: Request, tag: str) -> bool:
+    """Whether the client has what this tag stands for."""
+    return _is_among(tag, request.headers.get("if-none-match", ""))
+
+
+class Tagging:
+    """ASGI middleware: tells the tag of each JSON answer, and leaves out a body that the client has."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self.app(scope, receive, send)
+            return
+        known = Headers(scope=scope).get("if-none-match", "")
+        await self.app(scope, receive, _Answer(send, known).send)
+
+
+class _Answer:
+    """One answer on its way: its head waits for its body."""
+
+    def __init__(self, send: Send, known: str) -> None:
+        self._send = send
+        self._known = known
+        self._head: Message | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(raw=message["headers"])
+            if message["status"] == 304:
+                _never_unasked(headers)
+            if _can_be_tagged(message["status"], headers):
+                self._head = message
+                return
+        elif self._head is not None:
+            head, self._head = self._head, None
+            if not message.get("more_body"):
+                message = self._tagged(head, message)
+            await self._send(head)
+        await self._send(message)
+
+    def _tagged(self, head: Message, body: Message) -> Message:
+        headers = MutableHeaders(raw=head["headers"])
+        _never_unasked(headers)
+        tag = headers.setdefault("ETag", f'"{hashlib.blake2b(body["body"], digest_size=16).hexdigest()}"')
+        if not _is_among(tag, self._known):
+            return body
+        head["status"] = 304
+        for name in ("Content-Length", "Content-Type"):
+            del headers[name]
+        return {**body, "body": b""}
+
+
+def install(app: FastAPI) -> None:
+    """Tag the app's answers."""
+    app.add_middleware(Tagging)
+    app.add_exception_handler(Unchanged, _unchanged)
+    app.openapi = partial(_described, app.openapi)  # type: ignore[method-assign]
+
+
+def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document, with what is said here of every JSON answer to a GET."""
+    document = openapi()
+    for path in document["paths"].values():
+        responses = path.get("get", {}).get("responses", {})
+        if "application/json" in responses.get("200", {}).get("content", {}):
+            responses["200"] |= _TOLD["200"]
+            responses["304"] = _TOLD["304"]
+    return document
+
+
+def _unchanged(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, Unchanged)
+    return Response(status_code=304, headers={"ETag": error.tag})
+
+
+def _can_be_tagged(status: int, headers: MutableHeaders) -> bool:
+    return status == 200 and headers.get("content-type") == "application/json" and "content-disposition" not in headers
+
+
+def _never_unasked(headers: MutableHeaders) -> None:
+    """What one key may see is not for another, and is asked for again each time."""
+    headers.setdefault("Cache-Control", "private, no-cache")
+    headers.add_vary_header("Authorization")
+
+
+def _is_among(tag: str, known: str) -> bool:
+    """Compared weakly, as RFC 9110 has it for `If-None-Match`."""
+    if known.strip() == "*":
+        return True
+    return tag.removeprefix("W/") in {each.strip().removeprefix("W/") for each in known.split(",")}
