@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
-from fastapi import Depends, Header
+from fastapi import Depends, Header, Request
 from sqlalchemy import orm
 
 from hsu_jobs import database
 
+AT_ONCE = 20
+"""Requests that hold a session at the same time; the others wait their turn and hold nothing.
 
-def session() -> Iterator[orm.Session]:
+With as many as there are threads (40), each may hold a connection and wait for a thread, while each thread waits for a
+connection: 200 streams that were opened at once stood still until Postgres gave up on them.
+"""
+
+
+async def turn(request: Request) -> AsyncIterator[None]:
+    """The request's turn to hold a session."""
+    turns: asyncio.Semaphore = request.app.state.turns
+    async with turns:
+        yield
+
+
+def session(_turn: Annotated[None, Depends(turn, scope="function")]) -> Iterator[orm.Session]:
     """The request's transaction."""
     with database.transaction() as opened:
         yield opened

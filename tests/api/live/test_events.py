@@ -151,6 +151,14 @@ def test_many_streams_of_one_job_are_told_the_same(ada: httpx2.Client, job: int)
     assert all(each == seen[0] for each in seen)
 
 
+def test_more_requests_at_once_than_there_are_threads_and_connections_are_all_answered(
+    ada: httpx2.Client, job: int
+) -> None:
+    with ThreadPoolExecutor(150) as pool:
+        answers = [pool.submit(ada.get, f"/v1/jobs/{job}") for _ in range(300)]
+        assert {answer.result(timeout=60).status_code for answer in answers} == {200}
+
+
 def test_a_reader_that_pauses_costs_no_memory_and_loses_nothing(server: Serving, ada: httpx2.Client, job: int) -> None:
     """Its events are 16 kB each, 16 MB in all: more than the sockets between us hold."""
     address = urlparse(server.url)
