@@ -56,58 +56,69 @@ def _writing(server: str, theirs: Theirs, seconds: float) -> None:
     for writers in (1, 4):
         with databases.migrated(server) as url, curve_store.using(url):
             found = curve_store.ingest(url, writers=writers, seconds=seconds)
-            _row(f"values written a second, {writers} writers", found.values_a_second, theirs.get(f"write_{writers}"))
+            several = f"{writers} writer{'s' * (writers > 1)}"
+            _row(f"values written a second, {several}", found.values_a_second, theirs.get(f"write_{writers}"))
             _row("— a flush of 10,000 values, p50 / p99 ms", f"{found.flush_p50:.0f} / {found.flush_p99:.0f}")
-            if writers == 4:
+            if writers > 1:
                 weighed = curve_store.space(url)
-                _row("bytes a value, merged and vacuumed", f"{weighed.merged:.2f}", theirs.get("bytes"))
+                _row("bytes a value, merged and vacuumed", f"{weighed.merged:.2f}")
 
 
 def _reading(server: str, theirs: Theirs, _seconds: float) -> None:
     with databases.migrated(server) as url, curve_store.using(url):
         long, wide = curve_store.long_job(POINTS), curve_store.long_job(SOME, series=100)
-        parts: dict[str, tuple[Callable[[], None], str | None]] = {
+        parts: dict[str, tuple[Callable[[], None], str]] = {
             "ms, 1,000,000 points in 1,000 buckets": (lambda: curve_store.sample_once(long, BUCKETS), "chart_1000000"),
             "ms, 100,000 points in full": (lambda: curve_store.read_once(long, SOME), "history_100000"),
             "ms, 10,000 points in full": (lambda: curve_store.read_once(long, 10_000), "history_10000"),
-            "ms, 100,000 points of one of 100 curves": (lambda: curve_store.read_once(wide, SOME), None),
+            "ms, 100,000 points of one of 100 curves": (lambda: curve_store.read_once(wide, SOME), ""),
         }
         before = {name: curve_store.median_ms(read, times=50) for name, (read, _) in parts.items()}
         curve_store.others(1_000, 10_000, 4)
         after = {name: curve_store.median_ms(read, times=50) for name, (read, _) in parts.items()}
         for name, (_, key) in parts.items():
-            _faster(name, before[name], theirs.get(key) if key else None)
+            _faster(name, before[name], theirs.get(key))
             _row("— beside 1,000 other jobs of 10,000 steps × 4 curves", f"{after[name]:.1f}")
 
 
-def _over_http(server: str, theirs: Theirs, _seconds: float) -> None:
+def _over_http(_server: str, theirs: Theirs, _seconds: float) -> None:
     with asking.engines_for(None) as given, asking.running(given) as service, curve_store.using(service.database_url):
         job = curve_store.long_job(POINTS, owner="ada")
-        path = f"/v1/jobs/{job}/curves?max_points={BUCKETS}"
-        figures = asking.reads(service, path, clients=1, seconds=5)
-        _faster("ms over HTTP, 1,000,000 points in 1,000 buckets", figures.p50, theirs.get("chart_1000000"))
+        found = asking.reads(service, f"/v1/jobs/{job}/curves?max_points={BUCKETS}", clients=1)
+        _faster("ms over HTTP, 1,000,000 points in 1,000 buckets", found.p50, theirs.get("chart_1000000"))
 
 
-def _asking(_server: str, theirs: Theirs, _seconds: float) -> None:
+def _requests(_server: str, theirs: Theirs, _seconds: float) -> None:
     with asking.engines_for(None) as given, asking.running(given) as service:
         asking.submissions(service, seconds=2)  # in which connections are made
-        made = asking.submissions(service, seconds=10)
-        _row("jobs accepted a second, 8 clients", made.rate, theirs.get("creates"))
-        _row("— p50 / p99 ms", f"{made.p50:.1f} / {made.p99:.1f}")
-        polled = asking.polls(service, asking.ended_job(service), seconds=10)
-        _row("status polls a second with ETag, 8 clients", polled.rate, theirs.get("reads"))
-        _row("— p50 / p99 ms", f"{polled.p50:.1f} / {polled.p99:.1f}")
+        for name, found, key in (
+            ("jobs accepted a second, 8 clients", asking.submissions(service, seconds=10), "creates"),
+            ("status polls a second with ETag, 8 clients", asking.polls(service, asking.ended_job(service)), "reads"),
+        ):
+            _row(name, found.rate, theirs.get(key))
+            _row("— p50 / p99 ms", f"{found.p50:.1f} / {found.p99:.1f}")
 
 
-def _streams(server: str, _theirs: Theirs, _seconds: float) -> None:
-    del server
+def _streams(_server: str, _theirs: Theirs, _seconds: float) -> None:
+    with streams.service() as where:
+        streams.measure(where, jobs=20, streams=200, rate=50, seconds=3)  # all is warm
+        for jobs in (20, 1):
+            found = streams.measure(where, jobs=jobs, streams=200, rate=50, seconds=20)
+            watched = f"200 streams, {jobs} job{'s' * (jobs > 1)}"
+            _row(f"ms from commit to client, {watched}, p50 / p99", f"{found.p50:.1f} / {found.p99:.1f}")
+            _row("— events lost, doubled", f"{found.lost}, {found.doubled}")
+        slept = streams.sleep_beside(where)
+        _row(
+            f"MB of the API, {slept.written:.0f} MB written to a client that does not read",
+            f"{slept.before:.0f} → {slept.after:.0f}",
+        )
 
 
 PARTS: dict[str, Callable[[str, Theirs, float], None]] = {
     "writes": _writing,
     "reads": _reading,
     "http": _over_http,
-    "requests": _asking,
+    "requests": _requests,
     "streams": _streams,
 }
 
