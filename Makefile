@@ -1,9 +1,10 @@
 # Everything that a person or CI runs. Each target sets up first; set-up costs nothing when nothing changed.
 PYTHON ?= python3
 BIN := .venv/bin
+YARDSTICK := mlflow==3.17.0 psycopg2-binary
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test chaos slow check format docs clean
+.PHONY: help setup demo up down test chaos slow bench check format docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -30,6 +31,12 @@ chaos: setup  ## break a cluster at random moments, 60 times, and look what beca
 
 slow: setup  ## the tests that take too long for `make test`: a job with every regularizer, the real data sets
 	@$(BIN)/python -m pytest -m "slow or dataset"
+
+bench: setup .bench/.ready  ## measure the service beside MLflow, which gets an environment of its own (15 minutes)
+	@$(BIN)/python benchmarks/service.py --mlflow .bench/bin/python
+
+.bench/.ready: Makefile
+	@$(PYTHON) -m venv .bench && .bench/bin/pip install --quiet --disable-pip-version-check $(YARDSTICK) && touch $@
 
 check: setup  ## format, lint, types, dependency rule
 	@$(BIN)/ruff format --check .

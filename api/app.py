@@ -7,12 +7,13 @@ Knows no torch: what it needs of a spec is torch-free, and a test proves it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import problems, unchanged
+from api import deps, problems, unchanged
 from api.body_limit import BodyLimit
 from api.live import Live
 from api.routes import (
@@ -56,6 +57,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.live = Live()
+    app.state.turns = asyncio.Semaphore(deps.AT_ONCE)
     app.add_middleware(BodyLimit, limit=settings().max_body)
     problems.install(app)
     unchanged.install(app)

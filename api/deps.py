@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -12,8 +13,24 @@ from starlette.concurrency import run_in_threadpool
 
 from hsu_jobs import database
 
+AT_ONCE = 20
+"""Requests that hold a session at the same time; the others wait their turn and hold nothing.
 
-async def session(request: Request) -> AsyncIterator[orm.Session]:
+With as many as there are threads (40), each may hold a connection and wait for a thread, while each thread waits for a
+connection: 200 streams that were opened at once stood still until Postgres gave up on them.
+"""
+
+
+async def turn(request: Request) -> AsyncIterator[None]:
+    """The request's turn to hold a session."""
+    turns: asyncio.Semaphore = request.app.state.turns
+    async with turns:
+        yield
+
+
+async def session(
+    request: Request, _turn: Annotated[None, Depends(turn, scope="function")]
+) -> AsyncIterator[orm.Session]:
     """The request's transaction; a GET changes nothing and has none.
 
     Neither opening it nor giving a reader's connection back waits for the database, so neither takes a thread.

@@ -251,7 +251,7 @@ def main() -> None:
     print(f"{'':60} {'a second':>8} {'p50 ms':>7} {'p99 ms':>7} {'cpu ms':>7}")
     with ExitStack() as stack:
         service = stack.enter_context(running(stack.enter_context(engines_for(chosen))))
-        ended = _ended_job(service)
+        ended = ended_job(service)
         rows = {
             "jobs accepted": lambda: submissions(service, **how),
             "polls of a job that has ended: 304": lambda: polls(service, ended, **how),
@@ -276,7 +276,8 @@ def _print_row(name: str, rounds: list[Figures]) -> None:
     print(f"{name:60} {rate:>8.0f} {p50:>7.1f} {p99:>7.1f} {cpu:>7.2f}", flush=True)
 
 
-def _ended_job(service: Service) -> int:
+def ended_job(service: Service) -> int:
+    """A job that nothing happens to any more."""
     made: int = service.ask("POST", "/v1/jobs", json=SPEC).json()["id"]
     service.ask("POST", f"/v1/jobs/{made}/cancel")
     return made

@@ -72,13 +72,11 @@ class Ingest(NamedTuple):
 def ingest(url: str, *, writers: int, seconds: float) -> Ingest:
     """So many writers, each with a job of its own, for so long, with compaction running."""
     context = multiprocessing.get_context("spawn")
-    over = context.Event()
     with context.Pool(writers) as pool, context.Pool(1) as other:
         pool.map(_warm, [url] * writers, chunksize=1)
         merging = other.apply_async(_merge_until, (url, _deadline(seconds)))
         rows = pool.starmap(_write_until, [(url, _deadline(seconds))] * writers, chunksize=1)
         merged = merging.get()
-    del over
     flushes = np.concatenate([latencies for latencies, _ in rows])
     rate = sum(len(latencies) * FLUSH * SERIES / took for latencies, took in rows)
     p50, p99 = np.percentile(1e3 * flushes, (50, 99))
@@ -157,17 +155,17 @@ def space(url: str) -> Space:
     return Space(*sizes)
 
 
-def long_job(points: int, *, series: int = 1) -> int:
+def long_job(points: int, *, series: int = 1, owner: str = "reader") -> int:
     """A job that measured so many points, merged as compaction merges them."""
-    return _store([points], series=series)[0]
+    return _store([points], series=series, owner=owner)[0]
 
 
-def _store(sizes: list[int], *, series: int) -> list[int]:
+def _store(sizes: list[int], *, series: int, owner: str = "reader") -> list[int]:
     """Jobs with so many recorded steps each, in final blocks."""
     with database.transaction() as session:
-        keys.create(session, user="reader", role=Role.ADMIN)
-        owner = session.query(User).filter_by(name="reader").one()
-        jobs = [lifecycle.submit(session, SPEC, owner=owner) for _ in sizes]
+        keys.create(session, user=owner, role=Role.MEMBER)
+        user = session.query(User).filter_by(name=owner).one()
+        jobs = [lifecycle.submit(session, SPEC, owner=user) for _ in sizes]
         session.flush()
         made = [job.id for job in jobs]
     random = np.random.default_rng(0)

@@ -1,7 +1,7 @@
 """Whom do we tell of what happens, and what became of telling them?
 
 A trigger on `events` addresses each event to its owner's webhooks in the very statement that writes the event
-(migration 0007): whoever writes an event, in whatever way, no message is lost or made twice.
+(migration 0006): whoever writes an event, in whatever way, no message is lost or made twice.
 """
 
 from __future__ import annotations

@@ -151,22 +151,38 @@ def test_many_streams_of_one_job_are_told_the_same(ada: httpx2.Client, job: int)
     assert all(each == seen[0] for each in seen)
 
 
+def test_more_requests_at_once_than_there_are_threads_and_connections_are_all_answered(
+    ada: httpx2.Client, job: int
+) -> None:
+    with ThreadPoolExecutor(150) as pool:
+        answers = [pool.submit(ada.get, f"/v1/jobs/{job}") for _ in range(300)]
+        assert {answer.result(timeout=60).status_code for answer in answers} == {200}
+
+
+@contextmanager
+def asleep(server: Serving, client: httpx2.Client, job: int) -> Iterator[socket.socket]:
+    """A watcher that reads only when it is told to."""
+    address = urlparse(server.url)
+    request = f"GET /v1/jobs/{job}/events/stream HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=60) as idle:
+        idle.sendall(f"{request}Authorization: {client.headers['authorization']}\r\n\r\n".encode())
+        yield idle
+
+
+def happen_at_length(job: int) -> None:
+    for number in range(1000):
+        with database.transaction() as session:
+            lifecycle.record(session, job, Damaged(step=number, message="x" * 16_000))
+
+
 def test_a_reader_that_pauses_costs_no_memory_and_loses_nothing(server: Serving, ada: httpx2.Client, job: int) -> None:
     """Its events are 16 kB each, 16 MB in all: more than the sockets between us hold."""
-    address = urlparse(server.url)
     process = psutil.Process(server.process.pid)
-    request = (
-        f"GET /v1/jobs/{job}/events/stream HTTP/1.1\r\nHost: x\r\nAuthorization: {ada.headers['authorization']}\r\n"
-    )
-    with socket.create_connection((address.hostname, address.port)) as idle:
-        idle.settimeout(60)
-        idle.sendall(f"{request}Connection: close\r\n\r\n".encode())
+    with asleep(server, ada, job) as idle:
         received = idle.recv(100)
         before = process.memory_info().rss
         with stream(ada, job) as awake:
-            for number in range(1000):
-                with database.transaction() as session:
-                    lifecycle.record(session, job, Damaged(step=number, message="x" * 16_000))
+            happen_at_length(job)
             cancel(job)
             assert sum(name == "damaged" for _, name, _ in awake) == 1000
         grown = process.memory_info().rss - before
@@ -205,3 +221,15 @@ def test_streams_end_when_the_server_does_and_are_resumed_at_the_next(urls: tupl
     cancel(job)
     with serving(*urls) as second, as_user(second, "ada") as client, stream(client, job, after=seen[-1][0]) as events:
         assert [name for _, name, _ in events] == ["prioritised", "cancelled", "end"]
+
+
+def test_a_reader_that_sleeps_does_not_keep_the_server_beyond_its_grace(urls: tuple[str, str], as_user: AsUser) -> None:
+    with serving(*urls, grace=2) as server, as_user(server, "ada") as client:
+        job = submit()
+        happen_at_length(job)
+        with asleep(server, client, job) as idle:
+            assert idle.recv(100)
+            began = time.monotonic()
+            server.process.terminate()
+            server.process.wait(timeout=30)
+            assert time.monotonic() - began < 6
