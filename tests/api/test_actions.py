@@ -11,9 +11,9 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 from redis import Redis
 from samples import DIGITS
+from waiting import until
 
-from hsu_core.spec import Checkpointfrom waiting import until
-
+from hsu_core.spec import Checkpoint
 from hsu_jobs import attempts, checkpoints, database, settings
 from hsu_jobs.attempts import Claim
 from hsu_jobs.tables import Role
