@@ -46,6 +46,8 @@ RegularizerKind = Literal[
 ModelKind = Literal["mlp", "small_cnn", "cnn9"]
 DatasetKind = Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100"]
 
+_NO_NUL = r"^[^\x00]*$"
+"""The one character that Postgres' text cannot hold."""
 _COMPARISONS = {"gt": operator.gt, "ge": operator.ge, "lt": operator.lt, "le": operator.le}
 
 
@@ -84,9 +86,9 @@ class Listing(BaseModel):
     """Any of these; repeat for several."""
     tag: Annotated[list[Tag], Field(max_length=32)] = []
     """All of these; repeat for several."""
-    owner: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
+    owner: Annotated[str, StringConstraints(pattern=_NO_NUL, min_length=1, max_length=255)] | None = None
     """The user's name; for members there are only their own jobs."""
-    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    name: Annotated[str, StringConstraints(pattern=_NO_NUL, min_length=1, max_length=200)] | None = None
     """A part of the name, in upper or lower case."""
     regularizer: Annotated[list[RegularizerKind], Field(max_length=20)] = []
     """Any of these kinds; repeat for several."""

@@ -184,6 +184,8 @@ def test_a_forged_cursor_is_no_more_than_a_bad_request(ada: TestClient, submit: 
         ({"created_after": "2026-11-25T12:00:00"}, "#query/created_after"),
         ({"fingerprint": "abc"}, "#query/fingerprint"),
         ({"staet": "queued"}, "#query/staet"),
+        ({"name": "a\x00b"}, "#query/name"),
+        ({"owner": "\x00"}, "#query/owner"),
     ],
 )
 def test_a_filter_that_means_nothing_is_named(ada: TestClient, asked: dict[str, Any], pointer: str) -> None:
