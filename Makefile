@@ -4,10 +4,10 @@ BIN := .venv/bin
 YARDSTICK := mlflow==3.17.0 psycopg2-binary
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test chaos slow bench check format docs clean
+.PHONY: help setup demo up down test chaos conformance slow bench check format docs clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13
 
 setup: .venv/.ready  ## create .venv with everything (seconds when nothing changed)
 
@@ -28,6 +28,9 @@ test: check  ## every check and every test; needs no Docker and no services
 
 chaos: setup  ## break a cluster at random moments, 60 times, and look what became of its jobs (half an hour)
 	@$(BIN)/python tests/chaos/suite.py
+
+conformance: setup  ## ask the API thousands of generated questions, and look whether it answers as it documents
+	@$(BIN)/python tests/conformance/suite.py
 
 slow: setup  ## the tests that take too long for `make test`: a job with every regularizer, the real data sets
 	@$(BIN)/python -m pytest -m "slow or dataset"

@@ -13,17 +13,21 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import deps, problems, unchanged
+from api import cors, deps, document, known_keys, problems, traces, unchanged
 from api.body_limit import BodyLimit
+from api.edge import Edge
 from api.live import Live
 from api.routes import (
     actions,
+    audit,
     catalog,
     checkpoints,
     curves,
+    docs,
     events,
     health,
     jobs,
+    keys,
     log,
     metrics,
     points,
@@ -33,7 +37,8 @@ from api.routes import (
     webhooks,
     workers,
 )
-from hsu_jobs import database, log_lines
+from api.time_limit import TimeLimit
+from hsu_jobs import database, log_lines, rates
 from hsu_jobs import queue as doorbell
 from hsu_jobs.settings import settings
 
@@ -54,13 +59,25 @@ def create_app() -> FastAPI:
         summary="Hyperspherical uniformity as a training service",
         description=DESCRIPTION,
         version="1",
+        openapi_tags=document.tags(),
+        generate_unique_id_function=document.name_of,
+        telemetry=traces.of_requests(),
+        docs_url=None,
+        redoc_url=None,
         lifespan=_lifespan,
     )
     app.state.live = Live()
     app.state.turns = asyncio.Semaphore(deps.AT_ONCE)
     app.add_middleware(BodyLimit, limit=settings().max_body)
-    problems.install(app)
     unchanged.install(app)
+    app.add_middleware(TimeLimit, limit=settings().request_time)
+    cors.allow(app, settings().cors_origins)
+    app.add_middleware(Edge)
+    database.limit_statements(settings().request_time)
+    traces.follow(database.engine())
+    problems.install(app)
+    document.install(app)
+    unchanged.describe(app)
     for routes in (
         jobs,
         submissions,
@@ -73,12 +90,15 @@ def create_app() -> FastAPI:
         queue,
         workers,
         users,
+        keys,
+        audit,
+        webhooks,
         catalog,
         health,
         metrics,
+        docs,
     ):
         app.include_router(routes.router)
-    app.include_router(webhooks.router)
     app.webhooks.include_router(webhooks.told)
     return app
 
@@ -89,4 +109,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with live.listening():
         yield
     doorbell.bell().close()
+    known_keys.forget()
+    rates.close()
     database.engine().dispose()

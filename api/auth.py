@@ -1,12 +1,17 @@
-"""Who asks, and what may they do? An API key in the Authorization header, checked against its digest."""
+"""Who asks, and what may they do? An API key in the Authorization header, checked against its digest.
+
+Whoever only reads holds a row that is shared and belongs to no session; whoever changes something, one of their own.
+"""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
+from api import exchange, known_keys, turns
 from api.deps import Session
 from hsu_jobs import keys
 from hsu_jobs.errors import Forbidden, Unauthorized
@@ -18,33 +23,42 @@ _bearer = HTTPBearer(auto_error=False, description="An API key: `hsu_<prefix>_<s
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-def holder(session: Session, credentials: Credentials) -> ApiKey:
-    """The key of whoever asks. Raises `Unauthorized`."""
+async def holder(request: Request, credentials: Credentials) -> ApiKey:
+    """The key of whoever asks. Raises `Unauthorized` or `TooManyRequests`."""
+    own = exchange.of(request.scope)
     if credentials is None:
+        await turns.of_failure(own)
         raise Unauthorized("send your API key as `Authorization: Bearer <key>`")
-    return keys.holder(session, credentials.credentials)
+    secret = credentials.credentials
+    own.key = known_keys.remembered(secret) or await run_in_threadpool(known_keys.look_up, secret)
+    if own.key is None or not keys.is_valid(own.key):
+        own.is_refused = own.key is not None
+        await turns.of_failure(own)
+        raise keys.unknown()
+    await turns.of_key(own, own.key)
+    return own.key
 
 
 Viewer = Annotated[ApiKey, Depends(holder, scope="function")]
 """Any valid key."""
 
 
-async def member(key: Viewer) -> ApiKey:
+async def member(key: Viewer, session: Session) -> ApiKey:
     """A key that may submit jobs and ask something of them. Raises `Forbidden`."""
     if key.role is Role.VIEWER:
         raise Forbidden("a viewer's key only reads; changing anything needs a member's or an admin's")
-    return key
+    return session.merge(key, load=False)
 
 
 Member = Annotated[ApiKey, Depends(member, scope="function")]
 """A key that may change something."""
 
 
-async def admin(key: Viewer) -> ApiKey:
+async def admin(key: Viewer, session: Session) -> ApiKey:
     """A key that may change what is everyone's. Raises `Forbidden`."""
     if key.role is not Role.ADMIN:
         raise Forbidden(f"this needs an admin's key, found a {key.role}'s")
-    return key
+    return session.merge(key, load=False)
 
 
 Admin = Annotated[ApiKey, Depends(admin, scope="function")]

@@ -8,14 +8,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 
-from api.auth import Credentials, holder
+from api import exchange
+from api.auth import Viewer
 from api.live import LiveNews
 from api.owned import JobId, visible_job
 from hsu_jobs import database, queries
 from hsu_jobs.states import State
+from hsu_jobs.tables import ApiKey
 
 _LONGEST = 60.0
 
@@ -23,7 +25,8 @@ _LONGEST = 60.0
 async def changed(
     job_id: JobId,
     live: LiveNews,
-    credentials: Credentials,
+    key: Viewer,
+    request: Request,
     wait: Annotated[
         float, Query(ge=0, le=_LONGEST, description="Seconds that the answer may wait for another state.")
     ] = 0,
@@ -35,7 +38,8 @@ async def changed(
     """Return once the job is no longer in that state. Raises `Unauthorized` or `NotFound` at once."""
     if not wait:
         return
-    state = await run_in_threadpool(_state_for, credentials, job_id)
+    exchange.of(request.scope).patience += wait
+    state = await run_in_threadpool(_state_for, key, job_id)
     async for bell in live.turns(job_id, seconds=wait):
         if await bell.read("state", partial(_state, job_id)) is not (during or state):
             return
@@ -45,9 +49,9 @@ Changed = Annotated[None, Depends(changed, scope="function")]
 """Comes first: what the route then holds is as it is after the wait."""
 
 
-def _state_for(credentials: Credentials, job_id: int) -> State:
+def _state_for(key: ApiKey, job_id: int) -> State:
     with database.transaction() as session:
-        return visible_job(job_id, holder(session, credentials), session).state
+        return visible_job(job_id, key, session).state
 
 
 def _state(job_id: int) -> State:

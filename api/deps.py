@@ -7,10 +7,11 @@ import sys
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from sqlalchemy import orm
 from starlette.concurrency import run_in_threadpool
 
+from api import trail
 from hsu_jobs import database
 
 AT_ONCE = 20
@@ -29,7 +30,7 @@ async def turn(request: Request) -> AsyncIterator[None]:
 
 
 async def session(
-    request: Request, _turn: Annotated[None, Depends(turn, scope="function")]
+    request: Request, response: Response, _turn: Annotated[None, Depends(turn, scope="function")]
 ) -> AsyncIterator[orm.Session]:
     """The request's transaction; a GET changes nothing and has none.
 
@@ -43,6 +44,7 @@ async def session(
     opened = transaction.__enter__()
     try:
         yield opened
+        trail.write(opened, request, response)
     except BaseException:
         await run_in_threadpool(transaction.__exit__, *sys.exc_info())
         raise

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 
+from api import trail
 from api.auth import Member
 from api.deps import Session
 from api.problems import Responses
@@ -47,6 +48,11 @@ class Answering:
 
     def __call__(self, answer: Callable[[], Response]) -> Response:
         """The response; `answer` does what was asked, and is called only if that was not done before."""
+        response = self._answered(answer)
+        self.session.info[trail.ANSWER] = response
+        return response
+
+    def _answered(self, answer: Callable[[], Response]) -> Response:
         if self.request is None:
             return answer()
         keep = settings().idempotency_keep

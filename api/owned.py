@@ -11,11 +11,12 @@ from sqlalchemy import orm
 from api.auth import Viewer
 from api.deps import Session
 from api.unchanged import Unchanged, knows
+from hsu_core.spec.values import EXACT
 from hsu_jobs import queries, versions
 from hsu_jobs.errors import NotFound
 from hsu_jobs.tables import ApiKey, Attempt, Job
 
-JobId = Annotated[int, Path(ge=1, le=2**63 - 1)]
+JobId = Annotated[int, Path(ge=1, le=EXACT)]
 
 
 def visible_job(job_id: JobId, key: Viewer, session: Session) -> Job:

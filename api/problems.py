@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from psycopg.errors import QueryCanceled
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
+from api import methods
+from hsu_jobs import log_lines
 from hsu_jobs.errors import (
     BadRequest,
     BodyTooLarge,
@@ -22,6 +25,8 @@ from hsu_jobs.errors import (
     IllegalMove,
     JobsError,
     SpecRejected,
+    TookTooLong,
+    TooManyRequests,
     Unauthorized,
     Unavailable,
 )
@@ -49,17 +54,25 @@ class Problem(BaseModel):
     """For a job that does not allow it: what it is."""
     legal: list[Action] = []
     """For a job that does not allow it: what may be asked of it instead."""
+    request_id: str | None = None
+    """The answer's X-Request-Id: the service's log tells of it."""
 
 
 def respond(error: JobsError) -> JSONResponse:
     """The response for one of our own errors."""
-    headers = {"WWW-Authenticate": "Bearer"} if isinstance(error, Unauthorized) else None
     problem = Problem(
         title=error.title, status=error.status, code=error.code, detail=error.detail, errors=list(error.faults)
     )
     if isinstance(error, IllegalMove):
         problem.state, problem.legal = error.state, list(error.possible)
-    return _response(problem, headers)
+    return _response(problem, _headers(error))
+
+
+def surprise() -> JSONResponse:
+    """The response for an error that nobody foresaw."""
+    title = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
+    detail = "the service failed in a way that nobody foresaw; its log holds the trace under this request_id"
+    return _response(Problem(title=title, status=500, code="internal_error", detail=detail), None)
 
 
 @contextmanager
@@ -81,32 +94,23 @@ def problems(*errors: type[JobsError]) -> Responses:
     return {
         error.status: {
             "description": " or ".join(other.title for other in errors if other.status == error.status),
-            "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model=Problem.__name__)}}},
+            "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(model=Problem.__name__)}}},
         }
         for error in errors
     }
 
 
-_REF = "#/components/schemas/{model}"
-
-
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The app's OpenAPI document, with what its problems refer to."""
-    document = FastAPI.openapi(app)
-    problem = Problem.model_json_schema(ref_template=_REF)
-    document["components"]["schemas"] |= problem.pop("$defs") | {Problem.__name__: problem}
-    return document
+REF = "#/components/schemas/{model}"
 
 
 def install(app: FastAPI) -> None:
     """Render every error of the app as a problem."""
-    app.openapi = partial(describe, app)  # type: ignore[method-assign]
     app.add_exception_handler(JobsError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     for lost in (exc.OperationalError, exc.InterfaceError, exc.TimeoutError):
         app.add_exception_handler(lost, _unavailable)
-    app.add_exception_handler(Exception, _surprise)
+    app.add_exception_handler(exc.DataError, _unstorable)
 
 
 def _ours(_request: Request, error: Exception) -> JSONResponse:
@@ -124,26 +128,43 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
     return respond(_rejected(faults))
 
 
-def _http(_request: Request, error: Exception) -> JSONResponse:
+def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     if error.status_code == BodyTooLarge.status:
         return respond(BodyTooLarge(error.detail))
     title = HTTPStatus(error.status_code).phrase
     code = title.lower().replace(" ", "_").replace("-", "_")
-    return _response(Problem(title=title, status=error.status_code, code=code, detail=error.detail), error.headers)
+    headers = dict(error.headers or {})
+    if allowed := methods.of(request.app, request.url.path) if error.status_code == _NOT_ALLOWED else "":
+        headers["Allow"] = allowed
+    return _response(Problem(title=title, status=error.status_code, code=code, detail=error.detail), headers)
 
 
-def _unavailable(_request: Request, _error: Exception) -> JSONResponse:
+_NOT_ALLOWED = 405
+
+
+def _unavailable(_request: Request, error: Exception) -> JSONResponse:
+    if isinstance(getattr(error, "orig", None), QueryCanceled):
+        return respond(TookTooLong("the database took too long; nothing was changed, ask for less"))
     return respond(Unavailable("the database does not answer; nothing was changed, try again"))
 
 
-def _surprise(_request: Request, _error: Exception) -> JSONResponse:
-    title = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
-    detail = "the service failed in a way that nobody foresaw; its log holds the trace"
-    return _response(Problem(title=title, status=500, code="internal_error", detail=detail), None)
+def _unstorable(_request: Request, _error: Exception) -> JSONResponse:
+    return respond(BadRequest("it holds a character or a number that the database cannot: NUL, for example"))
+
+
+def _headers(error: JobsError) -> dict[str, str] | None:
+    match error:
+        case Unauthorized():
+            return {"WWW-Authenticate": "Bearer"}
+        case TooManyRequests():
+            return {"Retry-After": str(math.ceil(error.seconds))}
+        case _:
+            return None
 
 
 def _response(problem: Problem, headers: Mapping[str, str] | None) -> JSONResponse:
+    problem.request_id = log_lines.request_id()
     body = problem.model_dump(mode="json", exclude_defaults=True)
     return JSONResponse(body, status_code=problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 

@@ -32,11 +32,17 @@ _log = logging.getLogger(__name__)
 _Place = TypeVar("_Place", bound=Hashable)
 
 LAST_EVENT_ID: dict[str, Any] = {"alias": "Last-Event-ID"}
+_EVENT = {
+    "type": "object",
+    "description": "One event of the stream.",
+    "properties": {name: {"type": "string"} for name in ("event", "data", "id")},
+    "required": ["event", "data"],
+}
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events, until `end`: the job has ended and everything was sent. A stream that "
         "breaks off before, after an hour at the latest, is resumed with `Last-Event-ID`; a comment comes in silence.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     }
 }
 

@@ -15,7 +15,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_TOLD = {
+_TOLD: dict[str, dict[str, Any]] = {
     "200": {
         "headers": {
             "ETag": {"description": "Send it as `If-None-Match` the next time.", "schema": {"type": "string"}},
@@ -92,6 +92,10 @@ def install(app: FastAPI) -> None:
     """Tag the app's answers."""
     app.add_middleware(Tagging)
     app.add_exception_handler(Unchanged, _unchanged)
+
+
+def describe(app: FastAPI) -> None:
+    """Let the app's OpenAPI document tell of it."""
     app.openapi = partial(_described, app.openapi)  # type: ignore[method-assign]
 
 
@@ -101,8 +105,8 @@ def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     for path in document["paths"].values():
         responses = path.get("get", {}).get("responses", {})
         if "application/json" in responses.get("200", {}).get("content", {}):
-            responses["200"] |= _TOLD["200"]
-            responses["304"] = _TOLD["304"]
+            responses["200"]["headers"] = responses["200"].get("headers", {}) | _TOLD["200"]["headers"]
+            responses["304"] = {"headers": responses["200"]["headers"]} | _TOLD["304"]
     return document
 
 

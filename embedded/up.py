@@ -38,6 +38,7 @@ API = [
     "--workers",
     "2",
     "--no-access-log",
+    "--no-server-header",
     "--timeout-graceful-shutdown",
     "8",
 ]

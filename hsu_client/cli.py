@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 import httpx2
 
-from hsu_client import operate, show, tell
+from hsu_client import access, operate, show, tell
 from hsu_client.client import Client
 from hsu_client.export.command import export
 from hsu_client.problem import Problem, Unreachable
@@ -287,7 +287,17 @@ def catalog(client: Client) -> None:
     click.echo(json.dumps(client.catalog(), indent=2, ensure_ascii=False))
 
 
-for command in (operate.queue, operate.workers, operate.worker, operate.users, operate.user, tell.webhook, export):
+for command in (
+    access.keys,
+    access.audit,
+    operate.queue,
+    operate.workers,
+    operate.worker,
+    operate.users,
+    operate.user,
+    tell.webhook,
+    export,
+):
     main.add_command(command)
 
 

@@ -218,6 +218,33 @@ class Client:
         """Change a user's `share` of the cluster or `max_gpus`, None for no limit. For admins."""
         return self._ask("PATCH", f"/v1/users/{quote(name, safe='')}", json=change)
 
+    def keys(self) -> Iterator[dict[str, Any]]:
+        """Your keys without their secrets, the newest first; everyone's for an admin."""
+        yield from self._pages("/v1/keys", "keys", {"limit": 200})
+
+    def create_key(
+        self, *, name: str = "", user: str | None = None, role: str | None = None, expires_in: float | None = None
+    ) -> dict[str, Any]:
+        """A new key, for yourself or, for admins, anybody; `key` holds it, this once. `expires_in` in seconds."""
+        wanted = {"name": name, "user": user, "role": role, "expires_in": expires_in}
+        return self._ask("POST", "/v1/keys", json=wanted)
+
+    def rotate_key(self, key_id: int, *, overlap: float = 0.0) -> dict[str, Any]:
+        """A new key in another's place, which opens for `overlap` seconds more."""
+        return self._ask("POST", f"/v1/keys/{key_id}/rotate", json={"overlap": overlap})
+
+    def revoke_key(self, key_id: int) -> dict[str, Any]:
+        """Let a key open nothing any more."""
+        return self._ask("DELETE", f"/v1/keys/{key_id}")
+
+    def audit(
+        self, *, user: str | None = None, action: str | None = None, since: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Who changed what, the newest first. For admins."""
+        chosen = {"user": user, "action": action, "since": since}
+        given = {name: value for name, value in chosen.items() if value is not None}
+        yield from self._pages("/v1/audit", "entries", {"limit": 200} | given)
+
     def webhooks(self) -> list[dict[str, Any]]:
         """The addresses that are told of your jobs."""
         return list(self._ask("GET", "/v1/webhooks")["webhooks"])

@@ -5,6 +5,8 @@ python -m hsu_jobs.admin migrate | create-key | config
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import click
 
 from hsu_jobs import database, keys
@@ -27,10 +29,12 @@ def migrate(revision: str) -> None:
 @main.command()
 @click.option("--user", required=True, help="Whose key it is; a new name makes a new user.")
 @click.option("--role", type=click.Choice([role.value for role in Role]), default="member", show_default=True)
-def create_key(user: str, role: str) -> None:
+@click.option("--expires", type=click.FloatRange(min=0, min_open=True), metavar="DAYS", help="Good for so long only.")
+def create_key(user: str, role: str, expires: float | None) -> None:
     """Make an API key and print it, once."""
+    expires_at = None if expires is None else datetime.now(UTC) + timedelta(days=expires)
     with database.transaction() as session:
-        key = keys.create(session, user=user, role=Role(role))
+        key = keys.create(session, user=user, role=Role(role), expires_at=expires_at)
     click.echo(key)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Engine, create_engine, event, exc, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -47,6 +49,18 @@ def reading() -> Iterator[Session]:
     """A session that changes nothing: each statement stands alone, which saves BEGIN and COMMIT."""
     with Session(_reader(engine()), expire_on_commit=False) as session:
         yield session
+
+
+def limit_statements(longest: timedelta) -> None:
+    """Let Postgres cancel a statement that takes longer, on every connection that this process opens from now on."""
+
+    def limit(connection: DBAPIConnection, _record: object) -> None:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(f"SET statement_timeout = {round(longest.total_seconds() * 1000)}")
+        connection.commit()
+
+    for each in (engine(), _reader(engine())):
+        event.listen(each, "connect", limit)
 
 
 @contextmanager

@@ -13,7 +13,9 @@
     ├── BodyTooLarge        413   the body is over the limit
     ├── IdempotencyConflict 422   the key was used with another body
     ├── SpecRejected        422   a field of the spec is wrong; points at it
-    └── Unavailable         503   the database does not answer
+    ├── TooManyRequests     429   the key, or whoever has none, asks too often
+    ├── Unavailable         503   the database does not answer
+    └── TookTooLong         504   the answer did not begin in time
 
     LeaseLost                     (never leaves the worker: the attempt is no longer ours)
 
@@ -136,10 +138,27 @@ class SpecRejected(JobsError):
     status, code, title = 422, "invalid_spec", "The spec is not valid"
 
 
+class TooManyRequests(JobsError):
+    """The key, or whoever has none, asks too often."""
+
+    status, code, title = 429, "too_many_requests", "Too many requests"
+
+    def __init__(self, detail: str, *, seconds: float) -> None:
+        super().__init__(detail)
+        self.seconds = seconds
+        """Until the next one may come."""
+
+
 class Unavailable(JobsError):
     """The database does not answer."""
 
     status, code, title = 503, "unavailable", "The service cannot answer just now"
+
+
+class TookTooLong(JobsError):
+    """The answer did not begin in time."""
+
+    status, code, title = 504, "took_too_long", "The answer took too long"
 
 
 class LeaseLost(Exception):

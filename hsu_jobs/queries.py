@@ -15,6 +15,7 @@ from sqlalchemy import (
     Double,
     Insert,
     Select,
+    Update,
     bindparam,
     case,
     exists,
@@ -48,17 +49,24 @@ from hsu_jobs.tables import (
 _now = func.now()
 IS_RUNNABLE = literal_column("(jobs.state = 'queued' AND jobs.wanted = 'run')", Boolean)
 """In the very words of the partial index, which no bound parameter could be matched with."""
+_WHOLE_KEY = select(ApiKey).options(joinedload(ApiKey.user, innerjoin=True))
 _WHOLE_JOB = select(Job).options(joinedload(Job.owner, innerjoin=True), selectinload(Job.attempts))
 
 
 def key_by_digest(digest: bytes) -> Select[ApiKey]:
-    """The valid key with this digest, and whose it is."""
-    expired = ApiKey.expires_at.is_not(None) & (ApiKey.expires_at <= _now)
-    return (
-        select(ApiKey)
-        .where(ApiKey.digest == digest, ApiKey.revoked_at.is_(None), ~expired)
-        .options(joinedload(ApiKey.user))
-    )
+    """The key with this digest, valid or not, and whose it is."""
+    return _WHOLE_KEY.where(ApiKey.digest == digest)
+
+
+def keys_visible_to(holder: ApiKey) -> Select[ApiKey]:
+    """The keys that this key may see: its user's own, or all for an admin."""
+    return _WHOLE_KEY if holder.role is Role.ADMIN else _WHOLE_KEY.where(ApiKey.user_id == holder.user_id)
+
+
+def note_use(key_id: int) -> Update:
+    """Note that a key is used, unless that was noted within the last minute."""
+    long_ago = ApiKey.last_used_at.is_(None) | (ApiKey.last_used_at < _now - timedelta(minutes=1))
+    return update(ApiKey).where(ApiKey.id == key_id, long_ago).values(last_used_at=_now)
 
 
 def user_by_name(name: str) -> Select[User]:

@@ -24,6 +24,8 @@ def _seconds(value: object) -> object:
 
 Span = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
 """A length of time: `45`, `45.5` (seconds), `00:00:45` or `PT45S`."""
+MaybeSpan = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0))]
+"""A length of time that may be none."""
 
 
 def _names(value: object) -> object:
@@ -95,6 +97,20 @@ class Settings(BaseSettings):
     """Time for which a request with an Idempotency-Key is answered as it was the first time."""
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024
     """Largest request body, in bytes."""
+    request_time: Span = timedelta(seconds=30)
+    """Time within which an answer begins, or is 504; its statement in the database is cancelled then."""
+    key_cache: MaybeSpan = timedelta(seconds=2)
+    """Time that an API process remembers a key for: one that another process revokes opens for so long. 0: never."""
+    rate_limit: Annotated[float, Field(ge=0)] = 100.0
+    """Requests a second that a key may make in the long run; 0: any number."""
+    rate_burst: Annotated[int, Field(ge=1)] = 500
+    """Requests that a key may make at once, when it made none for a while."""
+    failures_a_minute: Annotated[int, Field(ge=0)] = 60
+    """Requests without a valid key that an address may make a minute; 0: any number."""
+    cors_origins: Names = ()
+    """Origins of web pages that may call this service from a browser: `https://lab.example`."""
+    audit_retention: Span = timedelta(days=365)
+    """Time that the audit log is kept."""
 
     webhook_allow: Names = ()
     """Networks, addresses and host names that webhooks may lead to although they are not public ones."""

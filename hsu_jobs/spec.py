@@ -13,19 +13,19 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, TypeAdapter, model_validator
 
 from hsu_core.spec import PointsSpec, Spec, TrainingSpec
-from hsu_core.spec.values import Positive, fault
+from hsu_core.spec.values import WHOLE, Positive, fault
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=64)]
 
-
-Priority = Annotated[int, Field(ge=-100, le=100)]
+Name = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", max_length=200)]
+Priority = Annotated[int, Field(ge=-100, le=100), WHOLE]
 PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
 
 class Resources(Spec):
     """What a job needs of a machine."""
 
-    gpus: Annotated[int, Field(ge=1, le=64)] = 1
+    gpus: Annotated[int, Field(ge=1, le=64), WHOLE] = 1
     """GPUs of one machine, or of its slots where it has no GPU. A training is spread over them, its batch split."""
     pool: PoolName = "default"
     """The workers that may run it."""
@@ -34,7 +34,7 @@ class Resources(Spec):
 class Limits(Spec):
     """When to give up."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 5
+    max_attempts: Annotated[int, Field(ge=1, le=100), WHOLE] = 5
     """Attempts in a row that may crash, hang or be lost without a checkpoint further on, before the job fails."""
     deadline: Positive | None = None
     """Seconds after the submission by which the job must have ended, or it fails."""
@@ -48,7 +48,7 @@ class Envelope(Spec):
     Nothing here changes the result, but that sums over several GPUs are rounded otherwise.
     """
 
-    name: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)] = "untitled"
+    name: Name = "untitled"
     tags: Annotated[tuple[Tag, ...], Field(max_length=32)] = ()
     priority: Priority = 0
     """Higher goes first, and may send a running job of lower priority back to the queue."""

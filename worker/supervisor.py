@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from hsu_jobs import attempts, database, lifecycle, once, scheduling, workers
+from hsu_jobs import attempts, audit, database, lifecycle, once, scheduling, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.log_lines import About
@@ -180,6 +180,8 @@ class Supervisor:
             once.forget(session, keep=self._settings.idempotency_keep)
         courier.ring_round()
         upkeep.tend(self._settings)
+        with database.transaction() as session:
+            session.execute(audit.outlived(self._settings.audit_retention))
         if lost:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()

@@ -15,6 +15,7 @@ from api.once import MADE, Once
 from api.owned import OwnedJob
 from api.problems import pointing_into, problems
 from api.views import JobView, created
+from hsu_core.spec.values import EXACT, WHOLE
 from hsu_jobs import admission, database, forks, lifecycle, queue
 from hsu_jobs.errors import (
     BadRequest,
@@ -39,7 +40,7 @@ _ALWAYS = (BadRequest, Unauthorized, Forbidden, NotFound)
 class NewPriority(BaseModel):
     """The priority that a job is to have."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"priority": 10}]})
 
     priority: Priority
 
@@ -47,9 +48,13 @@ class NewPriority(BaseModel):
 class Fork(BaseModel):
     """From where a job is to go on, and what is to be different."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"step": 100, "change": {"regularizer": {"kind": "comhe"}}}]},
+    )
 
-    step: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    step: Annotated[int, Field(ge=0, le=EXACT), WHOLE] | None = None
     """Of the checkpoint; the newest by default."""
     change: dict[str, Any] = {}
     """A merge patch (RFC 7396) of the spec; an object of another `kind` replaces the old one whole. Model, kind of

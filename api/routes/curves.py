@@ -15,6 +15,7 @@ from api.curve_views import MEDIA_TYPES, CurvesView, CurveView, Format
 from api.deps import Session
 from api.owned import OwnedJob, require_visible
 from api.problems import problems
+from hsu_core.spec.values import EXACT
 from hsu_jobs import curves
 from hsu_jobs.curves import Choice, Origin
 from hsu_jobs.errors import BadRequest, NotFound, TooMuch, Unauthorized
@@ -24,15 +25,15 @@ router = APIRouter(prefix="/v1", tags=["curves"])
 MOST_IN_JSON = 2_000_000
 """Values that one JSON answer may hold; files may hold any number."""
 
-Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
-Step = Annotated[int, Query(ge=0, le=2**63 - 1)]
+Id = Annotated[int, Field(ge=1, le=EXACT)]
+Step = Annotated[int, Query(ge=0, le=EXACT)]
 
 
 def choice(
     layer: Annotated[list[str], Query(description="Only these layers; repeat for several.")] = [],  # noqa: B006
     measure: Annotated[list[str], Query(description="Only these measures; repeat for several.")] = [],  # noqa: B006
     first_step: Step = 0,
-    last_step: Step = 2**63 - 1,
+    last_step: Step = EXACT,
     relative_to: Annotated[
         Origin | None,
         Query(

@@ -14,6 +14,7 @@ from api.owned import OwnedJob
 from api.problems import problems
 from api.stream import EventStream
 from api.views import EventView, View
+from hsu_core.spec.values import EXACT
 from hsu_jobs import queries
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
 
@@ -33,7 +34,7 @@ class EventPage(View):
 def list_events(
     job: OwnedJob,
     session: Session,
-    cursor: Annotated[int, Query(ge=0, le=2**63 - 1, description="Only events after the one of this id.")] = 0,
+    cursor: Annotated[int, Query(ge=0, le=EXACT, description="Only events after the one of this id.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> EventPage:
     """What happened to a job since it was submitted."""

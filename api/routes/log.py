@@ -11,6 +11,7 @@ from api import log_text
 from api.deps import Session
 from api.owned import OwnedAttempt
 from api.problems import problems
+from hsu_core.spec.values import EXACT
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
 from hsu_jobs.settings import settings
 
@@ -40,7 +41,7 @@ def read_log(
     attempt: OwnedAttempt,
     session: Session,
     tail: Annotated[int | None, Query(ge=0, le=1_000_000, description="Only so many last lines.")] = None,
-    from_byte: Annotated[int, Query(ge=0, le=2**63 - 1, description="Only what comes after so many bytes.")] = 0,
+    from_byte: Annotated[int, Query(ge=0, le=EXACT, description="Only what comes after so many bytes.")] = 0,
     follow: Annotated[bool, Query(description="Stay, and send what comes, until the attempt has ended.")] = False,  # noqa: FBT002
 ) -> Response:
     """What an attempt's process printed; the newest `HSU_LOG_LIMIT` bytes are kept."""

@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from api import meters
 from api.auth import Viewer
 from api.deps import Session
 from api.problems import problems
@@ -43,7 +44,12 @@ class _Read(Collector):
     },
 )
 def read_metrics(_key: Viewer, session: Session) -> Response:
-    """Queue depth and waits, attempts by outcome, GPUs in use, and when each worker was last heard of."""
+    """The cluster in numbers, and how this web service answers.
+
+    Queue depth and waits, attempts by outcome, GPUs in use, when each worker was last heard of; requests by route and
+    status, the time until their answers began, and the streams under way.
+    """
     registry = CollectorRegistry()
+    meters.register(registry)
     registry.register(_Read(gauges.read(session)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

@@ -130,9 +130,11 @@ class QuoteView(View):
 class Bulk(BaseModel):
     """Jobs to be queued together."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"jobs": [_EXAMPLE]}]}
+    )
 
-    jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE, examples=[[_EXAMPLE]])]
+    jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE)]
     """Their specs."""
 
 

@@ -8,19 +8,21 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import orm
 
+from api import known_keys
 from api.auth import Admin, Viewer
 from api.deps import Session
 from api.problems import problems
 from api.views import View
-from hsu_jobs import queries
+from hsu_core.spec.values import WHOLE, Real
+from hsu_jobs import database, queries
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.settings import settings
 from hsu_jobs.tables import Role
 
 router = APIRouter(prefix="/v1/users", tags=["cluster"])
 
-Share = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-Quota = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Share = Annotated[Real, Field(gt=0, le=1e6, allow_inf_nan=False)]
+Quota = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
 
 
 class UserView(View):
@@ -46,7 +48,9 @@ class UsersView(View):
 class UserChange(BaseModel):
     """What is to be changed; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"share": 2, "max_gpus": 4}]}
+    )
 
     share: Share = 1.0
     """Of the cluster, relative to the others' shares."""
@@ -69,6 +73,7 @@ def change_user(
     user = session.execute(queries.user_by_name(name)).scalar_one_or_none()
     if user is None:
         raise NotFound(f"there is no user {name!r}: a user comes into being with their first API key")
+    database.afterwards(session, known_keys.forget)
     for field in change.model_fields_set:
         setattr(user, field, getattr(change, field))
     session.flush()

@@ -13,6 +13,7 @@ from api.auth import Member, Viewer
 from api.deps import Session
 from api.problems import problems
 from api.views import View
+from hsu_core.spec.values import EXACT, Flag
 from hsu_jobs import database, messages, queue, webhooks
 from hsu_jobs.addresses import LONGEST_URL
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized, WebhookInactive
@@ -29,7 +30,7 @@ told = APIRouter()
 
 Url = Annotated[str, Field(max_length=LONGEST_URL, examples=["https://lab.example/hooks/hsu"])]
 Events = Annotated[list[WANTED], Field(min_length=1, max_length=64)]
-Number = Annotated[int, Path(ge=1, le=2**63 - 1)]
+Number = Annotated[int, Path(ge=1, le=EXACT)]
 
 _ALWAYS = (BadRequest, Unauthorized, NotFound)
 _CHANGING = (*_ALWAYS, Forbidden)
@@ -38,7 +39,11 @@ _CHANGING = (*_ALWAYS, Forbidden)
 class NewWebhook(BaseModel):
     """Whom to tell, and of what."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"url": "https://lab.example/hooks/hsu", "events": ["succeeded", "failed"]}]},
+    )
 
     url: Url
     """http or https, to a public address unless the service allows others (`HSU_WEBHOOK_ALLOW`)."""
@@ -49,11 +54,13 @@ class NewWebhook(BaseModel):
 class WebhookChange(BaseModel):
     """What is to be changed; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"active": False}]}
+    )
 
     url: Url | None = None
     events: Events | None = None
-    active: bool | None = None
+    active: Flag | None = None
     """False: nothing is sent, and what happens meanwhile is not told later. True also forgets what failed."""
 
 
@@ -246,7 +253,7 @@ def list_deliveries(
     webhook: OwnedWebhook,
     session: Session,
     state: DeliveryState | None = None,
-    cursor: Annotated[int | None, Query(ge=1, le=2**63 - 1, description="`next_cursor` of the page before.")] = None,
+    cursor: Annotated[int | None, Query(ge=1, le=EXACT, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeliveryPage:
     """What was sent and what is to be, the newest first; kept for `HSU_WEBHOOK_LOG`."""

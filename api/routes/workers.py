@@ -14,6 +14,7 @@ from api.auth import Admin, Viewer
 from api.deps import Session
 from api.problems import problems
 from api.views import View
+from hsu_core.spec.values import Flag
 from hsu_jobs import queries, workers
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.settings import settings
@@ -56,9 +57,11 @@ class WorkersView(View):
 class Drain(BaseModel):
     """How to empty a worker."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"now": True}]}
+    )
 
-    now: bool = False
+    now: Flag = False
     """Do not wait for what it runs: save those jobs, and let them go on elsewhere."""
 
 

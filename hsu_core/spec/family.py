@@ -10,14 +10,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from hsu_core.spec.penalties import About, LayerPenalty, SpherePenalty
-from hsu_core.spec.values import Fraction, NonNegative, Positive, Spec
+from hsu_core.spec.values import WHOLE, Flag, Fraction, NonNegative, Positive, Real, Spec
 
 
 class AuthorsPole(Spec):
     """One pole for all of training, moved by momentum SGD before each step: the authors' way."""
 
     kind: Literal["authors"] = "authors"
-    steps: Annotated[int, Field(ge=1, le=1000)] = 10
+    steps: Annotated[int, Field(ge=1, le=1000), WHOLE] = 10
     """Steps of the pole for one step of the network."""
     lr: Positive | None = None
     """Learning rate of the pole; by default that of the network at the time."""
@@ -31,9 +31,9 @@ class FreshPoles(Spec):
     """Many random poles at each step, each moved a few steps; the worst ones count: the way that works."""
 
     kind: Literal["fresh"] = "fresh"
-    poles: Annotated[int, Field(ge=1, le=65536)] = 64
+    poles: Annotated[int, Field(ge=1, le=65536), WHOLE] = 64
     """How many are drawn at each step."""
-    steps: Annotated[int, Field(ge=0, le=1000)] = 10
+    steps: Annotated[int, Field(ge=0, le=1000), WHOLE] = 10
     """Steps of each pole, of falling length, along the normalised gradient on the sphere."""
 
 
@@ -56,9 +56,9 @@ class MHE(SpherePenalty):
     """Minimum hyperspherical energy: neurons repel each other like charges."""
 
     kind: Literal["mhe"] = "mhe"
-    s: Annotated[float, Field(ge=0, le=64, allow_inf_nan=False)] = 2.0
+    s: Annotated[Real, Field(ge=0, le=64, allow_inf_nan=False)] = 2.0
     """Riesz exponent; 0 is the logarithmic energy."""
-    angular: bool = False
+    angular: Flag = False
     """Repel by the angle, in units of π, in place of the Euclidean distance."""
     hidden_weight: NonNegative = 1.0
     """Weight of each hidden layer's energy; the authors use 1 (0.1 for angular s = 1, 2)."""

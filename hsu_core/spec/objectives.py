@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from hsu_core.spec.values import Spec
+from hsu_core.spec.values import Flag, Real, Spec
 
 
 class SphereObjective(Spec):
@@ -50,9 +50,9 @@ class Riesz(SphereObjective):
     higher_is_better: ClassVar[bool] = False
     formula: ClassVar[str] = "mean over pairs i < j of ‖xᵢ − xⱼ‖⁻ˢ (s = 0: −ln‖xᵢ − xⱼ‖)"
     is_of_pairs: ClassVar[bool] = True
-    s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    s: Annotated[Real, Field(ge=0, allow_inf_nan=False)] = 2.0
     """Exponent; 0 is the logarithmic energy −ln‖xᵢ − xⱼ‖."""
-    angular: bool = False
+    angular: Flag = False
     """Repel by the angle, in units of π, in place of the Euclidean distance."""
 
     def has_regular_optimum(self, n: int, d: int, *, half_space: bool) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from hsu_core.spec.values import NonNegative, Spec
+from hsu_core.spec.values import WHOLE, Flag, NonNegative, Real, Spec
 
 
 class About(NamedTuple):
@@ -33,7 +33,7 @@ class WarmUp(Spec):
     """The weight rises linearly from 0."""
 
     kind: Literal["warmup"] = "warmup"
-    fraction: Annotated[float, Field(gt=0, le=1)] = 0.1
+    fraction: Annotated[Real, Field(gt=0, le=1)] = 0.1
     """Part of the whole training after which it is full."""
 
 
@@ -41,7 +41,7 @@ class Decay(Spec):
     """The weight falls linearly over the whole training."""
 
     kind: Literal["decay"] = "decay"
-    to: Annotated[float, Field(ge=0, le=1)] = 0.0
+    to: Annotated[Real, Field(ge=0, le=1)] = 0.0
     """Part of the full weight that is left at the end."""
 
 
@@ -56,7 +56,7 @@ class Penalty(Spec):
     kind: str
     schedule: WeightSchedule = Steady()
     """What becomes of the weights in the course of the training."""
-    every: Annotated[int, Field(ge=1, le=10_000)] = 1
+    every: Annotated[int, Field(ge=1, le=10_000), WHOLE] = 1
     """The penalty acts on every k-th step, k times as strong: the mean gradient stays."""
 
 
@@ -76,9 +76,9 @@ class LayerPenalty(Penalty):
 class SpherePenalty(LayerPenalty):
     """A penalty of the family: on the directions of neurons."""
 
-    half_space: bool = True
+    half_space: Flag = True
     """Also count the mirror images −x. Hidden layers only, never the classifier."""
-    low_precision: bool = False
+    low_precision: Flag = False
     """Multiply in bfloat16; everything else stays in float32. Gradients are then right to about 1 %."""
 
 

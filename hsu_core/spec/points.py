@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from hsu_core.spec.objectives import Objective
-from hsu_core.spec.values import Spec, fault
+from hsu_core.spec.values import WHOLE, Flag, Seed, Spec, fault
 
 MOST_POINTS = 2_000
 """Mirror images included."""
@@ -22,16 +22,16 @@ class PointsSpec(Spec):
     """n points to be placed on the unit sphere of ℝᵈ."""
 
     task: Literal["points"]
-    n: Annotated[int, Field(ge=1, le=MOST_POINTS)]
+    n: Annotated[int, Field(ge=1, le=MOST_POINTS), WHOLE]
     """At most half as many in half space, and n·d at most 40,000; where pairs count, at least 2, in half space 1."""
-    d: Annotated[int, Field(ge=2, le=MOST_COORDINATES)]
+    d: Annotated[int, Field(ge=2, le=MOST_COORDINATES), WHOLE]
     objective: Objective
-    half_space: bool = False
+    half_space: Flag = False
     """Also count the mirror images −x."""
-    starts: Annotated[int, Field(ge=1, le=1000)] | None = None
+    starts: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
     """Random configurations that are improved; the best is the result. By default some tens, fewer for many points,
     and one where every start leads to a proven optimum."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _is_possible(self) -> PointsSpec:

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from hsu_core.spec.penalties import About, FeaturePenalty, LayerPenalty, SpherePenalty
-from hsu_core.spec.values import NonNegative, Positive
+from hsu_core.spec.values import WHOLE, Flag, NonNegative, Positive, Real
 
 _BANSAL = "Bansal et al. 2018, Can We Gain More from Orthogonality Regularizations, arXiv 1810.09102"
 
@@ -76,7 +76,7 @@ class SRIP(LayerPenalty):
     """Spectral restricted isometry: the worst stretch of any direction."""
 
     kind: Literal["srip"] = "srip"
-    iterations: Annotated[int, Field(ge=1, le=100)] = 2
+    iterations: Annotated[int, Field(ge=1, le=100), WHOLE] = 2
     """Steps of the power iteration; the authors use 2."""
     hidden_weight: NonNegative = 1e-1
     """Weight of each hidden layer's term."""
@@ -119,17 +119,17 @@ class CoMHE(SpherePenalty):
     projection: Literal["random", "angle", "adversarial"] = "random"
     """random: fresh Gaussian matrices; angle: moved to preserve the pairwise angles; adversarial: moved to raise the
     energy."""
-    dimension: Annotated[int, Field(ge=2, le=65536)] = 30
+    dimension: Annotated[int, Field(ge=2, le=65536), WHOLE] = 30
     """Dimension of the projected neurons; layers of no more inputs than that are not projected."""
-    projections: Annotated[int, Field(ge=1, le=256)] = 20
+    projections: Annotated[int, Field(ge=1, le=256), WHOLE] = 20
     """Random projections whose energies are averaged; the other kinds keep one."""
-    steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    steps: Annotated[int, Field(ge=1, le=1000), WHOLE] = 1
     """Gradient steps of a kept projection for one step of the network."""
     lr: Positive = 0.01
     """Learning rate of a kept projection."""
-    s: Annotated[float, Field(ge=0, le=64, allow_inf_nan=False)] = 2.0
+    s: Annotated[Real, Field(ge=0, le=64, allow_inf_nan=False)] = 2.0
     """Riesz exponent; 0 is the logarithmic energy."""
-    angular: bool = False
+    angular: Flag = False
     """Repel by the angle, in units of π, in place of the Euclidean distance."""
     hidden_weight: NonNegative = 1.0
     """Weight of each hidden layer's term."""

@@ -10,7 +10,7 @@ from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.models import Model
 from hsu_core.spec.penalties import FeaturePenalty
 from hsu_core.spec.regularizers import Regularizer
-from hsu_core.spec.values import Count, Fraction, NonNegative, Positive, Spec, fault
+from hsu_core.spec.values import WHOLE, Count, Flag, Fraction, NonNegative, Positive, Seed, Spec, fault
 
 
 class SGD(Spec):
@@ -19,7 +19,7 @@ class SGD(Spec):
     kind: Literal["sgd"] = "sgd"
     lr: Positive = 0.1
     momentum: Fraction = 0.9
-    nesterov: bool = False
+    nesterov: Flag = False
     weight_decay: NonNegative = 5e-4
 
     @model_validator(mode="after")
@@ -118,9 +118,9 @@ class Checkpoint(Spec):
     """Steps between two checkpoints; by default only the clock decides."""
     seconds: Positive | None = 600
     """Wall-clock seconds between two checkpoints: about what a lost worker costs."""
-    keep_last: Annotated[int, Field(ge=1, le=100)] = 2
+    keep_last: Annotated[int, Field(ge=1, le=100), WHOLE] = 2
     """How many of the newest checkpoints are kept; the one before the last is there if the last is damaged."""
-    keep_best: bool = False
+    keep_best: Flag = False
     """Whether every evaluation that raises test_accuracy is saved too, and the best one kept."""
 
 
@@ -139,7 +139,7 @@ class TrainingSpec(Spec):
     """crop_flip: each training image is moved by up to an eighth of its side (4 pixels of 32, as in the usual CIFAR
     recipe; 3 of 28; 1 of 8) and mirrored left to right half of the time. Mirrored digits are no digits: it is meant
     for photographs and clothes."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    seed: Seed = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: the network runs under autocast; the penalty stays in fp32."""
     record: Record = Record()

@@ -4,6 +4,7 @@ Knows columns, keys and indexes. Holds no behaviour; questions are in `queries`,
 """
 
 from hsu_jobs.tables.answers import Answer
+from hsu_jobs.tables.audit import AuditRow
 from hsu_jobs.tables.base import Row
 from hsu_jobs.tables.cluster import Duty, Worker
 from hsu_jobs.tables.curves import Block, SeriesRow
@@ -16,6 +17,7 @@ __all__ = [
     "Answer",
     "ApiKey",
     "Attempt",
+    "AuditRow",
     "Block",
     "CheckpointRow",
     "Delivery",

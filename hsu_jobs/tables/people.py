@@ -18,6 +18,11 @@ class Role(StrEnum):
     MEMBER = "member"
     VIEWER = "viewer"
 
+    def covers(self, other: Role) -> bool:
+        """Whether this role may do all that the other may."""
+        ascending = (Role.VIEWER, Role.MEMBER, Role.ADMIN)
+        return ascending.index(self) >= ascending.index(other)
+
 
 class User(Row):
     """Somebody who submits jobs."""
@@ -39,17 +44,20 @@ class User(Row):
 
 
 class ApiKey(Row):
-    """A key, of which only the digest is kept."""
+    """A key, of which only the digest is kept, and how it may be told from its holder's others."""
 
     __tablename__ = "api_keys"
 
     id: Mapped[int] = mapped_column(*ID, primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey(User.id))
+    name: Mapped[str] = mapped_column(server_default="")
     prefix: Mapped[str]
     digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
     role: Mapped[Role]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+    """Noted once a minute at most."""
 
     user: Mapped[User] = relationship(lazy="raise")

@@ -248,7 +248,8 @@ def test_without_a_key_nothing_is_told(http: TestClient, path: str) -> None:
 def test_whatever_the_openapi_document_refers_to_is_there(http: TestClient) -> None:
     answer = http.get("/openapi.json")
     named = set(re.findall(r'"\$ref": ?"([^"]+)"', answer.text))
-    there = {f"#/components/schemas/{name}" for name in answer.json()["components"]["schemas"]}
+    components = answer.json()["components"]
+    there = {f"#/components/{kind}/{name}" for kind in ("schemas", "headers") for name in components[kind]}
     assert "#/components/schemas/Fault" in named
     assert named <= there
 

@@ -1,0 +1,70 @@
+"""The audit log: who changed what, from where, and what became of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from fastapi import APIRouter, Query
+
+from api.auth import Admin
+from api.deps import Session
+from api.moment import Moment
+from api.problems import problems
+from api.views import View
+from hsu_core.spec.values import EXACT
+from hsu_jobs import audit
+from hsu_jobs.errors import BadRequest, Forbidden, Unauthorized
+from hsu_jobs.tables import AuditRow
+
+router = APIRouter(prefix="/v1/audit", tags=["audit"])
+
+Text = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00]*$")]
+
+
+class AuditView(View):
+    """A request that changed something or was to, or a known key that opened nothing any more."""
+
+    id: int
+    at: datetime
+    user: str
+    key_prefix: str
+    address: str
+    """Of the client, as the web server knows it."""
+    request_id: str
+    action: str
+    """Method and route: `POST /v1/jobs/{job_id}/cancel`."""
+    subject: dict[str, Any]
+    """What the route's path names, and as `location` what came of it."""
+    status: int
+    """Of the answer."""
+
+    @classmethod
+    def of(cls, row: AuditRow) -> Self:
+        """The view of a row."""
+        return cls(**{name: getattr(row, name) for name in cls.model_fields})
+
+
+class AuditPage(View):
+    """A page of the audit log, the newest first."""
+
+    entries: list[AuditView]
+    next_cursor: str | None
+    """Send it as `cursor` for the next page; null on the last one."""
+
+
+@router.get("", responses=problems(BadRequest, Unauthorized, Forbidden))
+def read_audit(
+    _key: Admin,
+    session: Session,
+    user: Text = None,
+    action: Annotated[Text, Query(description="As it stands there, method and route.")] = None,
+    since: Annotated[Moment | None, Query(description="Not before this time.")] = None,
+    cursor: Annotated[int | None, Query(ge=1, le=EXACT, description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> AuditPage:
+    """Who changed what, for admins: every request that changed something or was refused, kept `HSU_AUDIT_RETENTION`."""
+    wanted = audit.newest_first(user=user, action=action, since=since, before=cursor, limit=limit + 1)
+    rows = session.execute(wanted).scalars().all()
+    entries = [AuditView.of(row) for row in rows[:limit]]
+    return AuditPage(entries=entries, next_cursor=str(entries[-1].id) if len(rows) > limit else None)

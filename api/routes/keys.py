@@ -1,0 +1,211 @@
+"""Keys: make, look at, rotate, revoke. A key is shown once, when it is made."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Depends, Path, Query, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from api import known_keys
+from api.auth import Member, Viewer
+from api.deps import Session
+from api.moment import Moment
+from api.problems import problems
+from api.views import View
+from hsu_core.spec.values import EXACT, Real
+from hsu_jobs import database, keys, queries
+from hsu_jobs.errors import BadRequest, Fault, Forbidden, Gone, NotFound, SpecRejected, Unauthorized
+from hsu_jobs.keys import Issued
+from hsu_jobs.tables import ApiKey, Role
+
+router = APIRouter(prefix="/v1/keys", tags=["keys"])
+
+UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=64)]
+Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=100)]
+Seconds = Annotated[Real, Field(gt=0, le=10 * 366 * 86400)]
+Overlap = Annotated[Real, Field(ge=0, le=30 * 86400)]
+
+
+class KeyView(View):
+    """A key, without its secret."""
+
+    id: int
+    prefix: str
+    """The part of the key that may be shown: `hsu_<prefix>_…`."""
+    name: str
+    user: str
+    role: Role
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    """To a minute or so."""
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, row: ApiKey) -> Self:
+        """The view of a row, whose user is loaded."""
+        columns = set(KeyView.model_fields) - {"user"}
+        return cls(**{name: getattr(row, name) for name in columns}, user=row.user.name)
+
+
+class NewKeyView(KeyView):
+    """A key that was just made."""
+
+    key: str
+    """The key itself. It is shown here and never again."""
+
+    @classmethod
+    def issued(cls, session: Session, issued: Issued) -> Self:
+        """The view of a new key."""
+        session.refresh(issued.row, ["created_at"])
+        return cls(**KeyView.of(issued.row).model_dump(), key=issued.key)
+
+
+class KeyPage(View):
+    """A page of keys, the newest first."""
+
+    keys: list[KeyView]
+    next_cursor: str | None
+    """Send it as `cursor` for the next page; null on the last one."""
+
+
+class NewKey(BaseModel):
+    """What a key is to be."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        use_attribute_docstrings=True,
+        json_schema_extra={"examples": [{"name": "notebook", "role": "viewer", "expires_in": 604800}]},
+    )
+
+    name: Label = ""
+    """To tell it from others."""
+    user: UserName | None = None
+    """Whose it is; yours by default, another's only for admins. A new name makes a new user."""
+    role: Role | None = None
+    """What it may do: not more than the key that asks; by default the same."""
+    expires_at: Moment | None = None
+    expires_in: Seconds | None = None
+    """Seconds from now, in place of `expires_at`. Without either it is good until it is revoked."""
+
+    def end(self) -> datetime | None:
+        """When it expires. Raises `SpecRejected`."""
+        if self.expires_in is None:
+            if self.expires_at is not None and self.expires_at <= datetime.now(UTC):
+                raise _wrong("expires_at", "in_the_past", "expires_at: expected a time in the future")
+            return self.expires_at
+        if self.expires_at is not None:
+            raise _wrong("expires_in", "two_ends", "expires_in: give this or expires_at, not both")
+        return datetime.now(UTC) + timedelta(seconds=self.expires_in)
+
+
+class Rotation(BaseModel):
+    """How a key is to be replaced."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"overlap": 3600}]}
+    )
+
+    overlap: Overlap = 0
+    """Seconds for which the old key still opens."""
+
+
+def visible_key(key_id: Annotated[int, Path(ge=1, le=EXACT)], key: Viewer, session: Session) -> ApiKey:
+    """The key of this id. Raises `NotFound`, or `Gone` if it is revoked."""
+    found = session.execute(queries.keys_visible_to(key).where(ApiKey.id == key_id)).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"there is no key {key_id}, or it is not yours")
+    if found.revoked_at is not None:
+        raise Gone(f"key {key_id} was revoked at {found.revoked_at:%Y-%m-%d %H:%M:%S} UTC")
+    return found
+
+
+OwnedKey = Annotated[ApiKey, Depends(visible_key, scope="function")]
+"""A key that whoever asks may see."""
+
+
+def changeable_key(found: OwnedKey, key: Member) -> ApiKey:
+    """Such a key if it may do no more than the one that asks. Raises `Forbidden`."""
+    _require_reach(key, found.role)
+    return found
+
+
+ChangeableKey = Annotated[ApiKey, Depends(changeable_key, scope="function")]
+"""A key that whoever asks may replace or revoke."""
+
+
+@router.post("", status_code=201, responses=problems(BadRequest, Unauthorized, Forbidden, SpecRejected))
+def create_key(wanted: NewKey, key: Member, session: Session, response: Response) -> NewKeyView:
+    """Make a key for yourself; an admin may make one for anybody. It is shown in this answer and never again."""
+    user = key.user.name if wanted.user is None else wanted.user
+    if user != key.user.name and key.role is not Role.ADMIN:
+        raise Forbidden(f"only an admin makes keys for others, and this key is {key.user.name}'s")
+    role = key.role if wanted.role is None else wanted.role
+    _require_reach(key, role)
+    issued = keys.issue(session, user=user, role=role, name=wanted.name, expires_at=wanted.end())
+    response.headers["Location"] = f"{router.prefix}/{issued.row.id}"
+    return NewKeyView.issued(session, issued)
+
+
+@router.get("", responses=problems(BadRequest, Unauthorized))
+def list_keys(
+    key: Viewer,
+    session: Session,
+    cursor: Annotated[int | None, Query(ge=1, le=EXACT, description="`next_cursor` of the page before.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> KeyPage:
+    """Your keys, the newest first, also those that open nothing any more; everyone's for an admin."""
+    wanted = queries.keys_visible_to(key).order_by(ApiKey.id.desc()).limit(limit + 1)
+    wanted = wanted if cursor is None else wanted.where(ApiKey.id < cursor)
+    page = session.execute(wanted).scalars().all()
+    shown = [KeyView.of(row) for row in page[:limit]]
+    return KeyPage(keys=shown, next_cursor=str(shown[-1].id) if len(page) > limit else None)
+
+
+@router.get("/{key_id}", responses=problems(BadRequest, Unauthorized, NotFound, Gone))
+def show_key(found: OwnedKey) -> KeyView:
+    """One key, without its secret."""
+    return KeyView.of(found)
+
+
+@router.delete("/{key_id}", responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, Gone))
+def revoke_key(found: ChangeableKey, session: Session) -> KeyView:
+    """Let a key open nothing any more, within `HSU_KEY_CACHE`. It stays in the list."""
+    keys.revoke(found)
+    database.afterwards(session, known_keys.forget)
+    session.flush()
+    session.refresh(found, ["revoked_at"])
+    return KeyView.of(found)
+
+
+@router.post(
+    "/{key_id}/rotate",
+    status_code=201,
+    responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, Gone, SpecRejected),
+)
+def rotate_key(
+    found: ChangeableKey,
+    session: Session,
+    response: Response,
+    how: Rotation = Rotation(),  # noqa: B008
+) -> NewKeyView:
+    """Make a key in another's place, for as long as that one was made for; the old one opens for `overlap` more."""
+    issued = keys.rotate(session, found, overlap=timedelta(seconds=how.overlap))
+    database.afterwards(session, known_keys.forget)
+    response.headers["Location"] = f"{router.prefix}/{issued.row.id}"
+    return NewKeyView.issued(session, issued)
+
+
+def _require_reach(key: ApiKey, role: Role) -> None:
+    if not key.role.covers(role):
+        raise Forbidden(f"a {key.role}'s key neither makes, replaces nor revokes {_an(role)}'s")
+
+
+def _an(role: Role) -> str:
+    return f"an {role}" if role is Role.ADMIN else f"a {role}"
+
+
+def _wrong(field: str, code: str, detail: str) -> SpecRejected:
+    return SpecRejected(detail, faults=(Fault(pointer=f"/{field}", code=code, detail=detail),))

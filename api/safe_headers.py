@@ -1,0 +1,33 @@
+"""What does every answer tell the browser that may show it? Trust nothing, frame nothing, load nothing.
+
+Only the documentation's page may load anything: its own script and style, from here.
+"""
+
+from __future__ import annotations
+
+from starlette.types import Scope
+
+DOCS = "/docs"
+Headers = tuple[tuple[bytes, bytes], ...]
+
+_ALWAYS: Headers = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+)
+_API: Headers = (*_ALWAYS, (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"))
+_PAGE: Headers = (
+    *_ALWAYS,
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
+_TLS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
+
+
+def safe_headers(scope: Scope) -> Headers:
+    """The headers of the answer to this request; `https` only where the web server says so."""
+    headers = _PAGE if scope["path"].startswith(DOCS) else _API
+    return (*headers, *_TLS) if scope.get("scheme") == "https" else headers

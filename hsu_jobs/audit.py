@@ -1,0 +1,33 @@
+"""Who changed what, from where, and what became of it?
+
+Knows rows. What is written down is decided at the edge of the web app, in the transaction that it tells of.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Delete, Select, delete, func, select
+
+from hsu_jobs.tables import AuditRow
+
+_AT_ONCE = 10_000
+
+
+def newest_first(
+    *, user: str | None, action: str | None, since: datetime | None, before: int | None, limit: int
+) -> Select[AuditRow]:
+    """A page of the log: the `limit` newest lines below an id, of a user, an action, or since a time."""
+    given = {AuditRow.user: user, AuditRow.action: action}
+    wanted = [column == value for column, value in given.items() if value is not None]
+    if since is not None:
+        wanted.append(AuditRow.at >= since)
+    if before is not None:
+        wanted.append(AuditRow.id < before)
+    return select(AuditRow).where(*wanted).order_by(AuditRow.id.desc()).limit(limit)
+
+
+def outlived(retention: timedelta) -> Delete:
+    """Forget lines that are older than this, some at a time."""
+    old = select(AuditRow.id).where(AuditRow.at < func.now() - retention).order_by(AuditRow.at).limit(_AT_ONCE)
+    return delete(AuditRow).where(AuditRow.id.in_(old.scalar_subquery()))

@@ -1,0 +1,35 @@
+"""Who changed what?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Index, SmallInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from hsu_jobs.tables.base import ID, NOW, Row
+
+
+class AuditRow(Row):
+    """A request that changed something or was to, or a key that opened nothing any more.
+
+    Names stand here as they were, so that a line says the same for ever.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("audit_of_user", "user", "id"), Index("audit_by_age", "at"))
+
+    id: Mapped[int] = mapped_column(*ID, primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=NOW)
+    user: Mapped[str]
+    key_prefix: Mapped[str]
+    address: Mapped[str]
+    """Of the client, as the web server knows it."""
+    request_id: Mapped[str]
+    action: Mapped[str]
+    """Method and route: `POST /v1/jobs/{job_id}/cancel`."""
+    subject: Mapped[dict[str, Any]]
+    """What the route's path names, and as `location` what came of it."""
+    status: Mapped[int] = mapped_column(SmallInteger)
+    """Of the answer."""

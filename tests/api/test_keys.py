@@ -1,0 +1,210 @@
+"""Keys over HTTP: shown once, looked at, rotated, revoked, and remembered no longer than is said."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from samples import DIGITS
+from sqlalchemy import event, func, update
+from waiting import until
+
+from api import known_keys
+from hsu_jobs import database, settings
+from hsu_jobs.tables import ApiKey, Job, Role, User
+
+As = Callable[..., TestClient]
+
+
+def make(client: TestClient, **wanted: Any) -> dict[str, Any]:
+    answer = client.post("/v1/keys", json=wanted)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def opens(client: TestClient, key: str) -> bool:
+    status = client.get("/v1/keys", headers={"Authorization": f"Bearer {key}"}).status_code
+    assert status in (200, 401)
+    return status == 200
+
+
+def row(key_id: int) -> ApiKey:
+    with database.transaction() as session:
+        return session.get_one(ApiKey, key_id)
+
+
+def test_a_key_is_shown_once_and_opens_what_its_maker_may_open(ada: TestClient) -> None:
+    answer = ada.post("/v1/keys", json={"name": "notebook"})
+    made = answer.json()
+    assert (made["user"], made["role"], made["name"], made["expires_at"]) == ("ada", "member", "notebook", None)
+    assert made["key"].startswith(f"hsu_{made['prefix']}_")
+    assert opens(ada, made["key"])
+    seen = ada.get(answer.headers["location"]).json()
+    assert seen == {name: value for name, value in made.items() if name != "key"} | {
+        "last_used_at": seen["last_used_at"]
+    }
+    assert made["key"] not in ada.get("/v1/keys").text
+
+
+def test_a_list_pages_from_the_newest_and_holds_ones_own(ada: TestClient, as_user: As) -> None:
+    as_user("bob")
+    made = [make(ada, name=f"key {number}")["id"] for number in range(3)]
+    first = ada.get("/v1/keys", params={"limit": 2}).json()
+    second = ada.get("/v1/keys", params={"limit": 2, "cursor": first["next_cursor"]}).json()
+    assert [key["id"] for key in first["keys"] + second["keys"]][:3] == made[::-1]
+    assert {key["user"] for key in first["keys"] + second["keys"]} == {"ada"}
+    assert second["next_cursor"] is None
+
+
+def test_an_admin_makes_keys_for_others_and_sees_everyones(root: TestClient, ada: TestClient) -> None:
+    assert make(root, user="grace", role="viewer")["user"] == "grace"
+    assert {key["user"] for key in root.get("/v1/keys").json()["keys"]} == {"root", "ada", "grace"}
+
+
+def test_nobody_makes_a_key_that_may_do_more_or_is_anothers(ada: TestClient) -> None:
+    for wanted in ({"role": "admin"}, {"user": "bob"}):
+        answer = ada.post("/v1/keys", json=wanted)
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+def test_a_members_key_cannot_become_the_admins_key_of_the_same_user(ada: TestClient, as_user: As) -> None:
+    admin = as_user("ada", Role.ADMIN)
+    (mighty,) = [key["id"] for key in admin.get("/v1/keys").json()["keys"] if key["role"] == "admin"]
+    for answer in (ada.post(f"/v1/keys/{mighty}/rotate"), ada.delete(f"/v1/keys/{mighty}")):
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert admin.get("/v1/keys").status_code == 200
+
+
+def test_a_key_expires_when_it_was_to(ada: TestClient) -> None:
+    made = make(ada, expires_in=0.3)
+    assert opens(ada, made["key"])
+    until(lambda: not opens(ada, made["key"]), seconds=3)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "pointer", "code"),
+    [
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "/expires_at", "in_the_past"),
+        ({"expires_at": "2999-01-01T00:00:00Z", "expires_in": 5}, "/expires_in", "two_ends"),
+        ({"expires_at": "2999-01-01T00:00:00"}, "/expires_at", "timezone_aware"),
+        ({"expires_in": 0}, "/expires_in", "greater_than"),
+        ({"role": "king"}, "/role", "enum"),
+        ({"name": "a\x00b"}, "/name", "string_pattern_mismatch"),
+        ({"user": "no spaces"}, "/user", "string_pattern_mismatch"),
+        ({"colour": "red"}, "/colour", "extra_forbidden"),
+    ],
+)
+def test_a_wrong_field_is_pointed_at(ada: TestClient, wanted: dict[str, Any], pointer: str, code: str) -> None:
+    answer = ada.post("/v1/keys", json=wanted)
+    assert answer.status_code == 422
+    assert [(error["pointer"], error["code"]) for error in answer.json()["errors"]] == [(pointer, code)]
+
+
+def test_a_revoked_key_opens_nothing_from_then_on(ada: TestClient) -> None:
+    made = make(ada)
+    assert opens(ada, made["key"])
+    revoked = ada.delete(f"/v1/keys/{made['id']}").json()
+    assert revoked["revoked_at"] is not None
+    assert not opens(ada, made["key"])
+    assert ada.get("/v1/keys").json()["keys"][0] == revoked
+    for answer in (ada.get(f"/v1/keys/{made['id']}"), ada.delete(f"/v1/keys/{made['id']}")):
+        assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+
+
+def test_a_key_revoked_elsewhere_opens_for_two_seconds_at_most(ada: TestClient) -> None:
+    made = make(ada)
+    assert opens(ada, made["key"])
+    with database.transaction() as session:
+        session.execute(update(ApiKey).where(ApiKey.id == made["id"]).values(revoked_at=func.now()))
+    until(lambda: not opens(ada, made["key"]), seconds=2.5)
+
+
+def test_without_a_memory_it_opens_nothing_at_once(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HSU_KEY_CACHE", "0")
+    settings.settings.cache_clear()
+    made = make(ada)
+    assert opens(ada, made["key"])
+    with database.transaction() as session:
+        session.execute(update(ApiKey).where(ApiKey.id == made["id"]).values(revoked_at=func.now()))
+    assert not opens(ada, made["key"])
+
+
+def test_rotating_gives_a_new_key_and_ends_the_old_one(ada: TestClient) -> None:
+    made = make(ada, name="notebook", role="viewer", expires_in=1000)
+    answer = ada.post(f"/v1/keys/{made['id']}/rotate")
+    new = answer.json()
+    assert answer.status_code == 201
+    assert (new["name"], new["role"], new["user"]) == ("notebook", "viewer", "ada")
+    assert new["id"] != made["id"]
+    assert opens(ada, new["key"])
+    assert not opens(ada, made["key"])
+    lives = datetime.fromisoformat(new["expires_at"]) - datetime.now(UTC)
+    assert timedelta(seconds=990) < lives <= timedelta(seconds=1000)
+
+
+def test_the_old_key_may_live_on_for_a_while(ada: TestClient) -> None:
+    made = make(ada)
+    new = ada.post(f"/v1/keys/{made['id']}/rotate", json={"overlap": 1}).json()
+    assert opens(ada, new["key"])
+    assert opens(ada, made["key"])
+    until(lambda: not opens(ada, made["key"]), seconds=3)
+
+
+def test_a_key_that_opens_nothing_is_not_rotated(ada: TestClient) -> None:
+    made = make(ada)
+    ada.delete(f"/v1/keys/{made['id']}")
+    answer = ada.post(f"/v1/keys/{made['id']}/rotate")
+    assert (answer.status_code, answer.json()["code"]) == (410, "gone")
+
+
+def test_its_use_is_noted_once_a_minute_at_most(ada: TestClient) -> None:
+    made = make(ada)
+    assert row(made["id"]).last_used_at is None
+    opens(ada, made["key"])
+    used = row(made["id"]).last_used_at
+    assert used is not None
+    known_keys.forget()
+    opens(ada, made["key"])
+    assert row(made["id"]).last_used_at == used
+
+
+def test_a_key_costs_one_query_and_then_none_for_a_while(ada: TestClient) -> None:
+    made = make(ada)
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "api_keys.digest =" in statement:
+            asked.append(statement)
+
+    event.listen(database.engine(), "before_cursor_execute", note)
+    for _ in range(5):
+        assert ada.get("/v1/catalog", headers={"Authorization": f"Bearer {made['key']}"}).status_code == 200
+    event.remove(database.engine(), "before_cursor_execute", note)
+    assert len(asked) == 1
+
+
+def test_many_threads_may_submit_with_one_remembered_key(ada: TestClient) -> None:
+    statuses: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: statuses.append(ada.post("/v1/jobs", json=DIGITS).status_code))
+        for _ in range(12)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [201] * 12
+    with database.transaction() as session:
+        assert session.query(Job).count() == 12
+        assert session.query(User).count() == 1
+
+
+def test_a_new_quota_counts_at_once(ada: TestClient, root: TestClient) -> None:
+    assert ada.post("/v1/jobs", json=DIGITS).status_code == 201
+    root.patch("/v1/users/ada", json={"max_gpus": 0})
+    answer = ada.post("/v1/jobs", json=DIGITS)
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (403, "over_quota")
