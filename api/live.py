@@ -93,9 +93,9 @@ class Live:
         with _told_of_the_end(self.close):
             yield
         self.close()
-        listener.cancel()
-        with suppress(asyncio.CancelledError):
-            await listener
+        while not listener.done():  # the Redis client may lose a cancellation while it connects
+            listener.cancel()
+            await asyncio.wait([listener], timeout=0.1)
 
     async def _wait(self, job_id: int, bell: Bell, seconds: float) -> None:
         with suppress(TimeoutError):
