@@ -59,6 +59,7 @@ def submit(fast: Settings) -> Callable[..., int]:
         with database.transaction() as session:
             owner = session.execute(queries.user_by_name("ada")).scalar_one_or_none() or User(name="ada")
             session.add(owner)
+            session.flush()
             return lifecycle.submit(session, parse(of | change), owner=owner).id
 
     return submitted
