@@ -85,6 +85,8 @@ def _document(app: FastAPI) -> Tree:
         schemas[name] = {**schemas[name], "examples": [example]}
     components |= {"schemas": schemas, "headers": _HEADERS}
     for operation in _operations(document["paths"]):
+        for answer in operation["responses"].values():
+            _json_first(answer)
         operation["responses"] = dict(sorted(_responses(operation).items()))
         for parameter in operation.get("parameters", ()):
             parameter["schema"] = _without_null(parameter["schema"])
@@ -121,6 +123,12 @@ def _d_last(schema: Tree) -> None:
         needed.remove("d")
         schema["properties"]["d"] = schema["properties"].pop("d")
         schema["dependentRequired"] = {needed[0]: ["d"]}
+
+
+def _json_first(answer: Tree) -> None:
+    """Of several forms of an answer generators of clients take the first; asked for nothing else, we send JSON."""
+    if "application/json" in answer.get("content", {}):
+        answer["content"] = {"application/json": answer["content"].pop("application/json")} | answer["content"]
 
 
 def _told_apart(document: Tree) -> Tree:

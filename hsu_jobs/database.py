@@ -53,10 +53,11 @@ def reading() -> Iterator[Session]:
 
 def limit_statements(longest: timedelta) -> None:
     """Let Postgres cancel a statement that takes longer, on every connection that this process opens from now on."""
+    milliseconds = round(longest.total_seconds() * 1000)
 
     def limit(connection: DBAPIConnection, _record: object) -> None:
         with closing(connection.cursor()) as cursor:
-            cursor.execute(f"SET statement_timeout = {round(longest.total_seconds() * 1000)}")
+            cursor.execute(f"SELECT set_config('statement_timeout', '{milliseconds}', false)")
         connection.commit()
 
     for each in (engine(), _reader(engine())):

@@ -15,13 +15,14 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 from sqlalchemy import BigInteger, ColumnElement, Double, Select, Text, literal, literal_column, select, tuple_
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from hsu_jobs.errors import BadRequest, Fault
+from hsu_jobs.moment import Moment
 from hsu_jobs.spec import PoolName, Tag
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job, User
@@ -99,9 +100,9 @@ class Listing(BaseModel):
     pool: PoolName | None = None
     fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
     """Jobs that must give equal results have the same."""
-    created_after: AwareDatetime | None = None
+    created_after: Moment | None = None
     """Created at this time or later, with its offset: `2026-11-25T12:00:00Z`."""
-    created_before: AwareDatetime | None = None
+    created_before: Moment | None = None
     """Created before this time."""
     where: Annotated[list[Bound], Field(max_length=10)] = []
     """A bound on the result, `METRIC:COMPARISON:NUMBER` with one of gt, ge, lt, le: `test_accuracy:gt:0.97`. A job

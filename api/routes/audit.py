@@ -9,12 +9,12 @@ from fastapi import APIRouter, Query
 
 from api.auth import Admin
 from api.deps import Session
-from api.moment import Moment
 from api.problems import problems
 from api.views import View
 from hsu_core.spec.values import EXACT
 from hsu_jobs import audit
 from hsu_jobs.errors import BadRequest, Forbidden, Unauthorized
+from hsu_jobs.moment import Moment
 from hsu_jobs.tables import AuditRow
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])

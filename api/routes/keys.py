@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from api import known_keys
 from api.auth import Member, Viewer
 from api.deps import Session
-from api.moment import Moment
 from api.problems import problems
 from api.views import View
 from hsu_core.spec.values import EXACT, Real
 from hsu_jobs import database, keys, queries
 from hsu_jobs.errors import BadRequest, Fault, Forbidden, Gone, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.keys import Issued
+from hsu_jobs.moment import Moment
 from hsu_jobs.tables import ApiKey, Role
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])

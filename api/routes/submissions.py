@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,7 +36,7 @@ from hsu_jobs.tables import ApiKey, Role
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 MOST_AT_ONCE = 1000
-_EXAMPLE = {
+_EXAMPLE: dict[str, Any] = {
     "name": "digits with half-space MHE",
     "dataset": {"kind": "digits"},
     "model": {"kind": "small_cnn"},

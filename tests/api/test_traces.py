@@ -53,11 +53,13 @@ def spans(sent: list[bytes]) -> list[Any]:
 
 
 def test_a_submission_and_its_sql_are_one_trace(
-    new_database: New, new_redis: New, collector: tuple[str, list[bytes]]
+    new_database: New, new_redis: New, collector: tuple[str, list[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint, sent = collector
     otel = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": "hsu", "OTEL_BSP_SCHEDULE_DELAY": "200"}
-    with new_database() as database_url, new_redis() as redis_url, serving(database_url, redis_url, **otel) as served:
+    for name, value in otel.items():
+        monkeypatch.setenv(name, value)
+    with new_database() as database_url, new_redis() as redis_url, serving(database_url, redis_url) as served:
         headers = {"Authorization": f"Bearer {_key(database_url, redis_url)}"}
         assert httpx2.post(f"{served.url}/v1/jobs", json=DIGITS, headers=headers).status_code == 201
         until(lambda: any(span.name == "POST /v1/jobs" for span in spans(sent)), seconds=20)
