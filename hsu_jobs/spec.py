@@ -17,7 +17,11 @@ from hsu_core.spec.values import WHOLE, Positive, fault
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=64)]
 
-Name = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$", max_length=200)]
+_SPACE = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""What no name consists of alone, written out: `\\s` is not the same in Python, in Rust and in JSON Schema."""
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, pattern=rf"^[^\x00]*[^{_SPACE}][^\x00]*$", max_length=200)
+]
 Priority = Annotated[int, Field(ge=-100, le=100), WHOLE]
 PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
