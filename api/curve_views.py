@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from api.views import View
+from api.views import Real, View
 from hsu_core.outcomes import Reference
 from hsu_jobs import curves, database
 from hsu_jobs.curves import Chart, Choice, Curve, Origin, Sampled
@@ -54,20 +54,20 @@ class CurveView(View):
     layer: str | None
     """Null for what is measured of the whole model."""
     measure: str
-    random: float | None
+    random: Real | None
     """What n independent, uniformly random points in d dimensions would have, for a layer of n neurons with d inputs:
     the expectation, or the median where that is infinite. The same at every step; null where there is none."""
-    optimum: float | None
+    optimum: Real | None
     """What the best n points in d dimensions have, where that is proven; else null."""
     steps: list[int]
     """With `max_points`, the last one that was recorded in each bucket."""
-    values: list[float]
+    values: list[Real]
     """At these steps."""
     times: list[float] | None = None
     """When they were measured, in seconds since the epoch; with `times`."""
-    min: list[float] | None = None
+    min: list[Real] | None = None
     """The least value in each bucket, NaN left out; with `max_points`, as are the next ones."""
-    max: list[float] | None = None
+    max: list[Real] | None = None
     """The greatest value in each bucket, NaN left out."""
     counts: list[int] | None = None
     """Values in each bucket."""

@@ -48,7 +48,7 @@ class Exchange:
     @property
     def route(self) -> str:
         """The path of the route that answers, with its parameters' names; `none` if there is none."""
-        return getattr(self.scope.get("route"), "path", "none")
+        return getattr(self.scope.get("route"), "path_format", "none")
 
     @property
     def address(self) -> str:

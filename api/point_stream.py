@@ -15,7 +15,7 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from api.stream import Page, end, message
-from api.views import View
+from api.views import Real, View
 from hsu_jobs import curves, database, queries
 from hsu_jobs.curves import Choice, Curve
 from hsu_jobs.errors import BadRequest, NotFound
@@ -57,7 +57,7 @@ class PointsView(View):
     """Seconds since the epoch."""
     series: list[SeriesView]
     """Those that have a value at any of the steps."""
-    values: list[list[float | None]]
+    values: list[list[Real | None]]
     """For each series its value at each step; null where it has none."""
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Set
 from datetime import datetime
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, WithJsonSchema, create_model
 from sqlalchemy.orm import Session
 
 from hsu_jobs import waiting
@@ -19,6 +19,15 @@ from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.states import State, Stop, Wanted
 from hsu_jobs.tables import Attempt, EventRow, Job
 from hsu_jobs.waiting import Waiting
+
+Real = Annotated[
+    float,
+    WithJsonSchema(
+        {"anyOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "Infinity", "-Infinity"]}]},
+        mode="serialization",
+    ),
+]
+"""A measured number: what JSON's numbers cannot hold is a string."""
 
 
 class View(BaseModel):

@@ -42,7 +42,7 @@ def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query(
 
 
 @router.get(
-    "/{job_id}",
+    "/{job_id:int}",  # `bulk` is the id of none
     response_model=JobView | JobPart,
     responses=problems(BadRequest, Unauthorized, NotFound),
 )

@@ -106,7 +106,7 @@ def routes() -> set[str]:
     """Every method and path of the app."""
     found = set()
     for route in iter_route_contexts(create_app().routes):
-        found |= {f"{method} {route.path}" for method in (route.methods or set()) - {"HEAD"}}
+        found |= {f"{method} {route.path_format}" for method in (route.methods or set()) - {"HEAD"}}
     return found
 
 
