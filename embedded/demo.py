@@ -16,7 +16,8 @@ from embedded.errors import CannotStart, Unwanted
 from embedded.leash import Wish
 from embedded.up import service
 from hsu_client import show
-from hsu_client.client import Client, Job
+from hsu_client.answers import Job
+from hsu_client.client import Client
 from hsu_client.plot import draw
 
 SPEC = Path(__file__).parent.parent / "examples" / "digits-mhe.json"

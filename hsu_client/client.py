@@ -15,50 +15,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx2
 
 from hsu_client import live
+from hsu_client.answers import ENDED, Curve, Job
 from hsu_client.live import Points, Rollback
 from hsu_client.problem import Problem, Unreachable
-
-Job = dict[str, Any]
-"""A job as the service shows it: id, name, state, waiting, step, result, failure, attempts and more."""
-
-ENDED = frozenset({"succeeded", "failed", "cancelled"})
-"""The states that a job never leaves."""
-
-
-class Curve(NamedTuple):
-    """One measured quantity over steps."""
-
-    layer: str | None
-    """None for what is measured of the whole model."""
-    measure: str
-    steps: list[int]
-    values: list[float]
-    random: float | None = None
-    """What uniformly random points of the layer's shape would have."""
-    optimum: float | None = None
-    """What the best ones have, where that is proven."""
-    times: list[float] | None = None
-    """When each value was measured, in seconds since the epoch; if asked for."""
-    job: int | None = None
-    min: list[float] | None = None
-    """Of a chart: the least value in each bucket of steps, NaN left out. `values` are the last ones."""
-    max: list[float] | None = None
-    counts: list[int] | None = None
-    """Of a chart: values in each bucket, and how many of them are NaN."""
-    nans: list[int] | None = None
-
-    @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Curve:
-        """A curve as the service tells it: what JSON's numbers cannot hold are the strings NaN, Infinity, -Infinity."""
-        known = {name: told[name] for name in cls._fields if name in told}
-        numbers = {name: known[name] for name in ("values", "min", "max") if known.get(name) is not None}
-        return cls(**known | {name: [float(each) for each in column] for name, column in numbers.items()})
 
 
 class Client:

@@ -13,7 +13,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hsu_client.client import Curve, Job
+from hsu_client.answers import Curve, Job
 from hsu_client.show import in_order
 
 TITLES = {

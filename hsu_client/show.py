@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
-from hsu_client.client import ENDED, Curve, Job
+from hsu_client.answers import ENDED, Curve, Job
 
 HIDDEN_ENERGY, FINAL_ENERGY = "mhe_s2_half", "mhe_s2"
 """The energies shown by default: half space for hidden layers, never for the classifier."""

@@ -13,7 +13,8 @@ from datetime import datetime
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from hsu_client.client import ENDED, Client, Curve, Job
+from hsu_client.answers import ENDED, Curve, Job
+from hsu_client.client import Client
 
 
 class Row(NamedTuple):

@@ -18,7 +18,8 @@ from samples import ROOM
 from sqlalchemy import NullPool, create_engine, delete
 from sqlalchemy.orm import Session
 
-from hsu_client.client import Client, Curve
+from hsu_client.answers import Curve
+from hsu_client.client import Client
 from hsu_client.live import Points, Rollback
 from hsu_client.problem import Problem, Unreachable
 from hsu_core.outcomes import Reference, Saved, Series

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hsu_client.client import Curve
+from hsu_client.answers import Curve
 from hsu_client.plot import draw
 
 JOB = {"id": 7, "name": "digits"}

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from hsu_client import show
-from hsu_client.client import Curve
+from hsu_client.answers import Curve
 
 JOB: dict[str, Any] = {
     "id": 7, "name": "digits", "state": "running", "wanted": "run", "step": 30, "total_steps": 100,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hsu_client.client import Client, Curve
+from hsu_client.answers import Curve
+from hsu_client.client import Client
 from hsu_client.export.run import Row, Run, finite
 
 
