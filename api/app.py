@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import cors, deps, document, known_keys, problems, traces, unchanged
+from api import cors, deps, document, known_keys, orphans, problems, traces, unchanged
 from api.body_limit import BodyLimit
 from api.edge import Edge
 from api.live import Live
@@ -106,6 +106,7 @@ def create_app() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     live: Live = app.state.live
+    orphans.end_with_parent()
     async with live.listening():
         yield
     doorbell.bell().close()

@@ -45,11 +45,16 @@ NAMES = [Series(f"layer{number // 10}", f"measure{number % 10}") for number in r
 @contextmanager
 def using(url: str) -> Iterator[None]:
     """Let the service's code in this process use this database."""
+    before = os.environ.get("HSU_DATABASE_URL")
     _use(url)
     try:
         yield
     finally:
         database.engine().dispose()
+        if before is None:
+            del os.environ["HSU_DATABASE_URL"]
+        else:
+            _use(before)
 
 
 def _use(url: str) -> None:
