@@ -109,9 +109,9 @@ def _to_nearest(w: Float[Tensor, "*b n d"]) -> tuple[Float[Tensor, "*b n"], Floa
     """‖xᵢ − xⱼ‖ and ‖xᵢ + xⱼ‖ of each row and its nearest other one."""
     x = _directions(w)
     nearest = _nearest(w, x)
-    nowhere, other = (x == 0).all(dim=-1), _taken(x, nearest)
+    nowhere = (x == 0).all(dim=-1)
     orthogonal = nowhere | _taken(nowhere, nearest)
-    apart, together = (torch.linalg.vector_norm(x + sign * other, dim=-1) for sign in (-1, 1))
+    apart, together = (torch.linalg.vector_norm(x + sign * _taken(x, nearest), dim=-1) for sign in (-1, 1))
     return torch.where(orthogonal, math.sqrt(2), apart), torch.where(orthogonal, math.sqrt(2), together)
 
 

@@ -7,13 +7,14 @@ import itertools
 from collections.abc import Callable
 from functools import partial
 
+import launches
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
-from hsu_core import baselines, fast
+from hsu_core import baselines, fast, regularizers, spec, stacks, terms
 
 Energy = Callable[[Tensor], Tensor]
 
@@ -159,3 +160,93 @@ def test_a_streamed_stack_is_a_dense_one(
 def test_poles_of_another_stack_are_refused() -> None:
     with pytest.raises(ValueError, match=r"in 4 dimensions, found \(3, 2, 4\)"):
         fast.covering(torch.ones(2, 5, 4), torch.ones(3, 2, 4))
+
+
+# --- the penalty of a model -------------------------------------------------------------------------------------------
+
+KINDS: dict[str, spec.Regularizer] = launches.KINDS | {
+    "mhp, authors' pole": spec.MHP(inner=spec.AuthorsPole()),
+    **{f"comhe {kind}": spec.CoMHE(projection=kind, dimension=5) for kind in ("random", "angle", "adversarial")},
+    "uniformity": spec.Uniformity(),
+    "koleo": spec.KoLeo(),
+}
+EQUAL = [(12, 30), (9, 12), (12, 30), (12, 30), (9, 12), (12, 30)]
+"""The last one, the classifier, is like others and has a loss of its own in full space."""
+
+
+def test_every_term_has_its_way_to_be_computed_together() -> None:
+    assert set(stacks.TOGETHER) == {kind for kind in vars(terms).values() if _is_term(kind)}
+
+
+def _is_term(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, terms.Term) and kind is not terms.Term
+
+
+def penalized(
+    chosen: spec.Regularizer, *, stacked: bool, steps: int = 2
+) -> tuple[dict[str, Tensor], list[Tensor], dict[str, Tensor], dict[str, str]]:
+    """After some steps: the terms by layer, the gradients of their sum, what is kept, and what is skipped."""
+    torch.manual_seed(0)
+    network = launches.network(EQUAL, "cpu").double().train()
+    penalty = regularizers.build(chosen, network)
+    features = points(8, 30).requires_grad_()
+    network[-1](features)
+    with launches.stacking(wanted=stacked):
+        for step in range(steps):
+            penalty(step, lr=0.1).backward()
+        values = penalty.by_layer(steps, lr=0.1)
+    gradients = [leaf.grad for leaf in (*network.parameters(), features) if leaf.grad is not None]
+    return values, gradients, dict(penalty.named_buffers()), penalty.skipped
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_penalty_in_stacks_is_that_of_layer_by_layer_with_all_that_it_keeps(name: str) -> None:
+    together, alone = (penalized(KINDS[name], stacked=stacked) for stacked in (True, False))
+    rough = 1e-2 if "bf16" in name else 1e-7
+    assert list(together[0]) == list(alone[0])
+    torch.testing.assert_close(together, alone, rtol=rough, atol=rough)
+
+
+def test_layers_of_other_weights_are_not_taken_together() -> None:
+    chosen = spec.MHE(layer_weights={"0": 3.0, "2": 0.0}, final_weight=0.0)
+    together, alone = (penalized(chosen, stacked=stacked) for stacked in (True, False))
+    assert list(together[0]) == ["0", "1", "3", "4"]
+    torch.testing.assert_close(together, alone)
+
+
+def test_a_layer_that_cannot_be_spread_is_skipped_in_stacks_as_well() -> None:
+    penalty = regularizers.build(spec.MHS(), nn.Sequential(*(nn.Linear(d, n) for d, n in ((4, 1), (4, 5), (4, 5)))))
+    with launches.stacking(wanted=True):
+        assert list(penalty.by_layer()) == ["1", "2"]
+    assert penalty.skipped == {"0": "has a single neuron: there is no pair to spread"}
+
+
+def test_on_a_cpu_layers_are_computed_one_by_one_and_elsewhere_together() -> None:
+    assert [stacks.pay(torch.device(kind)) for kind in ("cpu", "cuda", "meta")] == [False, True, True]
+
+
+# --- what a device is asked for ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", launches.KINDS)
+def test_stacks_ask_a_device_for_fewer_calls_for_cnn9(name: str) -> None:
+    together, single = both_ways(name, launches.CNN9)
+    assert together < 0.85 * single  # 8 shapes among 11 layers
+
+
+@pytest.mark.parametrize("name", ["mhe", "mhs", "mgd", "so", "srip", "mma"])
+def test_the_more_layers_are_equal_the_fewer_calls(name: str) -> None:
+    together, single = both_ways(name, launches.RESNET18)
+    assert together < 0.65 * single  # 12 shapes among 21 layers
+
+
+def both_ways(name: str, shapes: list[launches.Shape]) -> tuple[int, int]:
+    """The calls of a whole penalty in stacks, and layer by layer."""
+    chosen = launches.KINDS[name]
+    return launches.calls(chosen, shapes), launches.calls(chosen, shapes, stacked=False)
+
+
+@pytest.mark.parametrize("name", [name for name in launches.KINDS if "authors" not in name])
+def test_one_more_layer_of_a_stack_costs_no_more_than_its_way_in_and_out(name: str) -> None:
+    few, many = (launches.calls(launches.KINDS[name], [(64, 576)] * count + [(10, 64)]) for count in (2, 12))
+    assert many - few <= 3 * 10
