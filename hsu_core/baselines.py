@@ -14,56 +14,59 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hsu_core.fast.directions import computable, unit_rows
-from hsu_core.fast.gram import LIMIT
+from hsu_core.fast.directions import computable, may_look, unit_rows
+from hsu_core.fast.gram import LIMIT, diagonal
 
 LARGEST = 1e6
 """Where lengths count, a larger |weight| counts as this and has no gradient: its fourth power would leave float32."""
 
 
-def soft_orthogonality(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+def soft_orthogonality(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
     """SO: ‖WWᵀ − I‖²_F of the raw weights: unit length and pairwise right angles. Bansal et al. 2018, eq. 4.
 
     arXiv 1810.09102. Zero only for n ≤ d; beyond that its minimum is n − d, at a tight frame.
     """
-    n, d = w.shape
+    n, d = w.shape[-2:]
     w = _bounded(w)
     # ‖WWᵀ − I‖² and ‖WᵀW − I‖² differ by n − d: the smaller Gram matrix serves both.
-    return _excess(w @ w.T).square().sum() if n <= d else _excess(w.T @ w).square().sum() + (n - d)
+    smaller = w @ w.mT if n <= d else w.mT @ w
+    return _excess(smaller).square().sum(dim=(-2, -1)) + max(n - d, 0)
 
 
-def double_soft_orthogonality(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+def double_soft_orthogonality(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
     """DSO: ‖WWᵀ − I‖²_F + ‖WᵀW − I‖²_F, which is 2·SO + d − n. Bansal et al. 2018, eq. 5."""
-    n, d = w.shape
+    n, d = w.shape[-2:]
     return 2 * soft_orthogonality(w) + (d - n)
 
 
-def mutual_coherence(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+def mutual_coherence(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
     """MC: the largest |entry| of WWᵀ − I. For unit rows it is the coherence of the layer. Bansal et al. 2018, eq. 6."""
     w = _bounded(w)
-    return _excess(w @ w.T).abs().amax()
+    return _excess(w @ w.mT).abs().amax(dim=(-2, -1))
 
 
-def spectral_isometry(w: Float[Tensor, "n d"], start: Float[Tensor, " n"], *, iterations: int = 2) -> Float[Tensor, ""]:
+def spectral_isometry(
+    w: Float[Tensor, "*b n d"], start: Float[Tensor, "*b n"], *, iterations: int = 2
+) -> Float[Tensor, "*b"]:
     """SRIP: σ(WWᵀ − I) by power iteration from `start`, the gradient through it. Bansal et al. 2018, eqs. 8 and 9.
 
     The estimate is from below and grows with the iterations; with WWᵀ = I it is 0.
     """
-    w, v = _bounded(w), start
+    w, v = _bounded(w), start[..., None]
     for _ in range(iterations):
-        u = w @ (w.T @ v) - v
-        v = u / torch.linalg.vector_norm(u).clamp_min(torch.finfo(w.dtype).tiny)
-    sigma: Tensor = torch.linalg.vector_norm(w @ (w.T @ v) - v)
+        u = w @ (w.mT @ v) - v
+        v = u / torch.linalg.vector_norm(u, dim=-2, keepdim=True).clamp_min(torch.finfo(w.dtype).tiny)
+    sigma: Tensor = torch.linalg.vector_norm(w @ (w.mT @ v) - v, dim=(-2, -1))
     return sigma
 
 
-def minimal_angles(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+def minimal_angles(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
     """MMA: −(1/n) Σᵢ min over j ≠ i of the angle θᵢⱼ, in radians. Wang et al. 2020, arXiv 2006.06527, eq. 5.
 
     ValueError for fewer than 2 rows.
     """
     apart, together = _to_nearest(w)
-    mean_angle: Tensor = 2 * torch.atan2(apart, together).mean()
+    mean_angle: Tensor = 2 * torch.atan2(apart, together).mean(dim=-1)
     return -mean_angle
 
 
@@ -75,7 +78,7 @@ def uniformity(x: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
     directed = _directions(x.double())  # in float32, 2 − 2cos has no digits for near-duplicates; a batch is small
     i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
     squared = 2 - 2 * (directed @ directed.T)[i, j]
-    mean_log = torch.logsumexp(-t * squared, dim=0) - torch.log(squared.new_tensor(len(squared)))
+    mean_log = torch.logsumexp(-t * squared, dim=0) - math.log(len(squared))
     return mean_log.to(computable(x).dtype)
 
 
@@ -88,43 +91,52 @@ def koleo(x: Float[Tensor, "n d"], *, eps: float = 1e-8) -> Float[Tensor, ""]:
     return -(distance + eps).log().mean().to(computable(x).dtype)
 
 
-def _excess(gram: Float[Tensor, "m m"]) -> Float[Tensor, "m m"]:
-    return gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+def _excess(gram: Float[Tensor, "*b m m"]) -> Float[Tensor, "*b m m"]:
+    return gram - torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
 
 
-def _bounded(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+def _bounded(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n d"]:
     return w.clamp(-LARGEST, LARGEST)
 
 
-def _directions(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    if len(w) < 2:
-        raise ValueError(f"a nearest neighbour needs at least 2 rows, found {len(w)}")
+def _directions(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n d"]:
+    if w.shape[-2] < 2:
+        raise ValueError(f"a nearest neighbour needs at least 2 rows, found {w.shape[-2]}")
     return unit_rows(w)
 
 
-def _to_nearest(w: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+def _to_nearest(w: Float[Tensor, "*b n d"]) -> tuple[Float[Tensor, "*b n"], Float[Tensor, "*b n"]]:
     """‖xᵢ − xⱼ‖ and ‖xᵢ + xⱼ‖ of each row and its nearest other one."""
     x = _directions(w)
     nearest = _nearest(w, x)
-    nowhere = (x == 0).all(dim=1)
-    orthogonal = nowhere | nowhere[nearest]
-    apart, together = (torch.linalg.vector_norm(x + sign * x[nearest], dim=1) for sign in (-1, 1))
+    nowhere = (x == 0).all(dim=-1)
+    orthogonal = nowhere | _taken(nowhere, nearest)
+    apart, together = (torch.linalg.vector_norm(x + sign * _taken(x, nearest), dim=-1) for sign in (-1, 1))
     return torch.where(orthogonal, math.sqrt(2), apart), torch.where(orthogonal, math.sqrt(2), together)
 
 
+def _taken(of_rows: Tensor, index: Int[Tensor, "*b n"]) -> Tensor:
+    """What belongs to these rows; to gather it would take half as long again as all the rest."""
+    if index.ndim == 1:
+        return of_rows[index]
+    return of_rows[torch.arange(len(index), device=index.device)[:, None], index]
+
+
 @torch.no_grad()
-def _nearest(w: Float[Tensor, "n d"], x: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
+def _nearest(w: Float[Tensor, "*b n d"], x: Float[Tensor, "*b n d"]) -> Int[Tensor, "*b n"]:
     """The index of each row's nearest other row, by the directions x.
 
-    In float32, the cosines of nearly parallel rows round to the same: those are compared in float64. On a GPU, where a
-    look would make the host wait, any of them may be taken.
+    In float32, the cosines of nearly parallel rows round to the same: those are compared in float64. Where cosines may
+    not be looked at, on a GPU or in a stack, any of them may be taken.
     """
     cosines = _cosines(x)
-    if x.device.type == "cpu" and x.dtype == torch.float32 and cosines.amax().item() > LIMIT[x.dtype]:
+    if may_look(x) and x.dtype == torch.float32 and cosines.amax().item() > LIMIT[x.dtype]:
         cosines = _cosines(_directions(w.double()))
-    return cosines.argmax(dim=1)
+    return cosines.argmax(dim=-1)
 
 
-def _cosines(x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
+def _cosines(x: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n n"]:
     """Between rows; −∞ of each with itself."""
-    return (x @ x.T).fill_diagonal_(-torch.inf)
+    cosines = x @ x.mT
+    diagonal(cosines).fill_(-torch.inf)
+    return cosines

@@ -23,6 +23,11 @@ class Layer:
     is_final: bool
     """Whether this is the classifier: the last layer in module order."""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Neurons and dimensions."""
+        return len(self.weight), self.weight[0].numel()
+
     def points(self) -> Float[Tensor, "n d"]:
         """One row a neuron (output channel), kernels flattened; in float32 or wider."""
         return self.weight.flatten(start_dim=1).to(torch.promote_types(self.weight.dtype, torch.float32))

@@ -6,7 +6,8 @@ layers and no weights of a penalty. Two ways: many fresh poles at each step, whi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from hsu_core import spec
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""L(w, v): (n, d) weights and (m, d) poles in, the objective at each pole out, (m,)."""
+"""L(w, v): (n, d) weights and (m, d) poles in, the objective at each pole out, (m,); or a stack of each."""
 
 FIRST_ANGLE, SHRINK = 0.3, 0.8
 """Radians that a fresh pole moves at its first step, and the factor by which each step is shorter than the last."""
@@ -25,9 +26,9 @@ SHARPNESS = 20.0
 instead of 37.6° from every start)."""
 
 
-def worst(values: Float[Tensor, " m"]) -> Float[Tensor, ""]:
+def worst(values: Float[Tensor, "*b m"]) -> Float[Tensor, "*b"]:
     """The soft maximum (1/β) ln mean exp(β L) over poles: below the maximum by at most ln(m)/β."""
-    spread = torch.logsumexp(SHARPNESS * values, dim=0) - torch.log(values.new_tensor(len(values)))
+    spread = torch.logsumexp(SHARPNESS * values, dim=-1) - math.log(values.shape[-1])
     return spread / SHARPNESS
 
 
@@ -43,17 +44,17 @@ def drawn(count: int, *, like: Float[Tensor, "n d"], generator: torch.Generator)
     return torch.randn(count, like.shape[1], dtype=like.dtype, device=like.device, generator=generator)
 
 
-def climb(slope: Callable[[Tensor], Tensor], poles: Float[Tensor, "m d"], *, steps: int) -> Float[Tensor, "m d"]:
+def climb(slope: Callable[[Tensor], Tensor], poles: Float[Tensor, "*b m d"], *, steps: int) -> Float[Tensor, "*b m d"]:
     """Unit poles, moved along the normalised slope on the sphere by steps that shrink geometrically."""
     poles, angle = _unit(poles), FIRST_ANGLE
     for _ in range(steps):
         uphill = slope(poles)
-        tangent = uphill - (uphill * poles).sum(dim=1, keepdim=True) * poles
+        tangent = uphill - (uphill * poles).sum(dim=-1, keepdim=True) * poles
         poles, angle = _unit(poles + angle * _unit(tangent)), angle * SHRINK
     return poles
 
 
-def slope(objective: Objective, w: Float[Tensor, "n d"]) -> Callable[[Tensor], Tensor]:
+def slope(objective: Objective, w: Float[Tensor, "*b n d"]) -> Callable[[Tensor], Tensor]:
     """The gradient of the objective by each pole."""
     return lambda poles: _gradient(objective, w, poles)
 
@@ -83,9 +84,22 @@ class PersistentPole(nn.Module):
     def advance(self, objective: Objective, w: Float[Tensor, "n d"], *, lr: float) -> None:
         """Move the pole as often as the spec says."""
         for _ in range(self.how.steps):
-            force = self.how.weight_decay * self.pole - self.weight * _gradient(objective, w, self.pole)
-            self.velocity.mul_(self.how.momentum).add_(force)
-            self.pole.sub_(self.velocity, alpha=self.how.lr or lr)
+            self.move(_gradient(objective, w, self.pole), lr=lr)
+
+    def move(self, uphill: Float[Tensor, "1 d"], *, lr: float) -> None:
+        """One move, by the objective's gradient."""
+        force = self.how.weight_decay * self.pole - self.weight * uphill
+        self.velocity.mul_(self.how.momentum).add_(force)
+        self.pole.sub_(self.velocity, alpha=self.how.lr or lr)
+
+
+@torch.no_grad()
+def advance(kept: Sequence[PersistentPole], objective: Objective, w: Float[Tensor, "b n d"], *, lr: float) -> None:
+    """Move the pole of each layer of a stack as often as the spec says."""
+    for _ in range(kept[0].how.steps):
+        uphill = _gradient(objective, w, torch.stack([each.pole for each in kept]))
+        for each, own in zip(kept, uphill, strict=True):
+            each.move(own, lr=lr)
 
 
 def _gradient(objective: Objective, w: Tensor, poles: Tensor) -> Tensor:
@@ -96,7 +110,7 @@ def _gradient(objective: Objective, w: Tensor, poles: Tensor) -> Tensor:
     return found
 
 
-def _unit(v: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
+def _unit(v: Float[Tensor, "*b m d"]) -> Float[Tensor, "*b m d"]:
     """Rows of length 1; a row of zeros stays."""
-    length: Tensor = torch.linalg.vector_norm(v, dim=1, keepdim=True)
+    length: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
     return v / length.clamp_min(torch.finfo(v.dtype).tiny)

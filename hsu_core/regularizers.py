@@ -6,13 +6,14 @@ outside autocast: half-precision Gram matrices make the gradients wrong by perce
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from fnmatch import fnmatchcase
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hsu_core import spec
+from hsu_core import spec, stacks
 from hsu_core.layers import Layer, chosen, layers
 from hsu_core.terms import AtPoles, Moment, Term, of_features, of_layer
 from hsu_core.world import ALONE, World
@@ -65,14 +66,17 @@ class Penalty(nn.Module):
 
     def forward(self, step: int = 0, *, lr: float = 0.0) -> Float[Tensor, ""]:
         """The whole penalty at a step; `lr` is the network's learning rate, which moves the authors' poles."""
-        values = list(self.by_layer(step, lr=lr).values())
-        return torch.stack(values).sum() if values else torch.zeros((), device=self.device)
+        values = [values for _, values in self._values(step, lr)]
+        return torch.cat(values).sum() if values else torch.zeros((), device=self.device)
 
     def by_layer(self, step: int = 0, *, lr: float = 0.0) -> dict[str, Tensor]:
         """The weighted term of each regularized layer."""
-        scale, at = self._schedule(step), Moment(step, lr, acts=self.acts(step))
-        with torch.autocast(self.device.type, enabled=False):
-            return {term.layer.name: scale * weight * term(at) for term, weight in self._weighted()}
+        found = {
+            term.layer.name: value
+            for terms, values in self._values(step, lr)
+            for term, value in zip(terms, values.unbind(), strict=True)
+        }
+        return {term.layer.name: found[term.layer.name] for term, _ in self._weighted()}
 
     def acts(self, step: int) -> bool:
         """Whether the penalty is part of the loss at this step."""
@@ -88,6 +92,21 @@ class Penalty(nn.Module):
         at = Moment(step, lr, acts=False)
         with torch.autocast(self.device.type, enabled=False):
             return {term.layer.name: term.gap(at) for term, _ in self._weighted() if isinstance(term, AtPoles)}
+
+    def _values(self, step: int, lr: float) -> list[tuple[list[Term], Float[Tensor, " b"]]]:
+        """The weighted terms, those that are alike together where stacks pay."""
+        scale, at = self._schedule(step), Moment(step, lr, acts=self.acts(step))
+        with torch.autocast(self.device.type, enabled=False):
+            if not stacks.pay(self.device):
+                return [([term], scale * weight * term(at)[None]) for term, weight in self._weighted()]
+            return [(terms, scale * weight * stacks.together(terms, at)) for terms, weight in self._alike()]
+
+    def _alike(self) -> list[tuple[list[Term], float]]:
+        groups: dict[Hashable, tuple[list[Term], float]] = {}
+        for term, weight in self._weighted():
+            terms, _ = groups.setdefault((weight, stacks.likeness(term)), ([], weight))
+            terms.append(term)
+        return list(groups.values())
 
     def _weighted(self) -> list[tuple[Term, float]]:
         terms: list[Term] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
@@ -130,7 +149,7 @@ def _weight(regularizer: spec.LayerPenalty, layer: Layer) -> float:
 
 
 def _too_small(regularizer: spec.LayerPenalty, layer: Layer) -> str | None:
-    n, d = layer.points().shape
+    n, d = layer.shape
     if not isinstance(regularizer, (spec.SpherePenalty, spec.MMA)):
         return None
     if n == 1:

@@ -1,8 +1,8 @@
 """What does a regularizer add for one layer, or for one batch of features? Lower is always better.
 
-Knows one layer at a time, the energies, and the state that some terms keep (a pole, a projection). Knows no sum over
-layers and no schedule: those are `regularizers`. Random numbers depend on seed, layer and step alone, so that a resumed
-run, and every rank of a parallel one, draws the same.
+Knows one layer at a time (several as one stack: `stacks`), the energies, and the state that some terms keep (a pole, a
+projection). Knows no sum over layers and no schedule: those are `regularizers`. Random numbers depend on seed, layer
+and step alone, so that a resumed run, and every rank of a parallel one, draws the same.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class AtPoles(Term):
         self.kept: poles.PersistentPole | None = None
         if isinstance(inner, spec.AuthorsPole):
             generator = self.generator("pole", torch.device("cpu"))
-            self.kept = poles.PersistentPole(inner, layer.points().shape[1], weight=weight, generator=generator)
+            self.kept = poles.PersistentPole(inner, layer.shape[1], weight=weight, generator=generator)
             self.kept.to(layer.weight.device)
 
     def forward(self, at: Moment) -> Float[Tensor, ""]:
@@ -100,13 +100,17 @@ class AtPoles(Term):
 
     def _poles(self, w: Tensor, at: Moment) -> Float[Tensor, "m d"]:
         if isinstance(self.inner, spec.FreshPoles):
-            generator = self.generator(f"poles/{at.step}", w.device)
-            return poles.fresh(self.objective, w, count=self.inner.poles, steps=self.inner.steps, generator=generator)
+            start = self.drawn(self.inner, w, at)
+            return poles.climb(poles.slope(self.objective, w), start, steps=self.inner.steps)
         assert self.kept is not None
         if at.acts:
             self.kept.advance(self.objective, w, lr=at.lr)
         pole: Tensor = self.kept()
         return pole
+
+    def drawn(self, inner: spec.FreshPoles, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, "m d"]:
+        """Where fresh poles begin at this moment."""
+        return poles.drawn(inner.poles, like=w, generator=self.generator(f"poles/{at.step}", w.device))
 
 
 MANY_POLES, LONG_SEARCH = 64, 40
@@ -125,7 +129,7 @@ class OfProjections(Term):
         self.how = how
         self.kept: KeptProjection | None = None
         w = layer.points().detach()
-        if how.projection != "random" and self._is_wide(w):
+        if how.projection != "random" and self.is_wide(w):
             self.kept = KeptProjection(
                 w.shape[1],
                 how.dimension,
@@ -138,12 +142,13 @@ class OfProjections(Term):
     def forward(self, at: Moment) -> Float[Tensor, ""]:
         """The mean energy; of the neurons themselves if they have no more dimensions than a projection."""
         w = self.layer.points()
-        if not self._is_wide(w):
+        if not self.is_wide(w):
             return self.loss(w)
         w = unit_rows(w)  # whose projections are numbers, whatever the lengths
-        return torch.stack([self.loss(w @ matrix) for matrix in self._matrices(w.detach(), at)]).mean()
+        return torch.stack([self.loss(w @ matrix) for matrix in self.matrices(w.detach(), at)]).mean()
 
-    def _matrices(self, w: Tensor, at: Moment) -> Float[Tensor, "count d p"]:
+    def matrices(self, w: Tensor, at: Moment) -> Float[Tensor, "count d p"]:
+        """The projections of this moment, after those that are kept have moved."""
         if self.kept is None:
             generator = self.generator(f"projections/{at.step}", w.device)
             return gaussian(w.shape[1], self.how.dimension, count=self.how.projections, like=w, generator=generator)
@@ -158,7 +163,8 @@ class OfProjections(Term):
     def _relief(self, w: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda matrix: -self.loss(w @ matrix)
 
-    def _is_wide(self, w: Tensor) -> bool:
+    def is_wide(self, w: Tensor) -> bool:
+        """Whether the neurons have more dimensions than a projection."""
         return w.shape[1] > self.how.dimension
 
 
@@ -172,9 +178,12 @@ class OfStretch(Term):
     def forward(self, at: Moment) -> Float[Tensor, ""]:
         """The estimate from this step's start."""
         w = self.layer.points()
+        return baselines.spectral_isometry(w, self.start(w, at), iterations=self.iterations)
+
+    def start(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, " n"]:
+        """Where the iteration begins at this moment."""
         generator = self.generator(f"start/{at.step}", w.device)
-        start = torch.randn(len(w), dtype=w.dtype, device=w.device, generator=generator)
-        return baselines.spectral_isometry(w, start, iterations=self.iterations)
+        return torch.randn(len(w), dtype=w.dtype, device=w.device, generator=generator)
 
 
 class OfFeatures(Term):

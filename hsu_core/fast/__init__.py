@@ -1,13 +1,15 @@
 """The energies of `hsu_core.energies`, near the hardware's limit: same names, same values, closed-form gradients.
 
-Every function takes the same (n, d) weights. What differs, everywhere in this package:
+Every function takes the same (n, d) weights, or a stack of several, (b, n, d), and gives as many values. What differs,
+everywhere in this package:
 
 - The gradient is written down, not recorded: memory grows with n·tile, and a second derivative is refused.
 - float16 and bfloat16 are computed in float32, and autocast is switched off inside. The value is float32 then.
 - A row of zeros has no direction. It counts as orthogonal to every other row, as if it pointed along a dimension of its
   own, and gets the gradient 0.
 - Points that coincide have a finite energy and feel no force: see `pairs.CORE`.
-- Nothing waits for a GPU. There a row's nearest partner in a tile alone is computed again from differences.
+- Nothing waits for a GPU. There, and in a stack, a row's nearest partner in a tile alone is computed again from
+  differences.
 - `low_precision` multiplies matrices in bfloat16 and does everything else in float32: a gradient is right to about 1 %.
 """
 

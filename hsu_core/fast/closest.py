@@ -1,6 +1,7 @@
 """How close are the two closest points? One sweep for the largest cosine, then two rows of gradient.
 
-Knows the rows of one matrix. The sweep only finds the pair; its distance is computed from the difference of its rows.
+Knows the rows of one matrix, or of each of a stack. The sweep only finds the pair; its distance is computed from the
+difference of its rows.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from hsu_core.fast.closed_form import Evaluated, closed_form
-from hsu_core.fast.directions import Directions, check_pairs, computable, directions
-from hsu_core.fast.gram import LIMIT, Gram, Size, Tile, gram_of_units, gram_of_weights
+from hsu_core.fast.directions import Directions, check_pairs, computable, directions, may_look
+from hsu_core.fast.gram import LIMIT, Gram, Size, Tile, diagonal, gram_of_units, gram_of_weights
 from hsu_core.fast.nearly_parallel import AT_ONCE, forces, gap
 
 ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-14}
@@ -21,12 +22,12 @@ ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-14}
 
 
 def separation(
-    w: Float[Tensor, "n d"], *, half_space: bool = False, low_precision: bool = False, _tile: Size | None = None
-) -> Float[Tensor, ""]:
+    w: Float[Tensor, "*b n d"], *, half_space: bool = False, low_precision: bool = False, _tile: Size | None = None
+) -> Float[Tensor, "*b"]:
     """The smallest ‖xᵢ − xⱼ‖² of a pair i < j, in [0, 4]. Of pairs that tie one has the gradient; at 0 it is 0.
 
-    The distance is exact, and the pair is the closest one; but with `low_precision`, or on a GPU, it may be another one
-    whose cosine rounds to the same (to 0.01, or 1e-6). ValueError without a pair, as in `riesz`.
+    The distance is exact, and the pair is the closest one; but with `low_precision`, on a GPU, or in a stack, it may be
+    another one whose cosine rounds to the same (to 0.01, or 1e-6). ValueError without a pair, as in `riesz`.
     Liu et al. 2021 (arXiv 2103.01649), maximum hyperspherical separation.
     """
     w = computable(w)
@@ -35,34 +36,35 @@ def separation(
 
 
 def _evaluate(
-    w: Float[Tensor, "n d"], *, half_space: bool, low_precision: bool, size: Size | None, **_: object
+    w: Float[Tensor, "*b n d"], *, half_space: bool, low_precision: bool, size: Size | None, **_: object
 ) -> Evaluated:
-    if len(w) == 1:
-        return w.new_full((), 4.0), _no_rows, (w,)  # x and −x, wherever x is
+    *stack, n, d = w.shape
+    if n == 1:
+        return w.new_full(stack, 4.0), _no_rows, (w,)  # x and −x, wherever x is
     at = directions(w)
-    make = gram_of_weights if len(w) <= w.shape[1] else gram_of_units
+    make = gram_of_weights if n <= d else gram_of_units
     gram = make(at, low_precision=low_precision, size=size)
     cosine, both = _closest(gram, half_space=half_space)
-    if w.device.type == "cpu" and not low_precision and cosine.item() > LIMIT[w.dtype]:
+    if may_look(w) and not low_precision and cosine.item() > LIMIT[w.dtype]:
         both = _closest_of_rounded(w, gram, cosine.item(), half_space=half_space)
     squared, gradient = _distance(at, both, half_space=half_space)
     value = (squared + 0 * cosine).to(w.dtype)  # a NaN anywhere makes the largest cosine a NaN
     return value, _two_rows, (w, both, gradient)
 
 
-def _closest(gram: Gram, *, half_space: bool) -> tuple[Float[Tensor, ""], Int[Tensor, " 2"]]:
+def _closest(gram: Gram, *, half_space: bool) -> tuple[Float[Tensor, "*b"], Int[Tensor, "*b 2"]]:
     """The largest cosine of a pair, up to rounding, and its two rows."""
-    best = gram.factor.new_full((), -3.0, dtype=gram.dtype)
-    both = torch.zeros(2, dtype=torch.int64, device=best.device)
+    best = gram.factor.new_full(gram.factor.shape[:-2], -3.0, dtype=gram.dtype)
+    both = torch.zeros(*best.shape, 2, dtype=torch.int64, device=best.device)
     for tile in gram.tiles():
         g = _nearness(gram, tile, half_space=half_space)
-        top = g.amax()
-        if top.device.type == "cpu" and top.item() <= best.item():
+        top = g.amax(dim=(-2, -1))
+        if may_look(g) and top.item() <= best.item():
             continue
-        row = g.amax(dim=1).argmax()
-        column = g.index_select(0, row.view(1)).argmax()  # indexing by a tensor would make the host wait
-        here = torch.stack([row + tile.rows.start, column + tile.columns.start])
-        both = torch.where(top > best, here, both)
+        row = g.amax(dim=-1).argmax(dim=-1, keepdim=True)
+        column = g.take_along_dim(row[..., None], dim=-2).argmax(dim=-1)  # to index would make the host wait
+        here = torch.cat([row + tile.rows.start, column + tile.columns.start], dim=-1)
+        both = torch.where((top > best)[..., None], here, both)
         best = torch.maximum(best, top)
     return best, both
 
@@ -84,34 +86,35 @@ def _closest_of_rounded(w: Float[Tensor, "n d"], gram: Gram, cosine: float, *, h
     return both
 
 
-def _nearness(gram: Gram, tile: Tile, *, half_space: bool) -> Float[Tensor, "rows columns"]:
+def _nearness(gram: Gram, tile: Tile, *, half_space: bool) -> Float[Tensor, "*b rows columns"]:
     """The cosines to the nearer image, and −2 where a point meets itself."""
     g = gram.cosines(tile)
     if half_space:
         g.abs_()
     if tile.square:
-        g.diagonal().fill_(-2)
+        diagonal(g).fill_(-2)
     return g
 
 
 def _distance(
-    at: Directions, both: Int[Tensor, " 2"], *, half_space: bool
-) -> tuple[Float[Tensor, ""], Float[Tensor, "2 d"]]:
+    at: Directions, both: Int[Tensor, "*b 2"], *, half_space: bool
+) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b 2 d"]]:
     """‖xᵢ − xⱼ‖² of two rows, to the nearer image in half space, and its gradient by their weights.
 
     A row of zeros is orthogonal to the other.
     """
-    weights, lever = at.weights[both], at.lever[both]
-    pairs = gap(weights[:1], weights[1:])
-    gone = (lever == 0).any()
+    weights, lever = at.weights.take_along_dim(both[..., None], dim=-2), at.lever.take_along_dim(both, dim=-1)
+    pairs = gap(*weights.view(-1, 2, weights.shape[-1]).unbind(dim=1))
+    gone = (lever == 0).any(dim=-1).flatten()
     toward = pairs.sign if half_space else torch.ones_like(pairs.sign)
-    squared = torch.where(pairs.sign == toward, pairs.squared, 4 - pairs.squared).squeeze()
-    on_both = torch.cat(forces(pairs, torch.where(gone, 0.0, -2 * toward)))
-    return torch.where(gone, 2.0, squared), on_both.to(lever.dtype) * lever[:, None]
+    squared = torch.where(pairs.sign == toward, pairs.squared, 4 - pairs.squared)
+    on_both = torch.stack(forces(pairs, torch.where(gone, 0.0, -2 * toward)), dim=1).view_as(weights)
+    return torch.where(gone, 2.0, squared).view(both.shape[:-1]), on_both.to(lever.dtype) * lever[..., None]
 
 
 def _two_rows(factor: Tensor, w: Tensor, both: Tensor, gradient: Tensor) -> tuple[Tensor]:
-    return (torch.zeros_like(w).index_add_(0, both, gradient * factor),)
+    push = gradient * factor[..., None, None]
+    return (torch.zeros_like(w).scatter_add_(-2, both[..., None].expand_as(push), push),)
 
 
 def _no_rows(_: Tensor, w: Tensor) -> tuple[Tensor]:

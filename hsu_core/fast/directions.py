@@ -24,25 +24,33 @@ SHORTEST = 1e-24
 class Directions(NamedTuple):
     """Unit vectors uᵢ = scaleᵢ·rowsᵢ, and what a force on uᵢ means for wᵢ."""
 
-    rows: Float[Tensor, "n d"]
-    scale: Float[Tensor, " n"]
-    lever: Float[Tensor, " n"]
+    rows: Float[Tensor, "*b n d"]
+    scale: Float[Tensor, "*b n"]
+    lever: Float[Tensor, "*b n"]
     """1/‖wᵢ‖: the gradient by wᵢ is lever times the part of the gradient by uᵢ that is orthogonal to uᵢ."""
-    weights: Float[Tensor, "n d"]
+    weights: Float[Tensor, "*b n d"]
     """wᵢ, unrounded."""
 
     @property
-    def units(self) -> Float[Tensor, "n d"]:
+    def units(self) -> Float[Tensor, "*b n d"]:
         """The unit vectors themselves."""
-        return self.rows * self.scale[:, None]
+        return self.rows * self.scale[..., None]
 
 
-def directions(w: Float[Tensor, "n d"]) -> Directions:
-    """Directions of the rows of w; on a CPU rows of usual lengths are left as they are, which saves a pass over w.
+def may_look(at: Tensor) -> bool:
+    """Whether the way may depend on a number: not in a stack, where each matrix has its own, and not on a GPU.
 
-    On a GPU a look at the lengths would make the host wait.
+    There a look would make the host wait.
     """
-    if w.device.type != "cpu":
+    return at.ndim <= 2 and at.device.type == "cpu"
+
+
+def directions(w: Float[Tensor, "*b n d"]) -> Directions:
+    """Directions of the rows of w; rows of usual lengths are left as they are, which saves a pass over w.
+
+    Where that may not be looked at, all are normalized.
+    """
+    if not may_look(w):
         return normalized(w)
     length = torch.linalg.vector_norm(w, dim=1)
     shortest, longest = length.aminmax()
@@ -52,42 +60,42 @@ def directions(w: Float[Tensor, "n d"]) -> Directions:
     return Directions(w, lever, lever, w)
 
 
-def normalized(w: Float[Tensor, "n d"]) -> Directions:
+def normalized(w: Float[Tensor, "*b n d"]) -> Directions:
     """Directions of rows of any finite length, from the smallest number of the type to the largest, and of zeros.
 
     A row with a NaN or an infinity has a NaN direction.
     """
-    largest = w.abs().amax(dim=1)
-    within = w / torch.where(largest == 0, 1, largest)[:, None]  # in [−1, 1], so that no square leaves the type
-    length = torch.linalg.vector_norm(within, dim=1)
-    units = within.div_(torch.where(length == 0, 1, length)[:, None])
+    largest = w.abs().amax(dim=-1)
+    within = w / torch.where(largest == 0, 1, largest)[..., None]  # in [−1, 1], so that no square leaves the type
+    length = torch.linalg.vector_norm(within, dim=-1)
+    units = within.div_(torch.where(length == 0, 1, length)[..., None])
     lever = torch.where(largest == 0, 0, (largest * length).clamp_min(SHORTEST).reciprocal())
     return Directions(units, torch.ones_like(lever), lever, w)
 
 
-def unit_rows(w: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+def unit_rows(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n d"]:
     """The unit vectors themselves, differentiable once: what autograd makes of a quotient overflows for tiny rows."""
     return closed_form(_unit_rows, computable(w))
 
 
 def computable(w: Tensor) -> Tensor:
-    """The weights as float32, or as float64 if they are; ValueError unless an (n, d) matrix that is not empty."""
-    if w.ndim != 2 or w.numel() == 0:
+    """The weights as float32, or as float64 if they are; ValueError unless (n, d) or (b, n, d), and not empty."""
+    if w.ndim not in (2, 3) or w.numel() == 0:
         raise ValueError(f"expected a non-empty matrix of n neurons × d inputs, found shape {tuple(w.shape)}")
     return w if w.dtype in (torch.float32, torch.float64) else w.float()
 
 
-def check_pairs(w: Float[Tensor, "n d"], *, half_space: bool) -> None:
+def check_pairs(w: Float[Tensor, "*b n d"], *, half_space: bool) -> None:
     """ValueError if there is no pair: a single point in full space."""
-    if len(w) < 2 and not half_space:
-        raise ValueError(f"an energy of pairs needs at least 2 points, found {len(w)}; in half space 1 would do")
+    if w.shape[-2] < 2 and not half_space:
+        raise ValueError(f"an energy of pairs needs at least 2 points, found {w.shape[-2]}; in half space 1 would do")
 
 
-def _unit_rows(w: Float[Tensor, "n d"], **_: object) -> Evaluated:
+def _unit_rows(w: Float[Tensor, "*b n d"], **_: object) -> Evaluated:
     at = normalized(w)
     return at.rows, _orthogonal_part, (at.rows, at.lever)
 
 
 def _orthogonal_part(factor: Tensor, units: Tensor, lever: Tensor) -> tuple[Tensor]:
     radial = torch.linalg.vecdot(factor, units)
-    return (torch.addcmul(factor, units, radial[:, None], value=-1).mul_(lever[:, None]),)
+    return (torch.addcmul(factor, units, radial[..., None], value=-1).mul_(lever[..., None]),)

@@ -41,8 +41,8 @@ class Tile(NamedTuple):
 class Gram(NamedTuple):
     """The cosines of the rows of `factor`, once scaled; seldom needed as a whole."""
 
-    factor: Float[Tensor, "n d"]
-    scale: Float[Tensor, " n"] | None
+    factor: Float[Tensor, "*b n d"]
+    scale: Float[Tensor, "*b n"] | None
     size: Size
     limit: float
     """|cos| from which on a cosine is too imprecise to use."""
@@ -50,34 +50,39 @@ class Gram(NamedTuple):
 
     def tiles(self) -> Iterator[Tile]:
         """Tiles in which every pair i < j lies exactly once: squares on the diagonal, and what is to their right."""
-        (rows, columns), n = self.size, len(self.factor)
+        (rows, columns), n = self.size, self.factor.shape[-2]
         for top in range(0, n, rows):
             bottom = min(top + rows, n)
             for left in range(top, n, columns):
                 yield Tile(slice(top, bottom), slice(left, min(left + columns, n)), (left == top) * (bottom - top))
 
-    def cosines(self, tile: Tile) -> Float[Tensor, "rows columns"]:
+    def cosines(self, tile: Tile) -> Float[Tensor, "*b rows columns"]:
         """The cosines of a tile, with zeros in place of the ones on the diagonal."""
-        g = torch.mm(self.factor[tile.rows], self.factor[tile.columns].T).to(self.dtype)
+        g = (self.factor[..., tile.rows, :] @ self.factor[..., tile.columns, :].mT).to(self.dtype)
         if self.scale is not None:
-            g.mul_(self.scale[tile.columns]).mul_(self.scale[tile.rows, None])
+            g.mul_(self.scale[..., None, tile.columns]).mul_(self.scale[..., tile.rows, None])
         if tile.square:
-            g.diagonal().zero_()
+            diagonal(g).zero_()
         return g
 
-    def whole(self) -> Float[Tensor, "n n"]:
+    def whole(self) -> Float[Tensor, "*b n n"]:
         """All cosines."""
-        n = len(self.factor)
-        matrix = torch.empty(n, n, dtype=self.dtype, device=self.factor.device)
+        *stack, n, _ = self.factor.shape
+        matrix = torch.empty(*stack, n, n, dtype=self.dtype, device=self.factor.device)
         for tile in self.tiles():
             fill(matrix, tile, self.cosines(tile))
         return matrix
 
 
-def fill(matrix: Float[Tensor, "n n"], tile: Tile, values: Float[Tensor, "rows columns"]) -> None:
+def diagonal(matrix: Float[Tensor, "*b rows columns"]) -> Float[Tensor, "*b rows"]:
+    """The diagonal itself, to read or to write."""
+    return matrix.diagonal(dim1=-2, dim2=-1)
+
+
+def fill(matrix: Float[Tensor, "*b n n"], tile: Tile, values: Float[Tensor, "*b rows columns"]) -> None:
     """Put a tile and its mirror image into a symmetric matrix."""
-    matrix[tile.rows, tile.columns] = values
-    matrix[tile.others, tile.rows] = values[:, tile.square :].T
+    matrix[..., tile.rows, tile.columns] = values
+    matrix[..., tile.others, tile.rows] = values[..., tile.square :].mT
 
 
 def gram_of_weights(at: Directions, *, low_precision: bool = False, size: Size | None = None) -> Gram:
@@ -92,10 +97,12 @@ def gram_of_units(at: Directions, *, low_precision: bool = False, size: Size | N
 
 def add_product(into: Tensor, a: Tensor, b: Tensor) -> None:
     """Add a·b, multiplied in the type of a and b and summed in the type of `into`."""
-    if into.dtype == b.dtype:
+    if into.dtype != b.dtype:
+        into.add_(a @ b)
+    elif into.ndim == 2:
         into.addmm_(a, b)
     else:
-        into.add_(torch.mm(a, b))
+        into.baddbmm_(a, b)
 
 
 def _gram(rows: Tensor, scale: Tensor | None, *, low_precision: bool, size: Size | None) -> Gram:
@@ -106,7 +113,7 @@ def _gram(rows: Tensor, scale: Tensor | None, *, low_precision: bool, size: Size
 
 def _size(rows: Tensor, *, low_precision: bool) -> Size:
     """Tiles that stay in a core's cache and still multiply at full rate, by measurement; on a GPU, few launches."""
-    n = len(rows)
+    n = rows.shape[-2]
     if rows.device.type != "cpu":
         return 4096, 4096
     if n <= 128:

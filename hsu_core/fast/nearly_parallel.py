@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from hsu_core.fast.directions import normalized
+from hsu_core.fast.directions import may_look, normalized
 from hsu_core.fast.pairs import PairFunction
 
 LARGEST = 1e30
@@ -23,9 +23,12 @@ AT_ONCE = 2**22
 
 
 class Close(NamedTuple):
-    """Nearly parallel pairs of a tile of cosines, each pair once, by their places in the tile."""
+    """Nearly parallel pairs of a tile of cosines, each pair once, by their places in the tile.
 
-    mask: Bool[Tensor, "rows columns"]
+    The rows of a stack of tiles are counted through; the columns begin again in each.
+    """
+
+    mask: Bool[Tensor, "*b rows columns"]
     """The cosines that must not be used, in both halves of a square that lies on the diagonal."""
     i: Int[Tensor, " pairs"]
     j: Int[Tensor, " pairs"]
@@ -33,12 +36,12 @@ class Close(NamedTuple):
     """Where false, the pair only fills a place."""
 
 
-def close_pairs(g: Float[Tensor, "rows columns"], limit: float, *, square: int) -> Close | None:
+def close_pairs(g: Float[Tensor, "*b rows columns"], limit: float, *, square: int) -> Close | None:
     """The pairs with |g| > limit; the first `square` columns are the rows again, with zeros on the diagonal.
 
-    Where looking would make the host wait, each row's nearest partner instead, and no more.
+    Where g may not be looked at, each row's nearest partner instead, and no more.
     """
-    if g.device.type != "cpu":
+    if not may_look(g):
         return nearest_partners(g, limit, square=square)
     if not (g.amax().item() > limit or g.amin().item() < -limit):
         return None
@@ -48,22 +51,22 @@ def close_pairs(g: Float[Tensor, "rows columns"], limit: float, *, square: int) 
     return Close(mask, i[once], j[once], torch.ones_like(i[once], dtype=torch.bool))
 
 
-def nearest_partners(g: Float[Tensor, "rows columns"], limit: float, *, square: int) -> Close:
+def nearest_partners(g: Float[Tensor, "*b rows columns"], limit: float, *, square: int) -> Close:
     """For each row the column with the largest |g|, counted where |g| > limit: as many pairs as rows, whatever g is.
 
     Other close pairs keep their rounded cosine, which is moved, in g, far enough from ±1 for every energy to be finite.
     """
     above = g.abs()
-    above[:, :square].triu_(1)
-    largest, j = above.max(dim=1)
-    i, counts = torch.arange(len(g), device=g.device), largest > limit
+    above[..., :square].triu_(1)
+    largest, j = above.max(dim=-1)
+    counts = largest > limit
     mask = torch.zeros_like(g, dtype=torch.bool)
-    mask[i, j] = counts
+    mask.scatter_(-1, j[..., None], counts[..., None])
     if square:
-        mask[:, :square].logical_or_(mask[:, :square].T.clone())
+        mask[..., :square].logical_or_(mask[..., :square].mT.clone())
     bound = 1 - 1e-4 * (1 - limit)
     g.clamp_(-bound, bound)
-    return Close(mask, i, j, counts)
+    return Close(mask, torch.arange(j.numel(), device=g.device), j.flatten(), counts.flatten())
 
 
 class Gap(NamedTuple):

@@ -1,6 +1,7 @@
 """How do the points look from a pole, and where do they lie on the whole? A few cosines per row, never a Gram matrix.
 
-Knows rows and poles, both of any length. The poles are the few: one (d,) or m of them (m, d).
+Knows rows and poles, both of any length. The poles are the few: one (d,) or m of them (m, d); m for each matrix of a
+stack (b, m, d).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Measure = Callable[[Tensor, Close | None, Gap | None], Measured]
 
 
 def polarization(
-    w: Float[Tensor, "n d"], poles: Float[Tensor, "*m d"], *, half_space: bool = False
+    w: Float[Tensor, "*b n d"], poles: Float[Tensor, "*m d"], *, half_space: bool = False
 ) -> Float[Tensor, "*m"]:
     """Mean over i of ‖v − xᵢ‖⁻² for each pole v = poles/‖poles‖, as many values as poles. Half space: over ±xᵢ.
 
@@ -37,7 +38,7 @@ def polarization(
 
 
 def covering(
-    w: Float[Tensor, "n d"], poles: Float[Tensor, "*m d"], *, gamma: float = 10.0, half_space: bool = False
+    w: Float[Tensor, "*b n d"], poles: Float[Tensor, "*m d"], *, gamma: float = 10.0, half_space: bool = False
 ) -> Float[Tensor, "*m"]:
     """Soft minimum −(1/γ) ln meanᵢ exp(−γ ‖v − xᵢ‖²) for each pole v = poles/‖poles‖. Half space: over ±xᵢ.
 
@@ -46,7 +47,7 @@ def covering(
     return _at_poles(w, poles, partial(_covering, gamma=gamma, half_space=half_space))
 
 
-def resultant(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+def resultant(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
     """‖Σᵢ wᵢ‖ of the raw weights, so in their unit and not invariant to their lengths; the gradient at 0 is 0.
 
     Liu et al. 2021 (arXiv 2103.01649), relaxed maximum hyperspherical polarization.
@@ -56,72 +57,76 @@ def resultant(w: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
 def _at_poles(w: Tensor, poles: Tensor, measure: Measure) -> Tensor:
     w = computable(w)
-    if poles.ndim not in (1, 2) or poles.shape[-1] != w.shape[1] or poles.numel() == 0:
-        raise ValueError(
-            f"expected one pole or a matrix of poles in {w.shape[1]} dimensions, found {tuple(poles.shape)}"
-        )
-    values = closed_form(partial(_evaluate, measure=measure), w, poles.reshape(-1, w.shape[1]).to(w.dtype))
-    return values if poles.ndim == 2 else values[0]
+    *stack, _, d = w.shape
+    matrix = poles.expand(*stack, 1, -1) if poles.ndim == 1 else poles
+    if [*matrix.shape[:-2], matrix.shape[-1]] != [*stack, d] or poles.numel() == 0:
+        raise ValueError(f"expected one pole or a matrix of poles in {d} dimensions, found {tuple(poles.shape)}")
+    values = closed_form(partial(_evaluate, measure=measure), w, matrix.to(w.dtype))
+    return values if matrix is poles else values[..., 0]
 
 
 def _evaluate(
-    w: Float[Tensor, "n d"], poles: Float[Tensor, "m d"], *, wanted: tuple[bool, ...], measure: Measure
+    w: Float[Tensor, "*b n d"], poles: Float[Tensor, "*b m d"], *, wanted: tuple[bool, ...], measure: Measure
 ) -> Evaluated:
     at, of = directions(w), directions(poles)
     v = of.units
-    g = torch.mm(v, at.rows.T).mul_(at.scale)
+    g = (v @ at.rows.mT).mul_(at.scale[..., None, :])
     close = close_pairs(g, LIMIT[w.dtype], square=0)
-    pairs = None if close is None else gap(poles[close.i], w[close.j])
-    value, slope, exact = measure(g, close, pairs)
+    n, d = w.shape[-2:]
+    pairs: Gap | None = None
     pushes: tuple[Tensor, ...] = ()
+    if close is not None:
+        k, i = close.i, close.j + close.i // poles.shape[-2] * n
+        pairs = gap(poles.reshape(-1, d)[k], w.reshape(-1, d)[i])
+    value, slope, exact = measure(g, close, pairs)
     if close is not None and pairs is not None and exact is not None:
         on_pole, on_point = (push.to(w.dtype) for push in forces(pairs, torch.where(close.counts, exact, 0)))
-        pushes = close.i, close.j, on_pole * of.lever[close.i, None], on_point * at.lever[close.j, None]
+        pushes = k, i, on_pole * of.lever.flatten()[k, None], on_point * at.lever.flatten()[i, None]
     saved = slope, slope * g, at.rows, at.scale, at.lever, v, of.lever
     return value, partial(_gradient, wanted=wanted), (*saved, *pushes)
 
 
 def _gradient(
-    factor: Float[Tensor, " m"],
-    slope: Float[Tensor, "m n"],
-    moment: Float[Tensor, "m n"],
-    rows: Float[Tensor, "n d"],
-    scale: Float[Tensor, " n"],
-    lever: Float[Tensor, " n"],
-    v: Float[Tensor, "m d"],
-    pole_lever: Float[Tensor, " m"],
+    factor: Float[Tensor, "*b m"],
+    slope: Float[Tensor, "*b m n"],
+    moment: Float[Tensor, "*b m n"],
+    rows: Float[Tensor, "*b n d"],
+    scale: Float[Tensor, "*b n"],
+    lever: Float[Tensor, "*b n"],
+    v: Float[Tensor, "*b m d"],
+    pole_lever: Float[Tensor, "*b m"],
     *pushes: Tensor,
     wanted: tuple[bool, ...],
 ) -> tuple[Tensor | None, Tensor | None]:
     """By wᵢ: leverᵢ Σₖ cₖ f′(gₖᵢ)(vₖ − gₖᵢ uᵢ), and by pole k the same with the parts of v and u exchanged."""
-    slope, moment = slope * factor[:, None], moment * factor[:, None]
+    slope, moment = slope * factor[..., None], moment * factor[..., None]
     by_points = by_poles = None
     if wanted[0]:
-        toward = (slope * lever).T
-        by_points = toward * v if len(v) == 1 else torch.mm(toward, v)  # a product with one column is slow
-        by_points.addcmul_(rows, (moment.sum(dim=0) * lever * scale)[:, None], value=-1)
+        toward = (slope * lever[..., None, :]).mT
+        by_points = toward * v if v.shape[-2] == 1 else toward @ v  # a product with one column is slow
+        by_points.addcmul_(rows, (moment.sum(dim=-2) * lever * scale)[..., None], value=-1)
     if wanted[1]:
-        by_poles = torch.mm(slope * scale, rows).addcmul_(v, moment.sum(dim=1)[:, None], value=-1)
-        by_poles.mul_(pole_lever[:, None])
+        by_poles = (slope * scale[..., None, :] @ rows).addcmul_(v, moment.sum(dim=-1)[..., None], value=-1)
+        by_poles.mul_(pole_lever[..., None])
     if pushes:
         k, i, on_pole, on_point = pushes
         for gradient, places, push in ((by_points, i, on_point), (by_poles, k, on_pole)):
             if gradient is not None:
-                gradient.index_add_(0, places, push * factor[k, None])
+                gradient.view(-1, rows.shape[-1]).index_add_(0, places, push * factor.flatten()[k, None])
     return by_points, by_poles
 
 
 def _polarization(g: Tensor, close: Close | None, pairs: Gap | None, *, half_space: bool) -> Measured:
     """Mean of 1/(2 − 2g), and of 1/(2 + 2g) in half space."""
-    count = g.shape[1] * (2 if half_space else 1)
+    count = g.shape[-1] * (2 if half_space else 1)
     pair = pair_function(2.0, angular=False, mirrored=half_space)
     if close is None or pairs is None:
         f, slope = pair.of_cosine(g)
-        return f.sum(dim=1) / count, slope / count, None
+        return f.sum(dim=-1) / count, slope / count, None
     f, slope = pair.of_cosine(g.masked_fill(close.mask, 0))
     energy, exact = energy_and_slope(pairs, pair)
-    total = f.masked_fill_(close.mask, 0).sum(dim=1)
-    total.index_add_(0, close.i, torch.where(close.counts, energy, 0).to(g.dtype))
+    total = f.masked_fill_(close.mask, 0).sum(dim=-1)
+    total.view(-1).index_add_(0, close.i, torch.where(close.counts, energy, 0).to(g.dtype))
     return total / count, slope.masked_fill_(close.mask, 0) / count, exact / count
 
 
@@ -130,24 +135,26 @@ def _covering(g: Tensor, close: Close | None, pairs: Gap | None, *, gamma: float
     squared = 2 - 2 * g.double()  # the logarithms below nearly cancel where a pole meets a point
     if close is not None and pairs is not None:
         exact = torch.where(pairs.sign > 0, pairs.squared, 4 - pairs.squared)
-        squared[close.i, close.j] = torch.where(close.counts, exact, squared[close.i, close.j])
-    exponents = -gamma * (torch.cat([squared, 4 - squared], dim=1) if half_space else squared)
-    value = ((math.log(exponents.shape[1]) - torch.logsumexp(exponents, dim=1)) / gamma).to(g.dtype)
-    share = torch.softmax(exponents, dim=1)
+        of_all = squared.view(-1, squared.shape[-1])
+        of_all[close.i, close.j] = torch.where(close.counts, exact, of_all[close.i, close.j])
+    exponents = -gamma * (torch.cat([squared, 4 - squared], dim=-1) if half_space else squared)
+    value = ((math.log(exponents.shape[-1]) - torch.logsumexp(exponents, dim=-1)) / gamma).to(g.dtype)
+    share = torch.softmax(exponents, dim=-1)
     slope = -2 * share
     if half_space:
-        points, images = share.chunk(2, dim=1)
+        points, images = share.chunk(2, dim=-1)
         slope = 2 * (images - points)
     if close is None:
         return value, slope.to(g.dtype), None
-    return value, slope.masked_fill(close.mask, 0).to(g.dtype), slope[close.i, close.j]
+    return value, slope.masked_fill(close.mask, 0).to(g.dtype), slope.view(-1, g.shape[-1])[close.i, close.j]
 
 
-def _resultant(w: Float[Tensor, "n d"], **_: object) -> Evaluated:
-    total = w.sum(dim=0, dtype=torch.float64)
-    length = torch.linalg.vector_norm(total)
-    return length.to(w.dtype), _every_row, (torch.where(length == 0, 0, total / length).to(w.dtype), w)
+def _resultant(w: Float[Tensor, "*b n d"], **_: object) -> Evaluated:
+    total = w.sum(dim=-2, dtype=torch.float64)
+    length = torch.linalg.vector_norm(total, dim=-1, keepdim=True)
+    direction = torch.where(length == 0, 0, total / length).to(w.dtype)
+    return length.squeeze(-1).to(w.dtype), _every_row, (direction, w)
 
 
 def _every_row(factor: Tensor, direction: Tensor, w: Tensor) -> tuple[Tensor]:
-    return ((direction * factor).expand_as(w),)
+    return ((direction * factor[..., None])[..., None, :].expand_as(w),)

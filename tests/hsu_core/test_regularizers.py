@@ -166,11 +166,12 @@ def without_numbers(penalty: regularizers.Penalty, *, features: int) -> regulari
     return penalty.to("meta")
 
 
+@pytest.mark.parametrize("hidden", [(40, 30), (64, 64, 64)], ids=["each alone", "in stacks"])
 @pytest.mark.parametrize("chosen", KINDS, ids=lambda chosen: chosen.kind)
 def test_away_from_a_cpu_nothing_makes_the_host_wait_for_a_number(
-    chosen: spec.Regularizer, monkeypatch: pytest.MonkeyPatch
+    chosen: spec.Regularizer, hidden: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    penalty = without_numbers(regularizers.build(chosen, mlp(40, 30)), features=30)
+    penalty = without_numbers(regularizers.build(chosen, mlp(*hidden)), features=hidden[-1])
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # which does not know this device
     monkeypatch.setattr(poles, "drawn", lambda count, *, like, **_: like.new_empty(count, like.shape[1]))
     monkeypatch.setattr(terms, "gaussian", lambda *shape, count, like, **_: like.new_empty(count, *shape))
