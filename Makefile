@@ -39,7 +39,7 @@ bench: setup .bench/.ready  ## measure the service beside MLflow, which gets an 
 	@$(BIN)/python benchmarks/service.py --mlflow .bench/bin/python
 
 .bench/.ready: Makefile
-	@$(PYTHON) -m venv .bench && .bench/bin/pip install --quiet --disable-pip-version-check $(YARDSTICK) && touch $@
+	@$(PYTHON) -m venv .bench && .bench/bin/pip install --quiet --quiet --disable-pip-version-check $(YARDSTICK) && touch $@
 
 check: setup  ## format, lint, types, dependency rule
 	@$(BIN)/ruff format --check .
