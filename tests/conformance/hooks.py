@@ -23,7 +23,7 @@ def before_call(_context: HookContext, case: Case, _kwargs: dict[str, object]) -
     if str(named.get("key_id")).isdigit() and int(named["key_id"]) >= _FIRST_KEY:
         named["key_id"] = 1
     asked = case.query or {}
-    if ("follow" in asked or case.operation.path.endswith("/stream")) and "job_id" in named:
+    if ("follow" in asked or case.operation.path.endswith("/stream")) and str(named.get("job_id")).isdigit():
         named["job_id"] = _ENDED_JOB
     with suppress(TypeError, ValueError):
         asked |= {"wait": 0.1} if 0.1 < float(asked.get("wait", 0)) <= 60 else {}
