@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from hsu_jobs import attempts, audit, database, lifecycle, once, scheduling, workers
+from hsu_jobs import attempts, database, lifecycle, scheduling, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.log_lines import About
@@ -169,19 +169,15 @@ class Supervisor:
             _keep_on(self._sweep)
 
     def _sweep(self) -> None:
-        """End what is lost or late, make room for what matters more, forget what is old. Every worker does."""
+        """End what is lost or late, make room for what matters more, tidy up. Every worker does."""
         with database.transaction() as session:
             lost = attempts.expire(session, self._settings)
         with database.transaction() as session:
             lifecycle.expire_overdue(session)
         with database.transaction() as session:
             scheduling.make_room(session, self._settings)
-        with database.transaction() as session:
-            once.forget(session, keep=self._settings.idempotency_keep)
         courier.ring_round()
         upkeep.tend(self._settings)
-        with database.transaction() as session:
-            session.execute(audit.outlived(self._settings.audit_retention))
         if lost:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 
-from hsu_jobs import curves, database, deliveries
+from hsu_jobs import audit, curves, database, deliveries, once
 from hsu_jobs.curves import compaction
 from hsu_jobs.settings import Settings
 
@@ -19,11 +19,12 @@ _AT_MOST = timedelta(seconds=5)
 def tend(settings: Settings) -> None:
     """Do what is due."""
     merge_blocks()
-    if settings.keep_curves is not None:
-        with database.transaction() as session:
-            curves.forget_ended(session, before=settings.keep_curves)
     with database.transaction() as session:
+        once.forget(session, keep=settings.idempotency_keep)
         deliveries.tidy(session, settings.webhook_log)
+        session.execute(audit.outlived(settings.audit_retention))
+        if settings.keep_curves is not None:
+            curves.forget_ended(session, before=settings.keep_curves)
 
 
 def merge_blocks() -> int:
