@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header
 
 from api import stream
+from api.asked_curves import Layers, Measures
 from api.deps import Session
 from api.live import LiveNews
 from api.owned import OwnedJob
@@ -27,8 +28,8 @@ def stream_points(
     job: OwnedJob,
     session: Session,
     live: LiveNews,
-    layer: Annotated[list[str], Query(description="Only these layers; repeat for several.")] = [],  # noqa: B006
-    measure: Annotated[list[str], Query(description="Only these measures; repeat for several.")] = [],  # noqa: B006
+    layer: Layers = [],  # noqa: B006
+    measure: Measures = [],  # noqa: B006
     last_event_id: Annotated[
         str | None, Header(alias="Last-Event-ID", description="Only steps after it: `attempt:step`.")
     ] = None,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from samples import ROOM
-from sqlalchemy import NullPool, create_engine, delete
+from sqlalchemy import NullPool, create_engine, delete, select
 from sqlalchemy.orm import Session
 
 from hsu_client.answers import Curve
@@ -27,7 +27,7 @@ from hsu_jobs import attempts, curves, logs, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.outcomes import Failed, Released
 from hsu_jobs.settings import Settings
-from hsu_jobs.tables import Worker
+from hsu_jobs.tables import User, Worker
 
 SPEC: dict[str, Any] = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
 
@@ -273,7 +273,9 @@ def test_an_admin_drains_a_worker_and_changes_a_user(client: Client, session: Se
         assert [worker["duty"] for worker in client.workers()] == ["draining"]
         assert root.restore("box 1")["duty"] == "active"
         assert root.change_user("ada", share=3.0, max_gpus=2)["share"] == 3.0
-        assert {"ada", "root"} <= {user["name"] for user in root.users()}
+        everybody = sorted(session.execute(select(User.name)).scalars())  # other tests have users too
+        assert [user["name"] for user in root.users()] == everybody
+        assert {"ada", "root"} <= set(everybody)
         assert root.change_user("ada", share=1.0, max_gpus=None)["max_gpus"] is None
     assert [user["name"] for user in client.users()] == ["ada"]
     with pytest.raises(Problem) as caught:
