@@ -20,7 +20,7 @@ class _Piece(NamedTuple):
 
 
 def count(session: Session, job_id: int, choice: Choice) -> int:
-    """How many values the choice holds, or some more: blocks at its ends count whole. Raises `NotFound` as `read`."""
+    """How many values the choice holds, or some more: at its ends, as if every step was recorded. Raises `NotFound`."""
     return sum(piece.values for piece in _pieces(session, line_of(session, job_id, choice)))
 
 
@@ -37,10 +37,11 @@ def windows(session: Session, job_id: int, choice: Choice, *, values: int) -> li
 
 
 def _pieces(session: Session, line: Line) -> Iterator[_Piece]:
+    columns = (Block.first_step, Block.last_step, Block.count, Block.series)
     for stretch in line.stretches:
-        size = select(Block.first_step, Block.count, Block.series).order_by(Block.first_step)
         within = (Block.last_step >= stretch.first) & (Block.first_step <= stretch.last)
-        for first, steps, series in session.execute(size.where(Block.job_id == stretch.job_id, within)):
-            asked = len(stretch.series.keys() & set(series))
-            if asked:
-                yield _Piece(max(first, stretch.first), steps * asked)
+        blocks = select(*columns).where(Block.job_id == stretch.job_id, within).order_by(Block.first_step)
+        for begin, end, count, series in session.execute(blocks):
+            first, last = max(begin, stretch.first), min(end, stretch.last)
+            if asked := len(stretch.series.keys() & set(series)):
+                yield _Piece(first, asked * min(count, last - first + 1))

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import lifecycle
-from hsu_jobs.curves import Point, forget_ended, read, roll_back, write
+from hsu_jobs.curves import Choice, Point, count, forget_ended, read, roll_back, windows, write
+from hsu_jobs.curves.lineage import LAST_STEP
 from hsu_jobs.errors import NotFound
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.tables import Block, User
@@ -123,6 +124,27 @@ def test_a_gap_is_counted_from_the_reference_and_only_where_there_is_one(
     ]
     (to_optimum,) = read(session, made, relative_to="optimum")
     assert (to_optimum.values.tolist(), to_optimum.reference) == ([0.125], Reference(0.25, 0.0))
+
+
+def test_what_is_asked_for_is_counted_without_the_rest_of_its_block(
+    session: Session, owner: User, spec: JobSpec
+) -> None:
+    made = job(session, owner, spec)
+    write(session, made, [Point(step, 0, {LOSS: 1.0, ENERGY: 2.0}) for step in range(1000)])
+    assert count(session, made, Choice()) == 2000
+    assert count(session, made, Choice(measures=["loss"], first=10, last=12)) == 3
+    assert [(piece.first, piece.last) for piece in windows(session, made, Choice(first=5, last=9), values=1)] == [
+        (5, 9)
+    ]
+
+
+def test_long_reads_go_in_pieces_that_follow_one_another(session: Session, owner: User, spec: JobSpec) -> None:
+    made = job(session, owner, spec)
+    for begin in range(0, 40, 10):
+        write(session, made, [Point(step, 0, {LOSS: float(step)}) for step in range(begin, begin + 10)])
+    pieces = windows(session, made, Choice(first=3), values=20)
+    assert [(piece.first, piece.last) for piece in pieces] == [(3, 19), (20, LAST_STEP)]
+    assert [step for piece in pieces for step in read(session, made, piece)[0].steps.tolist()] == list(range(3, 40))
 
 
 def test_curves_of_two_jobs_stay_apart(session: Session, owner: User, spec: JobSpec) -> None:
