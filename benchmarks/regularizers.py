@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -107,7 +108,8 @@ def main() -> None:
     step = _training_step(options.device) if options.step else None
     for case in cases():
         for network in case.networks:
-            print(_row(case, network, options.rounds, options.device, step if network == "CNN-9" else None), flush=True)
+            own_step = step if network == "CNN-9" else None
+            print(_row(measure(case, network, rounds=options.rounds, device=options.device, step=own_step)), flush=True)
     if options.large:
         print("\n| classifier head | form | seconds | speed-up | extra GiB |\n|---|---|---|---|---|", flush=True)
         for shape in HEADS:
@@ -125,7 +127,22 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _row(case: Case, network: str, rounds: int, device: str, step: Callable[[], None] | None) -> str:
+class Measured(NamedTuple):
+    """A row of the table. Times in seconds."""
+
+    case: str
+    network: str
+    plain: float
+    ours: float
+    floor: float
+    """The time of the products alone, at the rate of a large one, over ours."""
+    error: float
+    share: float | None
+    """Of a training step, where one was measured."""
+
+
+def measure(case: Case, network: str, *, rounds: int, device: str, step: Callable[[], None] | None = None) -> Measured:
+    """The times of one penalty over all layers of a network, and its error."""
     generator = torch.Generator().manual_seed(0)
     layers = [torch.randn(shape, generator=generator).to(device).requires_grad_() for shape in NETWORKS[network]]
     square = torch.randn(1024, 1024, device=device)
@@ -136,17 +153,22 @@ def _row(case: Case, network: str, rounds: int, device: str, step: Callable[[], 
     }
     if step:
         runs["step"] = step
-    times = _interleaved(runs, rounds, device)
+    times = interleaved(runs, rounds, device)
     flops = sum(4 * n * n * d for n, d in NETWORKS[network])
-    floor = flops * times["rate"] / (4 * 2 * 1024**3)
-    share = f"{100 * times['ours'] / times['step']:.2f} %" if step else ""
+    floor = flops * times["rate"] / (4 * 2 * 1024**3) / times["ours"]
+    share = times["ours"] / times["step"] if step else None
+    return Measured(case.name, network, times["plain"], times["ours"], floor, _error(case, layers), share)
+
+
+def _row(found: Measured) -> str:
+    share = "" if found.share is None else f"{100 * found.share:.2f} %"
     return (
-        f"| {case.name} | {network} | {1e3 * times['plain']:.1f} | {1e3 * times['ours']:.2f} "
-        f"| {times['plain'] / times['ours']:.1f} | {floor / times['ours']:.2f} | {_error(case, layers):.0e} | {share} |"
+        f"| {found.case} | {found.network} | {1e3 * found.plain:.1f} | {1e3 * found.ours:.2f} "
+        f"| {found.plain / found.ours:.1f} | {found.floor:.2f} | {found.error:.0e} | {share} |"
     )
 
 
-def _interleaved(runs: dict[str, Callable[[], None]], rounds: int, device: str) -> dict[str, float]:
+def interleaved(runs: dict[str, Callable[[], None]], rounds: int, device: str) -> dict[str, float]:
     """Median seconds of each, run in turn; a first round warms up."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds + 1):

@@ -60,7 +60,7 @@ def main() -> None:
         parser.error(f"--steps must be a multiple of {RECORD_EVERY}, that recording has its share; found {asked.steps}")
     torch.set_num_threads(asked.threads)
     clock = time.process_time if asked.threads == 1 else time.perf_counter
-    images = _images()
+    images = random_images()
     print(f"{asked.threads} threads, {asked.rounds} rounds of {asked.steps} steps, torch {torch.__version__}\n")
     print("| train | ms a step | plain loop | ms a step | speed of train, of the plain loop | in each round |")
     print("|---|---|---|---|---|---|", flush=True)
@@ -77,7 +77,8 @@ def main() -> None:
             )
 
 
-def _images() -> Images:
+def random_images() -> Images:
+    """Random pixels and labels of CIFAR-100's shape, 60 batches."""
     generator = np.random.default_rng(0)
     count = 60 * BATCH
     x = generator.integers(0, 256, (count, *FACTS.shape), dtype=np.uint8)
@@ -89,8 +90,8 @@ def _side_by_side(
     images: Images, steps: int, precision: str, rivals: Mapping[str, Plain], *, clock: Callable[[], float]
 ) -> dict[str, float]:
     """Mean seconds a step of `train` and of each rival, which take turns."""
-    turns = Turns({name: _loop(images, rival) for name, rival in rivals.items()}, steps=steps, clock=clock)
-    _train(images, precision, should_stop=turns)
+    turns = Turns({name: plain_loop(images, rival) for name, rival in rivals.items()}, steps=steps, clock=clock)
+    train(images, precision, should_stop=turns)
     return turns.seconds_a_step
 
 
@@ -127,14 +128,14 @@ class Turns:
         return {name: seconds / self._steps for name, seconds in self._seconds.items()}
 
 
-def _loop(images: Images, rival: Plain) -> Iterator[None]:
+def plain_loop(images: Images, rival: Plain, *, device: str = "cpu") -> Iterator[None]:
     """Forward, backward, SGD: a step each time that it is asked for the next."""
-    model = models.build(spec.CNN9(), FACTS, seed=0)
+    model = models.build(spec.CNN9(), FACTS, seed=0).to(device)
     if rival.channels_last:
         model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True)
-    for x, y in Batches(images, size=BATCH, seed=0, device=torch.device("cpu")).training(0):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=rival.bf16):
+    for x, y in Batches(images, size=BATCH, seed=0, device=torch.device(device)).training(0):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=rival.bf16):
             logits = model(x if rival.channels_last else x.contiguous())
         loss = cross_entropy(logits.float(), y)
         optimizer.zero_grad()
@@ -143,7 +144,8 @@ def _loop(images: Images, rival: Plain) -> Iterator[None]:
         yield
 
 
-def _train(images: Images, precision: str, *, should_stop: Callable[[], bool]) -> None:
+def train(images: Images, precision: str, *, should_stop: Callable[[], bool], device: str = "cpu") -> None:
+    """Our training of the same network on the same images, until asked to stop."""
     asked = spec.TrainingSpec.model_validate(
         {
             "dataset": {"kind": "cifar100"},
@@ -157,7 +159,7 @@ def _train(images: Images, precision: str, *, should_stop: Callable[[], bool]) -
         }
     )
     with mock.patch.object(trainer.reading, "load", return_value=images):
-        trainer.train(asked, should_stop=should_stop)
+        trainer.train(asked, should_stop=should_stop, device=device)
 
 
 if __name__ == "__main__":

@@ -6,61 +6,20 @@ yardstick of the benchmarks; how the clean energies relate to it is tested below
 
 from __future__ import annotations
 
-import json
 import math
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import transcription
-from torch import Tensor
 
+from benchmarks import authors
 from hsu_core import energies
 
-VALUES: dict[str, Any] = json.loads(Path(__file__).with_name("official_loss_values.json").read_text())
-ENTRIES = [name for name in VALUES if not name.startswith("_")]
-SHAPES = {"A_3x3x3x8": (27, 8), "B_overcomplete_1x1x3x8": (3, 8)}
-WEIGHTS = {"mhs": (0.1, 1), "mhp": (1, 10), "r_mhp": (0.01, 0.1), "mhc": (0.01, 0.1), "mgd": (0.01, 0.1)}
-AT_POLES = {"mhp": transcription.mhp, "mhc": transcription.mhc}
-OF_WEIGHTS = {"mhs": transcription.mhs, "mgd": transcription.mgd, "r_mhp": lambda w, half_space: transcription.rmhp(w)}
 
-
-def pattern(count: int, *, offset: int = 0) -> Tensor:
-    i = torch.arange(count, dtype=torch.float64) + offset
-    return torch.sin(0.7 * i + 0.013 * i.square()).float()
-
-
-def loss_of(entry: str, w: Tensor) -> tuple[Tensor, Tensor | None]:
-    """The weighted loss of an entry, and the pole or projection that it was taken at."""
-    kind, place, _ = entry.split("/")
-    if kind.startswith("comhe"):
-        other = pattern(5 * w.shape[1], offset=1000).reshape(5, -1).requires_grad_()
-        return transcription.comhe(w, other, 0.1, kind=kind.split("_")[1]), other
-    if "mhe" in kind:
-        power = kind.rsplit("_", 1)[1]
-        hidden, final = (0.1, 1) if power in ("a1", "a2") else (1, 10)
-        energy = transcription.mhe(w, power, half_space=kind.startswith("half"))
-        return (final if place == "final" else hidden) * energy, None
-    weight, half_space = WEIGHTS[kind][place == "final"], place == "first"
-    if kind in AT_POLES:
-        pole = pattern(w.shape[1], offset=1000).requires_grad_()
-        return weight * AT_POLES[kind](w, pole, half_space=half_space), pole
-    return weight * OF_WEIGHTS[kind](w, half_space=half_space), None
-
-
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", authors.ENTRIES)
 def test_loss_and_gradients_are_the_authors(entry: str) -> None:
-    d, n = SHAPES[entry.rsplit("/", 1)[1]]
-    filters = pattern(d * n).reshape(d, n).requires_grad_()
-    loss, other = loss_of(entry, filters.T)
-    gradients = torch.autograd.grad(loss, [filters] if other is None else [filters, other])
-    expected = VALUES[entry]
-    assert loss.item() == pytest.approx(expected["loss"], rel=1e-4)
-    assert gradients[0].norm().item() == pytest.approx(expected["grad_l2"], rel=1e-4)
-    if other is not None:
-        assert gradients[1].norm().item() == pytest.approx(expected["pole_or_proj_grad_l2"], rel=1e-4)
+    assert authors.transcribed(entry) == pytest.approx(authors.expected(entry), rel=1e-4)
 
 
 @pytest.mark.parametrize("half_space", [False, True])
