@@ -36,7 +36,7 @@ class Child:
         """Raise `CannotStart` with the end of its log if it has ended."""
         status = self.process.poll()
         if status is not None:
-            lines = self.log.read_text(errors="replace").splitlines()[-20:]
+            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
             raise CannotStart("\n".join([f"{self.name} ended with status {status}; the end of {self.log}:", *lines]))
 
 

@@ -28,7 +28,7 @@ def demonstrate(folder: Path, *, port: int | None, wish: Wish, say: Callable[[st
     with ExitStack() as undo:
         url, key, check = _service(folder, port, wish, say, undo)
         client = undo.enter_context(Client(url, key))
-        job = client.submit(json.loads(SPEC.read_text()))
+        job = client.submit(json.loads(SPEC.read_text(encoding="utf-8")))
         say(f"submitted {SPEC.name} to {url} as job {job['id']}")
         job = show.progress(_watched(client, job, wish, check), sys.stderr)
         if job["state"] != "succeeded":
@@ -48,7 +48,7 @@ def _service(
     running = home.occupant(folder)
     if running is not None and running.url is not None:
         say(f"using the service that runs at {running.url}")
-        return running.url, (folder / "key").read_text().strip(), lambda: None
+        return running.url, (folder / "key").read_text(encoding="utf-8").strip(), lambda: None
     own = undo.enter_context(service(folder, port=port, wish=wish, say=say))
     return own.url, own.key, own.check
 

@@ -58,6 +58,6 @@ def prepare(folder: Path) -> None:
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """One start or stop at a time, whichever process asks."""
-    with (folder / "engines.lock").open("w") as lock:
+    with (folder / "engines.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -35,7 +35,7 @@ def default() -> Path:
 @contextmanager
 def occupy(folder: Path) -> Iterator[IO[str]]:
     """Be the only one that runs here. Raises `CannotStart` with the address of who already does."""
-    with (folder / "up").open("a+") as note:
+    with (folder / "up").open("a+", encoding="utf-8") as note:
         if not _lock(note, within=1.0):
             url = (occupant(folder) or Occupant(0, None)).url
             where = f"at {url}" if url else "or about to run"
@@ -56,7 +56,7 @@ def tell(note: IO[str], occupant: Occupant) -> None:
 
 def occupant(folder: Path) -> Occupant | None:
     """Who runs here now, or nothing: a note without its lock is left from somebody who was killed."""
-    with suppress(FileNotFoundError, ValueError), (folder / "up").open() as note:
+    with suppress(FileNotFoundError, ValueError), (folder / "up").open(encoding="utf-8") as note:
         if not _lock(note, within=0, mode=fcntl.LOCK_SH):
             return Occupant(**json.load(note))
     return None

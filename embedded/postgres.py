@@ -95,7 +95,11 @@ def _launch(data: Path, *, durable: bool) -> None:
     wait = ("-w", "-t", f"{SECONDS_TO_START:.0f}")
     started = _run("pg_ctl", "-D", str(data), "-l", str(log), "-o", shlex.join(options), *wait, "start")
     if started.returncode:
-        lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else [started.stderr.strip()]
+        lines = (
+            log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+            if log.exists()
+            else [started.stderr.strip()]
+        )
         raise CannotStart("\n".join([f"PostgreSQL did not start on {data}; the end of its log {log}:", *lines]))
 
 
@@ -113,7 +117,7 @@ def _remove_stale_locks(data: Path) -> None:
 
 def _noted_process_id(data: Path) -> int | None:
     with suppress(FileNotFoundError, ValueError, IndexError):
-        return int((data / "postmaster.pid").read_text().splitlines()[0])
+        return int((data / "postmaster.pid").read_text(encoding="utf-8", errors="surrogateescape").splitlines()[0])
     return None
 
 
@@ -154,7 +158,9 @@ def _run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run one of the wheel's programs as the owner of the data, unmoved by the caller's PG* variables."""
     owner = _owner()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    with tempfile.TemporaryFile("w+") as said:  # not a pipe: the server inherits it from pg_ctl and never closes it
+    with tempfile.TemporaryFile(
+        "w+", encoding="utf-8", errors="replace"
+    ) as said:  # not a pipe: the server inherits it from pg_ctl and never closes it
         done = subprocess.run(  # noqa: S603
             [str(_programs() / program), *arguments],
             check=False,
@@ -187,7 +193,7 @@ def _owner() -> pwd.struct_passwd | None:
         return pwd.getpwnam(SYSTEM_USER)
     try:
         command = ["useradd", "--system", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER]
-        subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+        subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace")  # noqa: S603
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", None) or error
         raise CannotStart(

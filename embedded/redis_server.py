@@ -60,13 +60,19 @@ def _launch(data: Path, socket: Path) -> None:
         "daemonize": "yes",
     }
     command = [_program(), *(part for name, value in settings.items() for part in (f"--{name}", value))]
-    begun = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)  # noqa: S603
+    begun = subprocess.run(  # noqa: S603
+        command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     deadline = time.monotonic() + SECONDS_TO_START
     while _all_on(data) and time.monotonic() < deadline:
         if _answers(socket):
             return
         time.sleep(0.02)
-    lines = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else [begun.stdout, begun.stderr]
+    lines = (
+        log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        if log.exists()
+        else [begun.stdout, begun.stderr]
+    )
     raise CannotStart("\n".join([f"Redis did not start on {data}; the end of its log {log}:", *lines]))
 
 

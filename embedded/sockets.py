@@ -20,10 +20,13 @@ def folder(data: Path, *, name: str) -> Path:
     if _fits(data / name):
         return data
     note = data / "socket-folder"
-    if note.exists() and (remembered := Path(note.read_text().strip())).is_dir():
+    if (
+        note.exists()
+        and (remembered := Path(note.read_text(encoding="utf-8", errors="surrogateescape").strip())).is_dir()
+    ):
         return remembered
     fresh = Path(tempfile.mkdtemp(prefix="hsu-", dir=_short_temporary_folder()))
-    note.write_text(f"{fresh}\n")
+    note.write_text(f"{fresh}\n", encoding="utf-8", errors="surrogateescape")
     return fresh
 
 
@@ -32,7 +35,7 @@ def forget(data: Path) -> None:
     note = data / "socket-folder"
     if not note.exists():
         return
-    shutil.rmtree(note.read_text().strip(), ignore_errors=True)
+    shutil.rmtree(note.read_text(encoding="utf-8", errors="surrogateescape").strip(), ignore_errors=True)
     note.unlink()
 
 

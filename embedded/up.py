@@ -133,7 +133,7 @@ def _administer(folder: Path, environment: dict[str, str], *arguments: str) -> s
         env=children.marked(folder, environment),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=False,
         start_new_session=True,
     )
@@ -145,12 +145,12 @@ def _administer(folder: Path, environment: dict[str, str], *arguments: str) -> s
 def _key(folder: Path, environment: dict[str, str], url: str) -> str:
     """The admin key of the last time while it still opens, else a new one."""
     note = folder / "key"
-    kept = note.read_text().strip() if note.exists() else ""
+    kept = note.read_text(encoding="utf-8").strip() if note.exists() else ""
     if kept and _opens(kept, url):
         return kept
     key = _administer(folder, environment, "create-key", "--user", _user(), "--role", "admin")
     note.touch(mode=0o600)
-    note.write_text(f"{key}\n")
+    note.write_text(f"{key}\n", encoding="utf-8")
     return key
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from hsu_client import show
+from hsu_client import show, terminal
 from hsu_client.client import Client
 
 KEY = click.argument("key_id", metavar="ID", type=click.IntRange(min=1))
@@ -32,7 +32,7 @@ def keys(context: click.Context) -> None:
 def create(client: Client, name: str, user: str | None, role: str | None, days: float | None) -> None:
     """Make a key and print it, once."""
     seconds = None if days is None else days * _DAY
-    click.echo(client.create_key(name=name, user=user, role=role, expires_in=seconds)["key"])
+    terminal.echo_once(client.create_key(name=name, user=user, role=role, expires_in=seconds)["key"])
 
 
 @keys.command()
@@ -41,7 +41,7 @@ def create(client: Client, name: str, user: str | None, role: str | None, days: 
 @click.pass_obj
 def rotate(client: Client, key_id: int, overlap: float) -> None:
     """Print a new key in the place of key ID."""
-    click.echo(client.rotate_key(key_id, overlap=overlap)["key"])
+    terminal.echo_once(client.rotate_key(key_id, overlap=overlap)["key"])
 
 
 @keys.command()
@@ -63,7 +63,8 @@ def audit(client: Client, user: str | None, action: str | None, since: str | Non
     entries = islice(client.audit(user=user, action=action, since=since), limit)
     rows = [
         [
-            *(str(entry[name]) for name in ("at", "user", "key_prefix", "address", "status", "action")),
+            show.utc(entry["at"]),
+            *(str(entry[name]) for name in ("user", "key_prefix", "address", "status", "action")),
             " ".join(f"{name}={value}" for name, value in entry["subject"].items()),
         ]
         for entry in entries
@@ -75,8 +76,8 @@ def _keys(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     rows = [
         [
             *(str(key[name]) for name in ("id", "prefix", "name", "user", "role")),
-            key["last_used_at"] or "never",
-            f"revoked {key['revoked_at']}" if key["revoked_at"] else key["expires_at"] or "no end",
+            show.utc(key["last_used_at"]) or "never",
+            f"revoked {show.utc(key['revoked_at'])}" if key["revoked_at"] else show.utc(key["expires_at"]) or "no end",
         ]
         for key in every
     ]
@@ -84,4 +85,4 @@ def _keys(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _print(rows: list[list[str]]) -> None:
-    click.echo("\n".join(show.table(rows)))
+    terminal.echo(show.table(rows))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import click
 import httpx2
 
-from hsu_client import access, operate, show, tell
+from hsu_client import access, operate, show, tell, terminal
+from hsu_client.answers import Job
 from hsu_client.client import Client
 from hsu_client.export.command import export
 from hsu_client.problem import Problem, Unreachable
@@ -26,7 +27,7 @@ class OneLineErrors(click.Group):
         try:
             return super().invoke(ctx)
         except (Problem, Unreachable, ValueError, httpx2.InvalidURL) as error:
-            raise click.ClickException(" ".join(str(error).split())) from error
+            raise click.ClickException(terminal.visible(" ".join(str(error).split()))) from error
 
 
 @click.group(cls=OneLineErrors)
@@ -35,6 +36,7 @@ class OneLineErrors(click.Group):
 @click.pass_context
 def main(context: click.Context, url: str, key: str | None) -> None:
     """Train networks with hyperspherical uniformity and read their energy curves."""
+    terminal.set_up()
     if not key:
         raise click.ClickException("no API key: set HSU_API_KEY, or give --key")
     context.obj = context.with_resource(Client(url, key))
@@ -45,26 +47,23 @@ JOB = click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
 
 
 @main.command()
-@click.argument("file", type=click.File())
+@click.argument("file", type=click.File("rb"))
 @click.option("--idempotency-key", help="Sending the same spec again with the same key gives the same job.")
 @click.option("--follow", "stay", is_flag=True, help="Stay until the job ended.")
 @click.option("--dry-run", is_flag=True, help="Queue nothing: tell what the job would cost, and when it would start.")
 @AS_JSON
 @click.pass_obj
 def submit(
-    client: Client, file: TextIO, idempotency_key: str | None, *, stay: bool, dry_run: bool, as_json: bool
+    client: Client, file: BinaryIO, idempotency_key: str | None, *, stay: bool, dry_run: bool, as_json: bool
 ) -> None:
     """Queue the job that FILE (JSON; - for standard input) describes."""
-    try:
-        spec = json.load(file)
-    except json.JSONDecodeError as error:
-        raise click.ClickException(f"{file.name} is not valid JSON: {error}") from error
+    spec = terminal.read_json(file)
     if dry_run:
         quoted = client.quote(spec)
-        _echo([json.dumps(quoted)] if as_json else list(show.quote(quoted)))
+        _show(quoted, show.quote(quoted), as_json=as_json)
         return
     job = client.submit(spec, idempotency_key=idempotency_key)
-    click.echo(json.dumps(job) if as_json else show.line(job))
+    _show_made(job, as_json=as_json)
     if job["duplicates"] and not as_json:
         click.echo(show.duplicates(job["duplicates"]), err=True)
     if stay:
@@ -78,7 +77,7 @@ def submit(
 def show_job(client: Client, job_id: int, *, as_json: bool) -> None:
     """How far a job is and what came of it."""
     job = client.job(job_id)
-    _echo([json.dumps(job)] if as_json else list(show.details(job)))
+    _show(job, show.details(job), as_json=as_json)
 
 
 @main.command("list")
@@ -93,7 +92,7 @@ def list_jobs(client: Client, /, sort: str | None, limit: int, **filters: Sequen
     """Your jobs, newest first."""
     found = client.jobs(page=min(limit, 100), sort=sort, **filters)
     for job, _ in zip(found, range(limit), strict=False):
-        click.echo(show.line(job))
+        terminal.echo([show.line(job)])
 
 
 @main.command()
@@ -112,7 +111,7 @@ def follow(client: Client, job_id: int) -> None:
 def events(client: Client, job_id: int, *, stay: bool, as_json: bool) -> None:
     """What happened to a job."""
     for event in client.follow_events(job_id) if stay else client.events(job_id):
-        click.echo(json.dumps(event) if as_json else show.event(event))
+        _show(event, [show.event(event)], as_json=as_json)
 
 
 @main.command()
@@ -120,7 +119,7 @@ def events(client: Client, job_id: int, *, stay: bool, as_json: bool) -> None:
 @click.pass_obj
 def cancel(client: Client, job_id: int) -> None:
     """Ask a job to stop."""
-    click.echo(show.line(client.cancel(job_id)))
+    terminal.echo([show.line(client.cancel(job_id))])
 
 
 @main.command()
@@ -128,7 +127,7 @@ def cancel(client: Client, job_id: int) -> None:
 @click.pass_obj
 def pause(client: Client, job_id: int) -> None:
     """Keep a job from running until it is resumed; a running one first saves its state."""
-    click.echo(show.line(client.pause(job_id)))
+    terminal.echo([show.line(client.pause(job_id))])
 
 
 @main.command()
@@ -136,7 +135,7 @@ def pause(client: Client, job_id: int) -> None:
 @click.pass_obj
 def resume(client: Client, job_id: int) -> None:
     """Let a paused job wait for its turn again."""
-    click.echo(show.line(client.resume(job_id)))
+    terminal.echo([show.line(client.resume(job_id))])
 
 
 @main.command(context_settings={"ignore_unknown_options": True})  # so that a negative PRIORITY is no option
@@ -145,7 +144,7 @@ def resume(client: Client, job_id: int) -> None:
 @click.pass_obj
 def prioritise(client: Client, job_id: int, priority: int) -> None:
     """Give a job another PRIORITY, from -100 to 100; higher goes first."""
-    click.echo(show.line(client.prioritise(job_id, priority)))
+    terminal.echo([show.line(client.prioritise(job_id, priority))])
 
 
 @main.command()
@@ -168,7 +167,7 @@ def fork(
     if not isinstance(changed, dict):
         raise click.ClickException(f"--change: expected a JSON object, found {change}")
     job = client.fork(job_id, changed, step=step, idempotency_key=idempotency_key)
-    click.echo(json.dumps(job) if as_json else show.line(job))
+    _show_made(job, as_json=as_json)
 
 
 @main.command()
@@ -178,7 +177,7 @@ def fork(
 def retry(client: Client, job_id: int, *, as_json: bool) -> None:
     """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
     job = client.retry(job_id)
-    click.echo(json.dumps(job) if as_json else show.line(job))
+    _show_made(job, as_json=as_json)
 
 
 @main.command()
@@ -187,7 +186,7 @@ def retry(client: Client, job_id: int, *, as_json: bool) -> None:
 @click.pass_obj
 def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
     """The saved states of a job, which it and its forks go on from."""
-    _echo(list(show.table(show.checkpoints(client.checkpoints(job_id, removed=removed)))))
+    terminal.echo(show.table(show.checkpoints(client.checkpoints(job_id, removed=removed))))
 
 
 @main.command()
@@ -199,7 +198,7 @@ def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
 def log(client: Client, job_id: int, attempt: int | None, tail: int | None, *, stay: bool) -> None:
     """What an attempt at a job printed."""
     for text in client.log(job_id, attempt=attempt, tail=tail, follow=stay):
-        click.echo(text, nl=False)
+        click.echo(terminal.visible_text(text), nl=False)
 
 
 LAYERS = click.option("--layer", "layers", multiple=True, help="Only this layer; repeat for several.")
@@ -245,7 +244,7 @@ def curves(
         return
     found = client.curves(job_id, layers=layers, measures=measures, relative_to=relative_to)
     if not as_csv:
-        _echo(list(show.table(show.summary(found))))
+        terminal.echo(show.table(show.summary(found)))
         return
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(["layer", "measure", "step", "value", "random", "optimum"])
@@ -284,7 +283,7 @@ def plot(
 @click.pass_obj
 def catalog(client: Client) -> None:
     """Everything that a spec may hold, as JSON with its schemas."""
-    click.echo(json.dumps(client.catalog(), indent=2, ensure_ascii=False))
+    terminal.echo_json(client.catalog(), indent=2)
 
 
 for command in (
@@ -303,10 +302,18 @@ for command in (
 
 def _follow(client: Client, job_id: int) -> None:
     job = show.progress(client.follow(job_id), sys.stderr)
-    _echo(list(show.details(job)))
+    terminal.echo(show.details(job))
     if job["state"] != "succeeded":
         sys.exit(1)
 
 
-def _echo(lines: Sequence[str]) -> None:
-    click.echo("\n".join(lines))
+def _show(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
+    if as_json:
+        terminal.echo_json(answer)
+        return
+    terminal.echo(lines)
+
+
+def _show_made(job: Job, *, as_json: bool) -> None:
+    """The job that a request has made: to repeat the request would make another."""
+    terminal.echo_once(json.dumps(job) if as_json else terminal.visible(show.line(job)))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
-from hsu_client import show
+from hsu_client import show, terminal
 from hsu_client.client import Client
 
 WORKER = click.argument("name", metavar="NAME")
@@ -21,7 +19,7 @@ def queue(client: Client, pool: str | None, *, as_json: bool) -> None:
     """Who waits, why, and for how long: the jobs in the order in which they will probably start."""
     seen = client.queue(pool=pool)
     if as_json:
-        click.echo(json.dumps(seen))
+        terminal.echo_json(seen)
         return
     _print(show.pools(seen))
     if seen["places"]:
@@ -36,7 +34,7 @@ def workers(client: Client, *, as_json: bool) -> None:
     """The machines, what of them is in use, and whether they take jobs."""
     every = client.workers()
     if as_json:
-        click.echo(json.dumps(every))
+        terminal.echo_json(every)
         return
     _print(show.workers(every))
 
@@ -86,4 +84,4 @@ def user(client: Client, name: str, share: float | None, max_gpus: str | None) -
 
 
 def _print(rows: list[list[str]]) -> None:
-    click.echo("\n".join(show.table(rows)))
+    terminal.echo(show.table(rows))

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from hsu_client.answers import Curve, Job
 from hsu_client.show import in_order
+from hsu_client.terminal import visible
 
 TITLES = {
     "mhe_s0": "hyperspherical energy, s = 0",
@@ -62,7 +63,8 @@ def draw(job: Job, curves: Sequence[Curve], file: Path, *, relative_to: str | No
     for axes in list(grid)[len(measures) :]:
         axes.remove()
     gap = {None: "", "random": ": gap to random points", "optimum": ": gap to the optimum"}[relative_to]
-    figure.suptitle(f"{job['name']} (job {job['id']}){gap}", fontsize=12)
+    title = f"{visible(job['name'])} (job {job['id']}){gap}"
+    figure.suptitle(title, fontsize=12, parse_math=False)  # `$` in a name is no formula
     figure.savefig(file, dpi=150)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from hsu_client.answers import ENDED, Curve, Job
+from hsu_client.terminal import visible
 
 HIDDEN_ENERGY, FINAL_ENERGY = "mhe_s2_half", "mhe_s2"
 """The energies shown by default: half space for hidden layers, never for the classifier."""
@@ -29,13 +31,15 @@ def details(job: Job) -> Iterator[str]:
         yield f"from       job {job['parent']['id']} at step {job['parent']['step']}"
     for name in ("created_at", "started_at", "finished_at", "deadline_at"):
         if job[name]:
-            yield f"{name.removesuffix('_at'):<10} {job[name]}"
+            yield f"{name.removesuffix('_at'):<10} {utc(job[name])}"
     if job["waiting"]:
         yield f"waiting    {_why(job['waiting'])}"
     for name, value in _outcome(job):
         yield f"{name:<10} {value}"
     if job["failure"]:
-        yield f"failure    {job['failure']['code']}: {job['failure']['message']}"
+        first, *others = job["failure"]["message"].splitlines() or [""]
+        yield f"failure    {job['failure']['code']}: {first}"
+        yield from (f"           {each}" for each in others)
     for attempt in job["attempts"]:
         kind = (attempt["outcome"] or {"kind": "running"})["kind"]
         begun = f", from step {attempt['resumed_from']}" if attempt["resumed_from"] is not None else ""
@@ -71,7 +75,7 @@ def event(seen: Mapping[str, Any]) -> str:
     if isinstance(outcome := told.get("outcome"), Mapping):
         told["outcome"] = outcome["kind"]
     rest = ", ".join(f"{name} {value}" for name, value in told.items())
-    return f"{seen['at'][:19]}  {seen['event']['kind']:<11} {rest}".rstrip()
+    return f"{utc(seen['at'])}  {seen['event']['kind']:<11} {rest}".rstrip()
 
 
 def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
@@ -83,7 +87,7 @@ def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
             _size(row["bytes"]),
             _maybe(row["metric"]),
             _standing(row),
-            row["created_at"],
+            utc(row["created_at"]),
         ]
         for row in kept
     ]
@@ -166,7 +170,7 @@ def deliveries(sent: Iterable[Mapping[str, Any]]) -> list[list[str]]:
             each["state"],
             str(each["attempts"]),
             each["error"] or ("" if each["status"] is None else str(each["status"])),
-            each["next_attempt_at"] or "",
+            utc(each["next_attempt_at"]),
         ]
         for each in sent
     ]
@@ -175,6 +179,7 @@ def deliveries(sent: Iterable[Mapping[str, Any]]) -> list[list[str]]:
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Rows of text in columns below a first row of names: numbers aligned right, the rest left."""
+    rows = [[visible(cell) for cell in row] for row in rows]
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
     aligned = [str.rjust if all(map(_is_number, column[1:])) else str.ljust for column in columns]
@@ -207,7 +212,7 @@ def progress(views: Iterable[Job], out: TextIO) -> Job:
     shown = ""
     view: Job = {}
     for view in views:
-        text = line(view)
+        text = visible(line(view))
         if out.isatty():
             print(f"\r\x1b[K{_bar(view)} {text}", end="", file=out, flush=True)
         elif _worth_a_line(view, shown):
@@ -216,6 +221,13 @@ def progress(views: Iterable[Job], out: TextIO) -> Job:
     if out.isatty():
         print(file=out)
     return view
+
+
+def utc(time: str | None) -> str:
+    """A time as the service writes it (RFC 3339), to the second in UTC: `2026-11-27T15:09:35Z`; nothing for none."""
+    if not time:
+        return ""
+    return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
 
 
 def _outcome(job: Job) -> Iterator[tuple[str, object]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from hsu_client import show
+from hsu_client import show, terminal
 from hsu_client.client import Client
 
 WEBHOOK = click.argument("webhook_id", metavar="ID", type=click.IntRange(min=1))
@@ -35,7 +35,7 @@ def list_webhooks(client: Client, *, as_json: bool) -> None:
     """The addresses that are told of your jobs."""
     every = client.webhooks()
     if as_json:
-        click.echo(json.dumps(every))
+        terminal.echo_json(every)
         return
     _print(show.webhooks(every))
 
@@ -93,7 +93,7 @@ def deliveries(client: Client, webhook_id: int, state: str | None, limit: int, *
     """What was sent to webhook ID and what is to be, the newest first."""
     sent = list(islice(client.deliveries(webhook_id, state=state, page=min(limit, 100)), limit))
     if as_json:
-        click.echo(json.dumps(sent))
+        terminal.echo_json(sent)
         return
     _print(show.deliveries(sent))
 
@@ -117,11 +117,11 @@ def remove(client: Client, webhook_id: int) -> None:
 
 def _echo_secret(made: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(made))
+        terminal.echo_once(json.dumps(made))
         return
-    _print(show.webhooks([made]))
-    click.echo(f"its secret, shown this once: {made['secret']}")
+    lines = [*show.table(show.webhooks([made])), f"its secret, shown this once: {made['secret']}"]
+    terminal.echo_once("\n".join(lines))
 
 
 def _print(rows: list[list[str]]) -> None:
-    click.echo("\n".join(show.table(rows)))
+    terminal.echo(show.table(rows))

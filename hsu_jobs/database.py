@@ -28,7 +28,8 @@ _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _CONNECT = {
     "connect_timeout": 5,
     "tcp_user_timeout": 10_000,  # a server that is gone without a word is noticed
-    "options": "-c idle_in_transaction_session_timeout=10s",  # who sleeps in a transaction holds up nobody for long
+    # Who sleeps in a transaction holds up nobody for long; times are in UTC, whatever the database's zone is.
+    "options": "-c idle_in_transaction_session_timeout=10s -c timezone=UTC",
 }
 
 

@@ -7,10 +7,12 @@ Knows Python's logging. What belongs to an attempt carries its `job` and `attemp
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 from pythonjsonlogger.json import JsonFormatter
@@ -83,14 +85,44 @@ def _tell_of_request(record: logging.LogRecord) -> bool:
 
 def _formatter(settings: Settings) -> logging.Formatter:
     if settings.log_format == "json":
-        return JsonFormatter(
+        return _JsonLines(
             "%(asctime)s %(levelname)s %(name)s %(message)s",
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
             static_fields={"service": "hsu"},
             reserved_attrs=[*_RESERVED, "about"],
         )
     text = "%(asctime)s %(levelname)s %(name)s: %(about)s%(message)s"
-    return logging.Formatter(text, defaults={"about": ""})
+    return _TextLines(text, defaults={"about": ""})
 
 
+class _InUtc(logging.Formatter):
+    """Times are RFC 3339 in UTC, whatever the zone of the machine: `2026-11-27T15:09:35.123Z`."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 - logging's
+        """When the line was written, to the millisecond."""
+        return f"{datetime.fromtimestamp(record.created, UTC):%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03d}Z"
+
+
+class _TextLines(_InUtc):
+    """A line begins with its time; what belongs to it on further lines is indented.
+
+    So no name or message of a user, with newlines in it, looks like a line of ours, and none moves a terminal.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text."""
+        first, *others = super().format(record).splitlines() or [""]
+        return "\n".join([_visible(first), *(f"    {_visible(line)}" for line in others)])
+
+
+class _JsonLines(JsonFormatter, _InUtc):
+    """JSON escapes by itself."""
+
+
+def _visible(line: str) -> str:
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), line)
+
+
+_CONTROL = re.compile("(?!\t)[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""What a terminal obeys or reorders a line by."""
 _RESERVED = [*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"]

@@ -125,10 +125,11 @@ class Settings(BaseSettings):
     """Time for which is kept what was sent."""
 
     def environment(self) -> dict[str, str]:
-        """The environment of a child process that is to read these very settings."""
+        """The environment of a child process that is to read these very settings, and to speak UTF-8."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         shown = {name: _text(value) for name, value in values.items() if value is not None}
-        return dict(os.environ) | {f"HSU_{name.upper()}": text for name, text in shown.items()}
+        mine = {f"HSU_{name.upper()}": text for name, text in shown.items()}
+        return dict(os.environ) | mine | {"PYTHONUTF8": "1"}  # what it prints is kept as UTF-8, whatever the locale
 
 
 def _text(value: object) -> str:

@@ -59,7 +59,7 @@ def visible_gpus() -> list[str]:
 def _ask_driver() -> list[str]:
     asked = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
     try:
-        listed = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
+        listed = subprocess.run(asked, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return []
     return listed.stdout.split()

@@ -29,7 +29,7 @@ def test_importing_it_loads_no_torch(module: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_only_the_database_module_commits(path: Path) -> None:
-    calls = [node.func for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     commits = [call for call in calls if isinstance(call, ast.Attribute) and call.attr == "commit"]
     assert not commits or path == ROOT / "hsu_jobs" / "database.py"
 
@@ -37,7 +37,7 @@ def test_only_the_database_module_commits(path: Path) -> None:
 def test_only_lifecycle_writes_a_jobs_state() -> None:
     writers = set()
     for path in SOURCES:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             targets = node.targets if isinstance(node, ast.Assign) else []
             written = {ast.unparse(target) for target in targets if isinstance(target, ast.Attribute)}
             others = {"self.state", "delivery.state"}  # a message to a webhook has one too
@@ -52,8 +52,30 @@ def test_one_statement_beside_it_starts_jobs() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [path for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))]
+    silent = [path for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
     assert silent == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_text_files_and_pipes_state_their_encoding(path: Path) -> None:
+    # Without one Python takes the locale's: a spec in UTF-8 was read as Latin-1 under LANG=de_DE.ISO-8859-1.
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    assert [call.lineno for call in calls if _is_text(call) and not _given(call, "encoding")] == []
+
+
+def _is_text(call: ast.Call) -> bool:
+    """Whether a call reads or writes text: a file of a path, `open`, or a process that is not read as bytes."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if name in ("read_text", "write_text") or _given(call, "text"):
+        return True
+    if name not in ("open", "fdopen") or ast.unparse(call.func) == "os.open":
+        return False
+    mode = call.args[0 if isinstance(call.func, ast.Attribute) else 1 :][:1]
+    return not mode or not (isinstance(mode[0], ast.Constant) and "b" in str(mode[0].value))
+
+
+def _given(call: ast.Call, name: str) -> bool:
+    return any(keyword.arg == name for keyword in call.keywords)
 
 
 def test_the_picture_of_a_jobs_life_is_the_table_of_moves() -> None:

@@ -61,11 +61,18 @@ def test_details_tell_why_a_job_waits_and_what_it_goes_on_from() -> None:
 
 
 def test_checkpoints_tell_what_they_are_worth_and_what_became_of_them() -> None:
-    row = {"step": 8, "attempt": 1, "bytes": 2_500_000, "metric": 0.5, "is_best": True, "created_at": "now"}
+    row = {
+        "step": 8,
+        "attempt": 1,
+        "bytes": 2_500_000,
+        "metric": 0.5,
+        "is_best": True,
+        "created_at": "2026-01-01T00:00:00Z",
+    }
     rows = [row | {"removed_because": None}, row | {"bytes": 1500, "metric": "NaN", "removed_because": "damaged"}]
     assert show.checkpoints(rows)[1:] == [
-        ["8", "1", "2.5 MB", "0.5", "best", "now"],
-        ["8", "1", "1.5 kB", "nan", "damaged", "now"],
+        ["8", "1", "2.5 MB", "0.5", "best", "2026-01-01T00:00:00Z"],
+        ["8", "1", "1.5 kB", "nan", "damaged", "2026-01-01T00:00:00Z"],
     ]
 
 

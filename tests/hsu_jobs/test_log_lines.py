@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import time
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 
@@ -58,3 +61,28 @@ def test_for_machines_a_line_is_an_object_with_fields(capsys: pytest.CaptureFixt
         "time": "", "level": "WARNING", "logger": "worker.supervisor", "message": "it is gone", "service": "hsu",
         "job": 7, "attempt": 2,
     }  # fmt: skip
+
+
+def test_times_are_in_utc_to_the_millisecond_whatever_the_zone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        text, _ = lines(capsys, Settings())
+        machine = json.loads(lines(capsys, Settings(log_format="json"))[0])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    for written in (text.split()[0], machine["time"]):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", written)
+        assert abs(datetime.fromisoformat(written).timestamp() - time.time()) < 60
+
+
+def test_a_users_name_makes_no_line_of_its_own_and_moves_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    log_lines.set_up(Settings())
+    forged = "x\n2026-11-27T00:00:00.000Z INFO api: all is well\x1b[2J\u202e"
+    logging.getLogger("api").warning("the name is %s", forged)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith("the name is x")
+    assert second == r"    2026-11-27T00:00:00.000Z INFO api: all is well\x1b[2J\u202e"

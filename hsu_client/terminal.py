@@ -1,0 +1,88 @@
+r"""How does text reach a terminal, a pipe or a file? And how is a spec read from one?
+
+Names, tags, messages and logs come from other users. A terminal obeys control characters, and reorders lines by
+bidirectional ones: both are shown as escapes (`\x1b`, `\u202e`). What a stream's encoding lacks is an escape too, so
+that no command fails after the service has done what it was asked. Knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any, BinaryIO
+
+import click
+
+_OBEYED = "\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""C0 and C1 controls, line and paragraph separators, the bidirectional controls of Unicode, lone surrogates."""
+_IN_A_LINE = re.compile(f"[{_OBEYED}]")
+_IN_A_TEXT = re.compile(f"(?![\n\t])[{_OBEYED}]")
+
+
+def set_up() -> None:
+    """Let no character fail to be printed, whatever the encoding of the terminal or the locale is."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def visible(text: str) -> str:
+    """One line of text in which control and bidirectional characters, newlines too, are shown as escapes."""
+    return _IN_A_LINE.sub(_escape, text)
+
+
+def visible_text(text: str) -> str:
+    """Text of several lines, likewise; newlines and tabs stay."""
+    return _IN_A_TEXT.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def echo(lines: Iterable[str]) -> None:
+    """Print lines."""
+    click.echo("\n".join(map(visible, lines)))
+
+
+def echo_json(value: object, *, indent: int | None = None) -> None:
+    """Print JSON; on a stream that is not UTF-8 every other character is written as JSON's own escape."""
+    click.echo(_json(value, indent=indent))
+
+
+def echo_once(text: str) -> None:
+    """Print what cannot be asked for again: a secret, or what a request has made that must not be repeated.
+
+    If standard output does not take it, it goes to standard error, and the command exits with 1.
+    """
+    try:
+        click.echo(text)
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in its buffer would fail again at exit
+        click.echo(f"standard output does not take this: {error}\n{text}", err=True)
+        sys.exit(1)
+
+
+def read_json(file: BinaryIO) -> Any:
+    """What a JSON file holds, in UTF-8, UTF-16 or UTF-32, with a byte order mark or without one.
+
+    Whatever the locale says. Raises `click.ClickException` for anything else.
+    """
+    name = getattr(file, "name", "the file")
+    try:
+        return json.loads(file.read())
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{name} is neither UTF-8 nor UTF-16 nor UTF-32: {error}") from error
+    except RecursionError as error:
+        raise click.ClickException(f"{name} is nested too deeply") from error
+    except ValueError as error:
+        raise click.ClickException(f"{name} is not valid JSON: {error}") from error
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
+
+
+def _json(value: object, *, indent: int | None) -> str:
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    return json.dumps(value, indent=indent, ensure_ascii=encoding != "utf8")
