@@ -19,7 +19,12 @@ from embedded.up import Service, service
 from embedded.up import down as stop_everything
 from hsu_client.problem import Problem, Unreachable
 
-PORT = click.option("--port", type=click.IntRange(1, 65535), help="Of the API.  [default: 8000, or the next free one]")
+PORT = click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    envvar="HSU_PORT",
+    help="Of the API.  [default: HSU_PORT, or 8000, or the next free one]",
+)
 FOLDER = click.option(
     "--folder",
     type=click.Path(path_type=Path),

@@ -155,7 +155,8 @@ def _key(folder: Path, environment: dict[str, str], url: str) -> str:
 
 
 def _opens(key: str, url: str) -> bool:
-    answer = httpx2.get(f"{url}/v1/jobs", params={"limit": 1}, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = httpx2.get(f"{url}/v1/jobs", params={"limit": 1}, headers=headers, timeout=10, trust_env=False)
     return answer.status_code == httpx2.codes.OK
 
 
@@ -190,7 +191,7 @@ def _wait(everything: Service, wish: Wish, is_so: Callable[[], bool], otherwise:
 
 def _is_ready(url: str) -> bool:
     try:
-        return httpx2.get(f"{url}/readyz", timeout=5).status_code == httpx2.codes.OK
+        return httpx2.get(f"{url}/readyz", timeout=5, trust_env=False).status_code == httpx2.codes.OK
     except httpx2.TransportError:
         return False
 

@@ -25,6 +25,9 @@ from hsu_client.answers import ENDED, Curve, Job
 from hsu_client.live import Points, Rollback
 from hsu_client.problem import Problem, Unreachable
 
+_DIRECT: dict[str, None] = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
+"""This machine is asked directly; for all others HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY hold."""
+
 
 class Client:
     """A connection to one service with one API key. Errors are `Problem` (it refused) and `Unreachable`."""
@@ -33,7 +36,8 @@ class Client:
         """`timeout` in seconds, for each request."""
         if not key.isascii() or not key.strip():
             raise ValueError("the API key is empty or holds characters that no key has")
-        self._http = httpx2.Client(base_url=url, headers={"Authorization": f"Bearer {key.strip()}"}, timeout=timeout)
+        headers = {"Authorization": f"Bearer {key.strip()}"}
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout, mounts=_DIRECT)
 
     def __enter__(self) -> Self:
         return self

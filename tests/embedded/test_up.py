@@ -38,11 +38,15 @@ def _command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "embedded", *map(str, arguments)]
 
 
+PROXIES = {"HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "socks5://127.0.0.1:1"}
+"""Where nothing answers: this machine is asked without them."""
+
+
 @contextmanager
-def _up(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """A running service on our leash, and what it said when it was ready."""
-    command = _command("up", "--leash", "--folder", folder, *options)
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+def _up(folder: Path, *options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A running service on our leash, behind proxies that do not answer, and what it said when it was ready."""
+    command, own = _command("up", "--leash", "--folder", folder, *options), {**os.environ, **PROXIES, **environment}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own) as process:
         assert process.stdout is not None
         yield process, json.loads(process.stdout.readline())
 
@@ -103,7 +107,11 @@ def test_what_a_killed_up_left_behind_is_replaced_by_the_next_and_stopped_by_dow
         process.kill()
     old = {process.pid for process in _ours(folder).values()}
     assert len(old) >= 3  # a runner that waits for work may be among them
-    with _up(folder) as (process, told):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with _up(folder, HSU_PORT=str(port)) as (process, told):
+        assert told["url"] == f"http://127.0.0.1:{port}"
         assert old.isdisjoint(process.pid for process in _ours(folder).values())
         assert httpx2.get(f"{told['url']}/readyz").status_code == 200
         process.kill()
