@@ -23,7 +23,7 @@ import httpx2
 from hsu_client import live
 from hsu_client.answers import ENDED, Curve, Job
 from hsu_client.live import Points, Rollback
-from hsu_client.problem import Problem, Unreachable
+from hsu_client.problem import UNREACHED, Problem, Unreachable
 
 _DIRECT: dict[str, None] = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
 """This machine is asked directly; for all others HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY hold."""
@@ -351,7 +351,7 @@ class Client:
     def _reaching(self) -> Iterator[None]:
         try:
             yield
-        except httpx2.TransportError as error:
+        except UNREACHED as error:
             raise Unreachable(f"no answer from {self._http.base_url}: {error or type(error).__name__}") from error
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import httpx2
 
-from hsu_client.problem import Problem, Unreachable
+from hsu_client.problem import UNREACHED, Problem, Unreachable
 
 SILENCE = 45.0
 """Seconds without a word, not even the service's comments, after which a connection counts as broken."""
@@ -61,7 +61,7 @@ def follow(
                             yield event
                 finally:
                     heard = time.monotonic()
-        except httpx2.TransportError as error:
+        except UNREACHED as error:
             failure = Unreachable(f"no answer from {http.base_url}: {error or type(error).__name__}")
         except Problem as problem:
             if problem.status != httpx2.codes.SERVICE_UNAVAILABLE:

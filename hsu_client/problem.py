@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any, NamedTuple, Self
 
 import httpx2
+from socksio.exceptions import SOCKSError
 
 
 class Fault(NamedTuple):
@@ -40,6 +41,10 @@ class Problem(Exception):
             detail=str(told.get("detail", "")),
             errors=tuple(_fault(fault) for fault in told.get("errors", ())),
         )
+
+
+UNREACHED = (httpx2.TransportError, SOCKSError)
+"""What is raised where no answer comes: `httpx2` hands on the errors of its SOCKS library as they are."""
 
 
 class Unreachable(Exception):
