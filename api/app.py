@@ -8,6 +8,8 @@ Knows no torch: what it needs of a spec is torch-free, and a test proves it.
 from __future__ import annotations
 
 import asyncio
+import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -40,7 +42,9 @@ from api.routes import (
 from api.time_limit import TimeLimit
 from hsu_jobs import database, log_lines, rates
 from hsu_jobs import queue as doorbell
-from hsu_jobs.settings import settings
+from hsu_jobs.settings import BadSettings, settings, unknown
+
+_log = logging.getLogger(__name__)
 
 DESCRIPTION = """
 Train networks with hyperspherical uniformity and read their energy curves.
@@ -52,8 +56,13 @@ strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 
 
 def create_app() -> FastAPI:
-    """The ASGI app; nothing connects before the first request."""
-    log_lines.set_up(settings())
+    """The ASGI app; nothing connects before the first request. Ends the process if a setting cannot be meant."""
+    try:
+        log_lines.set_up(settings())
+    except BadSettings as error:
+        sys.exit(f"hsu: {error}")
+    for fault in unknown():
+        _log.warning(fault)
     app = FastAPI(
         title="HSU",
         summary="Hyperspherical uniformity as a training service",

@@ -6,15 +6,41 @@ python -m hsu_jobs.admin migrate | create-key | config
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import click
+from alembic.util import CommandError
+from psycopg.errors import UndefinedColumn, UndefinedTable
+from sqlalchemy import exc, make_url
 
 from hsu_jobs import database, keys
-from hsu_jobs.settings import settings
+from hsu_jobs.settings import BadSettings, settings, unknown
 from hsu_jobs.tables import Role
 
 
-@click.group()
+class _OneLineErrors(click.Group):
+    """Tells in a line or two what is in the way, and exits with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BadSettings as error:
+            raise click.ClickException(str(error)) from error
+        except exc.OperationalError as error:
+            where = make_url(settings().database_url.get_secret_value()).set(query={})
+            reason = str(error.orig).strip().splitlines()[0]
+            raise click.ClickException(f"{where} does not answer (HSU_DATABASE_URL): {reason}") from error
+        except exc.ProgrammingError as error:
+            if not isinstance(error.orig, UndefinedTable | UndefinedColumn):
+                raise
+            advice = "the tables are not as this version needs them: run `python -m hsu_jobs.admin migrate`"
+            raise click.ClickException(f"{advice} ({str(error.orig).splitlines()[0]})") from error
+        except CommandError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_OneLineErrors)
 def main() -> None:
     """Operate an HSU installation."""
 
@@ -43,6 +69,8 @@ def config() -> None:
     """Show every setting, secrets hidden."""
     for name, value in settings():
         click.echo(f"HSU_{name.upper()}={value}")
+    for fault in unknown():
+        click.echo(fault, err=True)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,25 @@
 """What can be set from outside: `HSU_*` in the environment, read once into one frozen object.
 
-Knows names, units and defaults. Knows nothing of how a setting is used.
+Knows names, units and defaults. Knows nothing of how a setting is used. What is wrong is told without any secret.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+from urllib.parse import quote, urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class BadSettings(Exception):
+    """A setting that cannot be meant: which, what is expected, and what was found unless it may be a secret."""
 
 
 def _seconds(value: object) -> object:
@@ -37,15 +44,43 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 """Several names: `a,b`."""
 
 
+def _url(*schemes: str) -> AfterValidator:
+    """A URL of one of these schemes. Its parts are not told: each may be a piece of a password."""
+
+    def check(value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        scheme, found, rest = text.partition("://")
+        if not found or scheme not in schemes:
+            raise ValueError(f"expected a URL that begins with {' or '.join(f'{each}://' for each in schemes)}")
+        authority = rest.partition("/")[0]
+        if authority.count("@") > 1 or "@" in rest.removeprefix(authority):
+            raise ValueError("its user or password holds an @ or a /: write %40 or %2F, or give the password apart")
+        try:
+            _ = urlsplit(text).port
+        except ValueError:
+            raise ValueError("its port is no number: a password with / or : is to be given apart") from None
+        return value
+
+    return AfterValidator(check)
+
+
 class Settings(BaseSettings):
     """Every setting, its unit in its type. URLs may hold passwords and print as stars."""
 
-    model_config = SettingsConfigDict(env_prefix="HSU_", frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(
+        env_prefix="HSU_", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
-    database_url: SecretStr = SecretStr("postgresql://localhost/hsu")
+    database_url: Annotated[SecretStr, _url("postgresql", "postgres", "postgresql+psycopg")] = SecretStr(
+        "postgresql://localhost/hsu"
+    )
     """Postgres 15 or newer: the truth."""
-    redis_url: SecretStr = SecretStr("redis://localhost:6379/0")
-    """Redis 6 or newer, `redis://` or `unix://`: the doorbell. It may be emptied at any moment."""
+    database_password: SecretStr | None = None
+    """The password of `database_url`, as it is, with no character written as another."""
+    redis_url: Annotated[SecretStr, _url("redis", "rediss", "unix")] = SecretStr("redis://localhost:6379/0")
+    """Redis 6 or newer, `redis://`, `rediss://` or `unix://`: the doorbell. It may be emptied at any moment."""
+    redis_password: SecretStr | None = None
+    """The password of `redis_url`, as it is."""
     redis_visibility: Span = timedelta(hours=1)
     """Time after which Redis hands out a message again that nobody has acknowledged; every message is at once."""
     data_dir: Path = Path("data")
@@ -124,6 +159,18 @@ class Settings(BaseSettings):
     webhook_log: Span = timedelta(days=30)
     """Time for which is kept what was sent."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _passwords_join_their_urls(cls, given: Any) -> Any:
+        """Whoever connects then needs the URL alone."""
+        joined = dict(given)
+        for name in ("database", "redis"):
+            password = _plain(joined.get(f"{name}_password"))
+            if password:
+                url = joined.get(f"{name}_url", cls.model_fields[f"{name}_url"].default)
+                joined[f"{name}_url"] = SecretStr(_with_password(_plain(url), password))
+        return joined
+
     def environment(self) -> dict[str, str]:
         """The environment of a child process that is to read these very settings, and to speak UTF-8."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
@@ -144,7 +191,55 @@ def _text(value: object) -> str:
             return str(value)
 
 
+def _plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value or "")
+
+
+def _with_password(url: str, password: str) -> str:
+    """The URL with this password in place of its own, if it had any."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    user = user.partition(":")[0]
+    return f"{scheme}{separator}{user}:{quote(password, safe='')}@{host if at else authority}{slash}{path}"
+
+
 @cache
 def settings() -> Settings:
-    """The settings of this process."""
-    return Settings()
+    """The settings of this process. Raises `BadSettings`."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise BadSettings("\n".join(_faults(error))) from None
+
+
+def _faults(error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False, include_context=False):
+        name = "_".join(map(str, fault["loc"][:1]))
+        found = "" if _is_secret(name) else f", found {fault['input']!r}"
+        yield f"HSU_{name.upper()}: {fault['msg'].removeprefix('Value error, ')}{found}"
+
+
+def _is_secret(name: str) -> bool:
+    field = Settings.model_fields.get(name)
+    return field is None or "SecretStr" in str(field.annotation)
+
+
+ELSEWHERE = (
+    "HSU_HOME",
+    "HSU_PORT",
+    "HSU_CHILD_OF",
+    "HSU_URL",
+    "HSU_API_KEY",
+    "HSU_TEST_DATABASE_URL",
+    "HSU_TEST_REDIS_URL",
+)
+"""Variables that others read: `make up`, the client, the tests."""
+
+
+def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """For each HSU_* variable that nobody reads: that it is none, and which one may be meant."""
+    known = [*(f"HSU_{name.upper()}" for name in Settings.model_fields), *ELSEWHERE]
+    found = sorted(name for name in environment if name.startswith("HSU_") and name not in known)
+    meant = {name: get_close_matches(name, known, 1) for name in found}
+    return [f"{name} is no setting" + (f"; is {meant[name][0]} meant?" if meant[name] else "") for name in found]

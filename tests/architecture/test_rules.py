@@ -79,28 +79,47 @@ def _given(call: ast.Call, name: str) -> bool:
 
 
 def test_the_picture_of_a_jobs_life_is_the_table_of_moves() -> None:
-    assert picture() in (ROOT / "ARCHITECTURE.md").read_text()
+    assert picture() in (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 
 
 def test_every_file_that_the_architecture_names_is_there() -> None:
-    named = set(re.findall(r"`((?:\w+/)+[\w.]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text()))
+    named = set(re.findall(r"`((?:\w+/)+[\w.]+\.py)`", (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")))
     assert len(named) > 10
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def test_the_containers_set_only_what_can_be_set() -> None:
     settable = {f"HSU_{name.upper()}" for name in Settings.model_fields}
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     assert set(compose["services"]) == {"postgres", "redis", "migrate", "api", "worker", "beat"}
     for service in compose["services"].values():
         given = {name for name in service["environment"] if name.startswith("HSU_")} if "build" in service else set()
         assert given <= settable
 
 
+def test_every_setting_of_env_reaches_every_container_of_ours() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+    ours = {name: service for name, service in compose["services"].items() if "build" in service}
+    assert set(ours) == {"migrate", "api", "worker", "beat"}
+    for service in ours.values():
+        assert service["env_file"] == [{"path": ".env", "required": False}]
+        fixed = {name for name in service["environment"] if name.startswith("HSU_")}
+        assert fixed == {f"HSU_{name}" for name in FIXED}
+
+
+FIXED = ("DATABASE_URL", "DATABASE_PASSWORD", "REDIS_URL", "DATA_DIR", "ARTIFACTS_DIR")
+"""Where the containers' own engines and folders are."""
+
+
+def test_the_database_password_stands_in_no_url() -> None:
+    for line in (ROOT / "docker-compose.yml").read_text(encoding="utf-8").splitlines():
+        assert "://" not in line or "PASSWORD" not in line
+
+
 def test_the_containers_run_what_one_machine_runs(tmp_path: Path) -> None:
     # The e2e tests run these commands: the images' are the same but for ports, names and paths.
-    dockerfile = (ROOT / "Dockerfile").read_text()
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
     api, worker = (json.loads(line.removeprefix("CMD ")) for line in dockerfile.splitlines() if line.startswith("CMD"))
     images = {"api": api, "worker": worker, "beat": compose["services"]["beat"]["command"]}
     for name, mine in commands(tmp_path, 8000, "node").items():

@@ -1,0 +1,64 @@
+"""The operator's commands as processes: what is in the way is told in a line, without a traceback, without a secret."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from sqlalchemy import make_url
+
+from hsu_jobs import database
+
+COMMANDS = [("migrate",), ("create-key", "--user", "ada")]
+
+
+def admin(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hsu_jobs.admin", *arguments]
+    own = {**os.environ, **environment}
+    return subprocess.run(command, env=own, capture_output=True, encoding="utf-8", check=False, timeout=60)
+
+
+def refusal(*arguments: str, **environment: str) -> str:
+    done = admin(*arguments, **environment)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
+    assert len(done.stderr.splitlines()) <= 2
+    return done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_database_that_is_not_there_is_one_line(command: tuple[str, ...]) -> None:
+    said = refusal(*command, HSU_DATABASE_URL="postgresql://ada:topsecret@127.0.0.1:1/hsu")
+    assert "postgresql://ada:***@127.0.0.1:1/hsu does not answer (HSU_DATABASE_URL): " in said
+    assert "topsecret" not in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_wrong_password_is_one_line_without_it(command: tuple[str, ...]) -> None:
+    said = refusal(*command, HSU_DATABASE_URL="postgresql://ada@127.0.0.1:1/hsu", HSU_DATABASE_PASSWORD="top@secret")
+    assert "secret" not in said
+
+
+def test_a_database_without_tables_is_told_what_to_do(database_url: str) -> None:
+    database.migrate(database_url, "base")
+    said = refusal("create-key", "--user", "ada", HSU_DATABASE_URL=database_url)
+    assert "run `python -m hsu_jobs.admin migrate`" in said
+
+
+def test_a_revision_that_is_none_is_one_line(database_url: str) -> None:
+    assert "Can't locate revision" in refusal("migrate", "9999", HSU_DATABASE_URL=database_url)
+
+
+def test_a_password_apart_opens_the_database(database_url: str) -> None:
+    bare = make_url(database_url).set(password=None).render_as_string(hide_password=False)
+    done = admin("create-key", "--user", "ada", HSU_DATABASE_URL=bare, HSU_DATABASE_PASSWORD="any@%41/")
+    assert done.stdout.startswith("hsu_"), done.stderr
+
+
+def test_a_setting_that_cannot_be_meant_and_one_that_is_none_are_told() -> None:
+    assert "HSU_SLOTS: " in refusal("config", HSU_SLOTS="many")
+    done = admin("config", HSU_RATE_LIMT="5")
+    assert done.stderr == "HSU_RATE_LIMT is no setting; is HSU_RATE_LIMIT meant?\n"
