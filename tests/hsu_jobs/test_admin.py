@@ -1,28 +1,42 @@
-"""The operator's commands as processes: what is in the way is told in a line, without a traceback, without a secret."""
+"""The operator's commands: what is in the way is told in a line, without a traceback and without a secret."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner, Result
 from sqlalchemy import make_url
 
 from hsu_jobs import database
+from hsu_jobs.admin import main
+from hsu_jobs.settings import settings
 
 COMMANDS = [("migrate",), ("create-key", "--user", "ada")]
 
 
-def admin(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "hsu_jobs.admin", *arguments]
-    own = {**os.environ, **environment}
-    return subprocess.run(command, env=own, capture_output=True, encoding="utf-8", check=False, timeout=60)
+@pytest.fixture(autouse=True)
+def _afresh() -> Iterator[None]:
+    """Each command reads its settings, as a process of its own does."""
+    _forget()
+    yield
+    _forget()
+
+
+def _forget() -> None:
+    if database.engine.cache_info().currsize:
+        database.engine().dispose()
+    for cached in (database.engine, settings):
+        cached.cache_clear()
+
+
+def admin(*arguments: str, **environment: str) -> Result:
+    return CliRunner().invoke(main, arguments, env=environment)
 
 
 def refusal(*arguments: str, **environment: str) -> str:
     done = admin(*arguments, **environment)
-    assert done.returncode == 1
+    assert done.exit_code == 1
     assert done.stdout == ""
     assert done.stderr.startswith("Error: ")
     assert len(done.stderr.splitlines()) <= 2
