@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from api import cors, deps, document, known_keys, orphans, problems, traces, unchanged
 from api.body_limit import BodyLimit
 from api.edge import Edge
+from api.lasting import Rights
 from api.live import Live
 from api.routes import (
     actions,
@@ -76,6 +77,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.live = Live()
+    app.state.rights = Rights()
     app.state.turns = asyncio.Semaphore(deps.AT_ONCE)
     app.add_middleware(BodyLimit, limit=settings().max_body)
     unchanged.install(app)
@@ -115,8 +117,9 @@ def create_app() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     live: Live = app.state.live
+    rights: Rights = app.state.rights
     orphans.end_with_parent()
-    async with live.listening():
+    async with live.listening(), rights.watched():
         yield
     doorbell.bell().close()
     known_keys.forget()

@@ -30,8 +30,9 @@ async def holder(request: Request, credentials: Credentials) -> ApiKey:
         await turns.of_failure(own)
         raise Unauthorized("send your API key as `Authorization: Bearer <key>`")
     secret = credentials.credentials
-    own.key = known_keys.remembered(secret) or await run_in_threadpool(known_keys.look_up, secret)
-    if own.key is None or not keys.is_valid(own.key):
+    found = known_keys.remembered(secret) or await run_in_threadpool(known_keys.look_up, secret)
+    own.key = found.row if found else None
+    if own.key is None or found is None or not found.opens:
         own.is_refused = own.key is not None
         await turns.of_failure(own)
         raise keys.unknown()

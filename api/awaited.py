@@ -13,6 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import exchange
 from api.auth import Viewer
+from api.lasting import Rights
 from api.live import LiveNews
 from api.owned import JobId, visible_job
 from hsu_jobs import database, queries
@@ -35,14 +36,20 @@ async def changed(
         Query(alias="while", description="The state during which it waits; by default that at the time of asking."),
     ] = None,
 ) -> None:
-    """Return once the job is no longer in that state. Raises `Unauthorized` or `NotFound` at once."""
+    """Return once the job is no longer in that state. Raises `NotFound` or `TooManyStreams` at once.
+
+    `Unauthorized` at once, or when the key that asks is revoked or expires meanwhile.
+    """
     if not wait:
         return
-    exchange.of(request.scope).patience += wait
     state = await run_in_threadpool(_state_for, key, job_id)
-    async for bell in live.turns(job_id, seconds=wait):
-        if await bell.read("state", partial(_state, job_id)) is not (during or state):
-            return
+    rights: Rights = request.app.state.rights
+    with rights.hold(key) as right:
+        exchange.of(request.scope).patience += wait
+        async for bell in live.turns(job_id, seconds=wait):
+            right.require()
+            if await bell.read("state", partial(_state, job_id)) is not (during or state):
+                return
 
 
 Changed = Annotated[None, Depends(changed, scope="function")]

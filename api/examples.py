@@ -67,6 +67,8 @@ _KEY: dict[str, Any] = {
     "expires_at": None,
     "last_used_at": _AT,
     "revoked_at": None,
+    "made_by": 3,
+    "replaces": None,
 }
 _WORKER: dict[str, Any] = {
     "name": "gpu1",

@@ -1,16 +1,18 @@
 """Whose key is this? Asked at every request, so what the database said is remembered for a moment.
 
 What is remembered belongs to no session and is only read: threads share it. A key that is revoked or changed through
-this process is forgotten at once; through another one it opens for `HSU_KEY_CACHE` more.
+this process is forgotten at once; through another one it opens for `HSU_KEY_CACHE` more. When a key expires is the
+database's to say: the seconds until then are counted from the question, whatever the host's clock shows.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from hsu_jobs import database, keys, queries
+from hsu_jobs.keys import Found
 from hsu_jobs.settings import settings
 from hsu_jobs.tables import ApiKey
 
@@ -25,24 +27,23 @@ class _Known(NamedTuple):
 _known: dict[bytes, _Known] = {}
 
 
-def remembered(key: str) -> ApiKey | None:
-    """The row of a key that was looked up a moment ago, if it is still valid."""
+def remembered(key: str) -> Found | None:
+    """A key that was looked up a moment ago and still opens something."""
     known = _known.get(keys.digest(key))
-    if known is None or time.monotonic() >= known.until or not keys.is_valid(known.key):
-        return None
-    return known.key
+    return None if known is None or time.monotonic() >= known.until else Found(known.key, opens=True)
 
 
-def look_up(key: str) -> ApiKey | None:
-    """The row of a key, valid or not: one query, and once a minute a second one that notes its use."""
+def look_up(key: str) -> Found | None:
+    """A key, valid or not: one query, and once a minute a second one that notes its use."""
     asked = time.monotonic()
     with database.transaction() as session:
         found = keys.find(session, key)
-        if found is None or not keys.is_valid(found):
+        if found is None or not found.opens:
             return found
-        if found.last_used_at is None or datetime.now(UTC) - found.last_used_at > timedelta(minutes=1):
-            session.execute(queries.note_use(found.id))
-    _remember(found, until=asked + settings().key_cache.total_seconds())
+        if found.was_used_long_ago:
+            session.execute(queries.note_use(found.row.id))
+    kept = min(settings().key_cache.total_seconds(), math.inf if found.seconds is None else found.seconds)
+    _remember(found.row, until=asked + kept)
     return found
 
 

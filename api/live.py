@@ -31,6 +31,8 @@ from hsu_jobs.settings import settings
 
 LOOK = 2.0
 """Seconds after which who waits looks even if nothing rang."""
+READERS = 8
+"""Reads for streams at the same time, however many streams there are: threads and connections are for requests too."""
 _AGAIN = 1.0
 """Seconds until a Redis that is away is tried again."""
 _HEALTH = 10.0
@@ -43,16 +45,21 @@ _T = TypeVar("_T")
 class Bell:
     """Rings once, with a job's next news."""
 
-    def __init__(self) -> None:
+    def __init__(self, readers: asyncio.Semaphore) -> None:
         self.rung = asyncio.Event()
+        self._readers = readers
         self._found: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def read(self, place: Hashable, look: Callable[[], _T]) -> _T:
         """What `look` finds, in a thread: once, since this bell was hung up, for all who are at the same place."""
         if place not in self._found:
-            self._found[place] = asyncio.create_task(run_in_threadpool(look))
+            self._found[place] = asyncio.create_task(self._read(look))
         found: _T = await asyncio.shield(self._found[place])  # for the others, also when this one goes away
         return found
+
+    async def _read(self, look: Callable[[], _T]) -> _T:
+        async with self._readers:
+            return await run_in_threadpool(look)
 
 
 class Live:
@@ -60,6 +67,7 @@ class Live:
 
     def __init__(self) -> None:
         self._bells: WeakValueDictionary[int, Bell] = WeakValueDictionary()
+        self._readers = asyncio.Semaphore(READERS)
         self._is_closing = False
 
     async def turns(self, job_id: int, *, seconds: float = math.inf) -> AsyncIterator[Bell]:
@@ -69,7 +77,7 @@ class Live:
         """
         until = time.monotonic() + seconds
         while True:
-            bell = self._bells.setdefault(job_id, Bell())  # before one looks: what comes then, rings
+            bell = self._bells.setdefault(job_id, Bell(self._readers))  # before one looks: what comes then, rings
             yield bell
             left = until - time.monotonic()
             if left <= 0 or self._is_closing:

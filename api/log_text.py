@@ -5,21 +5,25 @@ Knows attempts and pieces of logs. Holds a session only while it reads.
 
 from __future__ import annotations
 
-import asyncio
 import codecs
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
-from starlette.concurrency import run_in_threadpool
 
+from api.lasting import Right
+from api.live import Live
+from api.stream import AWAY
 from hsu_jobs import database, logs, queries
 from hsu_jobs.tables import Attempt
 
 LINGER = timedelta(seconds=2)
 """A runner's last words may come so much later than the end of its attempt."""
 
+_log = logging.getLogger(__name__)
 _decoder = codecs.getincrementaldecoder("utf-8")
 
 
@@ -42,17 +46,26 @@ def read(session: Session, attempt: Attempt, *, first_byte: int, tail: int | Non
     return Part(part.next_byte - len(content), part.next_byte - len(incomplete), text)
 
 
-async def follow(attempt_id: int, first_byte: int, *, every: timedelta) -> AsyncIterator[str]:
-    """The log from a place on, as it grows, until the attempt has ended."""
+async def follow(live: Live, attempt: Attempt, first_byte: int, *, right: Right) -> AsyncIterator[str]:
+    """The log from a place on, as it grows, until the attempt has ended or the right to it; the last line then says so.
+
+    What many follow is read once for all of them.
+    """
     decoder = _decoder("replace")
-    while True:
-        part, is_over = await run_in_threadpool(_more, attempt_id, first_byte)
+    async for bell in live.turns(attempt.job_id):
+        if right.ending:
+            yield f"\n[this log is not followed any longer: {right.ending.detail}]\n"
+            return
+        try:
+            part, is_over = await bell.read(("log", attempt.id, first_byte), partial(_more, attempt.id, first_byte))
+        except AWAY as error:
+            _log.warning("a followed log of job %d waits for the database: %s", attempt.job_id, error)
+            continue
         if text := decoder.decode(part.content, final=is_over):
             yield text
         if is_over:
             return
         first_byte = part.next_byte
-        await asyncio.sleep(every.total_seconds())
 
 
 def _more(attempt_id: int, first_byte: int) -> tuple[logs.Text, bool]:

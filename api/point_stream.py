@@ -17,14 +17,16 @@ from sqlalchemy.orm import Session
 from api.stream import Page, end, message
 from api.views import Real, View
 from hsu_jobs import curves, database, queries
-from hsu_jobs.curves import Choice, Curve
-from hsu_jobs.errors import BadRequest, NotFound
+from hsu_jobs.curves import LAST_STEP, Choice, Curve
+from hsu_jobs.errors import BadRequest
 from hsu_jobs.spec import TrainingJob, parse
 from hsu_jobs.states import TERMINAL
 from hsu_jobs.tables import Attempt, Job
 
 _MOST = 500
 """Recorded steps in a page."""
+_WINDOWS = 20
+"""Pages' worths of steps that are looked at in one read: a curve with few points is far between."""
 _PLACE = re.compile("([0-9]{1,5}):(-1|[0-9]{1,18})")
 
 
@@ -87,7 +89,7 @@ class Points:
             database.stand_still(session)
             job = session.execute(queries.job_by_id(self.job_id)).scalar_one()
             pieces, place = _rolled_back(job.attempts, place)
-            found, is_full = self._read(session, job, first=place.step + 1)
+            found, place, is_full = self._read(session, job, place)
         if points := _points(found):
             place = place._replace(step=points.steps[-1])
             pieces.append(message(points, event="points", place=place))
@@ -96,27 +98,40 @@ class Points:
             pieces.append(end(self.job_id, job.state))
         return Page(b"".join(pieces), place, is_full, is_last)
 
-    def _read(self, session: Session, job: Job, *, first: int) -> tuple[list[Curve], bool]:
-        """What the next steps have, up to `_MOST` recorded ones, and whether there may be more."""
+    def _read(self, session: Session, job: Job, place: Place) -> tuple[list[Curve], Place, bool]:
+        """What the next steps have, up to `_MOST` recorded ones; how far was looked; whether there may be more.
+
+        Steps in which what is asked for has nothing are looked at once: the place moves past them.
+        """
+        if not curves.are_there(session, self.job_id, self._choice(first=0, last=0)):
+            return [], place, False  # so far
         spec = parse(job.spec)
         window = _MOST * (spec.record.every if isinstance(spec, TrainingJob) else 1)
-        newest = max((attempt.step for attempt in job.attempts), default=job.parent_step or 0)
-        while first + window <= newest:
-            found = self._between(session, first=first, last=first + window - 1)
-            if found:
-                return found, True
-            first += window
-        return self._between(session, first=first, last=2**63 - 1), False
+        written = _written(job)
+        for _ in range(_WINDOWS):
+            last = place.step + window
+            if last > written:
+                return self._between(session, first=place.step + 1, last=LAST_STEP), place, False
+            if found := self._between(session, first=place.step + 1, last=last):
+                return found, place, True
+            place = place._replace(step=last)
+        return [], place, True
 
     def _between(self, session: Session, *, first: int, last: int) -> list[Curve]:
-        try:
-            found = curves.read(session, self.job_id, self._choice(first=first, last=last))
-        except NotFound:  # so far
-            return []
+        found = curves.read(session, self.job_id, self._choice(first=first, last=last))
         return [curve for curve in found if curve.steps.size]
 
     def _choice(self, *, first: int, last: int) -> Choice:
         return Choice(self.layers, self.measures, first, last)
+
+
+def _written(job: Job) -> int:
+    """The step up to which every curve is written, and stays so unless an attempt goes on from before it."""
+    begun = [attempt for attempt in job.attempts if attempt.begun_at is not None]
+    parts = [(job.parent_step or 0) - 1]
+    if begun:
+        parts += [begun[-1].recorded, (begun[-1].resumed_from or 0) - 1]
+    return max(parts)
 
 
 def parse_place(job: Job, last_event_id: str | None) -> Place:

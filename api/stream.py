@@ -17,16 +17,17 @@ from fastapi.sse import format_sse_event
 from pydantic import BaseModel
 from sqlalchemy import exc
 
+from api.lasting import Right
 from api.live import Live
 from hsu_jobs.states import State
 
 KEEP_ALIVE = 15.0
 """Seconds of silence after which a comment is sent, so that nobody in between closes the connection."""
 LONGEST = 3600.0
-"""Seconds after which a stream ends and the client resumes it: a key may have been revoked meanwhile."""
+"""Seconds after which a stream ends and the client resumes it."""
 RETRY = 1000
 """Milliseconds after which a client resumes."""
-_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
+AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 
 _log = logging.getLogger(__name__)
 _Place = TypeVar("_Place", bound=Hashable)
@@ -41,7 +42,8 @@ _EVENT = {
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events, until `end`: the job has ended and everything was sent. A stream that "
-        "breaks off before, after an hour at the latest, is resumed with `Last-Event-ID`; a comment comes in silence.",
+        "breaks off before, after an hour at the latest, is resumed with `Last-Event-ID`; a comment comes in silence. "
+        "`unauthorized` is the last one when the key that opened it is revoked or expires; its data say which.",
         "content": {"text/event-stream": {"schema": _EVENT}},
     }
 }
@@ -83,10 +85,18 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
-def respond(live: Live, source: Source[_Place], place: _Place) -> EventStream:
-    """Everything after a place, as it comes."""
+class EndOfRight(BaseModel):
+    """The last message of a stream whose key opens nothing any more."""
+
+    job: int
+    code: str
+    detail: str
+
+
+def respond(live: Live, source: Source[_Place], place: _Place, *, right: Right) -> EventStream:
+    """Everything after a place, as it comes, for as long as the right to it lasts."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return EventStream(_follow(live, source, place), headers=headers)
+    return EventStream(_follow(live, source, place, right), headers=headers)
 
 
 def message(data: BaseModel, *, event: str, place: object = None) -> bytes:
@@ -99,15 +109,18 @@ def end(job_id: int, state: State) -> bytes:
     return message(End(job=job_id, state=state), event="end")
 
 
-async def _follow(live: Live, source: Source[_Place], place: _Place) -> AsyncIterator[bytes]:
+async def _follow(live: Live, source: Source[_Place], place: _Place, right: Right) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=RETRY)
     spoke = time.monotonic()
     async for bell in live.turns(source.job_id, seconds=LONGEST):
         is_full = True
         while is_full:
+            if right.ending:
+                yield message(EndOfRight(job=source.job_id, **right.ending._asdict()), event="unauthorized")
+                return
             try:
                 page = await bell.read((source, place), partial(source.after, place))
-            except _AWAY as error:
+            except AWAY as error:
                 _log.warning("a stream of job %d waits for the database: %s", source.job_id, error)
                 break
             place, is_full = page.next, page.is_full

@@ -46,10 +46,14 @@ def rotate(client: Client, key_id: int, overlap: float) -> None:
 
 @keys.command()
 @KEY
+@click.option("--keep-descendants", is_flag=True, help="Leave the keys that it made.")
 @click.pass_obj
-def revoke(client: Client, key_id: int) -> None:
-    """Let key ID open nothing any more."""
-    _print(_keys([client.revoke_key(key_id)]))
+def revoke(client: Client, key_id: int, *, keep_descendants: bool) -> None:
+    """Let key ID open nothing any more, nor the keys that it made and that these made."""
+    revoked = client.revoke_key(key_id, descendants=not keep_descendants)
+    _print(_keys([revoked]))
+    if revoked["revoked_along"]:
+        terminal.echo([f"revoked along: {', '.join(map(str, revoked['revoked_along']))}"])
 
 
 @click.command()
@@ -78,10 +82,11 @@ def _keys(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
             *(str(key[name]) for name in ("id", "prefix", "name", "user", "role")),
             show.utc(key["last_used_at"]) or "never",
             f"revoked {show.utc(key['revoked_at'])}" if key["revoked_at"] else show.utc(key["expires_at"]) or "no end",
+            "an operator" if key["made_by"] is None else f"key {key['made_by']}",
         ]
         for key in every
     ]
-    return [["id", "prefix", "name", "user", "role", "last used", "until"], *rows]
+    return [["id", "prefix", "name", "user", "role", "last used", "until", "made by"], *rows]
 
 
 def _print(rows: list[list[str]]) -> None:

@@ -202,9 +202,9 @@ class Client:
         """A new key in another's place, which opens for `overlap` seconds more."""
         return self._ask("POST", f"/v1/keys/{key_id}/rotate", json={"overlap": overlap})
 
-    def revoke_key(self, key_id: int) -> dict[str, Any]:
-        """Let a key open nothing any more."""
-        return self._ask("DELETE", f"/v1/keys/{key_id}")
+    def revoke_key(self, key_id: int, *, descendants: bool = True) -> dict[str, Any]:
+        """Let a key open nothing any more, and with it the keys that it made, and that these made."""
+        return self._ask("DELETE", f"/v1/keys/{key_id}", params={"descendants": descendants})
 
     def audit(
         self, *, user: str | None = None, action: str | None = None, since: str | None = None

@@ -5,6 +5,7 @@ Knows the wire. What the events mean is the caller's.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -57,6 +58,8 @@ def follow(
                         after, pause = event.id or after, event.retry / 1000 if event.retry else pause
                         if event.event == "end":
                             return
+                        if event.event == "unauthorized":
+                            raise Problem.at_the_end(json.loads(event.data))
                         if event.data:
                             yield event
                 finally:

@@ -31,6 +31,12 @@ class Problem(Exception):
         self.errors = errors
 
     @classmethod
+    def at_the_end(cls, told: dict[str, Any]) -> Self:
+        """What a stream says last when the key that opened it opens nothing any more."""
+        code, detail = str(told.get("code", "unauthorized")), str(told.get("detail", ""))
+        return cls(status=HTTPStatus.UNAUTHORIZED, code=code, title=HTTPStatus.UNAUTHORIZED.phrase, detail=detail)
+
+    @classmethod
     def of(cls, answer: httpx2.Response) -> Self:
         """The problem that an answer tells of, also when it comes from a proxy that does not speak RFC 9457."""
         told = _told(answer)

@@ -5,17 +5,19 @@ python -m hsu_jobs.admin migrate | create-key | config
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+import getpass
+import os
+from datetime import timedelta
 from typing import Any
 
 import click
 from alembic.util import CommandError
 from psycopg.errors import UndefinedColumn, UndefinedTable
-from sqlalchemy import exc, make_url
+from sqlalchemy import exc, make_url, select
 
-from hsu_jobs import database, keys
+from hsu_jobs import audit, database, keys
 from hsu_jobs.settings import BadSettings, settings, unknown
-from hsu_jobs.tables import Role
+from hsu_jobs.tables import ApiKey, Role
 
 
 class _OneLineErrors(click.Group):
@@ -58,10 +60,21 @@ def migrate(revision: str) -> None:
 @click.option("--expires", type=click.FloatRange(min=0, min_open=True), metavar="DAYS", help="Good for so long only.")
 def create_key(user: str, role: str, expires: float | None) -> None:
     """Make an API key and print it, once."""
-    expires_at = None if expires is None else datetime.now(UTC) + timedelta(days=expires)
+    expires_in = None if expires is None else timedelta(days=expires)
     with database.transaction() as session:
-        key = keys.create(session, user=user, role=Role(role), expires_at=expires_at)
+        key = keys.create(session, user=user, role=Role(role), expires_in=expires_in)
+        made = session.execute(select(ApiKey).where(ApiKey.digest == keys.digest(key))).scalar_one()
+        subject = {"user": user, "role": role, "key": made.prefix}
+        session.add(audit.at_the_machine("create-key", operator=_operator(), subject=subject))
     click.echo(key)
+
+
+def _operator() -> str:
+    """The account that runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in some containers
+        return f"uid {os.getuid()}"
 
 
 @main.command()

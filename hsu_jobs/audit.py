@@ -6,12 +6,27 @@ Knows rows. What is written down is decided at the edge of the web app, in the t
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
 
 from sqlalchemy import Delete, Select, delete, func, select
 
 from hsu_jobs.tables import AuditRow
 
 _AT_ONCE = 10_000
+
+
+def at_the_machine(command: str, *, operator: str, subject: dict[str, Any]) -> AuditRow:
+    """The line of a command that an operator ran at the machine, without a key."""
+    return AuditRow(
+        user=operator,
+        key_prefix="",
+        address="",
+        request_id="",
+        action=f"admin {command}",
+        subject=subject,
+        status=HTTPStatus.OK,
+    )
 
 
 def newest_first(

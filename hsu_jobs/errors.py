@@ -14,6 +14,7 @@
     ├── IdempotencyConflict 422   the key was used with another body
     ├── SpecRejected        422   a field of the spec is wrong; points at it
     ├── TooManyRequests     429   the key, or whoever has none, asks too often
+    │   └── TooManyStreams  429   the key has as many streams open as it may
     ├── Unavailable         503   the database does not answer
     └── TookTooLong         504   the answer did not begin in time
 
@@ -147,6 +148,15 @@ class TooManyRequests(JobsError):
         super().__init__(detail)
         self.seconds = seconds
         """Until the next one may come."""
+
+
+class TooManyStreams(TooManyRequests):
+    """The key has as many streams and waiting answers open as it may."""
+
+    code, title = "too_many_streams", "Too many streams"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"{detail}; close one first", seconds=1)
 
 
 class Unavailable(JobsError):

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import func
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -27,61 +27,133 @@ class Issued(NamedTuple):
     key: str
 
 
-def create(session: Session, *, user: str, role: Role, expires_at: datetime | None = None) -> str:
+class Found(NamedTuple):
+    """A key that was looked up."""
+
+    row: ApiKey
+    opens: bool
+    """Whether it is neither revoked nor expired, by the database's clock."""
+    seconds: float | None = None
+    """Until it expires; None if it never does."""
+    was_used_long_ago: bool = False
+    """Whether its use is worth a note."""
+
+
+def create(session: Session, *, user: str, role: Role, expires_in: timedelta | None = None) -> str:
     """Make a key for a user, who is made too if new; returns the key, which cannot be read again."""
+    expires_at = None if expires_in is None else now(session) + expires_in
     return issue(session, user=user, role=role, expires_at=expires_at).key
 
 
-def issue(session: Session, *, user: str, role: Role, name: str = "", expires_at: datetime | None = None) -> Issued:
+def issue(
+    session: Session,
+    *,
+    user: str,
+    role: Role,
+    name: str = "",
+    expires_at: datetime | None = None,
+    made_by: ApiKey | None = None,
+    replaces: ApiKey | None = None,
+) -> Issued:
     """Make a key with a name for a user, who is made too if new."""
     session.execute(insert(User).values(name=user).on_conflict_do_nothing())
     owner = session.execute(queries.user_by_name(user)).scalar_one()
     prefix = secrets.token_hex(4)
     key = f"hsu_{prefix}_{secrets.token_urlsafe(32)}"
-    row = ApiKey(user=owner, name=name, prefix=prefix, digest=digest(key), role=role, expires_at=expires_at)
+    row = ApiKey(
+        user=owner,
+        name=name,
+        prefix=prefix,
+        digest=digest(key),
+        role=role,
+        expires_at=expires_at,
+        made_by_id=made_by.id if made_by else None,
+        replaces_id=replaces.id if replaces else None,
+    )
     session.add(row)
     session.flush()
     return Issued(row, key)
 
 
-def rotate(session: Session, key: ApiKey, *, overlap: timedelta) -> Issued:
-    """A new key in a key's place, good for as long as that one was made for; the old one opens for `overlap` more.
+def rotate(session: Session, key: ApiKey, *, overlap: timedelta, asked_by: ApiKey) -> Issued:
+    """A new key in a key's place; the old one opens for `overlap` more.
 
-    Raises `Gone` if it opens nothing any more.
+    It is good for as long as the old one was made for, but for no longer than the key that asks.
+    Raises `Gone` if the old one opens nothing any more, or was replaced before.
     """
-    if not is_valid(key):
+    at = now(session)
+    if key.expires_at is not None and key.expires_at <= at:
         raise Gone(f"key {key.id} is revoked or expired: make a new one")
-    lifetime = key.expires_at - key.created_at if key.expires_at else None
-    expires_at = datetime.now(UTC) + lifetime if lifetime else None
+    if successor := replaced_by(session, key):
+        raise Gone(f"key {key.id} was replaced by key {successor}: rotate that one")
+    wanted = at + (key.expires_at - key.created_at) if key.expires_at else None
+    issued = issue(
+        session,
+        user=key.user.name,
+        role=key.role,
+        name=key.name,
+        expires_at=earlier(wanted, asked_by.expires_at),
+        made_by=asked_by,
+        replaces=key,
+    )
     if overlap:
-        end = datetime.now(UTC) + overlap
-        key.expires_at = min(key.expires_at or end, end)
+        key.expires_at = earlier(key.expires_at, at + overlap)
     else:
-        revoke(key)
-    return issue(session, user=key.user.name, role=key.role, name=key.name, expires_at=expires_at)
+        key.revoked_at = at
+    return issued
 
 
-def revoke(key: ApiKey) -> None:
-    """Let a key open nothing any more."""
-    key.revoked_at = func.now()
+def revoke(session: Session, key: ApiKey, *, along: bool, asked_by: ApiKey | None = None) -> list[int]:
+    """Let a key open nothing any more, and with `along` every key that it made, or that such a key made.
+
+    The key that asks is left, and what it made. Returns the other keys that were revoked.
+    """
+    made = _descendants(session, key.id, but=asked_by.id if asked_by else None) if along else []
+    revoked = session.execute(queries.revoke_keys([key.id, *made])).scalars().all()
+    session.expire(key, ["revoked_at"])
+    return sorted(set(revoked) - {key.id})
+
+
+def replaced_by(session: Session, key: ApiKey) -> int | None:
+    """The key that was made in a key's place, if there is one."""
+    return session.execute(queries.successor_of(key.id)).scalar_one_or_none()
 
 
 def holder(session: Session, key: str) -> ApiKey:
     """Whose key this is. Raises `Unauthorized` if it is unknown, expired or revoked."""
     found = find(session, key)
-    if found is None or not is_valid(found):
+    if found is None or not found.opens:
         raise unknown()
-    return found
+    return found.row
 
 
-def find(session: Session, key: str) -> ApiKey | None:
-    """The row of a key, whether it still opens something or not."""
-    return session.execute(queries.key_by_digest(digest(key))).scalar_one_or_none()
+def find(session: Session, key: str) -> Found | None:
+    """A key, whether it still opens anything or not."""
+    row = session.execute(queries.key_by_digest(digest(key))).one_or_none()
+    return None if row is None else Found(*row)
 
 
-def is_valid(key: ApiKey) -> bool:
-    """Whether a key is neither expired nor revoked."""
-    return key.revoked_at is None and (key.expires_at is None or key.expires_at > datetime.now(UTC))
+def now(session: Session) -> datetime:
+    """The time by which keys expire: the database's."""
+    return session.execute(queries.clock()).scalar_one()
+
+
+def earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    """The earlier end; None is no end."""
+    return min((each for each in (one, other) if each is not None), default=None)
+
+
+def _descendants(session: Session, key_id: int, *, but: int | None) -> list[int]:
+    makers = {made: maker for made, maker in session.execute(queries.made_by(key_id))}  # noqa: C416 - rows are no pairs
+    return [made for made in makers if but is None or but not in _line(made, makers)]
+
+
+def _line(key_id: int, makers: Mapping[int, int | None]) -> list[int]:
+    """A key and those that made it, as far as they are known."""
+    line = [key_id]
+    while (maker := makers.get(line[-1])) is not None:
+        line.append(maker)
+    return line
 
 
 def unknown() -> Unauthorized:

@@ -5,7 +5,8 @@ Knows SQL. Knows no sessions, and moves nothing: changes of state are in `lifecy
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Insert,
     Select,
     Update,
+    and_,
     bindparam,
     case,
     exists,
@@ -24,6 +26,8 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    not_,
+    or_,
     select,
     update,
 )
@@ -53,9 +57,50 @@ _WHOLE_KEY = select(ApiKey).options(joinedload(ApiKey.user, innerjoin=True))
 _WHOLE_JOB = select(Job).options(joinedload(Job.owner, innerjoin=True), selectinload(Job.attempts))
 
 
-def key_by_digest(digest: bytes) -> Select[ApiKey]:
-    """The key with this digest, valid or not, and whose it is."""
-    return _WHOLE_KEY.where(ApiKey.digest == digest)
+OPENS = and_(ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > _now))
+"""Whether a key is neither revoked nor expired, by the database's clock: the hosts' clocks may differ."""
+
+
+_USED_LONG_AGO = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < _now - timedelta(minutes=1))
+
+
+def key_by_digest(digest: bytes) -> Select[ApiKey, bool, float | None, bool]:
+    """The key with this digest and its user, whether it opens anything, the seconds until it expires.
+
+    Last, whether its use is to be noted.
+    """
+    left = func.extract("epoch", ApiKey.expires_at - _now).cast(Double)
+    return _WHOLE_KEY.add_columns(OPENS, left, _USED_LONG_AGO).where(ApiKey.digest == digest)
+
+
+def keys_that_ended(ids: Collection[int]) -> Select[int, bool]:
+    """Those of these keys that open nothing any more, and whether each was revoked."""
+    return select(ApiKey.id, ApiKey.revoked_at.is_not(None)).where(ApiKey.id.in_(ids), not_(OPENS))
+
+
+def made_by(key_id: int) -> Select[int, int | None]:
+    """The keys that a key made, those that they made, and so on: ids, with the id of each one's maker."""
+    made = select(ApiKey.id, ApiKey.made_by_id).where(ApiKey.made_by_id == key_id).cte(recursive=True)
+    further = aliased(ApiKey)
+    later = select(further.id, further.made_by_id).where(further.made_by_id == made.c.id)
+    whole = made.union(later)
+    return select(whole.c.id, whole.c.made_by_id)
+
+
+def successor_of(key_id: int) -> Select[int]:
+    """The key that replaces a key, if one does."""
+    return select(ApiKey.id).where(ApiKey.replaces_id == key_id).order_by(ApiKey.id).limit(1)
+
+
+def revoke_keys(ids: Collection[int]) -> ReturningUpdate[int]:
+    """Revoke these keys; returns those that were not revoked before."""
+    live = update(ApiKey).where(ApiKey.id.in_(ids), ApiKey.revoked_at.is_(None))
+    return live.values(revoked_at=_now).returning(ApiKey.id)
+
+
+def clock() -> Select[datetime]:
+    """The database's time, which all share."""
+    return select(_now)
 
 
 def keys_visible_to(holder: ApiKey) -> Select[ApiKey]:
@@ -65,8 +110,7 @@ def keys_visible_to(holder: ApiKey) -> Select[ApiKey]:
 
 def note_use(key_id: int) -> Update:
     """Note that a key is used, unless that was noted within the last minute."""
-    long_ago = ApiKey.last_used_at.is_(None) | (ApiKey.last_used_at < _now - timedelta(minutes=1))
-    return update(ApiKey).where(ApiKey.id == key_id, long_ago).values(last_used_at=_now)
+    return update(ApiKey).where(ApiKey.id == key_id, _USED_LONG_AGO).values(last_used_at=_now)
 
 
 def user_by_name(name: str) -> Select[User]:

@@ -142,6 +142,10 @@ class Settings(BaseSettings):
     """Requests that a key may make at once, when it made none for a while."""
     failures_a_minute: Annotated[int, Field(ge=0)] = 60
     """Requests without a valid key that an address may make a minute; 0: any number."""
+    streams_per_key: Annotated[int, Field(ge=1)] = 64
+    """Streams, followed logs and waiting answers that a key may have open in each process of the API."""
+    metrics_token: SecretStr | None = None
+    """What Prometheus sends as `Authorization: Bearer …` to read /metrics; without it only an admin's key reads it."""
     cors_origins: Names = ()
     """Origins of web pages that may call this service from a browser: `https://lab.example`."""
     audit_retention: Span = timedelta(days=365)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header, Query
 from api import stream
 from api.deps import Session
 from api.event_stream import Events, parse_place
+from api.lasting import CanLast
 from api.live import LiveNews
 from api.owned import OwnedJob
 from api.problems import problems
@@ -52,6 +53,7 @@ def stream_events(
     job: OwnedJob,
     session: Session,
     live: LiveNews,
+    lasting: CanLast,
     last_event_id: Annotated[
         str | None, Header(alias="Last-Event-ID", description="Only events after the one of this id.")
     ] = None,
@@ -61,4 +63,5 @@ def stream_events(
     Each is named after its `kind`, its data an event as in the page of events. The last one, once the job has ended, is
     `end`; its data hold the job's final `state`.
     """
-    return stream.respond(live, Events(job.id), parse_place(session, job, last_event_id))
+    place = parse_place(session, job, last_event_id)
+    return stream.respond(live, Events(job.id), place, right=lasting.begin())

@@ -42,12 +42,17 @@ class KeyView(View):
     last_used_at: datetime | None
     """To a minute or so."""
     revoked_at: datetime | None
+    made_by: int | None
+    """The id of the key that asked for it; null if an operator made it at the machine."""
+    replaces: int | None
+    """The id of the key in whose place it was made, by a rotation."""
 
     @classmethod
     def of(cls, row: ApiKey) -> Self:
         """The view of a row, whose user is loaded."""
-        columns = set(KeyView.model_fields) - {"user"}
-        return cls(**{name: getattr(row, name) for name in columns}, user=row.user.name)
+        columns = set(KeyView.model_fields) - {"user", "made_by", "replaces"}
+        others = {"user": row.user.name, "made_by": row.made_by_id, "replaces": row.replaces_id}
+        return cls(**{name: getattr(row, name) for name in columns}, **others)
 
 
 class NewKeyView(KeyView):
@@ -61,6 +66,13 @@ class NewKeyView(KeyView):
         """The view of a new key."""
         session.refresh(issued.row, ["created_at"])
         return cls(**KeyView.of(issued.row).model_dump(), key=issued.key)
+
+
+class RevokedView(KeyView):
+    """A key that was just revoked."""
+
+    revoked_along: list[int]
+    """The ids of the keys that it made, and that these made, and that were revoked with it."""
 
 
 class KeyPage(View):
@@ -88,17 +100,22 @@ class NewKey(BaseModel):
     """What it may do: not more than the key that asks; by default the same."""
     expires_at: Moment | None = None
     expires_in: Seconds | None = None
-    """Seconds from now, in place of `expires_at`. Without either it is good until it is revoked."""
+    """Seconds from now, in place of `expires_at`. Without either it is good for as long as the key that asks."""
 
-    def end(self) -> datetime | None:
-        """When it expires. Raises `SpecRejected`."""
-        if self.expires_in is None:
-            if self.expires_at is not None and self.expires_at <= datetime.now(UTC):
-                raise _wrong("expires_at", "in_the_past", "expires_at: expected a time in the future")
-            return self.expires_at
-        if self.expires_at is not None:
+    def end(self, *, now: datetime, latest: datetime | None) -> datetime | None:
+        """When it expires: not after `latest`, the end of the key that asks. Raises `SpecRejected`."""
+        if self.expires_in is not None and self.expires_at is not None:
             raise _wrong("expires_in", "two_ends", "expires_in: give this or expires_at, not both")
-        return datetime.now(UTC) + timedelta(seconds=self.expires_in)
+        wanted = self.expires_at if self.expires_in is None else now + timedelta(seconds=self.expires_in)
+        field = "expires_at" if self.expires_in is None else "expires_in"
+        if wanted is not None and wanted <= now:
+            raise _wrong(field, "in_the_past", f"{field}: expected a time in the future")
+        if wanted is not None and latest is not None and wanted > latest:
+            end = f"{latest.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+            raise _wrong(
+                field, "beyond_own_end", f"{field}: expected {end} at the latest, when the key that asks expires"
+            )
+        return latest if wanted is None else wanted
 
 
 class Rotation(BaseModel):
@@ -126,9 +143,11 @@ OwnedKey = Annotated[ApiKey, Depends(visible_key, scope="function")]
 """A key that whoever asks may see."""
 
 
-def changeable_key(found: OwnedKey, key: Member) -> ApiKey:
-    """Such a key if it may do no more than the one that asks. Raises `Forbidden`."""
+def changeable_key(found: OwnedKey, key: Member, session: Session) -> ApiKey:
+    """Such a key if it may do no more than the one that asks, which may be on its way out. Raises `Forbidden`."""
     _require_reach(key, found.role)
+    if found.id != key.id and (successor := keys.replaced_by(session, key)):
+        raise Forbidden(f"the key that asks was replaced by key {successor}, and may still end only itself")
     return found
 
 
@@ -138,13 +157,17 @@ ChangeableKey = Annotated[ApiKey, Depends(changeable_key, scope="function")]
 
 @router.post("", status_code=201, responses=problems(BadRequest, Unauthorized, Forbidden, SpecRejected))
 def create_key(wanted: NewKey, key: Member, session: Session, response: Response) -> NewKeyView:
-    """Make a key for yourself; an admin may make one for anybody. It is shown in this answer and never again."""
+    """Make a key for yourself; an admin may make one for anybody. It is shown in this answer and never again.
+
+    It may do no more than the key that asks, and is good for no longer.
+    """
     user = key.user.name if wanted.user is None else wanted.user
     if user != key.user.name and key.role is not Role.ADMIN:
         raise Forbidden(f"only an admin makes keys for others, and this key is {key.user.name}'s")
     role = key.role if wanted.role is None else wanted.role
     _require_reach(key, role)
-    issued = keys.issue(session, user=user, role=role, name=wanted.name, expires_at=wanted.end())
+    end = wanted.end(now=keys.now(session), latest=key.expires_at)
+    issued = keys.issue(session, user=user, role=role, name=wanted.name, expires_at=end, made_by=key)
     response.headers["Location"] = f"{router.prefix}/{issued.row.id}"
     return NewKeyView.issued(session, issued)
 
@@ -171,13 +194,22 @@ def show_key(found: OwnedKey) -> KeyView:
 
 
 @router.delete("/{key_id}", responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, Gone))
-def revoke_key(found: ChangeableKey, session: Session) -> KeyView:
-    """Let a key open nothing any more, within `HSU_KEY_CACHE`. It stays in the list."""
-    keys.revoke(found)
+def revoke_key(
+    found: ChangeableKey,
+    key: Member,
+    session: Session,
+    descendants: Annotated[  # noqa: FBT002
+        bool, Query(description="Whether the keys that it made, and that these made, are revoked too.")
+    ] = True,
+) -> RevokedView:
+    """Let a key open nothing any more, within `HSU_KEY_CACHE`; streams that it opened end. It stays in the list.
+
+    A key may have leaked: by default the keys that it made go with it, all but the one that asks and what that made.
+    """
+    along = keys.revoke(session, found, along=descendants, asked_by=key)
     database.afterwards(session, known_keys.forget)
-    session.flush()
     session.refresh(found, ["revoked_at"])
-    return KeyView.of(found)
+    return RevokedView(**KeyView.of(found).model_dump(), revoked_along=along)
 
 
 @router.post(
@@ -187,12 +219,16 @@ def revoke_key(found: ChangeableKey, session: Session) -> KeyView:
 )
 def rotate_key(
     found: ChangeableKey,
+    key: Member,
     session: Session,
     response: Response,
     how: Rotation = Rotation(),  # noqa: B008
 ) -> NewKeyView:
-    """Make a key in another's place, for as long as that one was made for; the old one opens for `overlap` more."""
-    issued = keys.rotate(session, found, overlap=timedelta(seconds=how.overlap))
+    """Make a key in another's place; the old one opens for `overlap` more, and may then change no other key.
+
+    The new one is good for as long as the old one was made for, but for no longer than the key that asks.
+    """
+    issued = keys.rotate(session, found, overlap=timedelta(seconds=how.overlap), asked_by=key)
     database.afterwards(session, known_keys.forget)
     response.headers["Location"] = f"{router.prefix}/{issued.row.id}"
     return NewKeyView.issued(session, issued)

@@ -9,11 +9,12 @@ from fastapi.responses import PlainTextResponse, StreamingResponse
 
 from api import log_text
 from api.deps import Session
+from api.lasting import CanLast
+from api.live import LiveNews
 from api.owned import OwnedAttempt
 from api.problems import problems
 from hsu_core.spec.values import EXACT
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
-from hsu_jobs.settings import settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["log"])
 
@@ -35,11 +36,15 @@ LOG: dict[int | str, dict[str, Any]] = {
 
 
 @router.get(
-    "/{job_id}/log", response_class=PlainTextResponse, responses=LOG | problems(BadRequest, Unauthorized, NotFound)
+    "/{job_id}/log",
+    response_class=PlainTextResponse,
+    responses=LOG | problems(BadRequest, Unauthorized, NotFound),
 )
 def read_log(
     attempt: OwnedAttempt,
     session: Session,
+    live: LiveNews,
+    lasting: CanLast,
     tail: Annotated[int | None, Query(ge=0, le=1_000_000, description="Only so many last lines.")] = None,
     from_byte: Annotated[int, Query(ge=0, le=EXACT, description="Only what comes after so many bytes.")] = 0,
     follow: Annotated[bool, Query(description="Stay, and send what comes, until the attempt has ended.")] = False,  # noqa: FBT002
@@ -49,5 +54,5 @@ def read_log(
     headers = {"HSU-Attempt": str(attempt.number), "HSU-First-Byte": str(part.first_byte)}
     if not follow:
         return PlainTextResponse(part.text, headers=headers | {"HSU-Next-Byte": str(part.next_byte)})
-    text = log_text.follow(attempt.id, part.first_byte, every=settings().flush)
+    text = log_text.follow(live, attempt, part.first_byte, right=lasting.begin())
     return StreamingResponse(text, headers=headers, media_type="text/plain; charset=utf-8")

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hmac import compare_digest
+from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from api import meters
-from api.auth import Viewer
+from api.auth import Credentials, holder
 from api.deps import Session
 from api.problems import problems
 from hsu_jobs import gauges
-from hsu_jobs.errors import Unauthorized
+from hsu_jobs.errors import Forbidden, Unauthorized
 from hsu_jobs.gauges import Gauge
+from hsu_jobs.settings import settings
+from hsu_jobs.tables import Role
 
 router = APIRouter(tags=["health"])
+
+
+async def scraper(request: Request, credentials: Credentials) -> None:
+    """An admin's key, or the token that Prometheus was given. Raises `Unauthorized` or `Forbidden`."""
+    token = settings().metrics_token
+    if token and credentials and compare_digest(credentials.credentials.encode(), token.get_secret_value().encode()):
+        return
+    key = await holder(request, credentials)
+    if key.role is not Role.ADMIN:
+        raise Forbidden(f"the metrics tell of everybody's use: this needs an admin's key, found a {key.role}'s")
+
+
+Scraper = Annotated[None, Depends(scraper, scope="function")]
+"""Who may read everybody's numbers."""
 
 
 class _Read(Collector):
@@ -40,11 +58,13 @@ class _Read(Collector):
     response_class=Response,
     responses={
         200: {"content": {"text/plain": {}}, "description": "Prometheus' text format"},
-        **problems(Unauthorized),
+        **problems(Unauthorized, Forbidden),
     },
 )
-def read_metrics(_key: Viewer, session: Session) -> Response:
-    """The cluster in numbers, and how this web service answers.
+def read_metrics(_scraper: Scraper, session: Session) -> Response:
+    """The cluster in numbers, and how this web service answers; for admins' keys, and for `HSU_METRICS_TOKEN`.
+
+    They tell of everybody's use.
 
     Queue depth and waits, attempts by outcome, GPUs in use, when each worker was last heard of; requests by route and
     status, the time until their answers began, and the streams under way.

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Header
 from api import stream
 from api.asked_curves import Layers, Measures
 from api.deps import Session
+from api.lasting import CanLast
 from api.live import LiveNews
 from api.owned import OwnedJob
 from api.point_stream import Points, parse_place
@@ -28,6 +29,7 @@ def stream_points(
     job: OwnedJob,
     session: Session,
     live: LiveNews,
+    lasting: CanLast,
     layer: Layers = [],  # noqa: B006
     measure: Measures = [],  # noqa: B006
     last_event_id: Annotated[
@@ -44,4 +46,4 @@ def stream_points(
     """
     points = Points(job.id, tuple(layer), tuple(measure))
     points.check(session, job)
-    return stream.respond(live, points, parse_place(job, last_event_id))
+    return stream.respond(live, points, parse_place(job, last_event_id), right=lasting.begin())

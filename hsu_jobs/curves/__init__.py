@@ -14,18 +14,20 @@ NaN and infinities come back as they were written, bit for bit.
 
 from hsu_jobs.curves.amounts import count, windows
 from hsu_jobs.curves.layout import Point
-from hsu_jobs.curves.lineage import Choice, Origin
+from hsu_jobs.curves.lineage import LAST_STEP, Choice, Origin, are_there
 from hsu_jobs.curves.reading import Curve, read
 from hsu_jobs.curves.sampling import Chart, Sampled, sample
 from hsu_jobs.curves.writing import forget_ended, roll_back, write
 
 __all__ = [
+    "LAST_STEP",
     "Chart",
     "Choice",
     "Curve",
     "Origin",
     "Point",
     "Sampled",
+    "are_there",
     "count",
     "forget_ended",
     "read",

@@ -69,6 +69,15 @@ def line_of(session: Session, job_id: int, choice: Choice) -> Line:
     return Line([stretch for stretch in stretches if stretch.series], references)
 
 
+def are_there(session: Session, job_id: int, choice: Choice) -> bool:
+    """Whether a job has a curve of every layer and measure that is named."""
+    try:
+        line_of(session, job_id, choice)
+    except NotFound:
+        return False
+    return True
+
+
 def _is_chosen(name: Series, reference: Reference, choice: Choice) -> bool:
     return (
         (not choice.layers or name.layer in choice.layers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ForeignKey, LargeBinary
+from sqlalchemy import ForeignKey, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from hsu_jobs.tables.base import ID, NOW, Row
@@ -47,6 +47,7 @@ class ApiKey(Row):
     """A key, of which only the digest is kept, and how it may be told from its holder's others."""
 
     __tablename__ = "api_keys"
+    __table_args__ = (Index("api_keys_by_maker", "made_by_id"), Index("api_keys_by_predecessor", "replaces_id"))
 
     id: Mapped[int] = mapped_column(*ID, primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey(User.id))
@@ -59,5 +60,9 @@ class ApiKey(Row):
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     """Noted once a minute at most."""
+    made_by_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"))
+    """The key that asked for it; null if an operator made it at the machine."""
+    replaces_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"))
+    """The key in whose place it was made, by a rotation."""
 
     user: Mapped[User] = relationship(lazy="raise")

@@ -124,9 +124,9 @@ def test_what_nobody_foresaw_is_a_problem_and_a_trace_under_one_id(
     assert "on purpose" in caplog.text
 
 
-def test_requests_are_counted_by_route_method_and_status(ada: TestClient) -> None:
+def test_requests_are_counted_by_route_method_and_status(ada: TestClient, root: TestClient) -> None:
     ada.get("/v1/jobs/4711")
-    families = {f.name: f.samples for f in text_string_to_metric_families(ada.get("/metrics").text)}
+    families = {f.name: f.samples for f in text_string_to_metric_families(root.get("/metrics").text)}
     counts = {tuple(sorted(s.labels.items())): s.value for s in families["hsu_http_requests"] if s.name[-5:] == "total"}
     assert counts[("method", "GET"), ("route", "/v1/jobs/{job_id}"), ("status", "404")] >= 1
     seconds = [s for s in families["hsu_http_seconds"] if s.labels.get("route") == "/v1/jobs/{job_id}"]

@@ -208,3 +208,87 @@ def test_a_new_quota_counts_at_once(ada: TestClient, root: TestClient) -> None:
     root.patch("/v1/users/ada", json={"max_gpus": 0})
     answer = ada.post("/v1/jobs", json=DIGITS)
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (403, "over_quota")
+
+
+# --- a key gives no more than its own right ---------------------------------------------------------------------------
+
+
+def with_key(client: TestClient, key: str) -> TestClient:
+    return TestClient(client.app, headers={"Authorization": f"Bearer {key}"}, raise_server_exceptions=False)
+
+
+@pytest.fixture
+def brief(ada: TestClient) -> tuple[TestClient, dict[str, Any]]:
+    """A client with a key that expires in 1,000 s, and that key."""
+    made = make(ada, name="brief", expires_in=1000)
+    return with_key(ada, made["key"]), made
+
+
+def test_a_key_that_expires_makes_none_that_lives_longer(brief: tuple[TestClient, dict[str, Any]]) -> None:
+    client, own = brief
+    assert make(client)["expires_at"] == own["expires_at"]
+    assert make(client, expires_in=500)["expires_at"] < own["expires_at"]
+    for wanted in ({"expires_in": 2000}, {"expires_at": "2999-01-01T00:00:00Z"}):
+        answer = client.post("/v1/keys", json=wanted)
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert (error["pointer"], error["code"]) == (f"/{next(iter(wanted))}", "beyond_own_end")
+        assert own["expires_at"][:19] in error["detail"]
+
+
+def test_a_key_that_expires_does_not_prolong_itself_by_rotation(brief: tuple[TestClient, dict[str, Any]]) -> None:
+    client, own = brief
+    new = client.post(f"/v1/keys/{own['id']}/rotate").json()
+    assert new["expires_at"] == own["expires_at"]
+
+
+def test_a_key_that_expires_gives_another_its_own_end_by_rotation(
+    ada: TestClient, brief: tuple[TestClient, dict[str, Any]]
+) -> None:
+    client, own = brief
+    immortal = make(ada)
+    assert client.post(f"/v1/keys/{immortal['id']}/rotate").json()["expires_at"] == own["expires_at"]
+
+
+def test_who_made_a_key_is_shown(ada: TestClient, brief: tuple[TestClient, dict[str, Any]]) -> None:
+    client, own = brief
+    (first,) = [key for key in ada.get("/v1/keys").json()["keys"] if key["id"] < own["id"]]
+    assert (first["made_by"], own["made_by"]) == (None, first["id"])
+    new = client.post(f"/v1/keys/{own['id']}/rotate").json()
+    assert (new["made_by"], new["replaces"]) == (own["id"], own["id"])
+    assert ada.get(f"/v1/keys/{new['id']}").json()["replaces"] == own["id"]
+
+
+def test_in_its_overlap_a_key_changes_no_other_and_is_not_rotated_again(ada: TestClient) -> None:
+    made = make(ada)
+    old, other = with_key(ada, made["key"]), make(ada)
+    new = old.post(f"/v1/keys/{made['id']}/rotate", json={"overlap": 1000}).json()
+    for answer in (
+        old.delete(f"/v1/keys/{new['id']}"),
+        old.post(f"/v1/keys/{new['id']}/rotate"),
+        old.delete(f"/v1/keys/{other['id']}"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        assert f"replaced by key {new['id']}" in answer.json()["detail"]
+    again = old.post(f"/v1/keys/{made['id']}/rotate")
+    assert (again.status_code, again.json()["code"]) == (410, "gone")
+    assert make(old)["expires_at"] is not None
+    assert opens(ada, new["key"])
+    assert old.delete(f"/v1/keys/{made['id']}").status_code == 200
+
+
+def test_revoking_a_leaked_key_takes_along_what_it_made(ada: TestClient, as_user: As) -> None:
+    leaked = make(ada)
+    child = make(with_key(ada, leaked["key"]))
+    grandchild = make(with_key(ada, child["key"]))
+    revoked = ada.delete(f"/v1/keys/{leaked['id']}").json()
+    assert revoked["revoked_along"] == [child["id"], grandchild["id"]]
+    assert not any(opens(ada, key["key"]) for key in (leaked, child, grandchild))
+    assert ada.get("/v1/keys").status_code == 200
+
+
+def test_what_a_key_made_may_be_left(ada: TestClient) -> None:
+    maker = make(ada)
+    child = make(with_key(ada, maker["key"]))
+    assert ada.delete(f"/v1/keys/{maker['id']}", params={"descendants": False}).json()["revoked_along"] == []
+    assert opens(ada, child["key"])

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import make_url
+from sqlalchemy import NullPool, create_engine, make_url, select
 
 from hsu_jobs import database
 from hsu_jobs.admin import main
+from hsu_jobs.database import with_driver
 from hsu_jobs.settings import settings
+from hsu_jobs.tables import AuditRow
 
 COMMANDS = [("migrate",), ("create-key", "--user", "ada")]
 
@@ -76,3 +78,12 @@ def test_a_setting_that_cannot_be_meant_and_one_that_is_none_are_told() -> None:
     assert "HSU_SLOTS: " in refusal("config", HSU_SLOTS="many")
     done = admin("config", HSU_RATE_LIMT="5")
     assert done.stderr == "HSU_RATE_LIMT is no setting; is HSU_RATE_LIMIT meant?\n"
+
+
+def test_a_key_that_an_operator_makes_leaves_a_line_in_the_audit_log(database_url: str) -> None:
+    key = admin("create-key", "--user", "ada", "--role", "viewer", HSU_DATABASE_URL=database_url).stdout.strip()
+    with create_engine(with_driver(database_url), poolclass=NullPool).connect() as connection:
+        line = connection.execute(select(AuditRow.user, AuditRow.action, AuditRow.subject)).one()
+    assert line.action == "admin create-key"
+    assert line.user
+    assert line.subject == {"user": "ada", "role": "viewer", "key": key.split("_")[1]}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.orm import Session
 
-from hsu_jobs import keys
+from hsu_jobs import keys, queries
 from hsu_jobs.errors import Unauthorized
 from hsu_jobs.tables import ApiKey, Role, User
 
@@ -44,5 +44,59 @@ def test_a_revoked_or_expired_key_opens_nothing(session: Session, change: dict[s
 
 
 def test_a_key_that_expires_later_opens_now(session: Session) -> None:
-    key = keys.create(session, user="ada", role=Role.ADMIN, expires_at=datetime.now(UTC) + timedelta(hours=1))
+    key = keys.create(session, user="ada", role=Role.ADMIN, expires_in=timedelta(hours=1))
     assert keys.holder(session, key).user.name == "ada"
+
+
+@pytest.fixture
+def fast_clock(session: Session) -> None:
+    """The database's clock is two hours ahead of this machine's."""
+    session.execute(text("CREATE SCHEMA shifted"))
+    body = "SELECT pg_catalog.now() + interval '2 hours'"
+    session.execute(text(f"CREATE FUNCTION shifted.now() RETURNS timestamptz LANGUAGE sql STABLE AS $$ {body} $$"))
+    session.execute(text("SET LOCAL search_path = shifted, pg_catalog, public"))
+
+
+@pytest.mark.usefixtures("fast_clock")
+def test_the_databases_clock_says_when_a_key_expires(session: Session) -> None:
+    old = keys.create(session, user="ada", role=Role.ADMIN)
+    session.execute(update(ApiKey).values(expires_at=datetime.now(UTC) + timedelta(hours=1)))
+    with pytest.raises(Unauthorized):
+        keys.holder(session, old)  # by this machine's clock it has an hour left
+    new = keys.create(session, user="ada", role=Role.ADMIN, expires_in=timedelta(seconds=60))
+    found = keys.find(session, new)
+    assert found is not None
+    assert found.opens
+    assert found.seconds == pytest.approx(60, abs=5)
+
+
+def issued(session: Session, made_by: ApiKey | None = None) -> ApiKey:
+    return keys.issue(session, user="ada", role=Role.MEMBER, made_by=made_by).row
+
+
+def opens(session: Session, *rows: ApiKey) -> list[bool]:
+    ended = {key_id for key_id, _ in session.execute(queries.keys_that_ended([row.id for row in rows]))}
+    return [row.id not in ended for row in rows]
+
+
+def test_revoking_takes_what_a_key_made_along(session: Session) -> None:
+    leaked = issued(session)
+    child, other = issued(session, leaked), issued(session)
+    grandchild = issued(session, child)
+    assert keys.revoke(session, leaked, along=True) == [child.id, grandchild.id]
+    assert opens(session, leaked, child, grandchild, other) == [False, False, False, True]
+
+
+def test_revoking_may_leave_what_a_key_made(session: Session) -> None:
+    maker = issued(session)
+    child = issued(session, maker)
+    assert keys.revoke(session, maker, along=False) == []
+    assert opens(session, maker, child) == [False, True]
+
+
+def test_the_key_that_asks_and_what_it_made_are_left(session: Session) -> None:
+    leaked = issued(session)
+    asks, sibling = issued(session, leaked), issued(session, leaked)
+    made = issued(session, asks)
+    assert keys.revoke(session, leaked, along=True, asked_by=asks) == [sibling.id]
+    assert opens(session, leaked, asks, sibling, made) == [False, True, False, True]
