@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from api import cors, deps, document, known_keys, orphans, problems, traces, unchanged
 from api.body_limit import BodyLimit
 from api.edge import Edge
+from api.json_body import JsonBody
 from api.live import Live
 from api.routes import (
     actions,
@@ -68,6 +69,7 @@ def create_app() -> FastAPI:
     )
     app.state.live = Live()
     app.state.turns = asyncio.Semaphore(deps.AT_ONCE)
+    app.add_middleware(JsonBody)
     app.add_middleware(BodyLimit, limit=settings().max_body)
     unchanged.install(app)
     app.add_middleware(TimeLimit, limit=settings().request_time)
