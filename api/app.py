@@ -1,6 +1,6 @@
 """The web app: routes, problems and limits put together.
 
-    uvicorn --factory api.app:create_app
+    python -m api
 
 Knows no torch: what it needs of a spec is torch-free, and a test proves it.
 """

@@ -130,7 +130,7 @@ class BodyTooLarge(JobsError):
 class UnsupportedMediaType(JobsError):
     """The body is not what is taken."""
 
-    status, code, title = 415, "unsupported_media_type", "The body is of another kind"
+    status, code, title = 415, "unsupported_media_type", "The body is not in a format that is taken"
 
     def __init__(self, detail: str, *, accepts: str | None = None) -> None:
         super().__init__(detail)

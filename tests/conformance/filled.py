@@ -46,7 +46,7 @@ def serving(database_url: str, redis_url: str, **more: str) -> Iterator[Served]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--port", str(port)]
+    command = [sys.executable, "-m", "api", "--port", str(port), "--workers", "1"]
     environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url, **more}
     with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, env=environment, stderr=log) as api:
         url = f"http://127.0.0.1:{port}"
