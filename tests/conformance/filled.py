@@ -37,6 +37,8 @@ class Served(NamedTuple):
     key: str
     job: int
     """One that succeeded, with curves, a checkpoint and a log."""
+    process: int
+    """The id of the API's process."""
 
 
 @contextmanager
@@ -52,7 +54,7 @@ def serving(database_url: str, redis_url: str, **more: str) -> Iterator[Served]:
         url = f"http://127.0.0.1:{port}"
         try:
             _wait_until_ready(url)
-            yield Served(url, key, job)
+            yield Served(url, key, job, api.pid)
         finally:
             api.terminate()
             api.wait()
