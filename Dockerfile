@@ -16,7 +16,7 @@ FROM base AS api
 RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[api]'
 USER hsu
 EXPOSE 8000
-CMD ["python", "-m", "uvicorn", "--factory", "api.app:create_app", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--no-access-log", "--no-server-header", "--timeout-graceful-shutdown", "8"]
+CMD ["python", "-m", "api", "--host", "0.0.0.0", "--port", "8000"]
 
 FROM base AS worker
 RUN pip install --no-cache-dir --constraint constraints.txt --editable '.[worker]'

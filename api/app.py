@@ -1,6 +1,6 @@
 """The web app: routes, problems and limits put together.
 
-    uvicorn --factory api.app:create_app
+    python -m api
 
 Knows no torch: what it needs of a spec is torch-free, and a test proves it.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +17,7 @@ from fastapi import FastAPI
 from api import cors, deps, document, known_keys, orphans, problems, traces, unchanged
 from api.body_limit import BodyLimit
 from api.edge import Edge
+from api.json_body import JsonBody
 from api.lasting import Rights
 from api.live import Live
 from api.routes import (
@@ -43,7 +43,7 @@ from api.routes import (
 from api.time_limit import TimeLimit
 from hsu_jobs import database, log_lines, rates
 from hsu_jobs import queue as doorbell
-from hsu_jobs.settings import BadSettings, settings, unknown
+from hsu_jobs.settings import settings, unknown
 
 _log = logging.getLogger(__name__)
 
@@ -57,11 +57,8 @@ strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 
 
 def create_app() -> FastAPI:
-    """The ASGI app; nothing connects before the first request. Ends the process if a setting cannot be meant."""
-    try:
-        log_lines.set_up(settings())
-    except BadSettings as error:
-        sys.exit(f"hsu: {error}")
+    """The ASGI app; nothing connects before the first request."""
+    log_lines.set_up(settings())
     for fault in unknown():
         _log.warning(fault)
     app = FastAPI(
@@ -79,6 +76,7 @@ def create_app() -> FastAPI:
     app.state.live = Live()
     app.state.rights = Rights()
     app.state.turns = asyncio.Semaphore(deps.AT_ONCE)
+    app.add_middleware(JsonBody)
     app.add_middleware(BodyLimit, limit=settings().max_body)
     unchanged.install(app)
     app.add_middleware(TimeLimit, limit=settings().request_time)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Header, Query
+from pydantic import StringConstraints
 
 from api.curve_views import MEDIA_TYPES, Format
 from hsu_core.spec.values import EXACT
 from hsu_jobs.curves import Choice, Origin
 
-Layers = Annotated[list[str], Query(description="Only these layers; repeat for several.")]
-Measures = Annotated[list[str], Query(description="Only these measures; repeat for several.")]
+MOST_NAMES = 256
+"""Layers or measures that one request names: more than a model has."""
+Name = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")]
+Layers = Annotated[list[Name], Query(max_length=MOST_NAMES, description="Only these layers; repeat for several.")]
+Measures = Annotated[list[Name], Query(max_length=MOST_NAMES, description="Only these measures; repeat for several.")]
 Step = Annotated[int, Query(ge=0, le=EXACT)]
 
 

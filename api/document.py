@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 
 from api.examples import EXAMPLES
 from api.problems import REF, Problem, problems
-from hsu_jobs.errors import BodyTooLarge, TookTooLong, TooManyRequests, Unavailable
+from hsu_jobs.errors import BodyTooLarge, TookTooLong, TooManyRequests, Unavailable, UnsupportedMediaType
 
 TAGS = {
     "jobs": "Submit jobs, look at them, and ask something of them.",
@@ -34,6 +34,7 @@ TAGS = {
 Tree = dict[str, Any]
 
 _ALWAYS = problems(BodyTooLarge, TooManyRequests, Unavailable, TookTooLong)
+_WITH_BODY = problems(UnsupportedMediaType)
 _HEADERS: Tree = {
     "X-Request-Id": {
         "description": "The id that the request came with, or got: in problems and in the service's log too.",
@@ -152,7 +153,8 @@ def _operations(paths: Tree) -> Iterator[Tree]:
 
 def _responses(operation: Tree) -> Tree:
     own = _own(operation)
-    every = {str(status): answer for status, answer in _ALWAYS.items()} | own
+    always = _ALWAYS | _WITH_BODY if "requestBody" in operation else _ALWAYS
+    every = {str(status): answer for status, answer in always.items()} | own
     is_limited = "security" in operation
     return {status: {**answer, "headers": _headers(status, answer, is_limited)} for status, answer in every.items()}
 

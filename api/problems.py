@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -29,10 +31,15 @@ from hsu_jobs.errors import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
+    UnsupportedMediaType,
 )
 from hsu_jobs.states import Action, State
 
 MEDIA_TYPE = "application/problem+json"
+MOST_FAULTS = 20
+"""Wrong fields that one problem tells; of the others it says how many there are."""
+LONGEST_POINTER, LONGEST_DETAIL = 150, 550
+"""Characters. With 4 bytes each, a problem of so many faults stays below 64 kB."""
 
 Responses = dict[int | str, dict[str, Any]]
 """What a route may answer, for the OpenAPI document."""
@@ -49,7 +56,9 @@ class Problem(BaseModel):
     detail: str
     """What was wrong, what was expected and what was found."""
     errors: list[Fault] = []
-    """For a bad spec: every wrong field."""
+    """For a bad spec: the wrong fields, the first twenty of them."""
+    more_errors: int = 0
+    """How many other fields are wrong."""
     state: State | None = None
     """For a job that does not allow it: what it is."""
     legal: list[Action] = []
@@ -61,11 +70,31 @@ class Problem(BaseModel):
 def respond(error: JobsError) -> JSONResponse:
     """The response for one of our own errors."""
     problem = Problem(
-        title=error.title, status=error.status, code=error.code, detail=error.detail, errors=list(error.faults)
+        title=error.title,
+        status=error.status,
+        code=error.code,
+        detail=shortened(error.detail, LONGEST_DETAIL + LONGEST_POINTER),
+        errors=[_brief(fault) for fault in error.faults[:MOST_FAULTS]],
+        more_errors=max(0, len(error.faults) - MOST_FAULTS),
     )
     if isinstance(error, IllegalMove):
         problem.state, problem.legal = error.state, list(error.possible)
     return _response(problem, _headers(error))
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters, each of which can be sent and shown."""
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing, and halves of characters, which UTF-8 has not."""
+
+
+def _brief(fault: Fault) -> Fault:
+    pointer, detail = shortened(fault.pointer, LONGEST_POINTER), shortened(fault.detail, LONGEST_DETAIL)
+    return fault.model_copy(update={"pointer": pointer, "detail": detail})
 
 
 def surprise() -> JSONResponse:
@@ -121,8 +150,6 @@ def _ours(_request: Request, error: Exception) -> JSONResponse:
 def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = tuple(_fault(fault, error.body) for fault in error.errors())
-    if any(fault.code == "json_invalid" for fault in faults):
-        return respond(BadRequest(f"the body is not valid JSON: {faults[0].detail}"))
     if all(fault["loc"][0] != "body" for fault in error.errors()):
         return respond(BadRequest("a parameter is not valid", faults=faults))
     return respond(_rejected(faults))
@@ -149,14 +176,26 @@ def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     return respond(Unavailable("the database does not answer; nothing was changed, try again"))
 
 
-def _unstorable(_request: Request, _error: Exception) -> JSONResponse:
-    return respond(BadRequest("it holds a character or a number that the database cannot: NUL, for example"))
+def _unstorable(_request: Request, error: Exception) -> JSONResponse:
+    """A value that the database refused. Only a NUL is surely the client's; anything else is our own fault."""
+    cause = getattr(error, "orig", None)
+    if getattr(cause, "sqlstate", None) in _OF_NUL or _NUL_BY_DRIVER in str(cause):
+        return respond(BadRequest("a text of the request holds the character NUL, which the database cannot keep"))
+    raise error
+
+
+_OF_NUL = ("22021", "22P05")
+"""character_not_in_repertoire and untranslatable_character: in text and in JSON."""
+_NUL_BY_DRIVER = "cannot contain NUL"
+"""psycopg's own words, which have no SQLSTATE: it refuses such a text before it is sent."""
 
 
 def _headers(error: JobsError) -> dict[str, str] | None:
     match error:
         case Unauthorized():
             return {"WWW-Authenticate": "Bearer"}
+        case UnsupportedMediaType(accepts=str(accepts)):
+            return {"Accept-Encoding": accepts}
         case TooManyRequests():
             return {"Retry-After": str(math.ceil(error.seconds))}
         case _:
@@ -177,7 +216,7 @@ def _fault(fault: Mapping[str, Any], body: object) -> Fault:
 
 
 def _told(fault: Mapping[str, Any], path: Sequence[str | int], body: object, *, within: str = "") -> Fault:
-    found = "" if fault["type"] in ("missing", "json_invalid") else f" (found {_short(fault['input'])})"
+    found = "" if fault["type"] == "missing" else f" (found {_short(fault['input'])})"
     own = isinstance(fault.get("ctx"), Mapping) and "message" in fault["ctx"]
     pointer = within + _pointer(path, body)
     return Fault(pointer=pointer, code=fault["type"], detail=fault["msg"] + ("" if own else found))
@@ -197,25 +236,31 @@ def _pointer(path: Sequence[str | int], body: object) -> str:
     """
     steps: list[str] = []
     for place, step in enumerate(path):
-        here, last = _keys(body), place == len(path) - 1
-        if step in here:
-            body = here[step]
-        elif not last or here.get("kind") == step:
+        last = place == len(path) - 1
+        if _has(body, step):
+            body = body[step]  # type: ignore[index]
+        elif not last or (isinstance(body, dict) and body.get("kind") == step):
             continue
         steps.append(str(step).replace("~", "~0").replace("/", "~1"))
     return "".join(f"/{step}" for step in steps)
 
 
-def _keys(body: object) -> Mapping[Any, Any]:
+def _has(body: object, step: str | int) -> bool:
     match body:
         case dict():
-            return body
+            return step in body
         case list():
-            return dict(enumerate(body))
+            return isinstance(step, int) and step < len(body)
         case _:
-            return {}
+            return False
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    """The beginning of a value, without writing out all of it first."""
+    text = _BEGINNING.repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+_BEGINNING = reprlib.Repr()
+_BEGINNING.maxstring = _BEGINNING.maxother = _BEGINNING.maxlong = 80
+_BEGINNING.maxdict = _BEGINNING.maxlist = _BEGINNING.maxtuple = 8

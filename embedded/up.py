@@ -31,18 +31,8 @@ from embedded.leash import Wish
 from hsu_jobs.queue import broker_url
 
 FIRST_PORT = 8000
-API = [
-    "uvicorn",
-    "--factory",
-    "api.app:create_app",
-    "--workers",
-    "2",
-    "--no-access-log",
-    "--no-server-header",
-    "--timeout-graceful-shutdown",
-    "8",
-]
-"""The API's module and its arguments, but for where it listens. A line of log for each request costs time."""
+API = ["api"]
+"""The API's module and its arguments, but for where it listens."""
 SECONDS_TO_START = 120.0
 """A first start compiles and reads torch's files from a cold disk."""
 

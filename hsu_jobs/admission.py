@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session
 
+from hsu_core import costs
 from hsu_core.data.files import DatasetNotFound, require
 from hsu_jobs import queries
 from hsu_jobs.errors import Fault, Forbidden, SpecRejected
@@ -20,12 +21,19 @@ from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, Resources, TrainingJob
 from hsu_jobs.tables import ApiKey, Role
 
+MOST_PARAMETERS = 10**10
+"""With gradients and an optimizer's numbers 120 GB and more: what the largest GPU holds."""
+MOST_MEMORY = 2**40
+"""Bytes that a step may take on its device: more than any has."""
+MOST_VALUES = 10**9
+"""Numbers that a job's curves may hold: 8 GB of the database."""
+
 
 def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> None:
     """Raise `Forbidden` or `SpecRejected` if the job could not run."""
     check_priority(spec.priority, settings, key=key)
     _check_quota(spec.resources, key)
-    faults = (*_machine_faults(session, spec.resources), *_dataset_faults(spec, settings))
+    faults = (*_size_faults(spec), *_machine_faults(session, spec.resources), *_dataset_faults(spec, settings))
     if faults:
         raise SpecRejected("; ".join(fault.detail for fault in faults), faults=faults)
 
@@ -62,6 +70,22 @@ def _check_quota(resources: Resources, key: ApiKey) -> None:
     if most is not None and resources.gpus > most:
         detail = f"{key.user.name} may use {most} GPUs at once, found {resources.gpus}; an admin may raise it"
         raise Forbidden(detail, faults=(Fault(pointer="/resources/gpus", code="over_quota", detail=detail),))
+
+
+def _size_faults(spec: JobSpec) -> Iterator[Fault]:
+    """Each field is in its range, but the product of several may be beyond every machine."""
+    if not isinstance(spec, TrainingJob):
+        return
+    found = costs.of(spec)
+    if found.parameters > MOST_PARAMETERS:
+        detail = f"the model may have {MOST_PARAMETERS:,} parameters at most, found {found.parameters:,}"
+        yield Fault(pointer="/model", code="too_many_parameters", detail=detail)
+    elif found.memory.total > MOST_MEMORY:
+        detail = f"a step may take {MOST_MEMORY:,} bytes at most, found {found.memory.total:,}: ask for a smaller batch"
+        yield Fault(pointer="/batch_size", code="too_much_memory", detail=detail)
+    if found.values > MOST_VALUES:
+        detail = f"the curves may hold {MOST_VALUES:,} values at most, found {found.values:,}: record less often"
+        yield Fault(pointer="/record/every", code="too_many_values", detail=detail)
 
 
 def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:

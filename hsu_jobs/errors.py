@@ -11,6 +11,7 @@
     ├── WebhookInactive     409   nothing is sent to it
     ├── Gone                410   it was there and was removed
     ├── BodyTooLarge        413   the body is over the limit
+    ├── UnsupportedMediaType 415  the body is not what is taken: JSON in UTF-8, uncompressed
     ├── IdempotencyConflict 422   the key was used with another body
     ├── SpecRejected        422   a field of the spec is wrong; points at it
     ├── TooManyRequests     429   the key, or whoever has none, asks too often
@@ -125,6 +126,17 @@ class BodyTooLarge(JobsError):
     """The body is over the limit."""
 
     status, code, title = 413, "body_too_large", "The request's body is too large"
+
+
+class UnsupportedMediaType(JobsError):
+    """The body is not what is taken."""
+
+    status, code, title = 415, "unsupported_media_type", "The body is not in a format that is taken"
+
+    def __init__(self, detail: str, *, accepts: str | None = None) -> None:
+        super().__init__(detail)
+        self.accepts = accepts
+        """The codings that are taken, where the coding is wrong."""
 
 
 class IdempotencyConflict(JobsError):

@@ -98,7 +98,7 @@ class Listing(BaseModel):
     dataset: Annotated[list[DatasetKind], Field(max_length=20)] = []
     """Any of these kinds; repeat for several."""
     pool: PoolName | None = None
-    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
+    fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)] | None = None
     """Jobs that must give equal results have the same."""
     created_after: Moment | None = None
     """Created at this time or later, with its offset: `2026-11-25T12:00:00Z`."""

@@ -132,6 +132,15 @@ class Settings(BaseSettings):
     """Time for which a request with an Idempotency-Key is answered as it was the first time."""
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024
     """Largest request body, in bytes."""
+    max_head: Annotated[int, Field(ge=1024)] = 64 * 1024
+    """Largest head of a request, in bytes: its line and its headers."""
+    head_time: Span = timedelta(seconds=10)
+    """Time from the connection, or the first byte, to the end of a request's head."""
+    body_time: Span = timedelta(seconds=20)
+    """Time from the end of a request's head to that of its body."""
+    connections_per_address: Annotated[int, Field(ge=0)] = 500
+    """Connections that one address may hold open to each API process, proxies of FORWARDED_ALLOW_IPS aside; 0: any
+    number."""
     request_time: Span = timedelta(seconds=30)
     """Time within which an answer begins, or is 504; its statement in the database is cancelled then."""
     key_cache: MaybeSpan = timedelta(seconds=2)

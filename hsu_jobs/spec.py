@@ -7,13 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+import reprlib
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, LiteralString
 
-from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hsu_core.spec import PointsSpec, Spec, TrainingSpec
-from hsu_core.spec.values import WHOLE, Positive, fault
+from hsu_core.spec.values import WHOLE, Seconds, at_most, fault
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=64)]
 
@@ -40,9 +52,9 @@ class Limits(Spec):
 
     max_attempts: Annotated[int, Field(ge=1, le=100), WHOLE] = 5
     """Attempts in a row that may crash, hang or be lost without a checkpoint further on, before the job fails."""
-    deadline: Positive | None = None
+    deadline: Seconds | None = None
     """Seconds after the submission by which the job must have ended, or it fails."""
-    stall: Positive = 1800.0
+    stall: Seconds = 1800.0
     """Seconds without a further step after which an attempt counts as hanging and is ended."""
 
 
@@ -53,7 +65,7 @@ class Envelope(Spec):
     """
 
     name: Name = "untitled"
-    tags: Annotated[tuple[Tag, ...], Field(max_length=32)] = ()
+    tags: Annotated[tuple[Tag, ...], Field(max_length=32), at_most(32)] = ()
     priority: Priority = 0
     """Higher goes first, and may send a running job of lower priority back to the queue."""
     resources: Resources = Resources()
@@ -95,7 +107,9 @@ def _with_task(value: object) -> object:
         return value
     named: dict[Any, Any] = {"task": TASKS[0], **value}
     if named["task"] not in TASKS:
-        raise fault("task", "unknown_task", f"there are the tasks {', '.join(TASKS)}, found {named['task']!r}")
+        raise fault(
+            "task", "unknown_task", f"there are the tasks {', '.join(TASKS)}, found {reprlib.repr(named['task'])}"
+        )
     return named
 
 
@@ -106,3 +120,46 @@ _JOB_SPEC: TypeAdapter[TrainingJob | PointsJob] = TypeAdapter(JobSpec)
 def parse(value: object) -> JobSpec:
     """The job that a tree of plain values asks for. Raises pydantic's `ValidationError`."""
     return _JOB_SPEC.validate_python(value)
+
+
+MOST_AT_ONCE = 1000
+"""Jobs that are submitted together."""
+ENOUGH_ERRORS = 1000
+"""What is wrong with many specs is looked for until so much was found: each error costs some microseconds."""
+
+
+def _until_enough(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Many specs, looked at one after the other."""
+    if not isinstance(value, list) or not 0 < len(value) <= MOST_AT_ONCE:
+        return handler(value)
+    specs: list[JobSpec] = []
+    errors: list[InitErrorDetails] = []
+    for place, each in enumerate(value):
+        if len(errors) >= ENOUGH_ERRORS:
+            errors.append(_not_looked_at(place))
+            break
+        try:
+            specs.append(_JOB_SPEC.validate_python(each, from_attributes=True))  # as FastAPI does with one spec
+        except ValidationError as error:
+            errors += _within(place, error)
+    if errors:
+        raise ValidationError.from_exception_data("Specs", errors)
+    return specs
+
+
+def _within(place: int, error: ValidationError) -> Iterator[InitErrorDetails]:
+    """The errors of the spec at this place of a list."""
+    for each in error.errors(include_url=False):
+        own = "message" in each.get("ctx", {})  # which says what was found; of pydantic's it is still to be said
+        text: LiteralString = "{message}" if own else "{text}"
+        kind = PydanticCustomError(each["type"], text, {text[1:-1]: each["msg"]})
+        yield InitErrorDetails(type=kind, loc=(place, *each["loc"]), input=each["input"])
+
+
+def _not_looked_at(place: int) -> InitErrorDetails:
+    text = "enough is wrong with the specs before: this one and those behind it were not looked at"
+    return InitErrorDetails(type=PydanticCustomError("not_looked_at", text), loc=(place,), input=None)
+
+
+Specs = Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE), WrapValidator(_until_enough)]
+"""Specs of jobs that are submitted together."""

@@ -33,14 +33,16 @@ class Serving(NamedTuple):
 
 
 @contextmanager
-def serving(database_url: str, redis_url: str, *, grace: int = 8, **settings: str) -> Iterator[Serving]:
-    """The API over this database and this Redis while the `with` lasts; `grace`: seconds for those who will not go."""
+def serving(database_url: str, redis_url: str, *, grace: int = 8, **more: str) -> Iterator[Serving]:
+    """The API over this database and this Redis while the `with` lasts.
+
+    `grace`: seconds for those who will not go; `more`: settings.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--port", str(port)]
-    command += ["--timeout-graceful-shutdown", str(grace)]
-    environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url, **settings}
+    command = [sys.executable, "-m", "api", "--port", str(port), "--workers", "1", "--grace", str(grace)]
+    environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url, **more}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
         _wait_until_ready(url)

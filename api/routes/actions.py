@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import orm
 
 from api.auth import Member
@@ -15,7 +15,7 @@ from api.once import MADE, Once
 from api.owned import OwnedJob
 from api.problems import pointing_into, problems
 from api.views import JobView, created
-from hsu_core.spec.values import EXACT, WHOLE
+from hsu_core.spec.values import EXACT, WHOLE, at_most
 from hsu_jobs import admission, database, forks, lifecycle, queue
 from hsu_jobs.errors import (
     BadRequest,
@@ -33,6 +33,10 @@ from hsu_jobs.spec import Priority, parse
 from hsu_jobs.tables import ApiKey, Job
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+MOST_CHANGES = 64
+"""Fields that a fork changes: more than a spec has."""
+Key = Annotated[str, StringConstraints(max_length=100)]
 
 _ALWAYS = (BadRequest, Unauthorized, Forbidden, NotFound)
 
@@ -56,7 +60,7 @@ class Fork(BaseModel):
 
     step: Annotated[int, Field(ge=0, le=EXACT), WHOLE] | None = None
     """Of the checkpoint; the newest by default."""
-    change: dict[str, Any] = {}
+    change: Annotated[dict[Key, Any], Field(max_length=MOST_CHANGES), at_most(MOST_CHANGES)] = {}
     """A merge patch (RFC 7396) of the spec; an object of another `kind` replaces the old one whole. Model, kind of
     optimizer, and size of the images stay as they are."""
 

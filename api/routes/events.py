@@ -55,7 +55,7 @@ def stream_events(
     live: LiveNews,
     lasting: CanLast,
     last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-ID", description="Only events after the one of this id.")
+        str | None, Header(alias="Last-Event-ID", max_length=64, description="Only events after the one of this id.")
     ] = None,
 ) -> EventStream:
     """What happened to a job and what happens, as server-sent events.

@@ -33,7 +33,7 @@ def stream_points(
     layer: Layers = [],  # noqa: B006
     measure: Measures = [],  # noqa: B006
     last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-ID", description="Only steps after it: `attempt:step`.")
+        str | None, Header(alias="Last-Event-ID", max_length=64, description="Only steps after it: `attempt:step`.")
     ] = None,
 ) -> EventStream:
     """What a job measured and what it measures, as server-sent events.

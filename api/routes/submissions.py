@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Body, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import orm
 
 from api.auth import Member
@@ -29,13 +29,12 @@ from hsu_jobs.errors import (
 from hsu_jobs.lifecycle import Queued
 from hsu_jobs.quotes import Quote
 from hsu_jobs.settings import settings
-from hsu_jobs.spec import JobSpec
+from hsu_jobs.spec import JobSpec, Specs
 from hsu_jobs.states import State
 from hsu_jobs.tables import ApiKey, Role
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-MOST_AT_ONCE = 1000
 _EXAMPLE: dict[str, Any] = {
     "name": "digits with half-space MHE",
     "dataset": {"kind": "digits"},
@@ -134,7 +133,7 @@ class Bulk(BaseModel):
         extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"jobs": [_EXAMPLE]}]}
     )
 
-    jobs: Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE)]
+    jobs: Specs
     """Their specs."""
 
 

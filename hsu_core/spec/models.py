@@ -6,14 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hsu_core.spec.values import Count, Spec
+from hsu_core.spec.values import Spec, Width, at_most
+
+DEEPEST = 32
+"""Hidden layers of an MLP."""
 
 
 class MLP(Spec):
     """Linear layers with ReLU between them; takes an image of any size, flattened."""
 
     kind: Literal["mlp"] = "mlp"
-    hidden: Annotated[tuple[Count, ...], Field(max_length=32)] = (256, 128)
+    hidden: Annotated[tuple[Width, ...], Field(max_length=DEEPEST), at_most(DEEPEST)] = (256, 128)
     """Widths of the hidden layers, first to last."""
 
     def misfit(self, _shape: tuple[int, int, int]) -> None:
@@ -24,7 +27,7 @@ class SmallCNN(Spec):
     """Three 3×3 convolutions with batch norm, two poolings and a classifier: for images of 8×8 to 28×28."""
 
     kind: Literal["small_cnn"] = "small_cnn"
-    width: Count = 16
+    width: Width = 16
     """Channels of the first convolution; the second and third have twice as many."""
 
     def misfit(self, shape: tuple[int, int, int]) -> str | None:

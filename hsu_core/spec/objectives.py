@@ -50,7 +50,7 @@ class Riesz(SphereObjective):
     higher_is_better: ClassVar[bool] = False
     formula: ClassVar[str] = "mean over pairs i < j of ‖xᵢ − xⱼ‖⁻ˢ (s = 0: −ln‖xᵢ − xⱼ‖)"
     is_of_pairs: ClassVar[bool] = True
-    s: Annotated[Real, Field(ge=0, allow_inf_nan=False)] = 2.0
+    s: Annotated[Real, Field(ge=0, le=1024, allow_inf_nan=False)] = 2.0
     """Exponent; 0 is the logarithmic energy −ln‖xᵢ − xⱼ‖."""
     angular: Flag = False
     """Repel by the angle, in units of π, in place of the Euclidean distance."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from hsu_core.spec.values import WHOLE, Flag, NonNegative, Real, Spec
+from hsu_core.spec.values import WHOLE, Factors, Flag, NonNegative, Patterns, Real, Spec
 
 
 class About(NamedTuple):
@@ -67,9 +67,9 @@ class LayerPenalty(Penalty):
     """Weight of each hidden layer's term."""
     final_weight: NonNegative
     """Weight of the classifier's term."""
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    layers: Patterns = ("*",)
     """Names or patterns (`conv1_*`) of the layers that it acts on."""
-    layer_weights: dict[str, NonNegative] = Field(default={})
+    layer_weights: Factors = Field(default={})
     """Factors by name or pattern, on top of the weights above; the first that matches counts."""
 
 

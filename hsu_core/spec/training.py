@@ -10,7 +10,24 @@ from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.models import Model
 from hsu_core.spec.penalties import FeaturePenalty
 from hsu_core.spec.regularizers import Regularizer
-from hsu_core.spec.values import WHOLE, Count, Flag, Fraction, NonNegative, Positive, Seed, Spec, fault
+from hsu_core.spec.values import (
+    WHOLE,
+    Count,
+    Flag,
+    Fraction,
+    NonNegative,
+    Patterns,
+    Positive,
+    Real,
+    Seconds,
+    Seed,
+    Spec,
+    at_most,
+    fault,
+)
+
+MOST_STEPS = 2**31 - 1
+"""Optimizer steps of one training: as many as `steps` may ask for, also where epochs are counted."""
 
 
 class SGD(Spec):
@@ -34,7 +51,7 @@ class AdamW(Spec):
 
     kind: Literal["adamw"] = "adamw"
     lr: Positive = 1e-3
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    betas: Annotated[tuple[Fraction, Fraction], at_most(2)] = (0.9, 0.999)
     weight_decay: NonNegative = 1e-2
 
 
@@ -51,9 +68,9 @@ class StepDecay(Spec):
     """The learning rate is multiplied by `gamma` at each milestone."""
 
     kind: Literal["step"] = "step"
-    milestones: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=64)] = (0.4, 0.7, 0.9)
+    milestones: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=64), at_most(64)] = (0.4, 0.7, 0.9)
     """Fractions of the whole training, ascending."""
-    gamma: Positive = 0.1
+    gamma: Annotated[Real, Field(gt=0, le=1000)] = 0.1
 
     @model_validator(mode="after")
     def _ascending(self) -> StepDecay:
@@ -99,9 +116,9 @@ class Record(Spec):
 
     every: Count = 50
     """Steps between two points; step 0 and the last step are always recorded."""
-    layers: Annotated[tuple[str, ...], Field(min_length=1)] = ("*",)
+    layers: Patterns = ("*",)
     """Names or patterns (`conv1_*`) of the layers to measure."""
-    measures: tuple[Measure, ...] = MEASURES
+    measures: Annotated[tuple[Measure, ...], Field(max_length=32), at_most(32)] = MEASURES
 
 
 class Evaluate(Spec):
@@ -116,7 +133,7 @@ class Checkpoint(Spec):
 
     every: Count | None = None
     """Steps between two checkpoints; by default only the clock decides."""
-    seconds: Positive | None = 600
+    seconds: Seconds | None = 600
     """Wall-clock seconds between two checkpoints: about what a lost worker costs."""
     keep_last: Annotated[int, Field(ge=1, le=100), WHOLE] = 2
     """How many of the newest checkpoints are kept; the one before the last is there if the last is damaged."""
@@ -163,6 +180,13 @@ class TrainingSpec(Spec):
             )
         if reason := self.model.misfit(facts.shape):
             raise fault("model", "model_does_not_fit", reason)
+        if self.total_steps > MOST_STEPS:
+            raise fault(
+                "duration",
+                "too_many_steps",
+                f"a training may take {MOST_STEPS:,} steps at most, found {self.duration.epochs:,} epochs of "
+                f"{self.steps_per_epoch:,}",
+            )
         return self
 
     def indivisible(self, processes: int) -> str | None:

@@ -37,6 +37,8 @@ class Served(NamedTuple):
     key: str
     job: int
     """One that succeeded, with curves, a checkpoint and a log."""
+    process: int
+    """The id of the API's process."""
 
 
 @contextmanager
@@ -46,13 +48,13 @@ def serving(database_url: str, redis_url: str, **more: str) -> Iterator[Served]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app", "--port", str(port)]
+    command = [sys.executable, "-m", "api", "--port", str(port), "--workers", "1"]
     environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url, **more}
     with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, env=environment, stderr=log) as api:
         url = f"http://127.0.0.1:{port}"
         try:
             _wait_until_ready(url)
-            yield Served(url, key, job)
+            yield Served(url, key, job, api.pid)
         finally:
             api.terminate()
             api.wait()

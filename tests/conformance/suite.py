@@ -22,6 +22,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from conformance import hostile
 from conformance.filled import FIRST_KEY, Served, serving
 
 from embedded import engines
@@ -78,11 +79,13 @@ def main(examples: int, seed: int | None) -> None:
         try:
             database.migrate(urls.database_url)
             with unlimited(urls.database_url, urls.redis_url) as served:
+                faults = hostile.faults(served)
                 verdict = ask(served, examples=examples, seed=seed)
         finally:
             engines.stop(home)
     click.echo(verdict.report)
-    sys.exit(not verdict.is_good)
+    click.echo("\n".join(["hostile bodies:", *(faults or ["all refused as they should be"])]))
+    sys.exit(not verdict.is_good or bool(faults))
 
 
 if __name__ == "__main__":

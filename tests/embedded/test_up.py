@@ -56,7 +56,7 @@ def _ours(folder: Path) -> dict[str, psutil.Process]:
     found = {}
     for process in children.marked_processes(folder):
         words = process.cmdline()
-        found[next((name for name in ("uvicorn", "worker", "beat") if name in words), "runner")] = process
+        found[next((name for name in ("api", "worker", "beat") if name in words), "runner")] = process
     return found
 
 
@@ -73,7 +73,7 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_a_second_up_refuses_down_stops_the_first_and_a_later_one_continues(folder: Path) -> None:
     spec = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
     with _up(folder) as (process, first):
-        assert {"uvicorn", "worker", "beat"} <= set(_ours(folder))
+        assert {"api", "worker", "beat"} <= set(_ours(folder))
         second = _run("up", "--folder", folder)
         assert second.returncode == 1
         assert f"already running at {first['url']}" in second.stderr
