@@ -227,7 +227,15 @@ def _outcome(job: Job) -> Iterator[tuple[str, object]]:
             yield from _placed(job["spec"], placed)
         case trained:
             for name, value in trained.items():
-                yield name, _number(value) if isinstance(value, float) else value
+                if name != "device":
+                    yield name, _number(value) if isinstance(value, float) else value
+            if device := trained.get("device"):
+                yield "trained on", _device(device)
+
+
+def _device(device: Mapping[str, Any]) -> str:
+    many = f"{device['count']} × " if device["count"] > 1 else ""
+    return f"{many}{device['type']} {device['name']}, threads {device['threads']}"
 
 
 def _placed(spec: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
