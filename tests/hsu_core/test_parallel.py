@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hsu_core import checkpoint, parallel, spec
+from hsu_core import checkpoint, memory, parallel, spec
 from hsu_core.batches import Batches
 from hsu_core.data import reading
 from hsu_core.data.files import DatasetNotFound
@@ -278,6 +279,15 @@ def test_the_death_of_the_first_rank_leaves_no_process(first_rank: subprocess.Po
     (other,) = psutil.Process(first_rank.pid).children()
     os.kill(first_rank.pid, signal.SIGKILL)
     assert other.wait(timeout=10) is None  # it is no child of ours, and gone
+
+
+@pytest.mark.parametrize("first_rank", ["listens"], indirect=True)
+def test_a_rank_that_has_no_memory_left_says_so_by_its_status(first_rank: subprocess.Popen[str]) -> None:
+    (other,) = psutil.Process(first_rank.pid).children()
+    held = other.memory_info().vms
+    resource.prlimit(other.pid, resource.RLIMIT_AS, (held, held))
+    _, said = first_rank.communicate(timeout=60)
+    assert f"rank 1 with status {memory.EXIT_STATUS} ended before it, for want of memory" in said
 
 
 def test_another_rank_ends_with_its_leash_whatever_it_waits_for() -> None:
