@@ -236,7 +236,9 @@ class _Others:
     def _epitaph(self) -> str:
         ends = " and ".join(f"rank {rank} with status {status}" for rank, status in self._dead.items())
         why = ", for want of memory" if self._for_memory else ""
-        return f"expected all {1 + len(self._processes)} processes to train to the end, found {ends} ended before it{why}"
+        return (
+            f"expected all {1 + len(self._processes)} processes to train to the end, found {ends} ended before it{why}"
+        )
 
 
 def _started(size: int) -> subprocess.Popen[bytes]:

@@ -142,9 +142,10 @@ class Driver(NamedTuple):
 
 def _ask_driver() -> Driver | None:
     """What the driver lists; None if it does not answer."""
+    asked = ["nvidia-smi", "-L"]
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30, check=True).stdout
+        told = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
-    indices = re.findall(r"^(?:GPU )?(\d+)\b", listed, re.MULTILINE)
-    return Driver(indices, re.findall(r"UUID: ((?:GPU|MIG)-[^)\s]+)", listed))
+    indices = re.findall(r"^(?:GPU )?(\d+)\b", told.stdout, re.MULTILINE)
+    return Driver(indices, re.findall(r"UUID: ((?:GPU|MIG)-[^)\s]+)", told.stdout))
