@@ -39,7 +39,8 @@ class Saved(NamedTuple):
     """Whether no evaluation before this step's was as good. False if this step's state was not evaluated."""
 
 
-class DeviceUsed(NamedTuple):
+@dataclass(frozen=True)
+class DeviceUsed:
     """What did the work, as the work itself found it."""
 
     type: str

@@ -36,7 +36,7 @@ class Runner:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=settings.environment() | environment,
+            env=settings.environment() | dict(environment),
             start_new_session=True,
         )
         memory.make_likelier_victim(self._process.pid)

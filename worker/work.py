@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def _train(spec: TrainingJob, settings: Settings, *, gpus: int, **windows: Any) 
     )
     match ended:
         case Finished(metrics=metrics, skipped_layers=skipped, unsaved=unsaved, device=device):
-            result = TrainingResult.model_validate(metrics | {"device": device and device._asdict()})
+            result = TrainingResult.model_validate(metrics | {"device": device and asdict(device)})
             return Succeeded(result=result, skipped_layers=skipped, unsaved=unsaved)
         case Diverged(step=step, layer=layer, measure=measure):
             where = f"{measure} of {layer}" if layer else measure
@@ -143,6 +144,6 @@ def _place(spec: PointsJob, report: Report, should_stop: ShouldStop) -> Done:
             gap=found.gap,
             inner=found.inner,
             points=found.points.tolist(),
-            device=Device(**hardware.used(found.points.device)._asdict()),
+            device=Device(**asdict(hardware.used(found.points.device))),
         )
     )
