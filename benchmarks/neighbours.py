@@ -89,7 +89,9 @@ def slowest(environment: Mapping[str, str], *, count: int, steps: int) -> Measur
     processes = [
         subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True) for _ in range(count)
     ]
-    return max(_result(process) for process in processes)
+    found = max(_result(process) for process in processes)
+    print(f"{count} at once, {dict(environment)}: {found}", file=sys.stderr)
+    return found
 
 
 def _result(process: subprocess.Popen[str]) -> Measured:
