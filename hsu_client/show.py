@@ -54,7 +54,9 @@ def quote(told: Mapping[str, Any]) -> Iterator[str]:
         memory, share = costs["memory"], 100 * costs["penalty_share"]
         yield f"parameters {costs['parameters']:,}"
         yield f"step       {_number(costs['flops_per_step'] / 1e9)} GFLOP and the penalty's, about {share:.2g} % of all"
-        yield f"memory     {_size(memory['total'])}, of it activations {_size(memory['activations'])}"
+        parts = {"activations": memory["activations"], "penalty": memory.get("penalty", 0)}
+        shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
+        yield f"memory     {_size(memory['total'])}, of it {shown}"
         yield f"curves     {costs['curve_values']:,} values, {_size(costs['curve_bytes'])}"
     yield f"waiting    {_why(told['waiting'])}"
     yield "run time   " + (
@@ -239,7 +241,15 @@ def _outcome(job: Job) -> Iterator[tuple[str, object]]:
             yield from _placed(job["spec"], placed)
         case trained:
             for name, value in trained.items():
-                yield name, _number(value) if isinstance(value, float) else value
+                if name != "device":
+                    yield name, _number(value) if isinstance(value, float) else value
+            if device := trained.get("device"):
+                yield "trained on", _device(device)
+
+
+def _device(device: Mapping[str, Any]) -> str:
+    many = f"{device['count']} × " if device["count"] > 1 else ""
+    return f"{many}{device['type']} {device['name']}, threads {device['threads']}"
 
 
 def _placed(spec: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

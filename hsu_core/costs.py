@@ -12,7 +12,8 @@ from fnmatch import fnmatchcase
 from itertools import pairwise
 from typing import NamedTuple
 
-from hsu_core import spec
+from hsu_core import penalty_costs, spec
+from hsu_core.penalty_costs import Taken
 
 FLOAT = 4
 """Bytes of a weight, a gradient and an optimizer's number; of an activation too, but in bf16."""
@@ -57,6 +58,10 @@ class Memory(NamedTuple):
     """What is kept of the way forward for the way back, whole batch."""
     images: int
     """The data set, a byte a pixel and channel."""
+    penalty: int
+    """What the penalty keeps and passes through: Gram matrices, poles, projections."""
+    measures: int
+    """What recording the measures of the largest layer takes."""
 
     @property
     def total(self) -> int:
@@ -89,18 +94,21 @@ def of(training: spec.TrainingSpec) -> Costs:
     found = layers(training.model, training.dataset.facts)
     parameters = sum(layer.parameters for layer in found)
     images = training.dataset.facts.train + training.dataset.facts.test
+    terms = list(_terms(training, found))
     memory = Memory(
         weights=FLOAT * parameters,
         gradients=FLOAT * parameters,
         optimizer=FLOAT * parameters * _kept_numbers(training.optimizer),
         activations=training.batch_size * _activations(training, found),
         images=images * math.prod(training.dataset.facts.shape),
+        penalty=sum(term.kept for term in terms) + max((term.passing for term in terms), default=0),
+        measures=_measures(training, found),
     )
     return Costs(
         parameters,
         # Back go two products for each one forward, but that nobody asks for the gradient of the images.
         flops=training.batch_size * (3 * sum(layer.flops for layer in found) - found[0].flops),
-        penalty_flops=round(_penalty_flops(training, found)),
+        penalty_flops=round(sum(term.flops for term in terms) / _every(training.regularizer)),
         memory=memory,
         values=_values(training, found),
         reports=_recorded(training) + _evaluated(training),
@@ -169,17 +177,34 @@ def _activations(training: spec.TrainingSpec, found: Sequence[Layer]) -> int:
     return width * numbers + PER_POOLED * places
 
 
-def _penalty_flops(training: spec.TrainingSpec, found: Sequence[Layer]) -> float:
-    """4·n²·d for each layer, as `mhe` needs, times what the catalog says of the others; of features n is the batch."""
+def _terms(training: spec.TrainingSpec, found: Sequence[Layer]) -> Iterator[Taken]:
+    """What each term of the penalty takes."""
     chosen = training.regularizer
     match chosen:
-        case spec.NoRegularizer():
-            return 0.0
         case spec.FeaturePenalty():
-            return 4 * training.batch_size**2 * found[-1].d / chosen.every
+            yield penalty_costs.of_features(chosen, training.batch_size, found[-1].d)
         case spec.LayerPenalty():
-            of_mhe = sum(4 * layer.n**2 * layer.d for layer in found if _is_regularized(chosen, layer, found[-1]))
-            return chosen.about.relative_cost * of_mhe / chosen.every
+            for layer in found:
+                if _is_regularized(chosen, layer, found[-1]):
+                    term = penalty_costs.of_layer(chosen, layer.n, layer.d)
+                    yield term._replace(kept=term.kept + _copied(training, layer, found[-1]))
+
+
+def _copied(training: spec.TrainingSpec, layer: Layer, final: Layer) -> int:
+    """Bytes of the kernels as rows: a copy, as convolutions keep them channels last, unless only directions wait."""
+    is_linear = isinstance(training.model, spec.MLP) or layer is final
+    is_used_up = isinstance(training.regularizer, (spec.CoMHE, spec.MMA))
+    return 0 if is_linear or is_used_up else FLOAT * layer.n * layer.d
+
+
+def _every(chosen: spec.Regularizer) -> int:
+    return 1 if isinstance(chosen, spec.NoRegularizer) else chosen.every
+
+
+def _measures(training: spec.TrainingSpec, found: Sequence[Layer]) -> int:
+    record = training.record
+    watched = [layer for layer in found if record.measures and _is_named(layer, record.layers)]
+    return max((penalty_costs.of_measures(layer.n, layer.d) for layer in watched), default=0)
 
 
 def _is_regularized(chosen: spec.LayerPenalty, layer: Layer, final: Layer) -> bool:

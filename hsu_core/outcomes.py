@@ -40,6 +40,20 @@ class Saved(NamedTuple):
 
 
 @dataclass(frozen=True)
+class DeviceUsed:
+    """What did the work, as the work itself found it."""
+
+    type: str
+    """`cpu` or `cuda`."""
+    name: str
+    """The processor's or the GPU's."""
+    count: int
+    """How many worked together; on a CPU, processes."""
+    threads: int
+    """Threads of each process on the CPU: with another number sums round differently."""
+
+
+@dataclass(frozen=True)
 class Finished:
     """Every step was made."""
 
@@ -50,6 +64,8 @@ class Finished:
     """Layers that the regularizer was to act on and could not, and why."""
     unsaved: str | None = None
     """Why the last state is not on the disk, if it was to be."""
+    device: DeviceUsed | None = None
+    """Where the network's weights were."""
 
 
 @dataclass(frozen=True)

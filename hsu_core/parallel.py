@@ -9,10 +9,12 @@ others, each a fresh process on a leash. Knows processes, devices and the rendez
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -24,7 +26,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import distributed
 
-from hsu_core import spec
+from hsu_core import memory, spec
 from hsu_core import train as one
 from hsu_core.data import reading
 from hsu_core.outcomes import Outcome, Reference, Saved, Series
@@ -47,6 +49,11 @@ PATIENCE = timedelta(minutes=30)
 
 class RankDied(Exception):
     """Another process of the training ended before its time; it says why on standard error."""
+
+    def __init__(self, message: str, *, for_memory: bool = False) -> None:
+        super().__init__(message)
+        self.for_memory = for_memory
+        """Whether it ended for want of memory."""
 
 
 class Windows(TypedDict, total=False):
@@ -75,7 +82,8 @@ def train(
     its share of this one's threads, unless OMP_NUM_THREADS says how many.
 
     Raises what `train` raises; ValueError for a batch without equal parts or too few devices; RankDied. If this process
-    cannot be reached for an exception after another one died, it ends with status 1 (see `GRACE`).
+    cannot be reached for an exception after another one died, it ends with status 1, or `memory.EXIT_STATUS` (see
+    `GRACE`).
     """
     if processes == 1:
         return one.train(
@@ -130,7 +138,13 @@ def main() -> None:
         return
     order = Order.model_validate_json(line)
     threading.Thread(target=_end_with_the_first, name="leash", daemon=True).start()
-    _take_part(order)
+    try:
+        _take_part(order)
+    except Exception as error:
+        if not memory.is_out_of_memory(error):
+            raise
+        traceback.print_exc()
+        sys.exit(memory.EXIT_STATUS)
 
 
 def _end_with_the_first() -> None:
@@ -181,6 +195,7 @@ class _Others:
         self._processes = {rank: _started(size) for rank in range(1, size)}
         self._dead: dict[int, int] = {}
         """The exit status of each rank that failed before the end."""
+        self._for_memory = False
         self._one_died, self._is_over = threading.Event(), threading.Event()
 
     def __enter__(self) -> _Others:
@@ -197,35 +212,47 @@ class _Others:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         # A connection breaks a moment before the kernel tells why. Out of memory is what all ranks are at once.
-        is_of_another = isinstance(error, (RuntimeError, BrokenPipeError)) and not isinstance(
-            error, torch.OutOfMemoryError
-        )
+        is_of_another = isinstance(error, (RuntimeError, BrokenPipeError)) and not memory.is_out_of_memory(error)
         died = is_of_another and self._one_died.wait(1)
         self._is_over.set()
         for process in self._processes.values():
             _end(process, patience=0.0 if error else GRACE)
         if died:
-            raise RankDied(self._epitaph()) from error
+            raise RankDied(self._epitaph(), for_memory=self._for_memory) from error
 
     def _watch(self, rank: int, process: subprocess.Popen[bytes]) -> None:
-        status = process.wait()
+        kills = memory.OomKills(process.pid)
+        while (status := _status(process, within=memory.WINDOW)) is None:
+            kills.look()
         if status == 0 or self._is_over.is_set():
             return
+        self._for_memory |= status == memory.EXIT_STATUS or (status == -signal.SIGKILL and kills.rose)
         self._dead[rank] = status
         self._one_died.set()
         if not self._is_over.wait(GRACE):
             print(self._epitaph(), file=sys.stderr, flush=True)
-            os._exit(1)
+            os._exit(memory.EXIT_STATUS if self._for_memory else 1)
 
     def _epitaph(self) -> str:
         ends = " and ".join(f"rank {rank} with status {status}" for rank, status in self._dead.items())
-        return f"expected all {1 + len(self._processes)} processes to train to the end, found {ends} ended before it"
+        why = ", for want of memory" if self._for_memory else ""
+        return (
+            f"expected all {1 + len(self._processes)} processes to train to the end, found {ends} ended before it{why}"
+        )
 
 
 def _started(size: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "hsu_core.parallel"]
     threads = {"OMP_NUM_THREADS": str(_share_of_threads(size))}
     return subprocess.Popen(command, stdin=subprocess.PIPE, env=threads | os.environ)  # noqa: S603
+
+
+def _status(process: subprocess.Popen[bytes], *, within: float) -> int | None:
+    """The exit status, if it ends within so many seconds."""
+    try:
+        return process.wait(timeout=within)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 def _end(process: subprocess.Popen[bytes], *, patience: float) -> None:

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from hsu_core import checkpoint, models, panel, references, regularizers, replica, schedule, spec
+from hsu_core import checkpoint, hardware, models, panel, references, regularizers, replica, schedule, spec
 from hsu_core.batches import Batch, Batches
 from hsu_core.data import reading
 from hsu_core.layers import Layer, chosen, layers
-from hsu_core.outcomes import Diverged, Finished, Outcome, Reference, Saved, Series, Stopped
+from hsu_core.outcomes import DeviceUsed, Diverged, Finished, Outcome, Reference, Saved, Series, Stopped
 from hsu_core.regularizers import Penalty
 from hsu_core.saving import Saving
 from hsu_core.world import ALONE, World
@@ -125,7 +125,7 @@ def train(
                 return trouble
         if is_last:
             metrics = _metrics(values, model, steps=step - start, seconds=time.monotonic() - began)
-            return Finished(step, metrics, penalty.skipped, unsaved)
+            return Finished(step, metrics, penalty.skipped, unsaved, _device(model, world))
 
         optimizer.zero_grad()
         objective: Tensor = loss + penalty.every * energy if acts else loss
@@ -219,6 +219,10 @@ def _trouble(step: int, values: Values, model: nn.Module, penalty: Penalty) -> D
         culprit = next((name for name, value in terms.items() if not math.isfinite(value.item())), None)
         return Diverged(step, culprit, "penalty")
     return next((Diverged(step, None, loss) for loss in ("loss", "test_loss") if loss in gone), None)
+
+
+def _device(model: nn.Module, world: World) -> DeviceUsed:
+    return hardware.used(next(model.parameters()).device, count=world.size)
 
 
 def _metrics(values: Values, model: nn.Module, *, steps: int, seconds: float) -> dict[str, float]:

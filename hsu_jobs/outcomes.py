@@ -23,6 +23,18 @@ class Ending(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class Device(Ending):
+    """What did the work, as it found itself; the attempt's `device` is the slot that it was given."""
+
+    type: Literal["cpu", "cuda"]
+    name: str
+    """The processor's or the GPU's."""
+    count: int
+    """How many worked together; on a CPU, processes."""
+    threads: int
+    """Threads of each process on the CPU: resuming is bit for bit with as many."""
+
+
 class TrainingResult(Ending):
     """What was measured after the last step of a training."""
 
@@ -35,6 +47,8 @@ class TrainingResult(Ending):
     steps_per_second: Real
     parameters: int
     """How many numbers the network has."""
+    device: Device | None = None
+    """Where the network was trained; null for jobs that ended before this was recorded."""
 
 
 class BestKnown(Ending):
@@ -60,6 +74,9 @@ class PointsResult(Ending):
     """The value of each start."""
     points: tuple[tuple[float, ...], ...] | None
     """Unit vectors, each number the nearest to a float64; null where many jobs or an attempt are told of."""
+    device: Device | None = None
+    """Where the points were placed, a CPU also if the slot has a GPU; null for jobs that ended before this was
+    recorded."""
 
 
 Result = Annotated[TrainingResult | PointsResult, Field(discriminator="task")]

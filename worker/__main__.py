@@ -7,10 +7,24 @@ from __future__ import annotations
 
 import sys
 
-from worker.app import app
+from hsu_jobs import log_lines
+from hsu_jobs.settings import settings
+from worker.app import app, supervisor
+from worker.devices import NoSuchGpu
 
 WORDS = ("worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle")
 """Four threads answer messages, which is all that Celery does here; workers need not know of one another."""
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Serve until stopped. A machine without the GPUs that it is said to have does not begin."""
+    log_lines.set_up(settings())
+    try:
+        supervisor()
+    except NoSuchGpu as error:
+        sys.exit(f"the worker does not start: {error}")
     app.worker_main([*WORDS, *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

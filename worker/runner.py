@@ -46,6 +46,7 @@ class Leash:
         told = json.loads(first)
         self.token = UUID(told["token"])
         os.environ["CUDA_VISIBLE_DEVICES"] = told["visible"]
+        self.gpus = len(told["visible"].split(",")) if told["visible"] else 0
         self.pulled = threading.Event()
         threading.Thread(target=self._listen, name="leash", daemon=True).start()
 
@@ -121,6 +122,7 @@ def _run(job: Job, attempt: Attempt, start: CheckpointRow | None, leash: Leash, 
             checkpoint_dir=storage.checkpoint_folder(job.id, attempt.number),
             resume_from=storage.fetch(start.path) if start else None,
             settings=settings,
+            gpus=leash.gpus,
         )
     return None if reporter.lost else done
 

@@ -18,10 +18,10 @@ from hsu_jobs import attempts, database, lifecycle, scheduling, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.log_lines import About
-from hsu_jobs.outcomes import Crashed, Lost, Stalled
+from hsu_jobs.outcomes import Lost, Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
-from worker import courier, upkeep
+from worker import cores, courier, upkeep
 from worker.devices import Devices, visibility
 from worker.lease import Lease
 from worker.runners import Runner, Spare
@@ -41,7 +41,7 @@ class Supervisor:
         self._settings = settings
         self._name = name
         self._devices = devices
-        self._spare = Spare(settings)
+        self._spare = Spare(settings, cores.environment(devices.slots))
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -125,7 +125,7 @@ class Supervisor:
                     self._watch(claim, lease, runner)
                 finally:
                     runner.kill()
-                self._speak_for(claim, lease, words=runner.last_words())
+                self._speak_for(claim, lease, runner)
         except Exception:
             log.exception("its lease will run out")
         finally:
@@ -150,8 +150,9 @@ class Supervisor:
                 return
             time.sleep(0.05)
 
-    def _speak_for(self, claim: Claim, lease: Lease, *, words: str) -> None:
+    def _speak_for(self, claim: Claim, lease: Lease, runner: Runner) -> None:
         """Settle for a runner that ended without a word; one that settled by itself is not overruled."""
+        words = runner.last_words()
         with contextlib.suppress(LeaseLost), database.transaction() as session:
             if self._stopping.is_set() or lease.wish.is_to_stop:
                 attempts.release(session, claim.token, self._settings)
@@ -161,7 +162,7 @@ class Supervisor:
             elif not lease.is_ours:
                 attempts.settle(session, claim.token, Lost(), self._settings)  # as whoever finds it expired would say
             else:
-                attempts.settle(session, claim.token, Crashed(message=words), self._settings)
+                attempts.settle(session, claim.token, runner.outcome(words), self._settings)
             _about(claim).warning("%s", words)
 
     def _sweep_often(self) -> None:

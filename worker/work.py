@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from hsu_core import sphere
+from hsu_core import hardware, sphere
 from hsu_core.data.files import DatasetNotFound
+from hsu_core.memory import is_out_of_memory
 from hsu_core.outcomes import Diverged, Finished, Reference, Saved, Series, Stopped
 from hsu_core.parallel import RankDied, train
-from hsu_jobs.outcomes import BestKnown, Crashed, Failed, Faulty, PointsResult, Succeeded, TrainingResult
+from hsu_jobs.outcomes import BestKnown, Crashed, Device, Failed, Faulty, PointsResult, Succeeded, TrainingResult
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
 
@@ -38,14 +38,22 @@ def do(
     checkpoint_dir: Path,
     resume_from: Path | None,
     settings: Settings,
+    gpus: int = 0,
 ) -> Done:
-    """Do what the spec asks. Whatever goes wrong in it is a `Failed`."""
+    """Do what the spec asks, on so many GPUs or on the CPU. Whatever goes wrong in it is a `Failed`.
+
+    If fewer GPUs are there than were given, it is the machine's fault and nothing is done: never what was to run on a
+    GPU on a CPU in its place.
+    """
+    if reason := hardware.missing(gpus):
+        return Faulty(message=reason)
     try:
         match spec:
             case TrainingJob():
                 return _train(
                     spec,
                     settings,
+                    gpus=gpus,
                     describe=describe,
                     report=report,
                     saved=saved,
@@ -58,12 +66,14 @@ def do(
     except DatasetNotFound as error:
         return Failed(code="dataset_not_found", message=str(error))
     except RankDied as error:
+        if error.for_memory:
+            return Failed(code="out_of_memory", message=str(error))
         return Crashed(message=str(error))
-    except torch.OutOfMemoryError as error:
-        return Failed(code="out_of_memory", message=str(error))
     except Exception as error:
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
+        if is_out_of_memory(error):
+            return Failed(code="out_of_memory", message=message)
         return Faulty(message=message) if is_hardware(message) else Failed(code="error", message=message)
 
 
@@ -79,6 +89,12 @@ _HARDWARE = (
     "cuda driver initialization failed",
     "cuda unknown error",
     "no cuda-capable device",
+    "no cuda gpus are available",
+    "found no nvidia driver",
+    "busy or unavailable",
+    "driver/library version mismatch",
+    "cuda driver version is insufficient",
+    "system not yet initialized",
     "gpu is lost",
     "unspecified launch failure",
     "nvlink",
@@ -86,18 +102,18 @@ _HARDWARE = (
 )
 
 
-def _train(spec: TrainingJob, settings: Settings, **windows: Any) -> Done:
+def _train(spec: TrainingJob, settings: Settings, *, gpus: int, **windows: Any) -> Done:
     ended = train(
         spec,
         processes=spec.resources.gpus,
         data_dir=settings.data_dir,
-        device="cuda" if torch.cuda.is_available() else "cpu",
+        device="cuda" if gpus else "cpu",
         allow_download=settings.allow_download,
         **windows,
     )
     match ended:
-        case Finished(metrics=metrics, skipped_layers=skipped, unsaved=unsaved):
-            result = TrainingResult.model_validate(metrics)
+        case Finished(metrics=metrics, skipped_layers=skipped, unsaved=unsaved, device=device):
+            result = TrainingResult.model_validate(metrics | {"device": device and asdict(device)})
             return Succeeded(result=result, skipped_layers=skipped, unsaved=unsaved)
         case Diverged(step=step, layer=layer, measure=measure):
             where = f"{measure} of {layer}" if layer else measure
@@ -128,5 +144,6 @@ def _place(spec: PointsJob, report: Report, should_stop: ShouldStop) -> Done:
             gap=found.gap,
             inner=found.inner,
             points=found.points.tolist(),
+            device=Device(**asdict(hardware.used(found.points.device))),
         )
     )

@@ -58,6 +58,10 @@ class MemoryView(View):
     activations: int
     """What the whole batch keeps of its way forward for the way back."""
     images: int
+    penalty: int
+    """What the penalty keeps and passes through, at the first recorded step: Gram matrices, poles, projections."""
+    measures: int
+    """What recording the measures of the largest layer takes."""
     total: int
 
 

@@ -63,11 +63,17 @@ def forget(session: Session, job_ids: Collection[int]) -> None:
 
 
 def forget_ended(session: Session, *, before: timedelta, limit: int = 100) -> Sequence[int]:
-    """Forget the curves of jobs that ended longer ago than this, but for what those of younger forks begin with."""
-    fork = aliased(Job)
-    is_young = fork.finished_at.is_(None) | (fork.finished_at >= func.now() - before)
-    is_needed = select(fork.id).where(fork.parent_id == Job.id, is_young).exists()
+    """Forget the curves of jobs that ended longer ago than this, but for what those of younger jobs begin with.
+
+    A job begins with the curves of its whole line: also of those from which a parent was forked that is old itself.
+    """
+    is_young = Job.finished_at.is_(None) | (Job.finished_at >= func.now() - before)
+    needed = select(Job.parent_id).where(Job.parent_id.is_not(None), is_young).cte(recursive=True)
+    ancestor = aliased(Job)
+    earlier = select(ancestor.parent_id).where(ancestor.id == needed.c.parent_id, ancestor.parent_id.is_not(None))
+    needed = needed.union(earlier)
     has_curves = select(SeriesRow).where(SeriesRow.job_id == Job.id).exists()
+    is_needed = Job.id.in_(select(needed.c.parent_id))
     ended = select(Job.id).where(Job.finished_at < func.now() - before, has_curves, ~is_needed)
     jobs = session.execute(ended.limit(limit)).scalars().all()
     forget(session, jobs)

@@ -221,7 +221,7 @@ def test_what_can_be_asked_for_is_what_specs_and_results_hold() -> None:
     assert set(get_args(listing.RegularizerKind)) == kinds(spec.Regularizer)
     assert set(get_args(listing.ModelKind)) == kinds(spec.Model)
     assert set(get_args(listing.DatasetKind)) == kinds(spec.Dataset)
-    assert set(TrainingResult.model_fields) - {"task"} | {"value", "gap"} == set(listing.METRICS)
+    assert set(TrainingResult.model_fields) - {"task", "device"} | {"value", "gap"} == set(listing.METRICS)
     assert {sort.removeprefix("-") for sort in get_args(listing.Sort)} == {
         "created",
         "priority",

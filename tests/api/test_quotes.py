@@ -108,3 +108,13 @@ def test_a_viewer_gets_no_quote(as_user: Callable[..., TestClient]) -> None:
 def test_something_that_is_no_truth_value_is_a_bad_request(ada: TestClient) -> None:
     answer = ada.post("/v1/jobs?dry_run=perhaps", json=DIGITS)
     assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (400, "#query/dry_run")
+
+
+def test_a_quote_tells_what_the_penalty_takes(ada: TestClient) -> None:
+    large = {"kind": "comhe", "dimension": 2900, "projections": 256}
+    wide = {"model": {"kind": "mlp", "hidden": [3000, 16]}, "regularizer": large}
+    memory = quote(ada, DIGITS | wide)["costs"]["memory"]
+    assert memory["total"] > memory["penalty"] > 256 * 2900 * 3000 * 4
+    poles = {"kind": "mhp", "inner": {"kind": "fresh", "poles": 65536}}
+    assert quote(ada, DIGITS | {"regularizer": poles})["costs"]["memory"]["penalty"] > 65536 * 64 * 4
+    assert quote(ada, DIGITS | {"regularizer": {"kind": "none"}})["costs"]["memory"]["penalty"] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.functional import cross_entropy
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from hsu_core import costs, layers, models, spec
+from hsu_core import costs, layers, models, panel, regularizers, spec
 from hsu_core.train import train
 
 BATCH = 4
@@ -128,3 +130,101 @@ def test_without_a_penalty_it_has_no_share() -> None:
     assert costs.of(training(spec.CNN9(), spec.CIFAR100(), regularizer=spec.NoRegularizer())).penalty_share == 0
     share = costs.of(training(spec.CNN9(), spec.CIFAR100(), batch_size=128)).penalty_share
     assert 0.001 < share < 0.02
+
+
+def peak(work: Callable[[], object]) -> int:
+    """The most bytes that are allocated at once, as torch's profiler counts them on a CPU."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        work()
+    changes = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = 0
+    for change in sorted(changes, key=lambda event: event.start_ns()):
+        held += change.nbytes()
+        most = max(most, held)
+    return most
+
+
+WIDE, NARROW, DEEP = spec.MLP(hidden=(300, 500)), spec.MLP(hidden=(40, 400)), spec.SmallCNN(width=64)
+FRESH = spec.FreshPoles(poles=300, steps=2)
+
+
+@pytest.mark.parametrize("model", [WIDE, NARROW, DEEP], ids=["wide", "narrow", "convolutions"])
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        spec.MHE(),
+        spec.MHE(s=20),
+        spec.MHE(low_precision=True),
+        spec.MHS(),
+        spec.MGD(),
+        spec.MHP(inner=FRESH),
+        spec.MHC(inner=FRESH),
+        spec.CoMHE(),
+        spec.CoMHE(dimension=50, projections=64),
+        spec.CoMHE(projection="angle"),
+        spec.CoMHE(projection="adversarial"),
+        spec.SO(),
+        spec.MutualCoherence(),
+        spec.MMA(),
+        spec.Uniformity(),
+        spec.KoLeo(),
+    ],
+    ids=lambda chosen: chosen.kind,
+)
+def test_what_the_penalty_takes_is_told_within_a_factor_of_two(model: spec.Model, chosen: spec.Regularizer) -> None:
+    asked = training(model, spec.Digits(), regularizer=chosen, batch_size=400)
+    network = models.build(model, asked.dataset.facts, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    penalty = regularizers.build(chosen, network, total_steps=10)
+    features = torch.randn(asked.batch_size, network.get_submodule("classifier").weight.shape[1], requires_grad=True)
+    network.get_submodule("classifier")(features)
+
+    def act() -> None:
+        value = penalty(0, lr=0.1)
+        penalty.inner_gaps(0, lr=0.1)
+        value.backward()
+
+    memory = costs.of(asked).memory
+    gradients = 0 if isinstance(chosen, spec.FeaturePenalty) else memory.gradients
+    assert 1 / 2 < (memory.penalty + gradients) / peak(act) < 2
+
+
+@pytest.mark.parametrize("model", [WIDE, NARROW, DEEP], ids=["wide", "narrow", "convolutions"])
+def test_what_the_measures_take_is_told_within_a_factor_of_two(model: spec.Model) -> None:
+    network = models.build(model, spec.Digits().facts, seed=0)
+    found = peak(lambda: [panel.measure(layer.points().detach()) for layer in layers.layers(network)])
+    memory = costs.of(training(model, spec.Digits())).memory
+    assert 1 / 2 < memory.measures / found < 2
+    assert costs.of(training(model, spec.Digits(), record=spec.Record(measures=()))).memory.measures == 0
+
+
+def test_what_projections_and_poles_ask_for_is_told() -> None:
+    def memory(chosen: spec.Regularizer, width: int) -> costs.Memory:
+        return costs.of(training(spec.MLP(hidden=(width, 16)), spec.Digits(), regularizer=chosen)).memory
+
+    projections = memory(spec.CoMHE(dimension=2900, projections=256), 3000)
+    assert projections.penalty > 256 * 3000 * 2900 * 4  # 8.9 GB in one piece
+    assert projections.total > projections.penalty
+    poles = memory(spec.MHP(inner=spec.FreshPoles(poles=65536)), 1024)
+    assert poles.penalty > 65536 * 1024 * 4
+    assert memory(spec.MHP(inner=spec.AuthorsPole()), 1024).penalty < poles.penalty / 100
+    assert memory(spec.NoRegularizer(), 1024).penalty == 0
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        spec.MHP(inner=spec.FreshPoles(poles=300, steps=20)),
+        spec.MHC(inner=spec.FreshPoles(poles=50, steps=7)),
+        spec.MHP(inner=spec.AuthorsPole(steps=100)),
+        spec.CoMHE(dimension=50, projections=64),
+        spec.CoMHE(projection="adversarial", steps=10),
+    ],
+    ids=lambda chosen: chosen.kind,
+)
+def test_operations_of_the_penalty_are_those_that_torch_counts_within_a_factor_of_two(chosen: spec.Regularizer) -> None:
+    network = models.build(WIDE, spec.Digits().facts, seed=0)
+    penalty = regularizers.build(chosen, network, total_steps=10)
+    with FlopCounterMode(display=False) as counter:
+        penalty(0, lr=0.1).backward()  # type: ignore[no-untyped-call]
+    told = costs.of(training(WIDE, spec.Digits(), regularizer=chosen)).penalty_flops
+    assert 1 / 2 < told / counter.get_total_flops() < 2

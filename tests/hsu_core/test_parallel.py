@@ -22,7 +22,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from hsu_core import checkpoint, parallel, spec
+from hsu_core import checkpoint, memory, parallel, spec
 from hsu_core.batches import Batches
 from hsu_core.data import reading
 from hsu_core.data.files import DatasetNotFound
@@ -278,6 +278,21 @@ def test_the_death_of_the_first_rank_leaves_no_process(first_rank: subprocess.Po
     (other,) = psutil.Process(first_rank.pid).children()
     os.kill(first_rank.pid, signal.SIGKILL)
     assert other.wait(timeout=10) is None  # it is no child of ours, and gone
+
+
+def test_a_rank_that_has_no_memory_left_says_so_by_its_status() -> None:
+    """Its training alone is another: one that asks for 10¹⁵ bytes."""
+    script = (
+        "import torch\nfrom hsu_core import parallel\n"
+        "parallel._take_part = lambda order: torch.empty(10**15, dtype=torch.uint8)\n"
+        "parallel.main()"
+    )
+    order = parallel.Order(training=training(), rank=1, size=2, port=1, device="cpu", data_dir=None, resume_from=None)
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, text=True) as rank:
+        assert rank.stdin
+        rank.stdin.write(order.model_dump_json() + "\n")
+        rank.stdin.flush()
+        assert rank.wait(timeout=120) == memory.EXIT_STATUS
 
 
 def test_another_rank_ends_with_its_leash_whatever_it_waits_for() -> None:

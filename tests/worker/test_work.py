@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from samples import DIGITS
@@ -45,6 +47,9 @@ def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Exceptio
         "CUDA error: uncorrectable ECC error encountered",
         "CUDA error: unspecified launch failure",
         "CUDA driver initialization failed, you might not have a CUDA gpu.",
+        "No CUDA GPUs are available",
+        "Found no NVIDIA driver on your system.",
+        "CUDA error: CUDA-capable device(s) is/are busy or unavailable",
         "NCCL error in: ProcessGroupNCCL.cpp:1269, unhandled system error (run with NCCL_DEBUG=INFO for details)",
     ],
 )
@@ -56,9 +61,49 @@ def test_what_the_hardware_or_its_driver_says_is_a_fault_of_the_machine(
     assert message in done["message"]
 
 
-def test_too_little_memory_is_not_tried_again(ended: Callable[[Exception], dict[str, Any]]) -> None:
-    done = ended(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"))
+def _of_torch() -> Exception:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(10**14)
+    return raised.value
+
+
+def _of_numpy() -> Exception:
+    with pytest.raises(MemoryError) as raised:
+        numpy.empty(10**14)
+    return raised.value
+
+
+def _beyond_any_size() -> Exception:
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**62, 2**10)
+    return raised.value
+
+
+def _from_another() -> Exception:
+    error = RuntimeError("the batch could not be made")
+    error.__cause__ = MemoryError()
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RankDied("rank 1 with status 12", for_memory=True),
+        _of_torch(),
+        _of_numpy(),
+        _beyond_any_size(),
+        _from_another(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_too_little_memory_is_not_tried_again(ended: Callable[[Exception], dict[str, Any]], error: Exception) -> None:
+    done = ended(error)
     assert (done["kind"], done["code"]) == ("failed", "out_of_memory")
+    assert str(error) in done["message"]
 
 
 def test_any_other_error_is_the_jobs_own(ended: Callable[[Exception], dict[str, Any]]) -> None:

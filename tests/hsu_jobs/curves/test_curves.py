@@ -198,3 +198,33 @@ def test_the_curves_of_long_ended_jobs_are_forgotten_if_no_fork_needs_them(
     assert forget_ended(session, before=timedelta(days=2)) == [old.id]
     assert [len(read(session, made.id)) for made in (old, needed, recent, fork)] == [0, 1, 1, 1]
     assert forget_ended(session, before=timedelta(days=2)) == []
+
+
+@pytest.mark.parametrize("length", [3, 5])
+def test_a_running_fork_keeps_the_curves_of_its_whole_line(
+    session: Session, owner: User, spec: JobSpec, length: int
+) -> None:
+    """A, from which B was forked, from which C was: C alone still runs, and begins with the steps of A and B."""
+    line = [lifecycle.submit(session, spec, owner=owner) for _ in range(length)]
+    other = lifecycle.submit(session, spec, owner=owner)
+    other.parent_id, other.parent_step = line[0].id, 5
+    for place, made in enumerate(line):
+        if place:
+            made.parent_id, made.parent_step = line[place - 1].id, 10 * place
+        write(session, made.id, [Point(step, 0, {LOSS: float(place)}) for step in range(10 * place, 10 * place + 20)])
+    write(session, other.id, [Point(5, 0, {LOSS: 1.0})])
+    for made in (*line[:-1], other):
+        lifecycle.cancel(session, made.id)
+        made.finished_at = func.now() - timedelta(days=3)
+    session.flush()
+    assert forget_ended(session, before=timedelta(days=2)) == [other.id]
+    (loss,) = read(session, line[-1].id)
+    assert loss.steps.tolist() == list(range(10 * length + 10))
+
+    lifecycle.cancel(session, line[-1].id)
+    line[-1].finished_at = func.now() - timedelta(days=1)  # it has ended, its own time has not passed
+    session.flush()
+    assert forget_ended(session, before=timedelta(days=2)) == []
+    line[-1].finished_at = func.now() - timedelta(days=3)
+    session.flush()
+    assert set(forget_ended(session, before=timedelta(days=2))) == {made.id for made in line}
