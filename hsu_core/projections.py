@@ -18,7 +18,9 @@ NEARLY_ONE = 1 - 1e-6
 """arccos has no gradient at ±1: cosines are kept this far from it."""
 
 
-def gaussian(d: int, p: int, *, count: int, like: Tensor, generator: torch.Generator) -> Float[Tensor, "count d p"]:
+def gaussian(
+    d: int, p: int, *, count: int, like: Tensor, generator: torch.Generator | None
+) -> Float[Tensor, "count d p"]:
     """Matrices with independent entries ~ N(0, 1/p), which keep lengths in the mean."""
     drawn: Tensor = torch.randn(count, d, p, dtype=like.dtype, device=like.device, generator=generator)
     return drawn.div_(p**0.5)
@@ -29,7 +31,9 @@ class KeptProjection(nn.Module):
 
     matrix: Tensor
 
-    def __init__(self, d: int, p: int, *, lr: float, steps: int, like: Tensor, generator: torch.Generator) -> None:
+    def __init__(
+        self, d: int, p: int, *, lr: float, steps: int, like: Tensor, generator: torch.Generator | None
+    ) -> None:
         super().__init__()
         self.lr, self.steps = lr, steps
         self.register_buffer("matrix", gaussian(d, p, count=1, like=like, generator=generator)[0])
