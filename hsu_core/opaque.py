@@ -81,7 +81,7 @@ class _Transformed(torch.autograd.Function):
 )
 def _compiled(w: list[Tensor], handle: int, step: int, lr: Tensor | None) -> tuple[Tensor, list[Tensor]]:
     # Inside of an operation torch records no gradients, in whatever mode, until its key is let in again.
-    with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False):
+    with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False):  # noqa: FBT003
         asked = None if step == COUNTED else step
         value, gradients = _evaluated(handle, w, asked, None if lr is None else lr.item())
     return value, [gradient.contiguous() for gradient in gradients]

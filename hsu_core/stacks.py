@@ -61,12 +61,16 @@ def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], a
     loss = terms[0].loss
     if not terms[0].is_wide(w[0]):
         return loss(w)
+    if terms[0].how.arithmetic == "authors":
+        return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
     w = unit_rows(w)
     matrices = torch.stack([term.matrices(own, at) for term, own in zip(terms, w.detach(), strict=True)])
     return loss((w[:, None] @ matrices).flatten(0, 1)).view(len(terms), -1).mean(dim=1)
 
 
 def _of_stretch(terms: Sequence[OfStretch], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+    if terms[0].is_authors:
+        return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
     starts = torch.stack([term.start(own, at) for term, own in zip(terms, w, strict=True)])
     return baselines.spectral_isometry(w, starts, iterations=terms[0].iterations)
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hsu_core import baselines, fast, poles, spec
+from hsu_core import authors, baselines, fast, poles, spec
 from hsu_core.fast.directions import computable, unit_rows
 from hsu_core.layers import Layer
 from hsu_core.projections import KeptProjection, distortion, gaussian
@@ -144,6 +144,7 @@ class OfProjections(Term):
         self.loss = loss
         self.how = how
         self.kept: KeptProjection | None = None
+        self.is_projected = how.project_classifier or not layer.is_final
         w = layer.points().detach()
         if how.projection != "random" and self.is_wide(w):
             self.kept = self._new_projection(w)
@@ -152,6 +153,8 @@ class OfProjections(Term):
         """The mean energy; of the neurons themselves if they have no more dimensions than a projection."""
         if not self.is_wide(w):
             return self.loss(w)
+        if self.how.arithmetic == "authors":
+            return torch.stack([self.loss(w @ matrix) for matrix in self._of_authors(w, at)]).mean()
         w = unit_rows(w)  # whose projections are numbers, whatever the lengths
         return torch.stack([self.loss(w @ matrix) for matrix in self.matrices(w.detach(), at)]).mean()
 
@@ -159,21 +162,46 @@ class OfProjections(Term):
         """The projections of this moment, after those that are kept have moved."""
         if self.kept is None:
             generator = self.generator(f"projections/{at.step}", w.device)
-            return gaussian(w.shape[1], self.how.dimension, count=self.how.projections, like=w, generator=generator)
+            drawn = gaussian(w.shape[1], self.how.dimension, count=self.how.projections, like=w, generator=generator)
+            return drawn * self.how.dimension**0.5 if self.how.arithmetic == "authors" else drawn
         kept = self.kept = _beside(self.kept, self.kept.matrix, w, partial(self._new_projection, w))
         if at.moves and kept.matrix.device == w.device:
-            kept.advance(self._distortion(w) if self.how.projection == "angle" else self._relief(w))
+            kept.advance(self._own_loss(w), lr=self._rate(at))
         matrix: Tensor = kept()
         return matrix.to(w.device)
+
+    def _of_authors(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, "count d p"]:
+        """Theirs of raw weights: a kept one after a further step, which the weights' gradient goes through."""
+        matrices = self.matrices(w.detach(), at)
+        if self.kept is None:
+            return matrices
+        one_more = authors.stepped(w, matrices[0], lr=self._rate(at), s=self.how.s, kind=self.how.projection)
+        return one_more[None]
+
+    def _own_loss(self, w: Tensor) -> Callable[[Tensor], Tensor]:
+        """What a kept projection descends on."""
+        if self.how.arithmetic == "authors":
+            theirs = partial(authors.projection_loss, w, s=self.how.s, kind=self.how.projection)
+            return lambda matrix: theirs(matrix) + authors.DECAY / 2 * matrix.square().sum()
+        return self._distortion(w) if self.how.projection == "angle" else self._relief(w)
+
+    def _rate(self, at: Moment) -> float:
+        rate = self.how.lr or at.lr
+        if rate is None:
+            raise ValueError(
+                "a kept projection without lr moves by the network's learning rate: expected penalty(step, lr=…), "
+                "found none"
+            )
+        return rate
 
     def _new_projection(self, w: Tensor) -> KeptProjection:
         return KeptProjection(
             w.shape[1],
             self.how.dimension,
-            lr=self.how.lr,
             steps=self.how.steps,
             like=torch.empty(0, dtype=w.dtype),
             generator=self.generator("projection", torch.device("cpu")),
+            spread=1.0 if self.how.arithmetic == "authors" else None,
         ).to(w.device)
 
     def _distortion(self, w: Tensor) -> Callable[[Tensor], Tensor]:
@@ -183,24 +211,30 @@ class OfProjections(Term):
         return lambda matrix: -self.loss(w @ matrix)
 
     def is_wide(self, w: Tensor) -> bool:
-        """Whether the neurons have more dimensions than a projection."""
-        return w.shape[1] > self.how.dimension
+        """Whether the neurons are projected: they have more dimensions than a projection, and are not left out."""
+        return self.is_projected and w.shape[1] > self.how.dimension
 
 
 class OfStretch(Term):
     """SRIP: the spectral norm of WWᵀ − I by power iteration from a random start."""
 
-    def __init__(self, layer: Layer, seed: int, *, iterations: int) -> None:
+    def __init__(self, layer: Layer, seed: int, *, iterations: int, arithmetic: str) -> None:
         super().__init__(layer, seed)
         self.iterations = iterations
+        self.is_authors = arithmetic == "authors"
 
     def forward(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
         """The estimate from this step's start."""
+        if self.is_authors:
+            w = w.mT if len(w) > w.shape[1] else w
+            return baselines.spectral_isometry(w, self.start(w, at), iterations=self.iterations).square()
         return baselines.spectral_isometry(w, self.start(w, at), iterations=self.iterations)
 
     def start(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, " n"]:
         """Where the iteration begins at this moment."""
         generator = self.generator(f"start/{at.step}", w.device)
+        if self.is_authors:
+            return torch.rand(len(w), dtype=w.dtype, device=w.device, generator=generator)
         return torch.randn(len(w), dtype=w.dtype, device=w.device, generator=generator)
 
 
@@ -245,6 +279,8 @@ class OfFeatures(Term):
 
 
 def _mhe(chosen: spec.MHE | spec.CoMHE, *, half_space: bool) -> Callable[[Tensor], Tensor]:
+    if chosen.arithmetic == "authors":
+        return partial(authors.mhe, s=chosen.s, angular=chosen.angular, half_space=half_space)
     return partial(
         fast.riesz,
         s=chosen.s,
@@ -265,6 +301,10 @@ def of_layer(chosen: spec.LayerPenalty, layer: Layer, *, seed: int, weight: floa
     match chosen:
         case spec.MHE():
             return of_weights(loss=_mhe(chosen, half_space=half_space))
+        case spec.MHS(arithmetic="authors"):
+            return of_weights(loss=partial(authors.mhs, half_space=half_space))
+        case spec.MGD(arithmetic="authors"):
+            return of_weights(loss=partial(authors.mgd, half_space=half_space))
         case spec.MHS():
             return of_weights(
                 loss=_negative(fast.separation, half_space=half_space, low_precision=chosen.low_precision)
@@ -275,14 +315,17 @@ def of_layer(chosen: spec.LayerPenalty, layer: Layer, *, seed: int, weight: floa
             return of_weights(loss=fast.resultant)
         case spec.MHP():
             polarization = partial(fast.polarization, half_space=half_space)
-            return AtPoles(layer, seed, objective=lambda w, v: -polarization(w, v), inner=chosen.inner, weight=weight)
+            theirs = partial(authors.mhp, half_space=half_space)
+            objective = theirs if chosen.arithmetic == "authors" else lambda w, v: -polarization(w, v)
+            return AtPoles(layer, seed, objective=objective, inner=chosen.inner, weight=weight)
         case spec.MHC():
-            covering = partial(fast.covering, gamma=chosen.gamma, half_space=half_space)
+            of_poles = authors.mhc if chosen.arithmetic == "authors" else fast.covering
+            covering = partial(of_poles, gamma=chosen.gamma, half_space=half_space)
             return AtPoles(layer, seed, objective=covering, inner=chosen.inner, weight=weight)
         case spec.CoMHE():
             return OfProjections(layer, seed, loss=_mhe(chosen, half_space=half_space), how=chosen)
         case spec.SRIP():
-            return OfStretch(layer, seed, iterations=chosen.iterations)
+            return OfStretch(layer, seed, iterations=chosen.iterations, arithmetic=chosen.arithmetic)
         case _:
             return of_weights(loss=PLAIN[chosen.kind])
 

@@ -335,7 +335,7 @@ def test_a_model_of_which_all_is_frozen_is_refused(chosen: spec.Regularizer) -> 
 
 
 def test_a_lazy_layer_is_refused_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match="0 is a lazy layer and has no weight yet: .* call it once"):
+    with pytest.raises(ValueError, match=r"0 is a lazy layer and has no weight yet: .* call it once"):
         regularizers.build(spec.MHE(), nn.Sequential(nn.LazyLinear(4), nn.LazyLinear(3)))
 
 
