@@ -33,13 +33,13 @@ def worst(values: Float[Tensor, "*b m"]) -> Float[Tensor, "*b"]:
 
 
 def fresh(
-    objective: Objective, w: Float[Tensor, "n d"], *, count: int, steps: int, generator: torch.Generator
+    objective: Objective, w: Float[Tensor, "n d"], *, count: int, steps: int, generator: torch.Generator | None
 ) -> Float[Tensor, "m d"]:
     """Random poles, each moved `steps` times uphill on its objective."""
     return climb(slope(objective, w), drawn(count, like=w, generator=generator), steps=steps)
 
 
-def drawn(count: int, *, like: Float[Tensor, "n d"], generator: torch.Generator) -> Float[Tensor, "m d"]:
+def drawn(count: int, *, like: Float[Tensor, "n d"], generator: torch.Generator | None) -> Float[Tensor, "m d"]:
     """Random poles, of any length."""
     return torch.randn(count, like.shape[1], dtype=like.dtype, device=like.device, generator=generator)
 
@@ -68,7 +68,9 @@ class PersistentPole(nn.Module):
     pole: Tensor
     velocity: Tensor
 
-    def __init__(self, how: spec.AuthorsPole, dimension: int, *, weight: float, generator: torch.Generator) -> None:
+    def __init__(
+        self, how: spec.AuthorsPole, dimension: int, *, weight: float, generator: torch.Generator | None
+    ) -> None:
         super().__init__()
         self.how = how
         self.weight = weight
@@ -80,24 +82,38 @@ class PersistentPole(nn.Module):
         """The pole where it is."""
         return self.pole
 
-    @torch.no_grad()
-    def advance(self, objective: Objective, w: Float[Tensor, "n d"], *, lr: float) -> None:
-        """Move the pole as often as the spec says."""
-        for _ in range(self.how.steps):
-            self.move(_gradient(objective, w, self.pole), lr=lr)
+    def beside(self, w: Tensor) -> Float[Tensor, "1 d"]:
+        """The pole on the device of the points."""
+        return self.pole.to(w.device)
 
-    def move(self, uphill: Float[Tensor, "1 d"], *, lr: float) -> None:
+    @torch.no_grad()
+    def advance(self, objective: Objective, w: Float[Tensor, "n d"], *, lr: float | None) -> None:
+        """Move the pole as often as the spec says. ValueError without a learning rate, where the spec has none."""
+        for _ in range(self.how.steps):
+            self.move(_gradient(objective, w, self.beside(w)), lr=lr)
+
+    def move(self, uphill: Float[Tensor, "1 d"], *, lr: float | None) -> None:
         """One move, by the objective's gradient."""
+        if uphill.device != self.pole.device:  # `meta`, where nothing moves
+            return
+        rate = self.how.lr or lr
+        if rate is None:
+            raise ValueError(
+                "an authors' pole moves by the network's learning rate: "
+                "expected penalty(step, lr=…) or a spec with inner.lr, found neither"
+            )
         force = self.how.weight_decay * self.pole - self.weight * uphill
         self.velocity.mul_(self.how.momentum).add_(force)
-        self.pole.sub_(self.velocity, alpha=self.how.lr or lr)
+        self.pole.sub_(self.velocity, alpha=rate)
 
 
 @torch.no_grad()
-def advance(kept: Sequence[PersistentPole], objective: Objective, w: Float[Tensor, "b n d"], *, lr: float) -> None:
+def advance(
+    kept: Sequence[PersistentPole], objective: Objective, w: Float[Tensor, "b n d"], *, lr: float | None
+) -> None:
     """Move the pole of each layer of a stack as often as the spec says."""
     for _ in range(kept[0].how.steps):
-        uphill = _gradient(objective, w, torch.stack([each.pole for each in kept]))
+        uphill = _gradient(objective, w, torch.stack([each.beside(w) for each in kept]))
         for each, own in zip(kept, uphill, strict=True):
             each.move(own, lr=lr)
 

@@ -18,34 +18,49 @@ NEARLY_ONE = 1 - 1e-6
 """arccos has no gradient at ±1: cosines are kept this far from it."""
 
 
-def gaussian(d: int, p: int, *, count: int, like: Tensor, generator: torch.Generator) -> Float[Tensor, "count d p"]:
+def gaussian(
+    d: int, p: int, *, count: int, like: Tensor, generator: torch.Generator | None
+) -> Float[Tensor, "count d p"]:
     """Matrices with independent entries ~ N(0, 1/p), which keep lengths in the mean."""
     drawn: Tensor = torch.randn(count, d, p, dtype=like.dtype, device=like.device, generator=generator)
     return drawn.div_(p**0.5)
 
 
 class KeptProjection(nn.Module):
-    """One matrix for all of training, moved by gradient descent on its own loss before each step."""
+    """One matrix for all of training, moved by gradient descent on its own loss before each step.
+
+    Its entries begin as N(0, 1/p), or with the standard deviation `spread`.
+    """
 
     matrix: Tensor
 
-    def __init__(self, d: int, p: int, *, lr: float, steps: int, like: Tensor, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        d: int,
+        p: int,
+        *,
+        steps: int,
+        like: Tensor,
+        generator: torch.Generator | None,
+        spread: float | None = None,
+    ) -> None:
         super().__init__()
-        self.lr, self.steps = lr, steps
-        self.register_buffer("matrix", gaussian(d, p, count=1, like=like, generator=generator)[0])
+        self.steps = steps
+        drawn = gaussian(d, p, count=1, like=like, generator=generator)[0]
+        self.register_buffer("matrix", drawn if spread is None else drawn * (spread * p**0.5))
 
     def forward(self) -> Float[Tensor, "1 d p"]:
         """The matrix where it is."""
         return self.matrix[None]
 
     @torch.no_grad()
-    def advance(self, loss: Callable[[Tensor], Tensor]) -> None:
+    def advance(self, loss: Callable[[Tensor], Tensor], *, lr: float) -> None:
         """Move the matrix as often as it is to be."""
         for _ in range(self.steps):
             with torch.enable_grad():
                 moving = self.matrix.detach().requires_grad_()
                 (gradient,) = torch.autograd.grad(loss(moving), moving)
-            self.matrix.sub_(gradient, alpha=self.lr)
+            self.matrix.sub_(gradient, alpha=lr)
 
 
 def distortion(w: Float[Tensor, "n d"], matrix: Float[Tensor, "d p"]) -> Float[Tensor, ""]:

@@ -6,15 +6,18 @@ outside autocast: half-precision Gram matrices make the gradients wrong by perce
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hsu_core import spec, stacks
-from hsu_core.layers import Layer, chosen, layers
+from hsu_core import classifier, opaque, spec, stacks
+from hsu_core.fast.closed_form import without_autocast
+from hsu_core.in_use import InUse
+from hsu_core.layers import Layer, chosen, layers, read, unread
 from hsu_core.terms import AtPoles, Moment, Term, of_features, of_layer
 from hsu_core.world import ALONE, World
 
@@ -24,59 +27,124 @@ def build(
     model: nn.Module,
     *,
     seed: int = 0,
-    total_steps: int = 1,
+    total_steps: int | None = None,
+    final: str | None = None,
     world: World = ALONE,
 ) -> Penalty:
-    """The penalty of this spec on this model; calling it returns a scalar, 0 for `none`, the same on every rank.
+    """The penalty of this spec on this model; `loss + penalty(step)` is all that a loop needs.
 
-    ValueError for a layer pattern that matches nothing, or if every chosen layer is too small to be spread.
+    `final` names the classifier; by default it is the layer that the model's outputs come out of. `total_steps` is the
+    length of the training, for a weight that is not steady.
+
+    ValueError for a layer pattern that matches nothing; for a model without layers, of which all are frozen or too
+    small to be spread, or with a lazy one; if the classifier makes a difference and neither is named nor can be found;
+    for a schedule without `total_steps`.
     """
-    penalty = Penalty(regularizer, device=layers(model)[0].weight.device, total_steps=total_steps)
-    match regularizer:
-        case spec.NoRegularizer():
-            pass
-        case spec.FeaturePenalty():
-            final = layers(model)[-1]
-            classifier = model.get_submodule(final.name)
-            penalty.add(
-                of_features(regularizer, final, seed=seed, classifier=classifier, world=world), regularizer.weight
-            )
-        case spec.LayerPenalty():
-            _add_layers(penalty, regularizer, layers(model), seed)
+    penalty = Penalty(regularizer, model, total_steps=_length(regularizer, total_steps))
+    if isinstance(regularizer, spec.NoRegularizer):
+        return penalty
+    found = _found(regularizer, model, final)
+    if isinstance(regularizer, spec.FeaturePenalty):
+        penalty.add(of_features(regularizer, _classifier(found), seed=seed, world=world), regularizer.weight)
+        trainable = any(parameter.requires_grad for parameter in model.parameters())
+    else:
+        _add_layers(penalty, regularizer, found, seed)
+        trainable = not penalty.layers or not all(layer.is_frozen for layer in penalty.layers)
+        penalty.watch()
+    if not trainable:
+        raise ValueError(
+            f"{regularizer.kind} has nothing to move: expected a model with trainable weights, found all frozen "
+            "(requires_grad=False)"
+        )
     return penalty
 
 
 class Penalty(nn.Module):
-    """Σ over layers of weight · term, times the schedule. Its buffers are what some terms keep from step to step."""
+    """Σ over layers of weight · term, times the schedule. Its buffers are what some terms keep from step to step.
 
-    def __init__(self, regularizer: spec.Regularizer, *, device: torch.device, total_steps: int) -> None:
+    Weights are read at each call from where they stand in the model.
+    """
+
+    def __init__(self, regularizer: spec.Regularizer, model: nn.Module, *, total_steps: int = 1) -> None:
         super().__init__()
         self.regularizer = regularizer
-        self.device = device
         self.total_steps = total_steps
         self.terms = nn.ModuleList()
         self.weights: list[float] = []
         self.skipped: dict[str, str] = {}
         """Layers that were chosen and cannot be regularized, and why."""
+        self._held = _Held(model)  # no part of this module: its parameters are not ours
+        self._in_use: InUse | None = None
+        self._updates = 0
+        self._mark: tuple[object, ...] | None = None
+        self._moved_at: int | None = None
+        self.handle = opaque.handle_of(self)
 
     def add(self, term: Term, weight: float) -> None:
         """Add a term."""
         self.terms.append(term)
         self.weights.append(weight)
 
-    def forward(self, step: int = 0, *, lr: float = 0.0) -> Float[Tensor, ""]:
-        """The whole penalty at a step; `lr` is the network's learning rate, which moves the authors' poles."""
-        values = [values for _, values in self._values(step, lr)]
-        return torch.cat(values).sum() if values else torch.zeros((), device=self.device)
+    @property
+    def model(self) -> nn.Module:
+        """The model whose weights are read."""
+        return self._held.model
 
-    def by_layer(self, step: int = 0, *, lr: float = 0.0) -> dict[str, Tensor]:
-        """The weighted term of each regularized layer."""
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of the terms."""
+        return [term.layer for term, _ in self._weighted()]
+
+    def watch(self) -> None:
+        """Notice from now on which weights the model's forwards use."""
+        self._in_use = InUse(self.model, [layer.module for layer in self.layers])
+
+    def forward(
+        self, step: int | None = None, *, lr: float | None = None, params: Mapping[str, Tensor] | None = None
+    ) -> Float[Tensor, ""]:
+        """What to add to the loss at a step: on every k-th step k times the penalty, between them 0.
+
+        What terms keep (poles, projections) moves once a step, however often this is called. Without a step the
+        penalty counts updates by itself: a call that finds the weights changed since the last one is the next step.
+        (Changes through `.data` do not show: give the step then.) `lr` is the network's learning rate, which moves the
+        authors' poles. `params` are the weights to read in place of the model's, as for `torch.func.functional_call`.
+
+        ValueError where an authors' pole is to move without a rate; RuntimeError if the model's last forward used other
+        weights than it holds, and `params` does not say so.
+        """
+        if torch.compiler.is_compiling():
+            if params is not None:
+                raise ValueError("params are not taken in a compiled step: call the penalty outside")
+            return opaque.compiled(self.handle, self.points(), step, lr)
+        points = self.points(params)
+        if opaque.is_transforming():
+            return opaque.transformed(self.handle, points, step, lr)
+        return self.of(points, step, lr=lr, gated=True)
+
+    def value(self, step: int | None = None, *, lr: float | None = None) -> Float[Tensor, ""]:
+        """The weighted penalty as it is recorded, whether it acts at this step or not. Otherwise as a call."""
+        return self.of(self.points(), step, lr=lr, gated=False)
+
+    def by_layer(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
+        """The weighted term of each regularized layer, as they add up to `value`. Nothing that is kept moves."""
+        at = Moment(self._now(step), lr, moves=False)
         found = {
             term.layer.name: value
-            for terms, values in self._values(step, lr)
+            for terms, values in self._values(self.points(), at)
             for term, value in zip(terms, values.unbind(), strict=True)
         }
-        return {term.layer.name: found[term.layer.name] for term, _ in self._weighted()}
+        return {layer.name: found[layer.name] for layer in self.layers}
+
+    def inner_gaps(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
+        """By layer, how much worse a pole exists than those that the penalty found. Only `mhp` and `mhc` have any."""
+        at = Moment(self._now(step), lr, moves=False)
+        searched = [term for term, _ in self._weighted() if isinstance(term, AtPoles)]
+        gaps = {}
+        for term in searched:
+            w = term.points().detach()
+            with without_autocast(w.device):
+                gaps[term.layer.name] = term.gap(w, at)
+        return gaps
 
     def acts(self, step: int) -> bool:
         """Whether the penalty is part of the loss at this step."""
@@ -87,26 +155,52 @@ class Penalty(nn.Module):
         """The penalty acts on every k-th step, k times as strong."""
         return 1 if isinstance(self.regularizer, spec.NoRegularizer) else self.regularizer.every
 
-    def inner_gaps(self, step: int = 0, *, lr: float = 0.0) -> dict[str, Tensor]:
-        """By layer, how much worse a pole exists than those that the penalty found. Only `mhp` and `mhc` have any."""
-        at = Moment(step, lr, acts=False)
-        with torch.autocast(self.device.type, enabled=False):
-            return {term.layer.name: term.gap(at) for term, _ in self._weighted() if isinstance(term, AtPoles)}
+    def points(self, params: Mapping[str, Tensor] | None = None) -> list[Tensor]:
+        """What each term is of, now."""
+        if params is not None:
+            return self._held.with_params(params, self._read)
+        if self._in_use is not None and not torch.compiler.is_compiling():
+            self._in_use.check()
+        return self._read()
 
-    def _values(self, step: int, lr: float) -> list[tuple[list[Term], Float[Tensor, " b"]]]:
+    def of(self, points: Sequence[Tensor], step: int | None, *, lr: float | None, gated: bool) -> Float[Tensor, ""]:
+        """The penalty of these points at a step; with `gated` what to add to the loss."""
+        step = self._now(step)
+        acts = self.acts(step)
+        if not points or (gated and not acts):
+            return torch.zeros((), device=points[0].device if points else self._held.device)
+        at = Moment(step, lr, moves=acts and step != self._moved_at)
+        total = torch.cat([values for _, values in self._values(points, at)]).sum()
+        if at.moves and not points[0].is_meta:  # where nothing moved
+            self._moved_at = step
+        return self.every * total if gated and self.every > 1 else total
+
+    def _read(self) -> list[Tensor]:
+        return [term.points() for term, _ in self._weighted()]
+
+    def _now(self, step: int | None) -> int:
+        """The step that is given, or the number of updates seen."""
+        if step is not None:
+            return step
+        mark = tuple(_mark(source) for layer in self.layers for source in layer.sources)
+        if self._mark is not None and mark != self._mark:
+            self._updates += 1
+        self._mark = mark
+        return self._updates
+
+    def _values(self, points: Sequence[Tensor], at: Moment) -> list[tuple[list[Term], Float[Tensor, " b"]]]:
         """The weighted terms, those that are alike together where stacks pay."""
-        scale, at = self._schedule(step), Moment(step, lr, acts=self.acts(step))
-        with torch.autocast(self.device.type, enabled=False):
-            if not stacks.pay(self.device):
-                return [([term], scale * weight * term(at)[None]) for term, weight in self._weighted()]
-            return [(terms, scale * weight * stacks.together(terms, at)) for terms, weight in self._alike()]
-
-    def _alike(self) -> list[tuple[list[Term], float]]:
-        groups: dict[Hashable, tuple[list[Term], float]] = {}
-        for term, weight in self._weighted():
-            terms, _ = groups.setdefault((weight, stacks.likeness(term)), ([], weight))
-            terms.append(term)
-        return list(groups.values())
+        if not points:
+            return []
+        scale, device = self._schedule(at.step), points[0].device
+        terms = zip(self._weighted(), points, strict=True)
+        with without_autocast(device):
+            if not stacks.pay(device):
+                return [([term], scale * weight * term(w, at)[None]) for (term, weight), w in terms]
+            return [
+                (alike, (scale * weight * stacks.together(alike, of_each, at)).to(device))
+                for alike, of_each, weight in _alike(terms)
+            ]
 
     def _weighted(self) -> list[tuple[Term, float]]:
         terms: list[Term] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
@@ -124,6 +218,86 @@ class Penalty(nn.Module):
             case spec.Decay(to=to):
                 return 1.0 - done * (1.0 - to)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy is a penalty of its own."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.handle = opaque.handle_of(self)
+
+
+class _Held:
+    """The model, beside what a module takes for its own parts."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    @property
+    def device(self) -> torch.device:
+        parameter = next(self.model.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    def with_params(self, params: Mapping[str, Tensor], ask: Callable[[], list[Tensor]]) -> list[Tensor]:
+        """What `ask` returns while the model has these parameters. ValueError for one that it does not have."""
+        known = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
+        known |= {name for name, _ in self.model.named_buffers(remove_duplicate=False)}
+        if unknown := sorted(set(params) - known):
+            raise ValueError(f"params: expected names of the model's parameters, found {', '.join(unknown[:5])}")
+        asked = _Asked(self.model)
+        named = {f"model.{name}": value for name, value in params.items()}
+        found: list[Tensor] = torch.func.functional_call(asked, named, (ask,))
+        return found
+
+
+class _Asked(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ask: Callable[[], list[Tensor]]) -> list[Tensor]:
+        return ask()
+
+
+def _length(regularizer: spec.Regularizer, total_steps: int | None) -> int:
+    if total_steps is not None:
+        return total_steps
+    if not isinstance(regularizer, spec.NoRegularizer) and not isinstance(regularizer.schedule, spec.Steady):
+        raise ValueError(
+            f"the weight of {regularizer.kind} follows the schedule {regularizer.schedule.kind}: "
+            "expected build(…, total_steps=…), found none"
+        )
+    return 1
+
+
+def _found(regularizer: spec.LayerPenalty | spec.FeaturePenalty, model: nn.Module, final: str | None) -> list[Layer]:
+    """The model's layers. ValueError if it makes a difference which is the classifier, and that cannot be told."""
+    names = read(model)
+    if final is not None and final not in names:
+        raise ValueError(f"final: {final!r} is no layer; there are {', '.join(names)}")
+    known = classifier.Final(frozenset([final])) if final is not None else classifier.find(model, names)
+    if known.doubt and _depends_on_final(regularizer):
+        raise ValueError(
+            f"cannot tell which layer is the classifier, as the forward could not be followed ({known.doubt}): "
+            f"name it, build(…, final=…), one of {', '.join(names)}"
+        )
+    return layers(model, final=known.names)
+
+
+def _depends_on_final(regularizer: spec.LayerPenalty | spec.FeaturePenalty) -> bool:
+    if isinstance(regularizer, spec.FeaturePenalty):
+        return True
+    is_mirrored = isinstance(regularizer, spec.SpherePenalty) and regularizer.half_space
+    return is_mirrored or regularizer.hidden_weight != regularizer.final_weight
+
+
+def _classifier(found: Sequence[Layer]) -> Layer:
+    finals = [layer for layer in found if layer.is_final]
+    if len(finals) != 1:
+        names = ", ".join(layer.name for layer in finals) or "none"
+        raise ValueError(
+            "features are what enters the classifier: expected a model with one layer that its outputs come out of, "
+            f"found {names}: name it, build(…, final=…), one of {', '.join(layer.name for layer in found)}"
+        )
+    return finals[0]
+
 
 def _add_layers(penalty: Penalty, regularizer: spec.LayerPenalty, found: list[Layer], seed: int) -> None:
     wanted = [
@@ -132,14 +306,24 @@ def _add_layers(penalty: Penalty, regularizer: spec.LayerPenalty, found: list[La
         if (weight := _weight(regularizer, layer)) > 0
     ]
     chosen(found, regularizer.layer_weights, field="regularizer.layer_weights")
+    once: dict[tuple[int, ...], str] = {}
+    for layer, _ in sorted(wanted, key=lambda each: not each[0].is_final):
+        # Of a weight that several layers share, the classifier is the one that counts, else the first.
+        once.setdefault(tuple(map(id, layer.sources)), layer.name)
     for layer, weight in wanted:
-        if reason := _too_small(regularizer, layer):
+        first = once[tuple(map(id, layer.sources))]
+        if first != layer.name:
+            penalty.skipped[layer.name] = f"shares its weight with {first}, where it counts"
+        elif reason := _too_small(regularizer, layer):
             penalty.skipped[layer.name] = reason
-            continue
-        penalty.add(of_layer(regularizer, layer, seed=seed, weight=weight), weight)
+        else:
+            penalty.add(of_layer(regularizer, layer, seed=seed, weight=weight), weight)
     if wanted and not penalty.weights:
         reasons = "; ".join(f"{name} {reason}" for name, reason in penalty.skipped.items())
         raise ValueError(f"{regularizer.kind} finds no layer that it could spread: {reasons}")
+    for name, reason in unread(penalty.model).items():
+        if any(fnmatchcase(name, pattern) for pattern in regularizer.layers):
+            penalty.skipped[name] = reason
 
 
 def _weight(regularizer: spec.LayerPenalty, layer: Layer) -> float:
@@ -155,3 +339,19 @@ def _too_small(regularizer: spec.LayerPenalty, layer: Layer) -> str | None:
     if n == 1:
         return "has a single neuron: there is no pair to spread"
     return "has neurons of a single dimension: there are only two directions" if d == 1 else None
+
+
+def _alike(
+    terms: Iterable[tuple[tuple[Term, float], Tensor]],
+) -> list[tuple[list[Term], list[Tensor], float]]:
+    groups: dict[Hashable, tuple[list[Term], list[Tensor], float]] = {}
+    for (term, weight), w in terms:
+        alike, points, _ = groups.setdefault((weight, stacks.likeness(term, w)), ([], [], weight))
+        alike.append(term)
+        points.append(w)
+    return list(groups.values())
+
+
+def _mark(source: Tensor) -> tuple[int, int]:
+    """Another one for another tensor, and for the same after a change in place."""
+    return id(source), 0 if source.is_inference() else source._version

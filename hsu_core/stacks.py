@@ -22,26 +22,26 @@ def pay(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def likeness(term: Term) -> Hashable:
-    """Equal for two terms of one regularizer that differ in their layers' numbers alone.
+def likeness(term: Term, w: Float[Tensor, "n d"]) -> Hashable:
+    """Equal for two terms of one regularizer, of points w, that differ in their layers' numbers alone.
 
     A final layer may have a loss of its own.
     """
-    return term.layer.shape, term.layer.weight.dtype, term.layer.is_final
+    return type(term), w.shape, w.dtype, w.device, term.layer.is_final
 
 
-def together(terms: Sequence[Term], at: Moment) -> Float[Tensor, " b"]:
-    """The values of terms that are alike."""
-    return TOGETHER[type(terms[0])](terms, at)
+def together(terms: Sequence[Term], points: Sequence[Tensor], at: Moment) -> Float[Tensor, " b"]:
+    """The values of terms that are alike, of the points of each."""
+    return TOGETHER[type(terms[0])](terms, _stack(points), at)
 
 
-def _of_weights(terms: Sequence[OfWeights], _at: Moment) -> Float[Tensor, " b"]:
-    return terms[0].loss(_stack(terms))
+def _of_weights(terms: Sequence[OfWeights], w: Float[Tensor, "b n d"], _at: Moment) -> Float[Tensor, " b"]:
+    return terms[0].loss(w)
 
 
-def _at_poles(terms: Sequence[AtPoles], at: Moment) -> Float[Tensor, " b"]:
+def _at_poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
     """The poles of all layers move at once, each on its own layer's objective."""
-    objective, w = terms[0].objective, _stack(terms)
+    objective = terms[0].objective
     return poles.worst(objective(w, _poles(terms, w.detach(), at)))
 
 
@@ -50,39 +50,41 @@ def _poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> F
     if isinstance(inner, spec.FreshPoles):
         start = torch.stack([term.drawn(inner, own, at) for term, own in zip(terms, w, strict=True)])
         return poles.climb(poles.slope(objective, w), start, steps=inner.steps)
-    kept = [term.kept for term in terms if term.kept is not None]
-    if at.acts:
+    kept = [term.pole(w) for term in terms]
+    if at.moves:
         poles.advance(kept, objective, w, lr=at.lr)
-    return torch.stack([each() for each in kept])
+    return torch.stack([each.beside(w) for each in kept])
 
 
-def _of_projections(terms: Sequence[OfProjections], at: Moment) -> Float[Tensor, " b"]:
+def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
     """One loss of all projections of all layers; a kept projection moves on its own."""
-    loss, w = terms[0].loss, _stack(terms)
+    loss = terms[0].loss
     if not terms[0].is_wide(w[0]):
         return loss(w)
+    if terms[0].how.arithmetic == "authors":
+        return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
     w = unit_rows(w)
     matrices = torch.stack([term.matrices(own, at) for term, own in zip(terms, w.detach(), strict=True)])
     return loss((w[:, None] @ matrices).flatten(0, 1)).view(len(terms), -1).mean(dim=1)
 
 
-def _of_stretch(terms: Sequence[OfStretch], at: Moment) -> Float[Tensor, " b"]:
-    w = _stack(terms)
+def _of_stretch(terms: Sequence[OfStretch], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+    if terms[0].is_authors:
+        return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
     starts = torch.stack([term.start(own, at) for term, own in zip(terms, w, strict=True)])
     return baselines.spectral_isometry(w, starts, iterations=terms[0].iterations)
 
 
-def _of_features(terms: Sequence[OfFeatures], at: Moment) -> Float[Tensor, " b"]:
+def _of_features(terms: Sequence[OfFeatures], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
     """There is one classifier."""
-    return torch.stack([term(at) for term in terms])
+    return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
 
 
-def _stack(terms: Sequence[Term]) -> Float[Tensor, "b n d"]:
-    points = [term.layer.points() for term in terms]
-    return torch.stack(points) if len(points) > 1 else points[0][None]  # a large layer needs no copy
+def _stack(points: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, "b n d"]:
+    return torch.stack(list(points)) if len(points) > 1 else points[0][None]  # a large layer needs no copy
 
 
-TOGETHER: dict[type[Term], Callable[[Any, Moment], Tensor]] = {
+TOGETHER: dict[type[Term], Callable[[Any, Tensor, Moment], Tensor]] = {
     OfWeights: _of_weights,
     AtPoles: _at_poles,
     OfProjections: _of_projections,

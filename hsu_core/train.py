@@ -75,7 +75,8 @@ def train(
     optimizer = _optimizer(training.optimizer, model)
     total = training.total_steps
     penalty = regularizers.build(training.regularizer, model, seed=training.seed, total_steps=total, world=world)
-    watched = chosen(layers(model), training.record.layers, field="record.layers")
+    found = layers(model)
+    watched = chosen(found, training.record.layers, field="record.layers")
     start, scores = 0, checkpoint.Scores()
     if resume_from:
         start, scores = checkpoint.load(resume_from, model, optimizer, penalty=penalty, wanted=training)
@@ -112,7 +113,7 @@ def train(
         logits = _logits(network, batch, precision=training.precision)
         loss = cross_entropy(logits, batch[1])
         acts, is_recorded = penalty.acts(step), is_last or step % training.record.every == 0
-        energy = penalty(step, lr=learning_rate) if acts or is_recorded else loss.new_zeros(())
+        energy = penalty.value(step, lr=learning_rate) if acts or is_recorded else loss.new_zeros(())
         if is_recorded:
             accuracy = (logits.argmax(dim=1) == batch[1]).float().mean()
             values |= _of_model(loss=world.mean(loss), penalty=energy, accuracy=world.mean(accuracy))
@@ -121,7 +122,7 @@ def train(
             values |= _of_poles(penalty.inner_gaps(step, lr=learning_rate))
         if values:
             report(step, values)
-            if trouble := _trouble(step, values, model, penalty):
+            if trouble := _trouble(step, values, found, penalty):
                 return trouble
         if is_last:
             metrics = _metrics(values, model, steps=step - start, seconds=time.monotonic() - began)
@@ -207,9 +208,8 @@ def _of_poles(gaps: dict[str, Tensor]) -> Values:
     return {Series(layer, "inner_gap"): gap.item() for layer, gap in gaps.items()}
 
 
-def _trouble(step: int, values: Values, model: nn.Module, penalty: Penalty) -> Diverged | None:
+def _trouble(step: int, values: Values, found: list[Layer], penalty: Penalty) -> Diverged | None:
     """What is not finite, as near to its cause as can be said: a layer's weights, a layer's penalty, a loss."""
-    found = layers(model)
     finite = torch.stack([layer.weight.isfinite().all() for layer in found]).tolist()
     if not all(finite):
         return Diverged(step, found[finite.index(False)].name, "weights")

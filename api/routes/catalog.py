@@ -37,6 +37,11 @@ class RegularizerEntry(Entry):
     acts_on: Literal["nothing", "weights", "features"]
     caution: str
     """When it does not do what one might hope; empty if nothing is known."""
+    differs: str
+    """Where the defaults are not what the authors' code does, and why."""
+    presets: dict[str, dict[str, Any]]
+    """By name, as `preset` in a spec: what each fills in that is not the default. It may depend on what is given, as on
+    `s` and `angular` of `mhe` and on `projection` of `comhe`; the spec that is kept states each value."""
     relative_cost: float
     """Forward and backward of the whole penalty of `cnn9`, in units of `mhe`'s: benchmarks/catalog.py, one thread."""
 
@@ -113,8 +118,18 @@ def _regularizer(kind: type[spec.Spec]) -> RegularizerEntry:
         source=about.source,
         acts_on=about.acts_on,
         caution=about.caution,
+        differs=about.differs,
+        presets=_presets(kind),
         relative_cost=about.relative_cost,
     )
+
+
+def _presets(kind: type[spec.Spec]) -> dict[str, dict[str, Any]]:
+    if "preset" not in kind.model_fields:
+        return {}
+    default = kind().model_dump(mode="json")
+    filled = kind.model_validate({"preset": "authors"}).model_dump(mode="json")
+    return {"authors": {name: value for name, value in filled.items() if default.get(name) != value}}
 
 
 def _objective(kind: type[spec.Spec]) -> ObjectiveEntry:

@@ -6,6 +6,7 @@ Knows autograd, autocast and saved tensors. Knows no energies.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -28,14 +29,19 @@ def closed_form(evaluate: Evaluate, *inputs: Tensor) -> Tensor:
     if any(wanted):
         value: Tensor = _ClosedForm.apply(evaluate, wanted, *inputs)  # type: ignore[no-untyped-call]
         return value
-    with torch.no_grad(), torch.autocast(inputs[0].device.type, enabled=False):
+    with torch.no_grad(), without_autocast(inputs[0].device):
         return evaluate(*inputs, wanted=wanted)[0]
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """In the types that the tensors have. `meta` knows no autocast."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
 class _ClosedForm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, evaluate: Evaluate, wanted: tuple[bool, ...], *inputs: Tensor) -> Tensor:
-        with torch.autocast(inputs[0].device.type, enabled=False):
+        with without_autocast(inputs[0].device):
             value, ctx.gradient, saved = evaluate(*inputs, wanted=wanted)
         ctx.save_for_backward(*saved)
         return value
@@ -47,5 +53,5 @@ class _ClosedForm(torch.autograd.Function):
                 "a closed-form gradient cannot be differentiated again: "
                 "expected create_graph=False, found True; hsu_core.energies has second derivatives"
             )
-        with torch.autocast(factors[0].device.type, enabled=False):
+        with without_autocast(factors[0].device):
             return None, None, *ctx.gradient(*factors, *ctx.saved_tensors)

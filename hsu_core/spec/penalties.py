@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from hsu_core.spec.values import WHOLE, Factors, Flag, NonNegative, Patterns, Real, Spec
+from hsu_core.spec.values import WHOLE, Factors, Flag, NonNegative, Patterns, Real, Spec, fault
 
 
 class About(NamedTuple):
@@ -21,6 +22,12 @@ class About(NamedTuple):
     """Forward and backward of the whole penalty of `cnn9`, in units of `mhe`'s: benchmarks/catalog.py, one thread."""
     caution: str = ""
     """Known degeneracies: when it does not do what one might hope."""
+    differs: str = ""
+    """Where the defaults are not what the authors' code does, and why."""
+
+
+Arithmetic = Annotated[Literal["exact", "authors"], Field(exclude_if=lambda value: value == "exact")]
+"""Left out of the canonical spec where it is `exact`: as in every spec from before there was a choice."""
 
 
 class Steady(Spec):
@@ -54,10 +61,25 @@ class Penalty(Spec):
     about: ClassVar[About]
 
     kind: str
+    preset: Annotated[Literal["authors"] | None, Field(exclude=True)] = None
+    """`authors`: what is not given is as in the authors' code. The spec that is kept states each value instead."""
     schedule: WeightSchedule = Steady()
     """What becomes of the weights in the course of the training."""
     every: Annotated[int, Field(ge=1, le=10_000), WHOLE] = 1
     """The penalty acts on every k-th step, k times as strong: the mean gradient stays."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_in(cls, value: object) -> object:
+        if not isinstance(value, Mapping) or value.get("preset") != "authors":
+            return value
+        given = {name: own for name, own in value.items() if name != "preset"}
+        return {**cls.authors(given), **given}
+
+    @classmethod
+    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
+        """The preset `authors`: what differs from the defaults, beside what is given."""
+        return {}
 
 
 class LayerPenalty(Penalty):
@@ -80,6 +102,15 @@ class SpherePenalty(LayerPenalty):
     """Also count the mirror images −x. Hidden layers only, never the classifier."""
     low_precision: Flag = False
     """Multiply in bfloat16; everything else stays in float32. Gradients are then right to about 1 %."""
+    arithmetic: Arithmetic = "exact"
+    """`authors`: their program to the letter. Norms √(Σw² + 10⁻⁴), of points already normalised once more; angles
+    + 10⁻⁴; for s = 0 the logarithm of the squared distance; ties of `mhs` added up. By autograd, so slower."""
+
+    @model_validator(mode="after")
+    def _one_arithmetic(self) -> SpherePenalty:
+        if self.arithmetic == "authors" and self.low_precision:
+            raise fault("low_precision", "authors_in_float32", "the authors' arithmetic is in float32, found true")
+        return self
 
 
 class FeaturePenalty(Penalty):

@@ -5,11 +5,12 @@ Knows names, ranges and sources. Knows no tensors: the mathematics is in `hsu_co
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from hsu_core.spec.penalties import About, FeaturePenalty, LayerPenalty, SpherePenalty
+from hsu_core.spec.penalties import About, Arithmetic, FeaturePenalty, LayerPenalty, SpherePenalty
 from hsu_core.spec.values import WHOLE, Flag, NonNegative, Positive, Real
 
 _BANSAL = "Bansal et al. 2018, Can We Gain More from Orthogonality Regularizations, arXiv 1810.09102"
@@ -31,6 +32,7 @@ class SO(LayerPenalty):
         acts_on="weights",
         relative_cost=1.5,
         caution="For n > d it cannot be 0, and its minimum is any tight frame, duplicates included.",
+        differs="The public code has `srip` alone. Weights are ours: the best one depends on network and schedule.",
     )
 
 
@@ -50,6 +52,7 @@ class DSO(LayerPenalty):
         acts_on="weights",
         relative_cost=1.5,
         caution="The two terms differ by the constant n − d, so the gradient is just twice that of `so`.",
+        differs="The public code has `srip` alone. Weights are ours: the best one depends on network and schedule.",
     )
 
 
@@ -69,6 +72,7 @@ class MutualCoherence(LayerPenalty):
         acts_on="weights",
         relative_cost=1.5,
         caution="One entry has the gradient at a time, and while lengths differ from 1 it is a diagonal one.",
+        differs="The public code has `srip` alone. Weights are ours: the best one depends on network and schedule.",
     )
 
 
@@ -77,7 +81,9 @@ class SRIP(LayerPenalty):
 
     kind: Literal["srip"] = "srip"
     iterations: Annotated[int, Field(ge=1, le=100), WHOLE] = 2
-    """Steps of the power iteration; the authors use 2."""
+    """Steps of the power iteration; the paper has 2."""
+    arithmetic: Arithmetic = "exact"
+    """`authors`: the square of the norm, of the smaller Gram matrix, from a uniform start."""
     hidden_weight: NonNegative = 1e-1
     """Weight of each hidden layer's term."""
     final_weight: NonNegative = 0.0
@@ -90,7 +96,16 @@ class SRIP(LayerPenalty):
         acts_on="weights",
         relative_cost=0.7,
         caution="Two iterations from a random start give a lower bound that varies from step to step.",
+        differs="The public code squares the spectral norm, estimates it with one step from a uniform start, of the"
+        " smaller of WWᵀ and WᵀW, weighs every layer and the classifier with 0.01, and lets that fall to 0 "
+        "in five stages by epochs. The defaults are the paper's formula. Preset `authors` is exact but for "
+        "the stages: a weight's schedule here is linear.",
     )
+
+    @classmethod
+    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
+        """Their arithmetic, of every layer."""
+        return {"arithmetic": "authors", "iterations": 1, "hidden_weight": 1e-2, "final_weight": 1e-2}
 
 
 class MMA(LayerPenalty):
@@ -109,7 +124,15 @@ class MMA(LayerPenalty):
         acts_on="weights",
         relative_cost=1.9,
         caution="The gradient jumps where the nearest neighbour changes. A layer of one neuron is skipped.",
+        differs="The authors weigh every layer with 0.07, the classifier too, where here it is left out as by the "
+        "other rivals; for networks with skip connections with 0.03. They clamp the cosine at 0.99999, so "
+        "that closer pairs feel nothing; here the angle is exact. Preset `authors` has their weights.",
     )
+
+    @classmethod
+    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
+        """Their weights, for networks without skip connections."""
+        return {"hidden_weight": 0.07, "final_weight": 0.07}
 
 
 class CoMHE(SpherePenalty):
@@ -125,16 +148,19 @@ class CoMHE(SpherePenalty):
     """Random projections whose energies are averaged; the other kinds keep one."""
     steps: Annotated[int, Field(ge=1, le=1000), WHOLE] = 1
     """Gradient steps of a kept projection for one step of the network."""
-    lr: Positive = 0.01
-    """Learning rate of a kept projection."""
+    lr: Positive | None = 0.01
+    """Learning rate of a kept projection; null: that of the network at the time, as the authors'."""
     s: Annotated[Real, Field(ge=0, le=64, allow_inf_nan=False)] = 2.0
     """Riesz exponent; 0 is the logarithmic energy."""
     angular: Flag = False
     """Repel by the angle, in units of π, in place of the Euclidean distance."""
     hidden_weight: NonNegative = 1.0
-    """Weight of each hidden layer's term."""
-    final_weight: NonNegative = 1.0
-    """Weight of the classifier's term."""
+    """Weight of each hidden layer's term; the authors use 1."""
+    final_weight: NonNegative = 10.0
+    """Weight of the classifier's term; the authors use 10."""
+    project_classifier: Annotated[Flag, Field(exclude_if=lambda value: value is True)] = False
+    """Whether the classifier is projected too; the authors do not. Where a canonical spec leaves it out it is: so was
+    every one from before there was a choice."""
 
     about: ClassVar[About] = About(
         latex=r"\frac1c\sum_{k=1}^{c}E_s\bigl(\{P_k x_i\}\bigr)",
@@ -144,7 +170,31 @@ class CoMHE(SpherePenalty):
         relative_cost=9,
         caution="More than `dimension` + 1 neurons cannot all be far apart after a projection: the energy stays above "
         "what the layer itself could reach.",
+        differs="The defaults are one setting for every kind of projection, of rows of length 1: 20 random "
+        "projections to 30 dimensions, and for kept ones, the mean squared change of angles and a rate of "
+        "their own, so that weights and kinds compare. The authors take 40 dimensions for random ones, "
+        "project raw weights, move a kept projection at the network's rate on ‖cos(wP) − cos(w)‖ or on the "
+        "full-space energy (10 steps), and let the gradient go through one more such step. Preset `authors`"
+        " is exact.",
     )
+
+    @classmethod
+    def authors(cls, given: Mapping[str, Any], /) -> dict[str, Any]:
+        """Their arithmetic, with what their programs have for each kind."""
+        own: dict[str, dict[str, Any]] = {
+            "angle": {"dimension": 30, "steps": 1, "lr": None},
+            "adversarial": {"dimension": 30, "steps": 10, "lr": None},
+        }
+        return {"arithmetic": "authors", **own.get(str(given.get("projection")), {"dimension": 40})}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was_kept(cls, value: object) -> object:
+        """A spec that states everything but this was kept when the classifier was always projected."""
+        later = {"project_classifier", "preset", "arithmetic"}
+        if isinstance(value, Mapping) and "preset" not in value and cls.model_fields.keys() - later <= value.keys():
+            return {"project_classifier": True, **value}
+        return value
 
 
 class Uniformity(FeaturePenalty):
@@ -163,7 +213,14 @@ class Uniformity(FeaturePenalty):
         acts_on="features",
         relative_cost=0.04,
         caution="With labels it works against the loss, which gathers a class: keep the weight small.",
+        differs="The authors weigh it 1, beside alignment and without labels; 0.1 here, where it works against a "
+        "loss with labels. Preset `authors` has their weight.",
     )
+
+    @classmethod
+    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
+        """Their weight."""
+        return {"weight": 1.0}
 
 
 class KoLeo(FeaturePenalty):
@@ -180,4 +237,11 @@ class KoLeo(FeaturePenalty):
         acts_on="features",
         relative_cost=0.02,
         caution="With labels it works against the loss, which gathers a class: keep the weight small.",
+        differs="The authors weigh it 0.05, beside a triplet loss, take ln(b·distance), which adds a constant, and "
+        "no ε; the weight 0.1 and ε are those of later use (DINOv2). Preset `authors` has their weight.",
     )
+
+    @classmethod
+    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
+        """Their weight."""
+        return {"weight": 0.05}

@@ -12,7 +12,7 @@ W = torch.randn(10, 40, generator=torch.Generator().manual_seed(0))
 
 
 def kept() -> KeptProjection:
-    return KeptProjection(40, 6, lr=0.05, steps=20, like=W, generator=torch.Generator().manual_seed(1))
+    return KeptProjection(40, 6, steps=20, like=W, generator=torch.Generator().manual_seed(1))
 
 
 def test_a_gaussian_projection_keeps_lengths_in_the_mean() -> None:
@@ -25,14 +25,14 @@ def test_a_gaussian_projection_keeps_lengths_in_the_mean() -> None:
 def test_an_angle_preserving_projection_learns_to_preserve_them() -> None:
     projection = kept()
     before = distortion(W, projection.matrix)
-    projection.advance(lambda matrix: distortion(W, matrix))
+    projection.advance(lambda matrix: distortion(W, matrix), lr=0.05)
     assert distortion(W, projection.matrix) < before
 
 
 def test_an_adversarial_projection_raises_the_energy() -> None:
     projection = kept()
     before = fast.riesz(W @ projection.matrix)
-    projection.advance(lambda matrix: -fast.riesz(W @ matrix))
+    projection.advance(lambda matrix: -fast.riesz(W @ matrix), lr=0.05)
     assert fast.riesz(W @ projection.matrix) > before
 
 

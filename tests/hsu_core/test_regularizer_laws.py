@@ -162,7 +162,7 @@ def value(name: str, *rows: Tensor, drawn: Tensor, step: int = LOOKS, **changed:
             classifier = nn.Linear(rows[0].shape[1], 2, dtype=rows[0].dtype)
             penalty = regularizers.build(chosen, classifier)
             classifier(rows[0])
-            return penalty(step)
+            return penalty.value(step)
         chosen = chosen.model_copy(update={"layers": tuple(str(i) for i in range(len(rows)))})
         penalty = regularizers.build(chosen, nn.Sequential(*map(layer_of, rows), nn.Linear(1, 1)))
         for part in penalty.to(drawn.dtype).modules():
@@ -170,7 +170,7 @@ def value(name: str, *rows: Tensor, drawn: Tensor, step: int = LOOKS, **changed:
                 part.pole = drawn[:1].clone()
             if isinstance(part, projections.KeptProjection):
                 part.matrix = drawn[0].clone()
-        return penalty(step, lr=0.01)
+        return penalty.value(step, lr=0.01)
 
 
 def _from_start(iterate: Callable[..., Tensor], start: Tensor, w: Tensor, _: Tensor, *, iterations: int) -> Tensor:

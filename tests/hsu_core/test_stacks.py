@@ -167,6 +167,27 @@ def test_poles_of_another_stack_are_refused() -> None:
 KINDS: dict[str, spec.Regularizer] = launches.KINDS | {
     "mhp, authors' pole": spec.MHP(inner=spec.AuthorsPole()),
     **{f"comhe {kind}": spec.CoMHE(projection=kind, dimension=5) for kind in ("random", "angle", "adversarial")},
+    **{
+        f"authors' {kind} {options}": spec.TrainingSpec.model_validate(
+            {
+                "dataset": {"kind": "digits"},
+                "model": {"kind": "mlp"},
+                "duration": {"steps": 1},
+                "regularizer": {"kind": kind, "preset": "authors", **options},
+            }
+        ).regularizer
+        for kind, options in [
+            *[
+                ("mhe", {"s": 0}),
+                ("mhe", {"s": 1, "angular": True}),
+                ("mhs", {}),
+                ("mhp", {}),
+                ("mhc", {}),
+                ("mgd", {}),
+            ],
+            *[("srip", {}), *(("comhe", {"projection": kind, "dimension": 5}) for kind in ("random", "adversarial"))],
+        ]
+    },
     "uniformity": spec.Uniformity(),
     "koleo": spec.KoLeo(),
 }

@@ -1,0 +1,161 @@
+"""Out of which layer do a model's outputs come? Followed back along the data flow, not by the order of definition.
+
+Knows modules and torch.fx. Knows no penalties. The forward is run once on stand-ins for tensors, without an input; what
+it changes in the modules meanwhile is put back.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import jaxtyping
+import torch
+from torch import fx, nn
+from torch.nn import functional
+
+PRODUCTS = frozenset(
+    {
+        *(functional.linear, functional.bilinear, functional.conv1d, functional.conv2d, functional.conv3d),
+        *(torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.einsum, operator.matmul, "matmul", "mm", "addmm"),
+    }
+)
+"""Calls of which a parameter may be the weight."""
+
+
+class Final(NamedTuple):
+    """The layers that a model's outputs come out of."""
+
+    names: frozenset[str]
+    """One, several for a model of several heads, or none if something else than a layer is there."""
+    doubt: str | None = None
+    """Why the data flow could not be followed; `names` is then the last layer in the order of definition."""
+
+
+def find(model: nn.Module, layers: Sequence[str]) -> Final:
+    """Which of these layers, given by their names in module order, the outputs come out of."""
+    if len(layers) <= 1:
+        return Final(frozenset(layers))
+    known = set(layers)
+    try:
+        graph = _traced(model, known)
+        return Final(_last(graph, model, known))
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        return Final(frozenset(layers[-1:]), f"{type(error).__name__}: {reason}")
+
+
+class _Tracer(fx.Tracer):
+    """Looks into whatever holds layers and is not torch's own; the rest is one step of the flow."""
+
+    proxy_buffer_attributes = True  # so that counters of the model do not count
+
+    def __init__(self, layers: set[str]) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        holds = any(name.startswith(f"{module_qualified_name}.") for name in self.layers)
+        return not holds or super().is_leaf_module(m, module_qualified_name)
+
+
+def _traced(model: nn.Module, layers: set[str]) -> fx.Graph:
+    """The flow of the model's first call, with everything optional left at its default."""
+    parameters = inspect.signature(model.forward).parameters.values()
+    defaults = {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.default is not inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    with _untouched(model), _unchecked(), torch.random.fork_rng(devices=[]):
+        return _Tracer(layers).trace(model, concrete_args=defaults or None)
+
+
+@contextmanager
+def _untouched(model: nn.Module) -> Iterator[None]:
+    """What a forward sets on its modules is undone: it would be a stand-in."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+
+
+@contextmanager
+def _unchecked() -> Iterator[None]:
+    """Annotated shapes, where somebody has them checked, know no stand-ins."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003 - the name of the option is the first argument
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
+
+
+def _last(graph: fx.Graph, model: nn.Module, layers: set[str]) -> frozenset[str]:
+    """The layers from which no other one lies on the way to an output."""
+    (output,) = (node for node in graph.nodes if node.op == "output")
+    weighing = {node: name for node in graph.nodes if (name := _weighing(node, model)) is not None}
+    first_met = _met(output, weighing)
+    behind = {earlier for node in first_met for earlier in _before(node)}
+    last = first_met - behind
+    if not last:
+        raise LookupError("no weight lies on the way to the outputs")
+    return frozenset(name for node in last if (name := _layer(weighing[node], layers)) is not None)
+
+
+def _weighing(node: fx.Node, model: nn.Module) -> str | None:
+    """The name of the module whose weights this step multiplies with, if it does."""
+    if node.op == "call_module":
+        name = str(node.target)
+        weights = (weight for weight in model.get_submodule(name).parameters() if weight.ndim > 1)
+        return name if next(weights, None) is not None and not _is_norm(model.get_submodule(name)) else None
+    if node.target in PRODUCTS:
+        owned = [str(given.target) for given in node.all_input_nodes if given.op == "get_attr"]
+        return owned[0].rpartition(".")[0] if owned else None
+    return None
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(module, (nn.LayerNorm, nn.RMSNorm))  # whose weights may have several dimensions
+
+
+def _met(output: fx.Node, weighing: dict[fx.Node, str]) -> set[fx.Node]:
+    """The first steps with weights on each way back from the output."""
+    met, seen, ways = set(), set(), [output]
+    while ways:
+        node = ways.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node in weighing:
+            met.add(node)
+            continue
+        ways.extend(node.all_input_nodes)
+    return met
+
+
+def _before(node: fx.Node) -> set[fx.Node]:
+    seen: set[fx.Node] = set()
+    ways = list(node.all_input_nodes)
+    while ways:
+        earlier = ways.pop()
+        if earlier not in seen:
+            seen.add(earlier)
+            ways.extend(earlier.all_input_nodes)
+    return seen
+
+
+def _layer(name: str, layers: set[str]) -> str | None:
+    """The layer of a step; of torch's own blocks the one layer inside. LookupError if there are several."""
+    if name in layers:
+        return name
+    inside: list[Any] = [layer for layer in layers if layer.startswith(f"{name}.")]
+    if len(inside) > 1:
+        raise LookupError(f"the outputs come out of {name}, of which the inside is not known")
+    return inside[0] if inside else None

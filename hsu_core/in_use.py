@@ -1,0 +1,41 @@
+"""Did the model's last forward use the weights that it holds? Under `torch.func.functional_call` it does not.
+
+A penalty of the held weights would then have no gradient by those that were used, silently. Knows modules. A forward is
+noticed by a hook that costs about a microsecond and keeps no tensor alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class InUse:
+    """The weights that the last forward used, against those that are held, by identity."""
+
+    def __init__(self, model: nn.Module, modules: Sequence[nn.Module]) -> None:
+        self.held = [part._parameters for module in modules for part in module.modules() if part._parameters]
+        self.known = self._now()
+        self.used = self.known
+        model.register_forward_pre_hook(self)
+
+    def __call__(self, _module: nn.Module, _inputs: object) -> None:
+        """Before a forward: what it will use."""
+        if not torch.compiler.is_compiling():
+            self.used = self._now()
+
+    def check(self) -> None:
+        """RuntimeError if the last forward used others, and not because the held ones were replaced since."""
+        now = self._now()
+        if self.used not in (now, self.known) and now == self.known:
+            raise RuntimeError(
+                "the model's last forward used other weights than it holds, as under torch.func.functional_call: "
+                "call the penalty as penalty(step, params=…) with those, "
+                "or with dict(model.named_parameters()) for the model's own"
+            )
+        self.known = self.used = now
+
+    def _now(self) -> list[int]:
+        return [id(own) for parameters in self.held for own in parameters.values()]
