@@ -6,15 +6,18 @@ this process is forgotten at once; through another one it opens for `HSU_KEY_CAC
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from hsu_jobs import database, keys, queries
+from hsu_jobs.availability import AWAY
 from hsu_jobs.settings import settings
 from hsu_jobs.tables import ApiKey
 
 _MOST = 10_000
+_log = logging.getLogger(__name__)
 
 
 class _Known(NamedTuple):
@@ -40,8 +43,8 @@ def look_up(key: str) -> ApiKey | None:
         found = keys.find(session, key)
         if found is None or not keys.is_valid(found):
             return found
-        if found.last_used_at is None or datetime.now(UTC) - found.last_used_at > timedelta(minutes=1):
-            session.execute(queries.note_use(found.id))
+    if found.last_used_at is None or datetime.now(UTC) - found.last_used_at > timedelta(minutes=1):
+        _note_use(found)
     _remember(found, until=asked + settings().key_cache.total_seconds())
     return found
 
@@ -49,6 +52,15 @@ def look_up(key: str) -> ApiKey | None:
 def forget() -> None:
     """Ask the database again, for every key."""
     _known.clear()
+
+
+def _note_use(key: ApiKey) -> None:
+    """A note in a transaction of its own: whoever only reads is not refused because the database takes no writes."""
+    try:
+        with database.transaction() as session:
+            session.execute(queries.note_use(key.id))
+    except AWAY as error:
+        _log.warning("the use of a key is not noted: %s", error)
 
 
 def _remember(key: ApiKey, *, until: float) -> None:

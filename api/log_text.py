@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import logging
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import NamedTuple
@@ -15,11 +16,13 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from hsu_jobs import database, logs, queries
+from hsu_jobs.availability import AWAY
 from hsu_jobs.tables import Attempt
 
 LINGER = timedelta(seconds=2)
 """A runner's last words may come so much later than the end of its attempt."""
 
+_log = logging.getLogger(__name__)
 _decoder = codecs.getincrementaldecoder("utf-8")
 
 
@@ -46,7 +49,12 @@ async def follow(attempt_id: int, first_byte: int, *, every: timedelta) -> Async
     """The log from a place on, as it grows, until the attempt has ended."""
     decoder = _decoder("replace")
     while True:
-        part, is_over = await run_in_threadpool(_more, attempt_id, first_byte)
+        try:
+            part, is_over = await run_in_threadpool(_more, attempt_id, first_byte)
+        except AWAY as error:
+            _log.warning("a log that is followed waits for the database: %s", error)
+            await asyncio.sleep(every.total_seconds())
+            continue
         if text := decoder.decode(part.content, final=is_over):
             yield text
         if is_over:

@@ -11,13 +11,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg.errors import QueryCanceled
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
 from api import methods
 from hsu_jobs import log_lines
+from hsu_jobs.availability import AWAY, DatabaseAway
 from hsu_jobs.errors import (
     BadRequest,
     BodyTooLarge,
@@ -32,6 +32,8 @@ from hsu_jobs.errors import (
 )
 from hsu_jobs.states import Action, State
 
+RETRY_AFTER = 5
+"""Seconds after which a client may try again what was unavailable: a failover takes ten to sixty."""
 MEDIA_TYPE = "application/problem+json"
 
 Responses = dict[int | str, dict[str, Any]]
@@ -108,8 +110,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(JobsError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for lost in (exc.OperationalError, exc.InterfaceError, exc.TimeoutError):
-        app.add_exception_handler(lost, _unavailable)
+    for away in AWAY:
+        app.add_exception_handler(away, _unavailable)
     app.add_exception_handler(exc.DataError, _unstorable)
 
 
@@ -144,8 +146,10 @@ _NOT_ALLOWED = 405
 
 
 def _unavailable(_request: Request, error: Exception) -> JSONResponse:
-    if isinstance(getattr(error, "orig", None), QueryCanceled):
+    if isinstance(error, DatabaseAway) and error.is_canceled:
         return respond(TookTooLong("the database took too long; nothing was changed, ask for less"))
+    if isinstance(error, DatabaseAway) and error.is_read_only:
+        return respond(Unavailable("the database takes no writes just now; nothing was changed, try again"))
     return respond(Unavailable("the database does not answer; nothing was changed, try again"))
 
 
@@ -159,6 +163,8 @@ def _headers(error: JobsError) -> dict[str, str] | None:
             return {"WWW-Authenticate": "Bearer"}
         case TooManyRequests():
             return {"Retry-After": str(math.ceil(error.seconds))}
+        case Unavailable():
+            return {"Retry-After": str(RETRY_AFTER)}
         case _:
             return None
 

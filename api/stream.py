@@ -15,9 +15,9 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel
-from sqlalchemy import exc
 
 from api.live import Live
+from hsu_jobs.availability import AWAY
 from hsu_jobs.states import State
 
 KEEP_ALIVE = 15.0
@@ -26,7 +26,6 @@ LONGEST = 3600.0
 """Seconds after which a stream ends and the client resumes it: a key may have been revoked meanwhile."""
 RETRY = 1000
 """Milliseconds after which a client resumes."""
-_AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 
 _log = logging.getLogger(__name__)
 _Place = TypeVar("_Place", bound=Hashable)
@@ -107,7 +106,7 @@ async def _follow(live: Live, source: Source[_Place], place: _Place) -> AsyncIte
         while is_full:
             try:
                 page = await bell.read((source, place), partial(source.after, place))
-            except _AWAY as error:
+            except AWAY as error:
                 _log.warning("a stream of job %d waits for the database: %s", source.job_id, error)
                 break
             place, is_full = page.next, page.is_full
