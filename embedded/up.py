@@ -99,7 +99,7 @@ def commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
     return {
         "api": [*API, "--host", "127.0.0.1", "--port", str(port)],
         "worker": ["worker", "--hostname", node],
-        "beat": ["celery", "-A", "worker.app", "beat", "--schedule", str(folder / "beat-schedule"), "--pidfile", ""],
+        "beat": ["worker.beat", "--schedule", str(folder / "beat-schedule")],
     }
 
 

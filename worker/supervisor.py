@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from hsu_jobs import attempts, database, lifecycle, scheduling, workers
 from hsu_jobs.attempts import Claim
@@ -49,6 +50,7 @@ class Supervisor:
         """When a stopping worker ends whatever is not settled, on the monotonic clock."""
         self._lock = threading.Lock()
         self._running: set[threading.Thread] = set()
+        self._courier: threading.Thread | None = None
         self._is_registered = False
         self._uptime = Uptime(longest_gap=max(settings.lease, 3 * settings.sweep))
         self._threads = [
@@ -200,11 +202,24 @@ class Supervisor:
             lifecycle.expire_overdue(session)
         with database.transaction() as session:
             scheduling.make_room(session, self._settings)
-        courier.ring_round()
+        self._carry(courier.ring_round())
         upkeep.tend(self._settings)
         if lost:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()
+
+
+    def _carry(self, webhooks: list[int]) -> None:
+        """Bring webhooks their messages in a thread of our own: Redis takes no rings, so no courier hears of them."""
+        if not webhooks or (self._courier and self._courier.is_alive()):
+            return
+        self._courier = threading.Thread(target=_carry_all, args=(webhooks, self._settings), name="courier", daemon=True)
+        self._courier.start()
+
+
+def _carry_all(webhooks: list[int], settings: Settings) -> None:
+    for webhook_id in webhooks:
+        _keep_on(partial(courier.carry, webhook_id, settings))
 
 
 def _about(claim: Claim) -> About:
