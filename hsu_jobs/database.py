@@ -84,7 +84,7 @@ def stand_still(session: Session) -> None:
     session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
-def afterwards(session: Session, tell: Callable[[], None]) -> None:
+def afterwards(session: Session, tell: Callable[[], object]) -> None:
     """Tell somebody of what this transaction does, once it is committed; not at all if it never is.
 
     `tell` must not raise: what it tells of has happened, whether anybody hears of it or not.

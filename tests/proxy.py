@@ -68,7 +68,7 @@ class Road:
         threading.Thread(target=self._carry, args=(server, client, False), daemon=True).start()
         self._carry(client, server, True)
 
-    def _carry(self, source: socket.socket, target: socket.socket, is_slow: bool) -> None:  # noqa: FBT001
+    def _carry(self, source: socket.socket, target: socket.socket, is_slow: bool) -> None:
         with suppress(OSError):
             while piece := source.recv(65536):
                 if is_slow and self.delay:

@@ -62,4 +62,4 @@ class Lease:
             _log.warning("a lease cannot be renewed; its attempt goes on: %s", error)
         else:
             self._uptime.note_answer()
-            self.idle = min(idle, self._uptime.length)  # what was measured while the database was away is not written yet
+            self.idle = min(idle, self._uptime.length)  # what was measured during an outage is not written yet

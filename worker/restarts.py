@@ -78,7 +78,7 @@ class Restarted:
             with self._lock:
                 if self._stopping.is_set():
                     return "not started"
-                self._process = subprocess.Popen(
+                self._process = subprocess.Popen(  # noqa: S603 - our own programs
                     self._command,
                     stdin=subprocess.PIPE,
                     env=self._environment,

@@ -208,12 +208,13 @@ class Supervisor:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()
 
-
     def _carry(self, webhooks: list[int]) -> None:
         """Bring webhooks their messages in a thread of our own: Redis takes no rings, so no courier hears of them."""
         if not webhooks or (self._courier and self._courier.is_alive()):
             return
-        self._courier = threading.Thread(target=_carry_all, args=(webhooks, self._settings), name="courier", daemon=True)
+        self._courier = threading.Thread(
+            target=_carry_all, args=(webhooks, self._settings), name="courier", daemon=True
+        )
         self._courier.start()
 
 

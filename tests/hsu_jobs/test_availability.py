@@ -21,7 +21,21 @@ def raised(code: str) -> str:
 
 @pytest.mark.parametrize(
     "code",
-    ["25006", "40001", "40P01", "53100", "53200", "53300", "55P03", "57014", "57P01", "57P02", "57P03", "58030", "08006"],
+    [
+        "25006",
+        "40001",
+        "40P01",
+        "53100",
+        "53200",
+        "53300",
+        "55P03",
+        "57014",
+        "57P01",
+        "57P02",
+        "57P03",
+        "58030",
+        "08006",
+    ],
 )
 def test_what_passes_by_itself_is_the_database_that_is_away(session: Session, code: str) -> None:
     with pytest.raises(DatabaseAway) as caught:

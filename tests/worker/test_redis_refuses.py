@@ -1,4 +1,4 @@
-"""A Redis that refuses, or is away, ends neither worker nor beat nor the doorbell, and is heard again when it is back."""
+"""A Redis that refuses, or is away, ends neither worker nor beat nor the bell, and is heard again when it is back."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from safetensors.torch import load_file
 from read_only import read_only
+from safetensors.torch import load_file
 from samples import POINTS
 from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
