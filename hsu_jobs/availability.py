@@ -47,6 +47,10 @@ _AWAY_CODES = frozenset(
 class DatabaseAway(exc.OperationalError):
     """The database does not do now what it would do at another time; nothing was changed."""
 
+    def __str__(self) -> str:
+        """One line, without the statement: logs have it again and again, and the statement is right."""
+        return f"{type(self.orig).__name__}: {next(iter(str(self.orig).splitlines()), '')}"
+
     @property
     def is_canceled(self) -> bool:
         """Whether the statement took longer than `statement_timeout`; an operator's cancel is told apart."""
