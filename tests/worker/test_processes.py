@@ -141,7 +141,7 @@ def test_a_worker_that_alone_is_cut_off_from_the_database_loses_its_job_and_take
         until(lambda: len(job(made).attempts) == 2 and job(made).attempts[1].step, seconds=STARTING)
         assert outcomes(job(made)) == ["lost"]
         worker.terminate()
-        assert worker.wait(timeout=30) == 0
+        assert worker.wait(timeout=STARTING) == 0
     assert outcomes(job(made)) == ["lost", "released"]
 
 
