@@ -7,16 +7,19 @@ database's to say: the seconds until then are counted from the question, whateve
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from typing import NamedTuple
 
 from hsu_jobs import database, keys, queries
+from hsu_jobs.availability import AWAY
 from hsu_jobs.keys import Found
 from hsu_jobs.settings import settings
 from hsu_jobs.tables import ApiKey
 
 _MOST = 10_000
+_log = logging.getLogger(__name__)
 
 
 class _Known(NamedTuple):
@@ -40,8 +43,8 @@ def look_up(key: str) -> Found | None:
         found = keys.find(session, key)
         if found is None or not found.opens:
             return found
-        if found.was_used_long_ago:
-            session.execute(queries.note_use(found.row.id))
+    if found.was_used_long_ago:
+        _note_use(found.row)
     kept = min(settings().key_cache.total_seconds(), math.inf if found.seconds is None else found.seconds)
     _remember(found.row, until=asked + kept)
     return found
@@ -50,6 +53,15 @@ def look_up(key: str) -> Found | None:
 def forget() -> None:
     """Ask the database again, for every key."""
     _known.clear()
+
+
+def _note_use(key: ApiKey) -> None:
+    """A note in a transaction of its own: whoever only reads is not refused because the database takes no writes."""
+    try:
+        with database.transaction() as session:
+            session.execute(queries.note_use(key.id))
+    except AWAY as error:
+        _log.warning("the use of a key is not noted: %s", error)
 
 
 def _remember(key: ApiKey, *, until: float) -> None:

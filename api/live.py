@@ -127,6 +127,8 @@ class Live:
                 if not is_away:
                     _log.warning("Redis does not answer (%s); streams look every %g s", error, LOOK)
                 is_away = True
+            except Exception:
+                _log.exception("what Redis told could not be read; streams look every %g s", LOOK)
             await asyncio.sleep(_AGAIN)
 
     def _ring_all(self) -> None:

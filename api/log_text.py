@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 
 from api.lasting import Right
 from api.live import Live
-from api.stream import AWAY
 from hsu_jobs import database, logs, queries
+from hsu_jobs.availability import AWAY
 from hsu_jobs.tables import Attempt
 
 LINGER = timedelta(seconds=2)

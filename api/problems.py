@@ -13,13 +13,13 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from psycopg.errors import QueryCanceled
 from pydantic import BaseModel, ValidationError
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
 from api import methods
 from hsu_jobs import log_lines
+from hsu_jobs.availability import AWAY, DatabaseAway
 from hsu_jobs.errors import (
     BadRequest,
     BodyTooLarge,
@@ -35,6 +35,8 @@ from hsu_jobs.errors import (
 )
 from hsu_jobs.states import Action, State
 
+RETRY_AFTER = 5
+"""Seconds after which a client may try again what was unavailable: a failover takes ten to sixty."""
 MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 20
 """Wrong fields that one problem tells; of the others it says how many there are."""
@@ -137,8 +139,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(JobsError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    for lost in (exc.OperationalError, exc.InterfaceError, exc.TimeoutError):
-        app.add_exception_handler(lost, _unavailable)
+    for away in AWAY:
+        app.add_exception_handler(away, _unavailable)
     app.add_exception_handler(exc.DataError, _unstorable)
 
 
@@ -171,8 +173,10 @@ _NOT_ALLOWED = 405
 
 
 def _unavailable(_request: Request, error: Exception) -> JSONResponse:
-    if isinstance(getattr(error, "orig", None), QueryCanceled):
+    if isinstance(error, DatabaseAway) and error.is_canceled:
         return respond(TookTooLong("the database took too long; nothing was changed, ask for less"))
+    if isinstance(error, DatabaseAway) and error.is_read_only:
+        return respond(Unavailable("the database takes no writes just now; nothing was changed, try again"))
     return respond(Unavailable("the database does not answer; nothing was changed, try again"))
 
 
@@ -198,6 +202,8 @@ def _headers(error: JobsError) -> dict[str, str] | None:
             return {"Accept-Encoding": accepts}
         case TooManyRequests():
             return {"Retry-After": str(math.ceil(error.seconds))}
+        case Unavailable():
+            return {"Retry-After": str(RETRY_AFTER)}
         case _:
             return None
 

@@ -15,10 +15,10 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel
-from sqlalchemy import exc
 
 from api.lasting import Right
 from api.live import Live
+from hsu_jobs.availability import AWAY
 from hsu_jobs.states import State
 
 KEEP_ALIVE = 15.0
@@ -27,7 +27,6 @@ LONGEST = 3600.0
 """Seconds after which a stream ends and the client resumes it."""
 RETRY = 1000
 """Milliseconds after which a client resumes."""
-AWAY = (exc.OperationalError, exc.InterfaceError, exc.TimeoutError)
 
 _log = logging.getLogger(__name__)
 _Place = TypeVar("_Place", bound=Hashable)

@@ -43,7 +43,7 @@ def main() -> None:
 @PORT
 @click.option("--leash", "leashed", is_flag=True, help="Tell URL and key as one line of JSON; stop when stdin closes.")
 def up(folder: Path, port: int | None, *, leashed: bool) -> None:
-    """Start everything and stay, until Ctrl-C."""
+    """Start everything and stay, until Ctrl-C; what dies meanwhile is started again."""
     if leashed:
         leash.leave_the_terminal()
     signals = (signal.SIGTERM,) if leashed else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -51,7 +51,7 @@ def up(folder: Path, port: int | None, *, leashed: bool) -> None:
     with suppress(Unwanted), service(folder, port=port, wish=wish, say=_say) as running:
         print(json.dumps({"url": running.url, "key": running.key}) if leashed else _how_to_try(running), flush=True)
         while not wish.wait(1):
-            running.check()
+            running.mend()
         _say("stopping")
 
 

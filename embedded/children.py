@@ -7,6 +7,7 @@ children inherit: so a later run finds all that a killed one left behind, and no
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,18 +33,26 @@ class Child:
     process: subprocess.Popen[bytes]
     log: Path
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
     def check(self) -> None:
         """Raise `CannotStart` with the end of its log if it has ended."""
-        status = self.process.poll()
-        if status is not None:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:]
-            raise CannotStart("\n".join([f"{self.name} ended with status {status}; the end of {self.log}:", *lines]))
+        if not self.is_alive:
+            raise CannotStart(f"{self.name} ended with {self.last_words()}")
+
+    def last_words(self) -> str:
+        """Its status, and the end of its log."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:] if self.log.exists() else []
+        return "\n".join([f"status {self.process.returncode}; the end of {self.log}:", *lines])
 
 
 def start(folder: Path, name: str, module: Sequence[str], environment: Mapping[str, str]) -> Child:
     """Run `python -m module...`, its output appended to FOLDER/log/NAME.log."""
     log = folder / "log" / f"{name}.log"
-    log.parent.mkdir(exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-m", *module],
@@ -54,6 +63,12 @@ def start(folder: Path, name: str, module: Sequence[str], environment: Mapping[s
             start_new_session=True,
         )
     return Child(name, process, log)
+
+
+def clear(child: Child) -> None:
+    """End what a process that has ended left behind in its session, such as a web server's own processes."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.process.pid, signal.SIGKILL)
 
 
 def stop(child: Child) -> None:

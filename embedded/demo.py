@@ -44,13 +44,13 @@ def demonstrate(folder: Path, *, port: int | None, wish: Wish, say: Callable[[st
 def _service(
     folder: Path, port: int | None, wish: Wish, say: Callable[[str], None], undo: ExitStack
 ) -> tuple[str, str, Callable[[], None]]:
-    """Where the service is, a key to it, and a check that it still runs as it should."""
+    """Where the service is, a key to it, and what keeps it running."""
     running = home.occupant(folder)
     if running is not None and running.url is not None:
         say(f"using the service that runs at {running.url}")
         return running.url, (folder / "key").read_text(encoding="utf-8").strip(), lambda: None
     own = undo.enter_context(service(folder, port=port, wish=wish, say=say))
-    return own.url, own.key, own.check
+    return own.url, own.key, own.mend
 
 
 def _watched(client: Client, job: Job, wish: Wish, check: Callable[[], None]) -> Iterator[Job]:

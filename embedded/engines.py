@@ -15,7 +15,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from embedded import postgres, redis_server
+
+POSTGRES = "PostgreSQL"
+REDIS = "Redis"
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,20 @@ def start(
             database_url=database_url or postgres.start(folder.resolve() / "postgres", durable=durable),
             redis_url=redis_url or redis_server.start(folder.resolve() / "redis"),
         )
+
+
+def processes_of(folder: Path) -> dict[str, psutil.Process]:
+    """The servers that run in `folder`, by the engine's name."""
+    found = {
+        POSTGRES: postgres.running(folder.resolve() / "postgres"),
+        REDIS: redis_server.running(folder.resolve() / "redis"),
+    }
+    return {name: process for name, process in found.items() if process is not None}
+
+
+def log_of(folder: Path, name: str) -> Path:
+    """Where an engine writes its log."""
+    return folder / {POSTGRES: "postgres", REDIS: "redis"}[name] / "log"
 
 
 def stop(folder: Path) -> bool:

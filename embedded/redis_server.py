@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +31,7 @@ def start(data: Path) -> str:
     data.mkdir(mode=0o700, exist_ok=True)
     socket = sockets.folder(data, name=SOCKET) / SOCKET
     if not _answers(socket):
-        _launch(data, socket)
+        _launch_on_what_is_readable(data, socket)
     return f"unix://{quote(str(socket), safe='/')}?db=0"
 
 
@@ -44,6 +45,46 @@ def stop(data: Path) -> bool:
     processes.kill(processes.wait_until_gone(servers, seconds=20))
     sockets.forget(data)
     return True
+
+
+def running(data: Path) -> psutil.Process | None:
+    """The server that runs on `data`, or nothing."""
+    return next(iter(_all_on(data)), None)
+
+
+def _launch_on_what_is_readable(data: Path, socket: Path) -> None:
+    """Start the server; a file that it cannot read is set aside, since nothing in Redis is needed (decision 31)."""
+    try:
+        _launch(data, socket)
+    except CannotStart:
+        aside = data / time.strftime("damaged-%Y%m%dT%H%M%S")
+        if not _move(_written(data), aside):
+            raise
+        try:
+            _launch(data, socket)
+        except CannotStart:  # the files were not what kept it from starting
+            _move(list(aside.iterdir()), data)
+            aside.rmdir()
+            raise
+        print(
+            f"hsu: Redis could not read what it had written down, and began anew: set aside in {aside}. "
+            "Nothing is lost: all that counts is in PostgreSQL",
+            file=sys.stderr,
+        )
+
+
+def _written(data: Path) -> list[Path]:
+    """What Redis keeps its data in: one file until version 6, a folder since."""
+    return [path for pattern in ("appendonly*", "dump.rdb", "temp-*") for path in data.glob(pattern)]
+
+
+def _move(paths: list[Path], to: Path) -> bool:
+    """Whether there was anything to move."""
+    if paths:
+        to.mkdir(exist_ok=True)
+    for path in paths:
+        path.rename(to / path.name)
+    return bool(paths)
 
 
 def _launch(data: Path, socket: Path) -> None:

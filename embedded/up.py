@@ -14,9 +14,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -28,6 +29,7 @@ from embedded.children import Child
 from embedded.engines import Engines
 from embedded.errors import CannotStart, Unwanted
 from embedded.leash import Wish
+from embedded.mending import Mender, Part
 from hsu_jobs.queue import broker_url
 
 FIRST_PORT = 8000
@@ -44,11 +46,14 @@ class Service:
     url: str
     key: str
     folder: Path
-    children: tuple[Child, ...]
+    children: dict[str, Child]
+    """By name; one that ended is replaced."""
+    mend: Callable[[], None]
+    """Starts what has ended. Raises `CannotStart` where that does not help."""
 
     def check(self) -> None:
         """Raise `CannotStart` if one of the processes has ended."""
-        for child in self.children:
+        for child in self.children.values():
             child.check()
 
 
@@ -61,9 +66,7 @@ def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], 
         if strays := children.stop_strays(folder):
             say(f"stopped {strays} processes that an earlier run left behind")
         undo.callback(engines.stop, folder)
-        urls = engines.start(
-            folder, database_url=os.environ.get("HSU_DATABASE_URL"), redis_url=os.environ.get("HSU_REDIS_URL")
-        )
+        urls = _engines(folder)
         environment = _environment(folder, urls)
         _administer(folder, environment, "migrate")
         say("PostgreSQL and Redis are up, the tables are there")
@@ -72,16 +75,74 @@ def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], 
         url = f"http://127.0.0.1:{port}"
         node = f"hsu-{secrets.token_hex(3)}@{socket.gethostname()}"
         undo.callback(children.stop_strays, folder)
-        started = []
-        for name, module in commands(folder, port, node).items():
-            started.append(children.start(folder, name, module, environment))
-            undo.callback(children.stop, started[-1])
-        everything = Service(url, "", folder, tuple(started))
+        started: dict[str, Child] = {}
+        undo.callback(_stop_all, started)
+        starts = {
+            name: partial(_start_child, started, folder, name, module, environment)
+            for name, module in commands(folder, port, node).items()
+        }
+        for start in starts.values():
+            start()
+        mender = Mender([*_engine_parts(folder), *_child_parts(started, starts)], say=say)
+        everything = Service(url, "", folder, started, mender.mend)
         _wait(everything, wish, lambda: _is_ready(url), "the API does not get ready")
         _wait(everything, wish, lambda: _works(urls, node), "the worker does not answer")
         key = _key(folder, environment, url)
         home.tell(note, home.Occupant(os.getpid(), url))
-        yield Service(url, key, folder, tuple(started))
+        yield replace(everything, key=key)
+
+
+def _engines(folder: Path) -> Engines:
+    """The engines, started unless they run or are given."""
+    return engines.start(
+        folder, database_url=os.environ.get("HSU_DATABASE_URL"), redis_url=os.environ.get("HSU_REDIS_URL")
+    )
+
+
+def _engine_parts(folder: Path) -> Iterator[Part]:
+    """The engines that run in the folder; those given by URL are not ours to mend."""
+    alive = engines.processes_of(folder)
+
+    def start() -> None:
+        _engines(folder)
+        alive.update(engines.processes_of(folder))
+
+    for name in alive:
+        yield Part(name, partial(_lives, alive, name), start, partial(_log_is, folder, name))
+
+
+def _lives(alive: Mapping[str, psutil.Process], name: str) -> bool:
+    return processes.lives(alive[name])
+
+
+def _log_is(folder: Path, name: str) -> str:
+    return f"its log is {engines.log_of(folder, name)}"
+
+
+def _child_parts(started: Mapping[str, Child], starts: Mapping[str, Callable[[], None]]) -> Iterator[Part]:
+    for name, start in starts.items():
+        yield Part(name, partial(_runs, started, name), start, partial(_last_words, started, name))
+
+
+def _runs(started: Mapping[str, Child], name: str) -> bool:
+    return started[name].is_alive
+
+
+def _last_words(started: Mapping[str, Child], name: str) -> str:
+    return started[name].last_words()
+
+
+def _start_child(
+    started: dict[str, Child], folder: Path, name: str, module: Sequence[str], environment: Mapping[str, str]
+) -> None:
+    if name in started:
+        children.clear(started[name])
+    started[name] = children.start(folder, name, module, environment)
+
+
+def _stop_all(started: Mapping[str, Child]) -> None:
+    for child in reversed(list(started.values())):
+        children.stop(child)
 
 
 def commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
@@ -89,7 +150,7 @@ def commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
     return {
         "api": [*API, "--host", "127.0.0.1", "--port", str(port)],
         "worker": ["worker", "--hostname", node],
-        "beat": ["celery", "-A", "worker.app", "beat", "--schedule", str(folder / "beat-schedule"), "--pidfile", ""],
+        "beat": ["worker.beat", "--schedule", str(folder / "beat-schedule")],
     }
 
 

@@ -63,7 +63,8 @@ def mgd(w: Float[Tensor, "*b n d"], *, half_space: bool = False) -> Float[Tensor
     x = _points(w.double(), half_space=half_space)  # the determinant of a kernel near to singular
     kernel = torch.exp(2 * _inner(x) - 2) + 1e-6 * torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
     factor, _ = torch.linalg.cholesky_ex(kernel)
-    return (-2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)).to(w.dtype)
+    value: Tensor = -2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+    return value.to(w.dtype)
 
 
 def projection_loss(w: Float[Tensor, "n d"], matrix: Float[Tensor, "d p"], *, s: float, kind: str) -> Float[Tensor, ""]:

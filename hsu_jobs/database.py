@@ -21,13 +21,17 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from hsu_jobs import availability
 from hsu_jobs.settings import settings
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 _CONNECT = {
-    "connect_timeout": 5,
-    "tcp_user_timeout": 10_000,  # a server that is gone without a word is noticed
+    "connect_timeout": 20,  # five round trips with a password, seven with TLS: a far database may take 2 s for each
+    "tcp_user_timeout": 10_000,  # a server that is gone without a word is noticed: who writes to it
+    "keepalives_idle": 10,  # and who waits for it
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
     # Who sleeps in a transaction holds up nobody for long; times are in UTC, whatever the database's zone is.
     "options": "-c idle_in_transaction_session_timeout=10s -c timezone=UTC",
 }
@@ -81,7 +85,7 @@ def stand_still(session: Session) -> None:
     session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
-def afterwards(session: Session, tell: Callable[[], None]) -> None:
+def afterwards(session: Session, tell: Callable[[], object]) -> None:
     """Tell somebody of what this transaction does, once it is committed; not at all if it never is.
 
     `tell` must not raise: what it tells of has happened, whether anybody hears of it or not.
@@ -100,7 +104,10 @@ def _reader(_of: Engine) -> Engine:
 
 def _engine(**how: Any) -> Engine:
     url = with_driver(settings().database_url.get_secret_value())
-    made = create_engine(url, pool_size=10, max_overflow=30, connect_args=_CONNECT, **how)
+    connect = {name: value for name, value in _CONNECT.items() if name not in url.query}
+    how |= {"connect_args": connect, "use_native_hstore": False}  # asking for hstore takes three round trips
+    made = create_engine(url, pool_size=10, max_overflow=30, **how)
+    availability.tell_apart(made)
     event.listen(made, "checkin", _note_the_time)
     event.listen(made, "checkout", _ping_after_a_rest)
     return made
@@ -114,9 +121,11 @@ def _ping_after_a_rest(connection: psycopg.Connection[Any], record: ConnectionPo
     """In place of `pool_pre_ping`, which asks before every use."""
     if time.monotonic() - record.info.get("since", math.inf) < _REST:
         return
+    alone = connection.autocommit
     try:
+        connection.autocommit = True  # one round trip in place of three
         connection.execute("SELECT")
-        connection.rollback()
+        connection.autocommit = alone
     except psycopg.Error as error:
         raise exc.DisconnectionError from error
 

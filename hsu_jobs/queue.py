@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 
 from celery import Celery
-from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -21,6 +22,8 @@ RING = "hsu.ring"
 SWEEP = "hsu.sweep"
 CARRY = "hsu.carry"
 POST = "hsu.post"
+REST = 2.0
+"""Seconds for which a Redis that did not take a message is not asked again: nobody who rings may wait for it often."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ def celery() -> Celery:
     app = Celery("hsu", broker=broker_url(settings().redis_url.get_secret_value()))
     app.conf.update(
         accept_content=["json"],
+        broker_channel_error_retry=True,  # a Redis that refuses (READONLY, MISCONF, OOM, …) is tried again
+        broker_connection_max_retries=None,  # and one that is away, for ever: the default gives up after 47 minutes
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=2,
         broker_transport_options={
@@ -111,21 +116,41 @@ def bell() -> Bell:
     return Bell()
 
 
-def ring(job_id: int) -> None:
-    """Tell the workers that a job waits. If nobody hears it, the sweep rings again."""
-    _say(RING, job_id, f"job {job_id} waits")
+def ring(job_id: int) -> bool:
+    """Tell the workers that a job waits; whether Redis took it. If nobody hears it, the sweep rings again."""
+    return _say(RING, job_id, f"job {job_id} waits")
 
 
-def ring_for_mail(webhook_id: int) -> None:
-    """Tell the workers that a webhook has messages. If nobody hears it, the sweep rings again."""
-    _say(CARRY, webhook_id, f"webhook {webhook_id} has messages")
+def ring_for_mail(webhook_id: int) -> bool:
+    """Tell the workers that a webhook has messages; whether Redis took it. The sweep rings again."""
+    return _say(CARRY, webhook_id, f"webhook {webhook_id} has messages")
 
 
-def _say(task: str, id: int, why: str) -> None:  # noqa: A002
+def _say(task: str, id: int, why: str) -> bool:  # noqa: A002
+    """Send a message; whether Redis took it. After one that it did not take it is left alone for a moment."""
+    app = celery()
+    rest = _rest(app)
+    if time.monotonic() < rest.until:
+        return False
     try:
-        celery().send_task(task, args=(id,), retry=False)
-    except OperationalError as error:
-        _log.warning("%s, but Redis does not answer (%s); the next sweep will ring", why, error)
+        app.send_task(task, args=(id,), retry=False)
+    except Exception as error:  # whatever Redis answers and Celery makes of it: nobody who rings may end with it
+        rest.until = time.monotonic() + REST
+        _log.warning("%s, but Redis does not take it (%s); the next sweep will ring", why, error)
+        return False
+    return True
+
+
+@dataclass
+class _Rest:
+    """Until when Redis is left alone, on the monotonic clock."""
+
+    until: float = 0.0
+
+
+@cache
+def _rest(_of: Celery) -> _Rest:
+    return _Rest()
 
 
 def answers() -> bool:

@@ -1,29 +1,62 @@
 """Run this machine's worker: `python -m worker`. Further words are Celery's, such as `--hostname`.
 
-Any machine that reaches the database, the broker and the artifacts joins the cluster so.
+Any machine that reaches the database, the broker and the artifacts joins the cluster so. This process runs the jobs;
+what Redis says is heard by a Celery worker in a process of its own, which may end as often as it likes: it is started
+again, and the jobs neither need it nor notice (decision record 31).
 """
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import sys
+import threading
+import time
 
 from hsu_jobs import log_lines
-from hsu_jobs.settings import settings
-from worker.app import app, supervisor
+from hsu_jobs.settings import Settings, settings
+from worker import devices
 from worker.devices import NoSuchGpu
+from worker.doorbell import Doorbell
+from worker.restarts import Restarted
+from worker.supervisor import Supervisor
 
-WORDS = ("worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle")
+COMMAND = (
+    *(sys.executable, "-m", "worker.celery_process"),
+    *("worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"),
+)
 """Four threads answer messages, which is all that Celery does here; workers need not know of one another."""
+TO_STOP = 12.0
+"""Seconds in which the Celery worker ends: a message to a webhook that is under way may take ten."""
+
+
+def run(settings: Settings, words: list[str]) -> None:
+    """Run the jobs, and hear what Redis says, until a signal comes."""
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    name = settings.worker_name or socket.gethostname()
+    supervisor = Supervisor(settings, name=name, devices=devices.of_this_machine(settings))
+    doorbell = Doorbell(supervisor.wake)
+    environment = dict(os.environ) | doorbell.environment
+    listener = Restarted("the Celery worker", [*COMMAND, *words], environment=environment, inherited=[doorbell.button])
+    supervisor.start()
+    listener.start()
+    stop.wait()
+    began = time.monotonic()
+    listener.ask_to_stop()
+    supervisor.stop()
+    listener.stop(began + TO_STOP - time.monotonic())
 
 
 def main() -> None:
     """Serve until stopped. A machine without the GPUs that it is said to have does not begin."""
     log_lines.set_up(settings())
     try:
-        supervisor()
+        run(settings(), sys.argv[1:])
     except NoSuchGpu as error:
         sys.exit(f"the worker does not start: {error}")
-    app.worker_main([*WORDS, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

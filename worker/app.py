@@ -1,24 +1,23 @@
-"""The Celery app of a worker machine.
+"""The Celery app of a worker machine: what is done with each message.
 
-    python -m worker                   answers the doorbell and runs the jobs
-    celery -A worker.app beat          rings for what nobody was told of
+    python -m worker                   runs the jobs, with a Celery worker beside it that answers the doorbell
+    python -m worker.beat              rings for what nobody was told of
 
-Every task is short: the jobs themselves run under the supervisor, which lives and dies with the worker. So no message
+Every task is short: the jobs themselves run under the supervisor, in the process that started this one. So no message
 stays unacknowledged for hours, and CUDA is never loaded here.
 """
 
 from __future__ import annotations
 
-import socket
+import logging
 import threading
-from functools import cache
+import time
 
-from celery import bootsteps, signals
+from celery import signals
 
 from hsu_jobs import database, log_lines, queries, queue
 from hsu_jobs.settings import settings
-from worker import courier, devices
-from worker.supervisor import Supervisor
+from worker import courier, doorbell
 
 _RINGS_AT_ONCE = 100
 _COURIERS = threading.BoundedSemaphore(2)
@@ -27,40 +26,44 @@ _COURIERS = threading.BoundedSemaphore(2)
 app = queue.celery()
 
 
-@cache
-def supervisor() -> Supervisor:
-    """The supervisor of this process."""
-    name = settings().worker_name or socket.gethostname()
-    return Supervisor(settings(), name=name, devices=devices.of_this_machine(settings()))
-
-
-class SupervisorStep(bootsteps.StartStopStep):
-    """The supervisor starts and stops with the worker."""
-
-    requires = ("celery.worker.components:Pool",)
-
-    def start(self, parent: object) -> None:  # noqa: ARG002 - the name is Celery's
-        """Begin to claim jobs."""
-        supervisor().start()
-
-    def stop(self, parent: object) -> None:  # noqa: ARG002
-        """Stop the running jobs and give them back."""
-        supervisor().stop()
-
-
-app.steps["worker"].add(SupervisorStep)
-
-
 @signals.setup_logging.connect(weak=False)
 def _set_up_logging(**_: object) -> None:
     """In Celery's place: our own lines, with our level."""
     log_lines.set_up(settings())
+    for name in ("celery.beat", "celery.worker.consumer.consumer"):
+        logging.getLogger(name).addFilter(_Brief())
+
+
+class _Brief(logging.Filter):
+    """Says the same thing once in a while, without its trace: Celery tries a Redis that is away several times a second.
+
+    A day without Redis would be 300 MB of log.
+    """
+
+    REST = 30.0
+    """Seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: dict[object, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is written."""
+        if record.levelno < logging.WARNING:
+            return True
+        now = time.monotonic()
+        if now < self._said.get(record.msg, 0.0):
+            return False
+        self._said[record.msg] = now + self.REST
+        first_line = record.getMessage().strip().splitlines()[0]
+        record.msg, record.args, record.exc_info = "%s", (first_line,), None
+        return True
 
 
 @app.task(name=queue.RING)
 def ring(_job_id: int) -> None:
-    """There is work: look for it."""
-    supervisor().wake()
+    """There is work: let the supervisor look for it."""
+    doorbell.press()
 
 
 @app.task(name=queue.SWEEP)

@@ -35,12 +35,11 @@ _BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutExc
 _log = logging.getLogger(__name__)
 
 
-def ring_round() -> None:
-    """Ring for every webhook that has messages."""
+def ring_round() -> list[int]:
+    """Ring for every webhook that has messages; returns those for which Redis took no ring."""
     with database.transaction() as session:
         webhooks = deliveries.due(session)
-    for webhook_id in webhooks:
-        queue.ring_for_mail(webhook_id)
+    return [webhook_id for webhook_id in webhooks if not queue.ring_for_mail(webhook_id)]
 
 
 def carry(webhook_id: int, settings: Settings) -> None:

@@ -1,44 +1,40 @@
-"""Is the attempt still ours? A thread renews its lease, so that a database that hangs cannot keep us from noticing.
+"""Is the attempt still ours? A thread renews its lease, and learns at each renewal what is wanted of the attempt.
 
-Knows two clocks: until when the lease holds, and for how long the attempt got no further.
+A lease that cannot be renewed is not lost: while the database is away for all, nobody else can take the job either
+(decision record 30). It is lost once the database says so.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-import time
 from datetime import timedelta
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from hsu_jobs import attempts, database
 from hsu_jobs.attempts import Wish
+from hsu_jobs.availability import AWAY, Uptime
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import Wanted
 
 _log = logging.getLogger(__name__)
-_MARGIN = 0.8
-"""Of a lease, after which whoever could not renew it ends its runner: before another may take the job."""
 
 
 class Lease:
     """A lease that is renewed while the `with` lasts."""
 
-    def __init__(self, token: UUID, settings: Settings, *, since: float) -> None:
-        """`since`: when it was asked for, on the monotonic clock."""
+    def __init__(self, token: UUID, settings: Settings) -> None:
         self.wish = Wish(Wanted.RUN, None)
         self.idle = timedelta(0)
-        """For how long the attempt got no further."""
+        """For how long the attempt got no further, while it could have told."""
         self.is_over = False
         """Whether its token is no longer live: the runner has settled, or another took the job."""
         self._token = token
         self._settings = settings
-        self._holds_until = since + _MARGIN * settings.lease.total_seconds()
+        self._uptime = Uptime(longest_gap=settings.lease)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._renew_often, name=f"lease-{token}", daemon=True)
 
@@ -51,24 +47,19 @@ class Lease:
     ) -> None:
         self._done.set()  # not joined: it may hang in the database
 
-    @property
-    def is_ours(self) -> bool:
-        """Whether the attempt is certainly still ours; once it is not, it never is again."""
-        return not self.is_over and time.monotonic() < self._holds_until
-
     def _renew_often(self) -> None:
-        while self.is_ours and not self._done.wait(self._settings.heartbeat.total_seconds()):
+        while not (self.is_over or self._done.wait(self._settings.heartbeat.total_seconds())):
             self._renew()
 
     def _renew(self) -> None:
-        asked = time.monotonic()
         try:
             with database.transaction() as session:
-                self.wish, self.idle = attempts.renew(session, self._token, lease=self._settings.lease)
+                self.wish, idle = attempts.renew(session, self._token, lease=self._settings.lease)
         except LeaseLost:
             self.is_over = True
-        except (OperationalError, InterfaceError) as error:
-            _log.warning("a lease cannot be renewed: %s", error)
+        except AWAY as error:
+            self._uptime.note_refusal()
+            _log.warning("a lease cannot be renewed; its attempt goes on: %s", error)
         else:
-            if self.is_ours:  # a renewal that took too long changes nothing: the runner is being killed
-                self._holds_until = asked + _MARGIN * self._settings.lease.total_seconds()
+            self._uptime.note_answer()
+            self.idle = min(idle, self._uptime.length)  # what was measured during an outage is not written yet

@@ -10,9 +10,8 @@ import logging
 import threading
 from uuid import UUID
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from hsu_jobs import database, logs
+from hsu_jobs.availability import AWAY
 from hsu_jobs.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -74,7 +73,7 @@ class Pump:
             try:
                 with database.transaction() as session:
                     logs.append(session, token, first_byte, content, limit=self._settings.log_limit)
-            except (OperationalError, InterfaceError) as error:
+            except AWAY as error:
                 _log.warning("a log waits: the database does not answer: %s", error)
                 return False
         with self._lock:

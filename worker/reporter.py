@@ -15,11 +15,10 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from hsu_core.outcomes import Reference, Saved, Series
 from hsu_jobs import attempts, database, storage
 from hsu_jobs.attempts import Wish
+from hsu_jobs.availability import AWAY
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.states import Wanted
@@ -114,7 +113,7 @@ class Reporter:
         except LeaseLost:
             self.lost = True
             return False
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             self._put_aside()
             points = len(self._unconfirmed.points) + len(self._fresh)
             _log.warning(

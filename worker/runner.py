@@ -19,11 +19,10 @@ from collections.abc import Callable
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from hsu_core import checkpoint
 from hsu_core.outcomes import Stopped
 from hsu_jobs import attempts, checkpoints, database, log_lines, storage
+from hsu_jobs.availability import AWAY
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.outcomes import Failed
 from hsu_jobs.settings import Settings, settings
@@ -135,12 +134,12 @@ def _settle(token: UUID, done: work.Done, settings: Settings) -> str:
 
 
 def _ask(question: Callable[..., T]) -> T:
-    """Ask in a transaction, as often as it takes while the database is away; when the lease ends, so do we."""
+    """Ask in a transaction, as often as it takes while the database is away. Raises `LeaseLost` once it says so."""
     while True:
         try:
             with database.transaction() as session:
                 return question(session)
-        except (OperationalError, InterfaceError) as error:
+        except AWAY as error:
             _log.warning("the database does not answer: %s", error)
             time.sleep(1)
 

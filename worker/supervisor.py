@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
-
-from sqlalchemy.exc import InterfaceError, OperationalError
+from functools import partial
 
 from hsu_jobs import attempts, database, lifecycle, scheduling, workers
 from hsu_jobs.attempts import Claim
+from hsu_jobs.availability import AWAY, Uptime
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.log_lines import About
-from hsu_jobs.outcomes import Lost, Stalled
+from hsu_jobs.outcomes import Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
 from worker import cores, courier, upkeep
@@ -31,7 +32,8 @@ _TO_SETTLE = 10.0
 """Seconds beyond `shutdown` that a stopping worker gives itself to settle what it ran."""
 _TO_EXIT = 3.0
 """Seconds from a runner's settling to its exit."""
-_AWAY = (OperationalError, InterfaceError)
+_AGAIN = 1.0
+"""Seconds until a database that is away is asked again to settle an attempt."""
 
 
 class Supervisor:
@@ -44,9 +46,13 @@ class Supervisor:
         self._spare = Spare(settings, cores.environment(devices.slots))
         self._wake = threading.Event()
         self._stopping = threading.Event()
+        self._gives_up_at = math.inf
+        """When a stopping worker ends whatever is not settled, on the monotonic clock."""
         self._lock = threading.Lock()
         self._running: set[threading.Thread] = set()
+        self._courier: threading.Thread | None = None
         self._is_registered = False
+        self._uptime = Uptime(longest_gap=max(settings.lease, 3 * settings.sweep))
         self._threads = [
             threading.Thread(target=self._serve, name="claims", daemon=True),
             threading.Thread(target=self._sweep_often, name="sweeps", daemon=True),
@@ -66,10 +72,10 @@ class Supervisor:
         """Ask the running jobs to stop and wait until they have; what does not stop in time is killed."""
         self._stopping.set()
         self.wake()
-        deadline = time.monotonic() + self._settings.shutdown.total_seconds() + _TO_SETTLE
+        self._gives_up_at = time.monotonic() + self._settings.shutdown.total_seconds() + _TO_SETTLE
         for threads in (self._threads, self._running):
             for thread in list(threads):
-                thread.join(max(0.0, deadline - time.monotonic()))
+                thread.join(max(0.0, self._gives_up_at - time.monotonic()))
         self._spare.put_away()
 
     def _serve(self) -> None:
@@ -84,20 +90,27 @@ class Supervisor:
         self._spare.prepare()
         self._report()
         while not self._stopping.is_set():
-            asked = time.monotonic()
             claim = self._claim()
             if claim is None:
                 return
             with self._lock:
                 self._devices.take(claim.devices)
-            lease = Lease(claim.token, self._settings, since=asked)
+            lease = Lease(claim.token, self._settings)
             work = (claim, lease, self._spare.take())
             thread = threading.Thread(target=self._run, args=work, name=f"job-{claim.job_id}", daemon=True)
             self._running.add(thread)
             thread.start()
 
     def _report(self) -> None:
-        """Tell that this worker is there."""
+        """Tell that this worker is there, and note whether the database took it."""
+        try:
+            self._tell()
+        except AWAY:
+            self._uptime.note_refusal()
+            raise
+        self._uptime.note_answer()
+
+    def _tell(self) -> None:
         with database.transaction() as session:
             if self._is_registered:
                 workers.seen(session, self._name)
@@ -125,7 +138,7 @@ class Supervisor:
                     self._watch(claim, lease, runner)
                 finally:
                     runner.kill()
-                self._speak_for(claim, lease, runner)
+                self._settle(claim, lease, runner)
         except Exception:
             log.exception("its lease will run out")
         finally:
@@ -137,10 +150,9 @@ class Supervisor:
     def _watch(self, claim: Claim, lease: Lease, runner: Runner) -> None:
         """Return when the runner has ended, or has to be."""
         while runner.is_alive:
-            if not lease.is_ours:
-                if lease.is_over and runner.wait(_TO_EXIT):
-                    return  # it had just settled
-                _about(claim).warning("the lease is not certain any more; its runner is killed")
+            if lease.is_over:
+                if not runner.wait(_TO_EXIT):  # else it had just settled
+                    _about(claim).warning("the attempt is not ours any more; its runner is killed")
                 return
             if lease.idle.total_seconds() > claim.limits.stall:
                 return
@@ -150,17 +162,28 @@ class Supervisor:
                 return
             time.sleep(0.05)
 
-    def _speak_for(self, claim: Claim, lease: Lease, runner: Runner) -> None:
-        """Settle for a runner that ended without a word; one that settled by itself is not overruled."""
+    def _settle(self, claim: Claim, lease: Lease, runner: Runner) -> None:
+        """Settle, as often as it takes while the database is away; a worker that stops tries only until its end."""
         words = runner.last_words()
+        while not lease.is_over:
+            try:
+                self._speak_for(claim, lease, runner, words=words)
+            except AWAY as error:
+                if time.monotonic() + _AGAIN > self._gives_up_at:
+                    raise
+                _about(claim).warning("its end waits, the database is away: %s", error)
+                time.sleep(_AGAIN)
+            else:
+                return
+
+    def _speak_for(self, claim: Claim, lease: Lease, runner: Runner, *, words: str) -> None:
+        """Settle for a runner that ended without a word; one that settled by itself is not overruled."""
         with contextlib.suppress(LeaseLost), database.transaction() as session:
             if self._stopping.is_set() or lease.wish.is_to_stop:
                 attempts.release(session, claim.token, self._settings)
             elif lease.idle.total_seconds() > claim.limits.stall:
                 message = f"no further step within {claim.limits.stall:g} s (limits.stall)\n{words}"
                 attempts.settle(session, claim.token, Stalled(message=message), self._settings)
-            elif not lease.is_ours:
-                attempts.settle(session, claim.token, Lost(), self._settings)  # as whoever finds it expired would say
             else:
                 attempts.settle(session, claim.token, runner.outcome(words), self._settings)
             _about(claim).warning("%s", words)
@@ -171,17 +194,34 @@ class Supervisor:
 
     def _sweep(self) -> None:
         """End what is lost or late, make room for what matters more, tidy up. Every worker does."""
-        with database.transaction() as session:
-            lost = attempts.expire(session, self._settings)
+        self._report()
+        lost: list[int] = []
+        if self._uptime.length >= self._settings.lease:  # else nobody could renew a lease for a while (record 30)
+            with database.transaction() as session:
+                lost = attempts.expire(session, self._settings)
         with database.transaction() as session:
             lifecycle.expire_overdue(session)
         with database.transaction() as session:
             scheduling.make_room(session, self._settings)
-        courier.ring_round()
+        self._carry(courier.ring_round())
         upkeep.tend(self._settings)
         if lost:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()
+
+    def _carry(self, webhooks: list[int]) -> None:
+        """Bring webhooks their messages in a thread of our own: Redis takes no rings, so no courier hears of them."""
+        if not webhooks or (self._courier and self._courier.is_alive()):
+            return
+        self._courier = threading.Thread(
+            target=_carry_all, args=(webhooks, self._settings), name="courier", daemon=True
+        )
+        self._courier.start()
+
+
+def _carry_all(webhooks: list[int], settings: Settings) -> None:
+    for webhook_id in webhooks:
+        _keep_on(partial(courier.carry, webhook_id, settings))
 
 
 def _about(claim: Claim) -> About:
@@ -192,7 +232,7 @@ def _keep_on(work: Callable[[], None]) -> None:
     """Do it; whatever goes wrong, the next time may go better."""
     try:
         work()
-    except _AWAY as error:
+    except AWAY as error:
         _log.warning("the database does not answer: %s", error)
     except Exception:
         _log.exception("it goes on")

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from fastapi.testclient import TestClient
+from read_only import read_only
 from samples import DIGITS
+from sqlalchemy import text
 
 from hsu_jobs import database, settings
 
@@ -65,4 +67,41 @@ def test_a_database_that_does_not_answer_is_unavailable(ada: TestClient, monkeyp
     database.engine.cache_clear()
     for answer in (ada.post("/v1/jobs", json=DIGITS), ada.get("/readyz")):
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+        assert int(answer.headers["retry-after"]) > 0
     assert ada.get("/healthz").json() == {"status": "ok"}
+
+
+def test_a_database_that_takes_no_writes_is_unavailable_for_writers_and_read_by_readers(
+    ada: TestClient, root: TestClient, database_url: str
+) -> None:
+    made = ada.post("/v1/jobs", json=DIGITS).json()["id"]
+    with read_only(database_url):
+        for answer in (
+            ada.post("/v1/jobs", json=DIGITS, headers={"Idempotency-Key": "once"}),
+            ada.post(f"/v1/jobs/{made}/cancel"),
+            root.post("/v1/keys", json={"name": "new"}),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable"), answer.text
+            assert answer.headers["retry-after"] == "5"
+        assert "takes no writes" in answer.json()["detail"]  # the first ones met connections that were ended
+        assert ada.get(f"/v1/jobs/{made}").json()["state"] == "queued"
+        assert root.get("/v1/jobs").status_code == 200  # though this key's use cannot be noted
+    assert ada.post("/v1/jobs", json=DIGITS, headers={"Idempotency-Key": "once"}).status_code == 201
+    assert ada.post(f"/v1/jobs/{made}/cancel").json()["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("code", ["53300", "53100", "57P01", "57P03", "40001"])
+def test_what_passes_by_itself_is_unavailable_whatever_postgres_calls_it(
+    ada: TestClient, database_url: str, code: str
+) -> None:
+    with database.transaction() as session:
+        session.execute(
+            text(
+                "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+                f"$$ BEGIN RAISE EXCEPTION 'as it happens' USING ERRCODE = '{code}'; END $$; "
+                "CREATE TRIGGER refuse BEFORE INSERT ON jobs EXECUTE FUNCTION refuse()"
+            )
+        )
+    answer = ada.post("/v1/jobs", json=DIGITS)
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "5"

@@ -14,13 +14,14 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx2
 import psutil
 import redis
 import sqlalchemy
+from proxy import Road, road_to_postgres
 from sqlalchemy.orm import Session
 from waiting import until
 
@@ -49,6 +50,10 @@ class Cluster:
         self.port = _free_port()
         self._settings = settings
         self._children: dict[str, Child] = {}
+        self._undo = ExitStack()
+        self.roads: dict[str, Road] = {}
+        """Each worker's to the database."""
+        self._over: dict[str, str] = {}
         database.migrate(self.engines.database_url)
         self._engine = sqlalchemy.create_engine(self.engines.database_url, poolclass=sqlalchemy.NullPool)
         for name in ("api", "beat", *WORKERS):
@@ -72,9 +77,17 @@ class Cluster:
         home = self.folder / name
         home.mkdir(exist_ok=True)
         environment = self.environment() | {"HSU_WORKER_NAME": name, "HSU_DATA_DIR": str(home)}
+        if name in WORKERS:
+            environment["HSU_DATABASE_URL"] = self._database_over_road(name)
         self._children[name] = children.start(
             self.folder, name, commands["worker" if name in WORKERS else name], environment
         )
+
+    def _database_over_road(self, name: str) -> str:
+        """The database's URL over a road of this worker's own, which can be cut."""
+        if name not in self.roads:
+            self.roads[name], self._over[name] = self._undo.enter_context(road_to_postgres(self.engines.database_url))
+        return self._over[name]
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to one of the processes."""
@@ -128,6 +141,27 @@ class Cluster:
         engines.postgres.stop(data)
         engines.postgres.start(data, durable=False)
 
+    def kill_postgres(self) -> None:
+        """kill -9 of the server; it stays down."""
+        server = engines.postgres.running(self.folder.resolve() / "postgres")
+        assert server is not None
+        server.kill()
+
+    def start_postgres(self) -> None:
+        """Start Postgres."""
+        engines.postgres.start(self.folder.resolve() / "postgres", durable=False)
+
+    def configure_postgres(self, setting: str, value: str) -> None:
+        """Change a setting of the server, for those who are connected too."""
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(sqlalchemy.text(f"ALTER SYSTEM SET {setting} = {value}"))
+            connection.execute(sqlalchemy.text("SELECT pg_reload_conf()"))
+
+    def tell_redis(self, *command: str) -> None:
+        """Run one command in Redis."""
+        with redis.Redis.from_url(self.engines.redis_url) as client:
+            client.execute_command(*command)  # type: ignore[no-untyped-call]
+
     def wait_for_api(self) -> None:
         """Return when the API can work."""
         until(self._is_ready, seconds=60)
@@ -162,6 +196,7 @@ class Cluster:
         processes.kill(left)
         for child in self._children.values():
             child.process.wait()
+        self._undo.close()
         engines.stop(self.folder)
         if self.has_own_disk:
             subprocess.run(["umount", "--lazy", str(self.artifacts)], check=True)

@@ -102,6 +102,49 @@ def restart_postgres(cluster: Cluster, draw: random.Random) -> None:
     cluster.restart_postgres()
 
 
+def kill_postgres(cluster: Cluster, draw: random.Random) -> None:
+    """kill -9 of Postgres, which is started again after a while, perhaps past every lease."""
+    cluster.kill_postgres()
+    time.sleep(draw.uniform(0, LEASE + 2))
+    cluster.start_postgres()
+
+
+def read_only_postgres(cluster: Cluster, draw: random.Random) -> None:
+    """Postgres takes no writes until every lease has run out, as in a failover."""
+    cluster.configure_postgres("default_transaction_read_only", "on")
+    time.sleep(LEASE + 2)
+    cluster.configure_postgres("default_transaction_read_only", "off")
+
+
+def cut_worker_off(cluster: Cluster, draw: random.Random) -> None:
+    """One worker does not reach Postgres until its leases have run out and another may have its jobs."""
+    road = cluster.roads[draw.choice(WORKERS)]
+    road.cut()
+    time.sleep(LEASE + 2)
+    road.mend()
+
+
+def read_only_redis(cluster: Cluster, draw: random.Random) -> None:
+    """Redis becomes a replica of nobody for a while, as in a failover: it refuses every write."""
+    cluster.tell_redis("REPLICAOF", "127.0.0.1", "1")
+    time.sleep(draw.uniform(2, 6))
+    cluster.tell_redis("REPLICAOF", "NO", "ONE")
+
+
+def full_redis(cluster: Cluster, draw: random.Random) -> None:
+    """Redis has no memory left for a while."""
+    cluster.tell_redis("CONFIG", "SET", "maxmemory", "1")
+    time.sleep(draw.uniform(2, 6))
+    cluster.tell_redis("CONFIG", "SET", "maxmemory", "0")
+
+
+def redis_away_for_long(cluster: Cluster, draw: random.Random) -> None:
+    """Redis is away for twenty of the suite's looks at the queue, which come every second."""
+    cluster.stop_redis()
+    time.sleep(20)
+    cluster.start_redis()
+
+
 def repeat_messages(cluster: Cluster, draw: random.Random) -> None:
     """Every message comes ten times, some for jobs that there are not."""
     with Celery(broker=queue.broker_url(cluster.engines.redis_url), set_as_current=False) as caller:
@@ -151,6 +194,12 @@ FAULTS: dict[str, Fault] = {
     "Redis FLUSHALL": flush_redis,
     "Redis restart": restart_redis,
     "Postgres restart": restart_postgres,
+    "Postgres killed": kill_postgres,
+    "Postgres read-only": read_only_postgres,
+    "Postgres cut off from one worker": cut_worker_off,
+    "Redis read-only": read_only_redis,
+    "Redis full": full_redis,
+    "Redis away for an hour": redis_away_for_long,
     "messages ten times": repeat_messages,
     "full disk for checkpoints": fill_disk,
     "corrupted checkpoint": corrupt_checkpoint,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -145,6 +146,49 @@ def test_a_redis_that_cannot_start_says_why(folder: Path) -> None:
     (data / "redis.sock" / "full").touch()
     with pytest.raises(CannotStart, match=r"Redis did not start on .*/redis;"):
         redis_server.start(data)
+
+
+def test_a_file_that_redis_cannot_read_is_set_aside_and_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = _made(folder) / "redis"
+    url = redis_server.start(data)
+    with redis.Redis.from_url(url) as server:
+        server.set("a", "b")
+    redis_server.stop(data)
+    written = list(data.rglob("appendonly*.aof"))
+    assert written
+    for file in written:
+        file.write_bytes(b"*3\r\n$3\r\nSET\r\nthis is no length\r\n" + file.read_bytes())
+    assert redis_server.start(data) == url
+    with redis.Redis.from_url(url) as server:
+        assert server.get("a") is None
+    (aside,) = data.glob("damaged-*")
+    assert list(aside.iterdir())
+    assert f"set aside in {aside}" in capsys.readouterr().err
+
+
+def test_a_redis_that_its_files_do_not_keep_from_starting_keeps_them(folder: Path) -> None:
+    data = _made(folder) / "redis"
+    (data / "redis.sock").mkdir(parents=True)
+    (data / "redis.sock" / "full").touch()
+    (data / "appendonly.aof").write_bytes(b"")
+    with pytest.raises(CannotStart, match=r"Redis did not start on .*/redis;"):
+        redis_server.start(data)
+    assert (data / "appendonly.aof").exists()
+    assert list(data.glob("damaged-*")) == []
+
+
+def test_a_postgres_that_was_killed_starts_again_though_somebody_is_connected(folder: Path) -> None:
+    data = _made(folder) / "postgres"
+    url = postgres.start(data, durable=False)
+    urls = Engines(url, "")
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with closing(psycopg.connect(address)) as connection:
+        connection.execute("SELECT 1")
+        server = postgres.running(data)
+        assert server is not None
+        server.kill()
+        assert postgres.start(data, durable=False) == url
+    assert _query(urls, "SELECT 1") == [(1,)]
 
 
 def test_a_postgres_that_cannot_start_shows_the_end_of_its_log(folder: Path) -> None:

@@ -12,17 +12,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
 import psutil
 import pytest
+from waiting import until
 
-from embedded import children, engines, home, processes
+from embedded import children, engines, home, mending, processes
 from embedded.children import MARK
+from embedded.errors import CannotStart
+from embedded.mending import Mender, Part
 from embedded.up import down
 from hsu_client.client import Client
+
+SPEC = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
+ENGINES = {"postgres": engines.POSTGRES, "redis-server": engines.REDIS}
 
 
 @pytest.fixture
@@ -55,9 +61,24 @@ def _ours(folder: Path) -> dict[str, psutil.Process]:
     """The processes that `up` started for this folder, by what they are."""
     found = {}
     for process in children.marked_processes(folder):
-        words = process.cmdline()
-        found[next((name for name in ("api", "worker", "beat") if name in words), "runner")] = process
+        with suppress(psutil.Error):
+            words = process.cmdline()
+            name = next((name for name in ("api", "worker", "worker.beat") if words[1:3] == ["-m", name]), "runner")
+            found[name] = process
     return found
+
+
+def _parts(folder: Path) -> dict[str, psutil.Process]:
+    """The processes that one machine is made of, the engines' too; of the web server's the first one."""
+    found = {name: process for name, process in _ours(folder).items() if name != "runner"}
+    servers = {name: engines.processes_of(folder).get(engine) for name, engine in ENGINES.items()}
+    return found | {name: server for name, server in servers.items() if server}
+
+
+def _is_ready(url: str) -> bool:
+    with suppress(httpx2.TransportError):
+        return httpx2.get(f"{url}/readyz", timeout=5).json() == {"database": "ok", "redis": "ok"}
+    return False
 
 
 def _alive(folder: Path) -> list[psutil.Process]:
@@ -71,14 +92,13 @@ def _run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_second_up_refuses_down_stops_the_first_and_a_later_one_continues(folder: Path) -> None:
-    spec = json.loads(Path(__file__).parents[2].joinpath("examples/digits-mhe.json").read_text())
     with _up(folder) as (process, first):
-        assert {"api", "worker", "beat"} <= set(_ours(folder))
+        assert {"api", "worker", "worker.beat"} <= set(_ours(folder))
         second = _run("up", "--folder", folder)
         assert second.returncode == 1
         assert f"already running at {first['url']}" in second.stderr
         with Client(first["url"], first["key"]) as client:
-            job = client.cancel(client.submit(spec)["id"])["id"]
+            job = client.cancel(client.submit(SPEC)["id"])["id"]
         assert _run("down", "--folder", folder).stdout == f"stopped the service at {first['url']}\n"
         assert process.wait(timeout=10) == 0
     assert _alive(folder) == []
@@ -119,17 +139,59 @@ def test_what_a_killed_up_left_behind_is_replaced_by_the_next_and_stopped_by_dow
     assert _alive(folder) == []
 
 
-def test_when_a_process_dies_everything_stops_and_the_end_of_its_log_is_shown(folder: Path) -> None:
-    command = _command("up", "--leash", "--folder", folder)
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as process:  # type: ignore[call-overload]
-        process.stdout.readline()
-        _ours(folder)["beat"].kill()
-        assert process.wait(timeout=60) == 1
-        said = process.stderr.read()
-    assert "beat ended with status -9" in said
-    assert "the end of" in said
-    assert "beat-schedule" in said
+def test_what_dies_is_started_again_the_engines_too(folder: Path) -> None:
+    with _up(folder) as (process, told):
+        old = _parts(folder)
+        assert old.keys() == {"uvicorn", "worker", "worker.beat", "postgres", "redis-server"}
+        for part in old.values():
+            part.kill()
+        until(lambda: _parts(folder).keys() == old.keys() and _is_ready(told["url"]), seconds=60)
+        new = _parts(folder)
+        assert all(new[name].pid != old[name].pid for name in old)
+        with Client(told["url"], told["key"]) as client:
+            assert client.cancel(client.submit(SPEC)["id"])["state"] == "cancelled"
+        assert process.poll() is None
+    assert _alive(folder) == []
+
+
+def test_what_dies_again_and_again_ends_everything_and_the_end_of_its_log_is_shown(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mending, "REST", 0.0)
+    engines.prepare(folder)
+    started = {"sick": children.start(folder, "sick", ["no.such.module"], {})}
+    said: list[str] = []
+
+    def start() -> None:
+        started["sick"] = children.start(folder, "sick", ["no.such.module"], {})
+
+    part = Part("sick", lambda: started["sick"].is_alive, start, lambda: started["sick"].last_words())
+    mender = Mender([part], say=said.append)
+
+    def gives_up() -> bool:
+        try:
+            mender.mend()
+        except CannotStart as error:
+            said.append(str(error))
+            return True
+        return False
+
+    until(gives_up, seconds=60)
+    assert len(said) == mending.MOST + 1
+    assert "sick ended 6 times within 10 minutes; status 1; the end of" in said[-1]
+    assert "No module named" in said[-1]
+
+
+def test_a_process_that_does_not_start_ends_everything_at_once(folder: Path) -> None:
+    done = subprocess.run(
+        _command("up", "--folder", folder),
+        env={**os.environ, "HSU_SLOTS": "none"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "slots" in done.stderr
     assert _alive(folder) == []
 
 

@@ -38,7 +38,7 @@ def test_a_ring_that_nobody_hears_is_a_warning_not_an_error(
     queue.celery.cache_clear()
     with caplog.at_level(logging.WARNING, logger="hsu_jobs.queue"):
         queue.ring(42)
-    assert "job 42 waits, but Redis does not answer" in caplog.text
+    assert "job 42 waits, but Redis does not take it" in caplog.text
     assert not queue.answers()
 
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from proxy import road_to_postgres
 from redis import Redis
 from waiting import until
 
 from embedded.up import commands
-from hsu_jobs import curves, database, lifecycle, queries, queue, settings
+from hsu_jobs import attempts, curves, database, lifecycle, queries, queue, settings
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job
@@ -112,6 +113,41 @@ def test_a_worker_that_is_stopped_gives_its_job_back(
         saved = session.execute(queries.checkpoints_of(made)).scalars().all()
     assert max(row.step for row in saved) == job(made).attempts[0].step > 0
     assert runner is None or not runner.is_running()
+
+
+def test_a_worker_that_alone_is_cut_off_from_the_database_loses_its_job_and_takes_it_up_again(
+    start: Callable[[str], Process],
+    submit: Callable[..., int],
+    job: Callable[[int], Job],
+    fast: Settings,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = submit(duration={"steps": 10**6}, record={"every": 20, "measures": []})
+    with road_to_postgres(database_url) as (road, over):
+        with monkeypatch.context() as there:
+            there.setenv("HSU_DATABASE_URL", over)
+            settings.settings.cache_clear()
+            worker = start("worker")
+        settings.settings.cache_clear()
+        until(lambda: any(attempt.step for attempt in job(made).attempts), seconds=STARTING)
+        runner = runner_of(worker)
+        road.cut()
+        until(lambda: is_found_lost(fast), seconds=STARTING)  # by us, as another worker
+        assert job(made).state is State.QUEUED
+        assert runner is not None
+        assert runner.is_running()  # it cannot know whether anybody else reaches the database
+        road.mend()
+        until(lambda: len(job(made).attempts) == 2 and job(made).attempts[1].step, seconds=STARTING)
+        assert outcomes(job(made)) == ["lost"]
+        worker.terminate()
+        assert worker.wait(timeout=STARTING) == 0
+    assert outcomes(job(made)) == ["lost", "released"]
+
+
+def is_found_lost(fast: Settings) -> bool:
+    with database.transaction() as session:
+        return bool(attempts.expire(session, fast))
 
 
 @pytest.mark.parametrize("task", [queue.SWEEP, queue.POST])

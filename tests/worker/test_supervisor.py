@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from read_only import read_only
 from safetensors.torch import load_file
 from samples import POINTS
 from sqlalchemy import select, update
@@ -23,6 +24,7 @@ from sqlalchemy.orm import joinedload
 from waiting import until
 
 from hsu_jobs import attempts, curves, database, lifecycle, logs, workers
+from hsu_jobs.attempts import Claim
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Attempt, Block, Job
@@ -52,6 +54,11 @@ def runners() -> list[psutil.Process]:
 def levels(job_id: int) -> set[int]:
     with database.transaction() as session:
         return set(session.execute(select(Block.level).where(Block.job_id == job_id)).scalars())
+
+
+def time_passes(length: timedelta) -> None:
+    began = datetime.now(UTC)
+    until(lambda: datetime.now(UTC) - began > length, seconds=STARTING)
 
 
 def steps(job: Job) -> list[int]:
@@ -147,22 +154,66 @@ def test_a_runner_whose_lease_was_lost_is_killed_and_overrules_nobody(
     assert job(made).state is State.FAILED
 
 
-def test_a_machine_that_cannot_reach_the_database_kills_its_runner_while_its_lease_still_holds(
+@pytest.mark.parametrize("fault", ["away", "read-only"])
+def test_a_database_that_is_away_for_all_for_longer_than_a_lease_costs_no_attempt(
+    fault: str,
+    fast: Settings,
+    submit: Callable[..., int],
+    job: Callable[[int], Job],
+    closed: Callable[[], AbstractContextManager[None]],
+    database_url: str,
+) -> None:
+    brief = fast.model_copy(update={"lease": timedelta(seconds=1.5)})
+    supervisor = Supervisor(brief, name="here", devices=Devices(["cpu:0"], slots_each=1))
+    supervisor.start()
+    made = submit(**LONG)
+    until(lambda: any(steps(job(made))), seconds=STARTING)
+    with closed() if fault == "away" else read_only(database_url):
+        time_passes(brief.lease + brief.sweep)
+    (reached,) = steps(job(made))
+    until(lambda: steps(job(made))[0] > reached, seconds=STARTING)
+    time_passes(brief.lease + 2 * brief.sweep)  # a lease in which all could have been heard, and sweeps after it
+    assert [attempt.outcome for attempt in job(made).attempts] == [None]
+    supervisor.stop()
+    assert [attempt.outcome for attempt in job(made).attempts] == [{"kind": "released"}]
+
+
+def test_a_runner_that_ends_while_the_database_is_away_is_settled_when_it_is_back(
     supervisor: Supervisor,
     submit: Callable[..., int],
     job: Callable[[int], Job],
     closed: Callable[[], AbstractContextManager[None]],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     made = submit(**LONG)
-    until(runners, seconds=STARTING)
-    mine = runners()[0]  # the first one gets the job, a later one is the spare
     until(lambda: any(steps(job(made))), seconds=STARTING)
     with closed():
-        mine.wait(timeout=10)
-        gone = datetime.now(UTC)
-    assert gone < job(made).attempts[0].lease_expires_at
+        for runner in runners():
+            os.kill(runner.pid, signal.SIGKILL)
+        until(lambda: "its end waits, the database is away" in caplog.text, seconds=STARTING)
     until(lambda: len(job(made).attempts) == 2, seconds=STARTING)
-    assert [attempt.outcome for attempt in job(made).attempts] == [{"kind": "lost"}, None]
+    outcome = job(made).attempts[0].outcome
+    assert outcome is not None
+    assert outcome["kind"] == "crashed"
+
+
+def test_a_sweep_ends_lost_attempts_only_after_a_lease_in_which_all_could_be_heard(
+    claim: Claim, fast: Settings, job: Callable[[int], Job]
+) -> None:
+    supervisor = Supervisor(fast, name="elsewhere", devices=Devices(["cpu:0"], slots_each=1))
+    with database.transaction() as session:
+        session.execute(update(Attempt).values(lease_expires_at=Attempt.started_at))
+    began = datetime.now(UTC)  # it does not know what was before
+
+    def outcome() -> object:
+        supervisor._sweep()
+        return job(claim.job_id).attempts[0].outcome
+
+    until(outcome, seconds=STARTING)
+    assert outcome() == {"kind": "lost"}
+    ended = job(claim.job_id).attempts[0].ended_at
+    assert ended is not None
+    assert ended - began > fast.lease - timedelta(seconds=1)
 
 
 def test_a_job_that_diverges_fails_and_says_where_and_its_curves_hold_no_further_point(

@@ -1,0 +1,35 @@
+"""Ring now and then for what nobody was told of: `python -m worker.beat`. Further words are those of Celery's beat.
+
+Beat runs in a process of its own, which is started again whenever Redis or Celery has ended it (decision record 31).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+
+from hsu_jobs import log_lines
+from hsu_jobs.settings import settings
+from worker.restarts import Restarted
+
+COMMAND = (sys.executable, "-m", "worker.celery_process", "beat", "--pidfile", "")
+TO_STOP = 5.0
+"""Seconds."""
+
+
+def main() -> None:
+    """Run it until a signal comes."""
+    log_lines.set_up(settings())
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    beat = Restarted("beat", [*COMMAND, *sys.argv[1:]], environment=os.environ)
+    beat.start()
+    stop.wait()
+    beat.stop(TO_STOP)
+
+
+if __name__ == "__main__":
+    main()
