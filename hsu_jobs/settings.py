@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     pool: str = "default"
     """The pool that a worker belongs to: it runs the jobs that ask for it."""
     slots: Annotated[int, Field(ge=1)] = 1
-    """Jobs that a worker on a machine without a GPU runs at once."""
+    """Jobs that a worker on a machine without a GPU runs at once; each has its share of the cores."""
     slots_per_gpu: Annotated[int, Field(ge=1)] = 1
     """Jobs that share a GPU."""
     heartbeat: Span = timedelta(seconds=10)

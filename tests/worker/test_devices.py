@@ -143,7 +143,14 @@ def test_a_machine_whose_driver_has_none_of_the_named_gpus_does_not_serve_its_cp
     assert visible_gpus() == []
     with pytest.raises(NoSuchGpu, match=f"expected GPUs that nvidia-smi -L lists, found '{variable}'"):
         of_this_machine(Settings())
-    worker = subprocess.run([sys.executable, "-m", "worker"], capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_worker_without_the_gpus_that_it_is_said_to_have_does_not_start_and_says_why(
+    monkeypatch: pytest.MonkeyPatch, driver: Callable[[str], None]
+) -> None:
+    driver(TWO_GPUS)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    worker = subprocess.run([sys.executable, "-m", "worker"], capture_output=True, text=True, timeout=300, check=False)
     assert worker.returncode == 1
     assert "the worker does not start: CUDA_VISIBLE_DEVICES: expected GPUs that nvidia-smi -L lists" in worker.stderr
 
