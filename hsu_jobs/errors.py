@@ -8,6 +8,7 @@
     ├── NotFound            404   there is no such thing, or it is not yours
     ├── IllegalMove         409   the job's state does not allow it
     ├── UnderWay            409   a request with this idempotency key is being answered
+    ├── SpecNotReadable     409   this version of the service cannot read the job's spec
     ├── WebhookInactive     409   nothing is sent to it
     ├── Gone                410   it was there and was removed
     ├── BodyTooLarge        413   the body is over the limit
@@ -106,6 +107,15 @@ class UnderWay(JobsError):
     """A request with this idempotency key is being answered."""
 
     status, code, title = 409, "request_under_way", "A request with this idempotency key is under way"
+
+
+class SpecNotReadable(JobsError):
+    """This version of the service cannot read the job's spec."""
+
+    status, code, title = 409, "spec_not_readable", "This version of the service cannot read the job's spec"
+
+    job_id: int | None = None
+    """Whose spec it is, where that is known."""
 
 
 class WebhookInactive(JobsError):

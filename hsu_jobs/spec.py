@@ -1,6 +1,7 @@
 """What may be submitted? A network to train or points to place, and what only a service needs to know of it.
 
-Knows names, tags and limits. Knows nothing of who submits it or when it runs.
+Knows names, tags and limits. Knows nothing of who submits it or when it runs. A spec is parsed once, when it is
+submitted (`parse`); what is stored may have been written by another version, and is read with `read` or `limits_of`.
 """
 
 from __future__ import annotations
@@ -10,10 +11,19 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Discriminator, Field, StringConstraints, TypeAdapter, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from hsu_core.spec import PointsSpec, Spec, TrainingSpec
 from hsu_core.spec.values import WHOLE, Positive, fault
+from hsu_jobs.errors import SpecNotReadable
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=64)]
 
@@ -106,3 +116,40 @@ _JOB_SPEC: TypeAdapter[TrainingJob | PointsJob] = TypeAdapter(JobSpec)
 def parse(value: object) -> JobSpec:
     """The job that a tree of plain values asks for. Raises pydantic's `ValidationError`."""
     return _JOB_SPEC.validate_python(value)
+
+
+def read(stored: object) -> JobSpec:
+    """The spec that is stored with a job. Raises `SpecNotReadable` if this version does not know what is in it.
+
+    A newer version may have written it, or a plug-in that is gone.
+    """
+    try:
+        return _JOB_SPEC.validate_python(stored)
+    except ValidationError as error:
+        first, more = error.errors(include_url=False)[0], error.error_count() - 1
+        where = "/".join(map(str, first["loc"])) or "the spec"
+        others = f" (and {more} more)" if more else ""
+        detail = f"this version of the service cannot read the stored spec: {where}: {first['msg']}{others}"
+        raise SpecNotReadable(detail[:_LONGEST_REASON]) from error
+
+
+_LONGEST_REASON = 500
+"""Characters of the reason why a spec cannot be read: it may quote what is in it."""
+
+
+def is_readable(stored: object) -> bool:
+    """Whether this version can read a stored spec."""
+    try:
+        read(stored)
+    except SpecNotReadable:
+        return False
+    return True
+
+
+def limits_of(stored: object) -> Limits:
+    """The limits of a stored spec; the default ones if this version cannot read them."""
+    told = stored.get("limits", {}) if isinstance(stored, Mapping) else {}
+    try:
+        return Limits.model_validate(told)
+    except ValidationError:
+        return Limits()

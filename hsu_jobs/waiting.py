@@ -22,6 +22,8 @@ from hsu_jobs.tables import Attempt, Job, User, Worker
 
 _RECENT = 50
 """Ended attempts whose mean length is taken as typical."""
+_NO_SHARE = 1e-9
+"""In place of a share of 0, which the API never writes: nobody divides by it."""
 
 
 class Waiting(NamedTuple):
@@ -172,7 +174,7 @@ def _typical(session: Session, pool: str) -> float | None:
 def _turns(session: Session, settings: Settings) -> dict[int, _Turn]:
     used = shares.usage_now(settings.usage_half_life) + User.gpus * SOON.total_seconds()
     rows = session.execute(select(User.id, User.name, User.share, used, User.gpus, User.max_gpus)).all()
-    return {row[0]: _Turn(*row[1:]) for row in rows}
+    return {row[0]: _Turn(*row[1:])._replace(share=row[2] or _NO_SHARE) for row in rows}
 
 
 def _places(session: Session, pool: Pool, turns: dict[int, _Turn], limit: int) -> Iterator[Place]:

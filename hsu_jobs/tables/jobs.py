@@ -83,7 +83,7 @@ class Attempt(Row):
 
     id: Mapped[int] = mapped_column(*ID, primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
-    number: Mapped[int] = mapped_column(SmallInteger)
+    number: Mapped[int]
     worker: Mapped[str]
     device: Mapped[str]
     gpus: Mapped[int] = mapped_column(SmallInteger, server_default="1")
