@@ -19,13 +19,13 @@ from api.views import Real, View
 from hsu_jobs import curves, database, queries
 from hsu_jobs.curves import Choice, Curve
 from hsu_jobs.errors import BadRequest, NotFound
-from hsu_jobs.spec import TrainingJob, parse
+from hsu_jobs.spec import TrainingJob, is_readable, read
 from hsu_jobs.states import TERMINAL
 from hsu_jobs.tables import Attempt, Job
 
 _MOST = 500
 """Recorded steps in a page."""
-_PLACE = re.compile("([0-9]{1,5}):(-1|[0-9]{1,18})")
+_PLACE = re.compile("([0-9]{1,9}):(-1|[0-9]{1,18})")
 
 
 class Place(NamedTuple):
@@ -86,7 +86,8 @@ class Points:
         with database.transaction() as session:
             database.stand_still(session)
             job = session.execute(queries.job_by_id(self.job_id)).scalar_one()
-            pieces, place = _rolled_back(job.attempts, place)
+            later = session.execute(queries.attempts_after(job.id, place.attempt)).scalars().all()
+            pieces, place = _rolled_back(later, place)
             found, is_full = self._read(session, job, first=place.step + 1)
         if points := _points(found):
             place = place._replace(step=points.steps[-1])
@@ -98,8 +99,7 @@ class Points:
 
     def _read(self, session: Session, job: Job, *, first: int) -> tuple[list[Curve], bool]:
         """What the next steps have, up to `_MOST` recorded ones, and whether there may be more."""
-        spec = parse(job.spec)
-        window = _MOST * (spec.record.every if isinstance(spec, TrainingJob) else 1)
+        window = _MOST * _every(job)
         newest = max((attempt.step for attempt in job.attempts), default=job.parent_step or 0)
         while first + window <= newest:
             found = self._between(session, first=first, last=first + window - 1)
@@ -119,12 +119,19 @@ class Points:
         return Choice(self.layers, self.measures, first, last)
 
 
+def _every(job: Job) -> int:
+    """Steps between two recorded ones; 1 where this version cannot read the spec."""
+    spec = read(job.spec) if is_readable(job.spec) else None
+    return spec.record.every if isinstance(spec, TrainingJob) else 1
+
+
 def parse_place(job: Job, last_event_id: str | None) -> Place:
     """Where a client goes on. Raises `BadRequest`."""
     if last_event_id is None:
         return START
     told = _PLACE.fullmatch(last_event_id)
-    if told is None or int(told[1]) > len(job.attempts):
+    last = job.attempts[-1].number if job.attempts else 0
+    if told is None or int(told[1]) > last:
         expected = "`attempt:step` as this stream sent it"
         raise BadRequest(f"Last-Event-ID: expected {expected}, found {last_event_id[:40]!r}")
     return Place(int(told[1]), int(told[2]))
@@ -132,7 +139,7 @@ def parse_place(job: Job, last_event_id: str | None) -> Place:
 
 def _rolled_back(attempts: Sequence[Attempt], place: Place) -> tuple[list[bytes], Place]:
     """What to tell of attempts that have begun since, and where to read on."""
-    begun = [attempt for attempt in attempts if attempt.number > place.attempt and attempt.begun_at is not None]
+    begun = [attempt for attempt in attempts if attempt.begun_at is not None]
     if not begun:
         return [], place
     step = min(attempt.resumed_from or 0 for attempt in begun)

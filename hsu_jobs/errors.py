@@ -19,6 +19,7 @@
     └── TookTooLong         504   the answer did not begin in time
 
     LeaseLost                     (never leaves the worker: the attempt is no longer ours)
+    NameTaken                     (never leaves the worker: another live process serves under its name)
 
 Each is rendered once, by `api.problems`, as application/problem+json with its stable `code`.
 """
@@ -110,7 +111,7 @@ class UnderWay(JobsError):
 
 
 class SpecNotReadable(JobsError):
-    """This version of the service cannot read the job's spec."""
+    """The job's stored spec is beyond this version of the service."""
 
     status, code, title = 409, "spec_not_readable", "This version of the service cannot read the job's spec"
 
@@ -173,3 +174,7 @@ class TookTooLong(JobsError):
 
 class LeaseLost(Exception):
     """The attempt is no longer ours: whatever it still wants to write is dropped."""
+
+
+class NameTaken(Exception):
+    """Another live process serves under this worker's name."""

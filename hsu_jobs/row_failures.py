@@ -1,8 +1,8 @@
 """What happens when one row of many cannot be processed? It fails alone: logged, counted, skipped; the loop goes on.
 
-Knows loops by name and rows by what identifies them. Knows nothing of what is done with a row. A database that does not
-answer is nobody's row: that error is passed on. The counts are kept in the database, since workers find most of them and
-the API tells of them (`hsu_jobs/gauges.py`).
+Knows loops by name and rows by what identifies them. Knows nothing of what is done with a row. That the database does
+not answer is no row's failure: that error is passed on. The counts are kept in the database, since workers find most of
+them and the API tells of them (`hsu_jobs/gauges.py`).
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hsu_jobs.names import PoolName, WorkerName
+
 
 def _seconds(value: object) -> object:
     """A bare number in the environment is a number of seconds."""
@@ -57,9 +59,9 @@ class Settings(BaseSettings):
     artifacts_url: str | None = None
     """An object store for the checkpoints, as fsspec writes it: `s3://bucket/prefix` (extra `s3`; its credentials and
     endpoint come from the AWS_* variables)."""
-    worker_name: str | None = None
-    """A worker's name, its own among all; by default the machine's."""
-    pool: str = "default"
+    worker_name: WorkerName | None = None
+    """A worker's name, its own among all; by default the machine's. A second process of one name refuses to start."""
+    pool: PoolName = "default"
     """The pool that a worker belongs to: it runs the jobs that ask for it."""
     slots: Annotated[int, Field(ge=1)] = 1
     """Jobs that a worker on a machine without a GPU runs at once."""

@@ -24,6 +24,7 @@ from pydantic import (
 from hsu_core.spec import PointsSpec, Spec, TrainingSpec
 from hsu_core.spec.values import WHOLE, Positive, fault
 from hsu_jobs.errors import SpecNotReadable
+from hsu_jobs.names import PoolName
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=64)]
 
@@ -33,7 +34,6 @@ Name = Annotated[
     str, StringConstraints(strip_whitespace=True, pattern=rf"^[^\x00]*[^{_SPACE}][^\x00]*$", max_length=200)
 ]
 Priority = Annotated[int, Field(ge=-100, le=100), WHOLE]
-PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
 
 class Resources(Spec):

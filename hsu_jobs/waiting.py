@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from sqlalchemy import Double, func, select
 from sqlalchemy.orm import Session
 
 from hsu_jobs import queries, shares
+from hsu_jobs.errors import SpecNotReadable
 from hsu_jobs.queries import IS_RUNNABLE
 from hsu_jobs.scheduling import SOON
 from hsu_jobs.settings import Settings
+from hsu_jobs.spec import read
 from hsu_jobs.states import State
 from hsu_jobs.tables import Attempt, Job, User, Worker
 
@@ -30,7 +33,7 @@ class Waiting(NamedTuple):
     """Why a queued job has not started."""
 
     reason: str
-    """`backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
+    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str
     ahead: int | None
     """Jobs that will probably start before it; None where another reason holds it back."""
@@ -87,6 +90,8 @@ def why(session: Session, job: Job, settings: Settings) -> Waiting | None:
     """Why this job waits; None unless it is queued."""
     if job.state is not State.QUEUED:
         return None
+    if unreadable := _unreadable(job):
+        return unreadable
     pool = _pool(session, job.pool, settings)
     turns = _turns(session, settings)
     counts = select(
@@ -143,6 +148,17 @@ def _reason(pool: Pool, owner: _Turn, *, gpus: int, runnable_at: datetime, now: 
     return Waiting("next", "it is next: a worker is about to take it", 0, 0.0)
 
 
+def _unreadable(job: Job) -> Waiting | None:
+    """Why this version holds a job back itself; None for one that is only asked about (a quote's), which has no row."""
+    if job.spec is None:
+        return None
+    try:
+        read(job.spec)
+    except SpecNotReadable as error:
+        return Waiting(SpecNotReadable.code, f"{error.detail}; a worker of a version that can may run it", None, None)
+    return None
+
+
 def _pool(session: Session, name: str, settings: Settings) -> Pool:
     there = [
         worker for worker in session.execute(queries.serving_workers(settings.lease)).scalars() if worker.pool == name
@@ -179,11 +195,14 @@ def _turns(session: Session, settings: Settings) -> dict[int, _Turn]:
 
 def _places(session: Session, pool: Pool, turns: dict[int, _Turn], limit: int) -> Iterator[Place]:
     now = session.execute(select(func.now())).scalar_one()
-    for ahead, job in enumerate(_in_order(_first_of_each(session, pool.name, limit), turns, pool.typical or 1.0)):
-        if ahead == limit:
-            return
+    queued = _in_order(_first_of_each(session, pool.name, limit), turns, pool.typical or 1.0)
+    ahead = 0
+    for job in islice(queued, limit):
         owner = turns[job.owner_id]
-        waiting = _reason(pool, owner, gpus=job.gpus, runnable_at=job.runnable_at, now=now, ahead=ahead)
+        waiting = _unreadable(job)
+        if waiting is None:
+            waiting = _reason(pool, owner, gpus=job.gpus, runnable_at=job.runnable_at, now=now, ahead=ahead)
+            ahead += 1
         yield Place(job.id, job.owner_id, owner.name, job.name, job.priority, job.gpus, job.pool, waiting)
 
 

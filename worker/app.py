@@ -9,17 +9,20 @@ stays unacknowledged for hours, and CUDA is never loaded here.
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from functools import cache
 
 from celery import bootsteps, signals
 
-from hsu_jobs import database, log_lines, queries, queue
+from hsu_jobs import database, log_lines, names, queries, queue
+from hsu_jobs.errors import NameTaken
 from hsu_jobs.settings import settings
 from worker import courier, devices
 from worker.supervisor import Supervisor
 
+_log = logging.getLogger(__name__)
 _RINGS_AT_ONCE = 100
 _COURIERS = threading.BoundedSemaphore(2)
 """Of Celery's four threads, so that a receiver that lets us wait never holds up who rings for jobs."""
@@ -30,7 +33,7 @@ app = queue.celery()
 @cache
 def supervisor() -> Supervisor:
     """The supervisor of this process."""
-    name = settings().worker_name or socket.gethostname()
+    name = settings().worker_name or names.of_host(socket.gethostname())
     return Supervisor(settings(), name=name, devices=devices.of_this_machine(settings()))
 
 
@@ -40,8 +43,12 @@ class SupervisorStep(bootsteps.StartStopStep):
     requires = ("celery.worker.components:Pool",)
 
     def start(self, parent: object) -> None:  # noqa: ARG002 - the name is Celery's
-        """Begin to claim jobs."""
-        supervisor().start()
+        """Begin to claim jobs; where the worker's name is another's, end the process with status 1."""
+        try:
+            supervisor().start()
+        except NameTaken as error:
+            _log.critical("this worker does not start: %s", error)
+            raise SystemExit(1) from error
 
     def stop(self, parent: object) -> None:  # noqa: ARG002
         """Stop the running jobs and give them back."""

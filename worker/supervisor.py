@@ -11,10 +11,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
 
-from hsu_jobs import attempts, database, lifecycle, scheduling, workers
+from hsu_jobs import attempts, database, lifecycle, row_failures, scheduling
 from hsu_jobs.attempts import Claim
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.log_lines import About
@@ -22,8 +25,10 @@ from hsu_jobs.outcomes import Crashed, Lost, Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
 from worker import courier, upkeep
+from worker.claims import Claims
 from worker.devices import Devices, visibility
 from worker.lease import Lease
+from worker.membership import Membership
 from worker.runners import Runner, Spare
 
 _log = logging.getLogger(__name__)
@@ -32,6 +37,7 @@ _TO_SETTLE = 10.0
 _TO_EXIT = 3.0
 """Seconds from a runner's settling to its exit."""
 _AWAY = (OperationalError, InterfaceError)
+_T = TypeVar("_T")
 
 
 class Supervisor:
@@ -46,14 +52,17 @@ class Supervisor:
         self._stopping = threading.Event()
         self._lock = threading.Lock()
         self._running: set[threading.Thread] = set()
-        self._is_registered = False
+        self._membership = Membership(settings, name=name, devices=devices)
+        self._claims = Claims(settings)
         self._threads = [
             threading.Thread(target=self._serve, name="claims", daemon=True),
             threading.Thread(target=self._sweep_often, name="sweeps", daemon=True),
         ]
 
     def start(self) -> None:
-        """Begin to claim jobs."""
+        """Begin to claim jobs. Raises `NameTaken` if another live process is the worker of this name."""
+        with contextlib.suppress(*_AWAY):  # then it joins once the database is there
+            self._membership.join()
         _log.info("%s serves %s", self._name, ", ".join(self._devices.names))
         for thread in self._threads:
             thread.start()
@@ -69,7 +78,9 @@ class Supervisor:
         deadline = time.monotonic() + self._settings.shutdown.total_seconds() + _TO_SETTLE
         for threads in (self._threads, self._running):
             for thread in list(threads):
-                thread.join(max(0.0, deadline - time.monotonic()))
+                if thread.is_alive():
+                    thread.join(max(0.0, deadline - time.monotonic()))
+        self._membership.leave()
         self._spare.put_away()
 
     def _serve(self) -> None:
@@ -82,7 +93,8 @@ class Supervisor:
     def _claim_all(self) -> None:
         """Claim and start as long as there is room and work."""
         self._spare.prepare()
-        self._report()
+        if not self._membership.report():
+            return
         while not self._stopping.is_set():
             asked = time.monotonic()
             claim = self._claim()
@@ -96,24 +108,13 @@ class Supervisor:
             self._running.add(thread)
             thread.start()
 
-    def _report(self) -> None:
-        """Tell that this worker is there."""
-        with database.transaction() as session:
-            if self._is_registered:
-                workers.seen(session, self._name)
-            else:
-                devices, pool = self._devices, self._settings.pool
-                workers.register(session, self._name, pool=pool, devices=devices.names, slots=devices.slots)
-        self._is_registered = True
-
     def _claim(self) -> Claim | None:
         with self._lock:
             free = self._devices.free()
         if not free:
             return None
-        room = Room(self._name, self._settings.pool, free, len(self._devices.names))
-        with database.transaction() as session:
-            return attempts.claim(session, room, self._settings)
+        room = Room(self._name, self._settings.pool, free, len(self._devices.names), self._membership.identity)
+        return self._claims.next(room)
 
     def _run(self, claim: Claim, lease: Lease, runner: Runner) -> None:
         log = _about(claim)
@@ -169,18 +170,31 @@ class Supervisor:
             _keep_on(self._sweep)
 
     def _sweep(self) -> None:
-        """End what is lost or late, make room for what matters more, tidy up. Every worker does."""
-        with database.transaction() as session:
-            lost = attempts.expire(session, self._settings)
-        with database.transaction() as session:
-            lifecycle.expire_overdue(session)
-        with database.transaction() as session:
-            scheduling.make_room(session, self._settings)
-        courier.ring_round()
-        upkeep.tend(self._settings)
+        """End what is lost or late, make room for what matters more, tidy up. Every worker does.
+
+        A step that fails keeps no other from being done.
+        """
+        steps: dict[str, Callable[[], object]] = {
+            "expired leases": self._expire,
+            "deadlines": partial(_in_transaction, lifecycle.expire_overdue),
+            "making room": partial(_in_transaction, partial(scheduling.make_room, settings=self._settings)),
+            "webhooks": courier.ring_round,
+            "upkeep": partial(upkeep.tend, self._settings),
+        }
+        for name, step in steps.items():
+            with row_failures.alone("sweeps", name):
+                step()
+
+    def _expire(self) -> None:
+        lost = _in_transaction(partial(attempts.expire, settings=self._settings))
         if lost:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()
+
+
+def _in_transaction(work: Callable[[Session], _T]) -> _T:
+    with database.transaction() as session:
+        return work(session)
 
 
 def _about(claim: Claim) -> About:

@@ -30,7 +30,7 @@ class Worker(Row):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     identity: Mapped[UUID | None]
-    """Of the process that serves under this name; null if it has stopped, or its version knows no identities."""
+    """Of the process that has this name, or had it last; null if its version knows no identities."""
     pool: Mapped[str]
     devices: Mapped[list[str]]
     slots: Mapped[int]

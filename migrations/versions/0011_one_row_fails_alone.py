@@ -20,7 +20,7 @@ GROWING = (
     ("workers", "slots", False),
     ("workers", "faults", True),
 )
-"""Counters without a bound of their own, and whether they begin at 0; a job's strikes end with `limits.max_attempts`."""
+"""Counters without a bound, and whether they begin at 0; a job's strikes end with `limits.max_attempts`."""
 
 
 def upgrade() -> None:
