@@ -27,6 +27,9 @@ _RINGS_AT_ONCE = 100
 _COURIERS = threading.BoundedSemaphore(2)
 """Of Celery's four threads, so that a receiver that lets us wait never holds up who rings for jobs."""
 
+refused = threading.Event()
+"""Whether the name is another worker's: `python -m worker` ends with status 1, which Celery itself would not hand on."""
+
 app = queue.celery()
 
 
@@ -48,6 +51,7 @@ class SupervisorStep(bootsteps.StartStopStep):
             supervisor().start()
         except NameTaken as error:
             _log.critical("this worker does not start: %s", error)
+            refused.set()
             raise SystemExit(1) from error
 
     def stop(self, parent: object) -> None:  # noqa: ARG002
