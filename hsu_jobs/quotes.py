@@ -62,6 +62,7 @@ def _expected(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKe
         pool=spec.resources.pool,
         gpus=spec.resources.gpus,
         runnable_at=datetime.fromtimestamp(0, UTC),
+        spec=spec.model_dump(mode="json"),
     )
     found = waiting.why(session, last, settings)
     assert found is not None

@@ -149,9 +149,7 @@ def _reason(pool: Pool, owner: _Turn, *, gpus: int, runnable_at: datetime, now: 
 
 
 def _unreadable(job: Job) -> Waiting | None:
-    """Why this version holds a job back itself; None for one that is only asked about (a quote's), which has no row."""
-    if job.spec is None:
-        return None
+    """That this version cannot read the job's spec, if so it is."""
     try:
         read(job.spec)
     except SpecNotReadable as error:

@@ -28,7 +28,7 @@ _COURIERS = threading.BoundedSemaphore(2)
 """Of Celery's four threads, so that a receiver that lets us wait never holds up who rings for jobs."""
 
 refused = threading.Event()
-"""Whether the name is another worker's: `python -m worker` ends with status 1, which Celery itself would not hand on."""
+"""Whether the name is another worker's: then `python -m worker` ends with status 1, which Celery does not hand on."""
 
 app = queue.celery()
 
