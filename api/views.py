@@ -52,8 +52,8 @@ class AttemptView(View):
     """The last step that it told of."""
     progress_at: datetime | None
     """When it last told of a further one."""
-    stop: Stop | None
-    """Why the service asked it to stop."""
+    stop: Stop | str | None
+    """Why the service asked it to stop: `preempt`, `drain`, `deadline`, or a reason of a newer version."""
     outcome: dict[str, Any] | None
     """How it ended: its `kind` is succeeded, cancelled, paused, preempted, released, overdue, failed, crashed, stalled,
     faulty or lost."""

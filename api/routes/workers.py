@@ -36,7 +36,7 @@ class WorkerView(View):
     """Jobs of one GPU that it runs at once."""
     busy: int
     """Slots in use."""
-    duty: Duty
+    duty: Duty | str
     """`active`: it takes jobs; `draining`: it is to be emptied; `excluded`: its hardware failed, it takes none until it
     is restored."""
     is_there: bool

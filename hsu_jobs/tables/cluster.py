@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hsu_jobs.tables.base import NOW, Row
+from hsu_jobs.tables.base import NOW, OpenEnum, Row
 from hsu_jobs.tables.jobs import Job
 
 
@@ -35,7 +35,7 @@ class Worker(Row):
     devices: Mapped[list[str]]
     slots: Mapped[int]
     """Jobs of one GPU that it runs at once."""
-    duty: Mapped[Duty]
+    duty: Mapped[Duty] = mapped_column(OpenEnum(Duty))
     faults: Mapped[int] = mapped_column(server_default="0")
     """Attempts in a row that its hardware broke."""
     holding: Mapped[int | None] = mapped_column(ForeignKey(Job.id))

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, aliased, foreign, mapped_column, relationship
 
 from hsu_jobs.states import State, Stop, Wanted
-from hsu_jobs.tables.base import ID, NOW, Row
+from hsu_jobs.tables.base import ID, NOW, OpenEnum, Row
 from hsu_jobs.tables.people import User
 
 ACCURACY = "coalesce(nullif((result ->> 'test_accuracy')::float8, 'NaN'::float8), '-Infinity'::float8)"
@@ -117,8 +117,8 @@ class Attempt(Row):
     """The last step up to which its curves are written."""
     progress_at: Mapped[datetime | None]
     """When `step` last grew."""
-    stop: Mapped[Stop | None]
-    """Why the service wants it to stop."""
+    stop: Mapped[Stop | None] = mapped_column(OpenEnum(Stop))
+    """Why the service wants it to stop; a reason of a newer version is a plain text, and a reason all the same."""
     ended_at: Mapped[datetime | None]
     outcome: Mapped[dict[str, Any] | None]
 

@@ -12,7 +12,7 @@ from samples import PLACED, TRAINED
 from sqlalchemy import text
 
 from hsu_client import show
-from hsu_jobs import attempts, database, row_failures, settings
+from hsu_jobs import attempts, database, row_failures, settings, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.outcomes import Succeeded
 from hsu_jobs.tables import Role
@@ -180,3 +180,18 @@ def test_failures_of_rows_are_counted_in_the_metrics(as_user: Callable[[str, Rol
     for _ in range(2):
         row_failures.note("deadlines", "job 7", ValueError("bad"))
     assert 'hsu_row_failures_total{loop="deadlines"} 2.0' in client.get("/metrics").text
+
+
+def test_a_stop_or_a_duty_of_another_version_is_told_as_it_is(
+    ada: TestClient, submit: Submit, start: Callable[[], Claim]
+) -> None:
+    job = submit(ada)["id"]
+    with database.transaction() as session:
+        for name in ("a", "b"):
+            workers.register(session, name, pool="default", devices=["cpu:0"], slots=1)
+    start()
+    write("UPDATE attempts SET stop = 'of_tomorrow'")
+    write("UPDATE workers SET duty = 'of_tomorrow' WHERE name = 'a'")
+    assert ada.get(f"/v1/jobs/{job}").json()["attempts"][0]["stop"] == "of_tomorrow"
+    assert [worker["duty"] for worker in ada.get("/v1/workers").json()["workers"]] == ["of_tomorrow", "active"]
+    assert ada.get("/metrics").status_code == 200

@@ -257,3 +257,16 @@ def test_what_failed_is_told_in_full_once_and_counted_each_time(
             raise ValueError("bad\0row")
     assert [record.exc_info is not None for record in caplog.records] == [True, False, False]
     assert counts() == {"deadlines": 3}
+
+
+def test_a_reason_to_stop_of_a_newer_version_is_one_all_the_same(
+    session: Session, owner: User, submit: Submit, claimed: Claimed
+) -> None:
+    submit(owner, priority=-1)
+    claim = claimed()
+    session.execute(text("UPDATE attempts SET stop = 'of_tomorrow'"))
+    session.expire_all()
+    wish, _ = attempts.renew(session, claim.token, lease=SETTINGS.lease)
+    assert wish.is_to_stop
+    assert scheduling.make_room(session, SETTINGS) == []
+    assert attempts.release(session, claim.token, SETTINGS).kind == "released"
