@@ -7,12 +7,13 @@ Decision record 27 tells what happens when the lock and the heartbeats disagree.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import uuid
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from hsu_jobs import database, queries, workers
@@ -20,6 +21,8 @@ from hsu_jobs.errors import NameTaken
 from hsu_jobs.settings import Settings
 from worker.devices import Devices
 
+TO_NOTICE = 3.0
+"""Seconds for which a starting process asks again: Postgres frees the lock of a killed one a moment later."""
 _log = logging.getLogger(__name__)
 
 
@@ -49,6 +52,20 @@ class Membership:
                 silence=self._settings.lease,
             )
         self._has_joined = True
+
+    def join_at_start(self) -> None:
+        """As `join`, but a predecessor that was just killed is given the time in which Postgres notices it.
+
+        Raises `NameTaken`.
+        """
+        deadline = time.monotonic() + TO_NOTICE
+        while True:
+            try:
+                return self.join()
+            except NameTaken:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
     def report(self) -> bool:
         """Tell that the worker is there, and what it has; whether the name is still this process's."""
@@ -93,6 +110,7 @@ class _NameLock:
 
     def __init__(self, name: str) -> None:
         self._question = select(queries.try_session_lock(f"worker {name}"))
+        self._end = select(func.pg_advisory_unlock_all())
         self._connection: Connection | None = None
 
     def hold(self) -> bool:
@@ -119,8 +137,10 @@ class _NameLock:
         return is_ours
 
     def release(self) -> None:
-        """Close the connection, and with it free the lock."""
+        """Free the lock, and close its connection."""
         if self._connection is not None:
+            with contextlib.suppress(DBAPIError):
+                self._connection.execute(self._end)
             self._connection.invalidate()
             self._connection.close()
             self._connection = None

@@ -62,7 +62,7 @@ class Supervisor:
     def start(self) -> None:
         """Begin to claim jobs. Raises `NameTaken` if another live process is the worker of this name."""
         with contextlib.suppress(*_AWAY):  # then it joins once the database is there
-            self._membership.join()
+            self._membership.join_at_start()
         _log.info("%s serves %s", self._name, ", ".join(self._devices.names))
         for thread in self._threads:
             thread.start()
