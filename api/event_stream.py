@@ -11,6 +11,7 @@ from api.stream import Page, end, message
 from api.views import EventView
 from hsu_jobs import database, queries
 from hsu_jobs.errors import BadRequest
+from hsu_jobs.events import kind_of
 from hsu_jobs.states import TERMINAL
 from hsu_jobs.tables import Job
 
@@ -31,12 +32,17 @@ class Events:
             rows = session.execute(queries.state_and_events(self.job_id, after=place, limit=_MOST)).all()
         events = [event for _, event in rows if event is not None]
         state = rows[0][0]
-        pieces = [message(EventView.of(event), event=event.event["kind"], place=event.id) for event in events]
+        pieces = [message(EventView.of(event), event=sse_name(event.event), place=event.id) for event in events]
         is_full = len(events) == _MOST
         is_last = state in TERMINAL and not is_full
         if is_last:
             pieces.append(end(self.job_id, state))
         return Page(b"".join(pieces), events[-1].id if events else place, is_full, is_last)
+
+
+def sse_name(stored: object) -> str:
+    """The name of a stored event on the wire, where a line break would end it."""
+    return " ".join(kind_of(stored).split()) or "unknown"
 
 
 def parse_place(session: Session, job: Job, last_event_id: str | None) -> int:

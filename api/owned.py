@@ -60,14 +60,15 @@ JobTag = Annotated[str | None, Depends(changed_job, scope="function")]
 
 def visible_attempt(
     job: OwnedJob,
+    session: Session,
     attempt: Annotated[
-        int | None, Query(ge=1, le=2**15 - 1, description="Its number; the last one by default.")
+        int | None, Query(ge=1, le=2**31 - 1, description="Its number; the last one by default.")
     ] = None,
 ) -> Attempt:
     """One of the job's attempts. Raises `NotFound`."""
     if not job.attempts:
         raise NotFound(f"job {job.id} has no attempt yet: it is {job.state}")
-    found = next((each for each in reversed(job.attempts) if attempt in (None, each.number)), None)
+    found = session.execute(queries.attempt_of(job.id, attempt)).scalar_one_or_none()
     if found is None:
         raise NotFound(f"job {job.id} has no attempt {attempt}; there are 1 to {job.attempts[-1].number}")
     return found

@@ -19,7 +19,7 @@ from api.views import Real, View
 from hsu_jobs import curves, database, queries
 from hsu_jobs.curves import LAST_STEP, Choice, Curve
 from hsu_jobs.errors import BadRequest
-from hsu_jobs.spec import TrainingJob, parse
+from hsu_jobs.spec import TrainingJob, is_readable, read
 from hsu_jobs.states import TERMINAL
 from hsu_jobs.tables import Attempt, Job
 
@@ -27,7 +27,7 @@ _MOST = 500
 """Recorded steps in a page."""
 _WINDOWS = 20
 """Pages' worths of steps that are looked at in one read: a curve with few points is far between."""
-_PLACE = re.compile("([0-9]{1,5}):(-1|[0-9]{1,18})")
+_PLACE = re.compile("([0-9]{1,9}):(-1|[0-9]{1,18})")
 
 
 class Place(NamedTuple):
@@ -88,7 +88,8 @@ class Points:
         with database.transaction() as session:
             database.stand_still(session)
             job = session.execute(queries.job_by_id(self.job_id)).scalar_one()
-            pieces, place = _rolled_back(job.attempts, place)
+            later = session.execute(queries.attempts_after(job.id, place.attempt)).scalars().all()
+            pieces, place = _rolled_back(later, place)
             found, place, is_full = self._read(session, job, place)
         if points := _points(found):
             place = place._replace(step=points.steps[-1])
@@ -105,8 +106,7 @@ class Points:
         """
         if not curves.are_there(session, self.job_id, self._choice(first=0, last=0)):
             return [], place, False  # so far
-        spec = parse(job.spec)
-        window = _MOST * (spec.record.every if isinstance(spec, TrainingJob) else 1)
+        window = _MOST * _every(job)
         written = _written(job)
         for _ in range(_WINDOWS):
             last = place.step + window
@@ -134,12 +134,19 @@ def _written(job: Job) -> int:
     return max(parts)
 
 
+def _every(job: Job) -> int:
+    """Steps between two recorded ones; 1 where this version cannot read the spec."""
+    spec = read(job.spec) if is_readable(job.spec) else None
+    return spec.record.every if isinstance(spec, TrainingJob) else 1
+
+
 def parse_place(job: Job, last_event_id: str | None) -> Place:
     """Where a client goes on. Raises `BadRequest`."""
     if last_event_id is None:
         return START
     told = _PLACE.fullmatch(last_event_id)
-    if told is None or int(told[1]) > len(job.attempts):
+    last = job.attempts[-1].number if job.attempts else 0
+    if told is None or int(told[1]) > last:
         expected = "`attempt:step` as this stream sent it"
         raise BadRequest(f"Last-Event-ID: expected {expected}, found {last_event_id[:40]!r}")
     return Place(int(told[1]), int(told[2]))
@@ -147,7 +154,7 @@ def parse_place(job: Job, last_event_id: str | None) -> Place:
 
 def _rolled_back(attempts: Sequence[Attempt], place: Place) -> tuple[list[bytes], Place]:
     """What to tell of attempts that have begun since, and where to read on."""
-    begun = [attempt for attempt in attempts if attempt.number > place.attempt and attempt.begun_at is not None]
+    begun = [attempt for attempt in attempts if attempt.begun_at is not None]
     if not begun:
         return [], place
     step = min(attempt.resumed_from or 0 for attempt in begun)

@@ -7,15 +7,16 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, WithJsonSchema, create_model
+from pydantic import BaseModel, ConfigDict, ValidationError, WithJsonSchema, create_model
 from sqlalchemy.orm import Session
 
 from hsu_jobs import waiting
-from hsu_jobs.events import EVENT, Event
+from hsu_jobs.errors import SpecNotReadable
+from hsu_jobs.events import Event, StrangeEvent, read_event
 from hsu_jobs.lifecycle import Queued
-from hsu_jobs.outcomes import RESULT, Failure, Result
+from hsu_jobs.outcomes import RESULT, Failure, Result, failure_of
 from hsu_jobs.settings import settings
-from hsu_jobs.spec import JobSpec, parse
+from hsu_jobs.spec import JobSpec, read
 from hsu_jobs.states import State, Stop, Wanted
 from hsu_jobs.tables import Attempt, EventRow, Job
 from hsu_jobs.waiting import Waiting
@@ -51,8 +52,8 @@ class AttemptView(View):
     """The last step that it told of."""
     progress_at: datetime | None
     """When it last told of a further one."""
-    stop: Stop | None
-    """Why the service asked it to stop."""
+    stop: Stop | str | None
+    """Why the service asked it to stop: `preempt`, `drain`, `deadline`, or a reason of a newer version."""
     outcome: dict[str, Any] | None
     """How it ended: its `kind` is succeeded, cancelled, paused, preempted, released, overdue, failed, crashed, stalled,
     faulty or lost."""
@@ -75,7 +76,7 @@ class WaitingView(View):
     """Why a queued job has not started: a picture, not a promise."""
 
     reason: str
-    """`backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
+    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str
     ahead: int | None
     """Jobs that will probably start before it; null where another reason holds it back."""
@@ -98,7 +99,11 @@ class JobView(View):
     state: State
     wanted: Wanted
     """What its owner wants: a running job that is to be cancelled is still running until it has stopped."""
-    spec: JobSpec
+    spec: JobSpec | dict[str, Any]
+    """As it is stored, where `spec_error` tells that this version cannot read it."""
+    spec_error: str | None = None
+    """Why this version of the service cannot read the spec: a newer one wrote it, or a plug-in is gone. Such a job is
+    left to workers that can; here it can be cancelled. Null if the spec is readable."""
     fingerprint: str
     """Equal for jobs that must give equal results."""
     priority: int
@@ -116,11 +121,16 @@ class JobView(View):
     """When it will have failed if it has not ended by then."""
     step: int
     """Where the present or last attempt is."""
-    total_steps: int
-    result: Result | None
-    """What came of a succeeded job, by its task. A list of jobs leaves out the `points`."""
+    total_steps: int | None
+    """Null if this version cannot read the spec."""
+    result: Result | dict[str, Any] | None
+    """What came of a succeeded job, by its task. A list of jobs leaves out the `points`. A result of another version
+    that this one does not know is told as it is stored."""
     failure: Failure | None
     attempts: list[AttemptView]
+    """The last ones, 20 at most; the job's events tell of all."""
+    attempt_count: int = 0
+    """How many there were in all."""
 
     @classmethod
     def seen(cls, session: Session, job: Job) -> Self:
@@ -131,7 +141,7 @@ class JobView(View):
     @classmethod
     def of(cls, job: Job, *, why: Waiting | None = None, with_points: bool = True) -> Self:
         """The view of a row, whose owner and attempts are loaded."""
-        spec = parse(job.spec)
+        spec, error = _spec(job.spec)
         result = job.result if with_points else _without_points(job.result)
         return cls(
             id=job.id,
@@ -141,6 +151,7 @@ class JobView(View):
             state=job.state,
             wanted=job.wanted,
             spec=spec,
+            spec_error=error,
             fingerprint=job.fingerprint,
             priority=job.priority,
             pool=job.pool,
@@ -152,10 +163,11 @@ class JobView(View):
             finished_at=job.finished_at,
             deadline_at=job.deadline_at,
             step=job.attempts[-1].step if job.attempts else 0,
-            total_steps=spec.total_steps,
-            result=None if result is None else RESULT.validate_python(result),
-            failure=Failure.model_validate(job.failure) if job.failure else None,
+            total_steps=None if isinstance(spec, dict) else spec.total_steps,
+            result=_result(result),
+            failure=failure_of(job.failure),
             attempts=[AttemptView.of(attempt) for attempt in job.attempts],
+            attempt_count=job.attempts[-1].number if job.attempts else 0,
         )
 
 
@@ -177,6 +189,7 @@ class SubmittedView(JobView):
             state=State.QUEUED,
             wanted=Wanted.RUN,
             spec=spec,
+            spec_error=None,
             fingerprint=spec.fingerprint,
             priority=spec.priority,
             pool=spec.resources.pool,
@@ -192,6 +205,7 @@ class SubmittedView(JobView):
             result=None,
             failure=None,
             attempts=[],
+            attempt_count=0,
             duplicates=queued.duplicates,
         )
 
@@ -229,12 +243,12 @@ class EventView(View):
 
     id: int
     at: datetime
-    event: Event
+    event: Event | StrangeEvent
 
     @classmethod
     def of(cls, row: EventRow) -> Self:
         """The view of a row."""
-        return cls(id=row.id, at=row.at, event=EVENT.validate_python(row.event))
+        return cls(id=row.id, at=row.at, event=read_event(row.event))
 
 
 def rendered(
@@ -262,5 +276,28 @@ def _parent(job: Job) -> ParentView | None:
     return ParentView(id=job.parent_id, step=job.parent_step)
 
 
+def _spec(stored: dict[str, Any]) -> tuple[JobSpec | dict[str, Any], str | None]:
+    """A job's spec; as it is stored, and why, if this version cannot read it."""
+    try:
+        return read(stored), None
+    except SpecNotReadable as error:
+        return _as_stored(stored), error.detail
+
+
+def _as_stored(value: Any) -> dict[str, Any]:
+    """What this version does not know is told as it is: as an object, whatever it was."""
+    return value if isinstance(value, dict) else {"stored": value}
+
+
+def _result(stored: Any) -> Result | dict[str, Any] | None:
+    """What came of a job; as it is stored if this version does not know such results."""
+    if stored is None:
+        return None
+    try:
+        return RESULT.validate_python(stored)
+    except ValidationError:
+        return _as_stored(stored)
+
+
 def _without_points(result: dict[str, Any] | None) -> dict[str, Any] | None:
-    return result | {"points": None} if result and "points" in result else result
+    return result | {"points": None} if isinstance(result, dict) and "points" in result else result

@@ -31,7 +31,7 @@ from hsu_jobs.settings import settings
 
 USERS = 20
 PROCESSES = 2
-SPEC = '{"task": "classification", "limits": {"max_attempts": 5}}'
+SPEC = '{"task": "points", "n": 12, "d": 3, "objective": {"kind": "riesz", "s": 1}, "limits": {"max_attempts": 5}}'
 
 MAKE_USERS = "INSERT INTO users (name) SELECT 'user ' || n FROM generate_series(1, %s) AS n"
 FILL = """

@@ -16,10 +16,11 @@ HIDDEN_ENERGY, FINAL_ENERGY = "mhe_s2_half", "mhe_s2"
 
 def line(job: Job) -> str:
     """A job in one line."""
-    percent = f"{100 * job['step'] / job['total_steps']:3.0f} %"
+    steps = job["total_steps"]
+    percent = f"{100 * _part(job):3.0f} %" if steps else "spec not readable"
     is_asked = job["state"] == "running" and job["wanted"] != "run"
     state = f"running, is to {job['wanted']}" if is_asked else job["state"]
-    parts = [f"job {job['id']}", state, f"step {job['step']} of {job['total_steps']}", percent, job["name"]]
+    parts = [f"job {job['id']}", state, f"step {job['step']} of {steps or '?'}", percent, job["name"]]
     return " · ".join(parts)
 
 
@@ -40,8 +41,12 @@ def details(job: Job) -> Iterator[str]:
         first, *others = job["failure"]["message"].splitlines() or [""]
         yield f"failure    {job['failure']['code']}: {first}"
         yield from (f"           {each}" for each in others)
+    if job.get("spec_error"):
+        yield f"spec       {job['spec_error']}"
+    if (earlier := job.get("attempt_count", 0) - len(job["attempts"])) > 0:
+        yield f"attempts   {earlier} earlier ones (hsu events {job['id']})"
     for attempt in job["attempts"]:
-        kind = (attempt["outcome"] or {"kind": "running"})["kind"]
+        kind = (attempt["outcome"] or {"kind": "running"}).get("kind", "unknown")
         begun = f", from step {attempt['resumed_from']}" if attempt["resumed_from"] is not None else ""
         where = f"{attempt['worker']} {attempt['device']}"
         yield f"attempt {attempt['number']}  {where}: {kind} at step {attempt['step']}{begun}"
@@ -75,7 +80,7 @@ def event(seen: Mapping[str, Any]) -> str:
     """Something that happened to a job, in one line."""
     told = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
     if isinstance(outcome := told.get("outcome"), Mapping):
-        told["outcome"] = outcome["kind"]
+        told["outcome"] = outcome.get("kind", "unknown")
     rest = ", ".join(f"{name} {value}" for name, value in told.items())
     return f"{utc(seen['at'])}  {seen['event']['kind']:<11} {rest}".rstrip()
 
@@ -237,7 +242,7 @@ def _outcome(job: Job) -> Iterator[tuple[str, object]]:
     match job["result"]:
         case None:
             return
-        case {"task": "points"} as placed:
+        case {"task": "points"} as placed if not job.get("spec_error"):
             yield from _placed(job["spec"], placed)
         case trained:
             for name, value in trained.items():
@@ -274,13 +279,18 @@ def _worth_a_line(view: Job, shown: str) -> bool:
 
 def _stage(view: Job) -> str:
     """What a plain log shows once: each state, and each tenth of the way."""
-    tenth = 10 * view["step"] // view["total_steps"] if view["state"] not in ENDED else 10
+    tenth = int(10 * _part(view)) if view["state"] not in ENDED else 10
     return f"{view['state']} {tenth}"
 
 
 def _bar(view: Job, width: int = 24) -> str:
-    done = int(width * view["step"] / view["total_steps"])
+    done = int(width * _part(view))
     return "█" * done + "░" * (width - done)
+
+
+def _part(view: Job) -> float:
+    """How far a job is, from 0 to 1; 0 where its service cannot read the spec, and so does not know."""
+    return view["step"] / view["total_steps"] if view["total_steps"] else 0.0
 
 
 def _energy_of(layer: str) -> str:

@@ -13,9 +13,11 @@ from typing import Any
 import click
 from alembic.util import CommandError
 from psycopg.errors import UndefinedColumn, UndefinedTable
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import exc, make_url, select
 
 from hsu_jobs import audit, database, keys
+from hsu_jobs.names import UserName
 from hsu_jobs.settings import BadSettings, settings, unknown
 from hsu_jobs.tables import ApiKey, Role
 
@@ -54,8 +56,17 @@ def migrate(revision: str) -> None:
     database.migrate(settings().database_url.get_secret_value(), revision)
 
 
+def _user_name(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    try:
+        return TypeAdapter(UserName).validate_python(name)
+    except ValidationError as error:
+        raise click.BadParameter(
+            f"expected letters, digits and . _ @ + -, 64 at most, the first a letter or a digit; found {name[:80]!r}"
+        ) from error
+
+
 @main.command()
-@click.option("--user", required=True, help="Whose key it is; a new name makes a new user.")
+@click.option("--user", required=True, callback=_user_name, help="Whose key it is; a new name makes a new user.")
 @click.option("--role", type=click.Choice([role.value for role in Role]), default="member", show_default=True)
 @click.option("--expires", type=click.FloatRange(min=0, min_open=True), metavar="DAYS", help="Good for so long only.")
 def create_key(user: str, role: str, expires: float | None) -> None:

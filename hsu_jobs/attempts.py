@@ -17,9 +17,9 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from hsu_core import outcomes as core
-from hsu_jobs import checkpoints, curves, news, queries, scheduling, shares, workers
+from hsu_jobs import checkpoints, curves, news, queries, row_failures, scheduling, shares, workers
 from hsu_jobs.curves import Point
-from hsu_jobs.errors import LeaseLost
+from hsu_jobs.errors import LeaseLost, SpecNotReadable
 from hsu_jobs.events import Damaged, Ended, Restored, Saved
 from hsu_jobs.lifecycle import move, record
 from hsu_jobs.outcomes import (
@@ -40,7 +40,7 @@ from hsu_jobs.outcomes import (
 )
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import Limits, parse
+from hsu_jobs.spec import Limits, limits_of, read
 from hsu_jobs.states import State, Stop, Wanted
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
 
@@ -72,12 +72,20 @@ class Wish(NamedTuple):
 
 
 def claim(session: Session, room: Room, settings: Settings) -> Claim | None:
-    """Take the job that is next for this room, if there is one, and start an attempt at it."""
+    """Take the job that is next for this room, if there is one, and start an attempt at it.
+
+    Raises `SpecNotReadable`, with the job's id, if this version cannot read its spec: then the transaction has to be
+    rolled back, and the job is for a worker that can.
+    """
     token = uuid.uuid4()
     started = scheduling.start(session, room, token, settings)
     if started is None:
         return None
-    limits = Limits.model_validate(started.spec.get("limits", {}))
+    try:
+        limits = read(started.spec).limits
+    except SpecNotReadable as error:
+        error.job_id = started.job_id
+        raise
     return Claim(started.job_id, started.attempt, token, room.free[: started.gpus], limits)
 
 
@@ -171,9 +179,12 @@ def release(session: Session, token: UUID, settings: Settings) -> Outcome:
 def expire(session: Session, settings: Settings) -> list[int]:
     """End every attempt whose lease has run out; returns the ids of their jobs."""
     lost = session.execute(queries.lost_attempts()).scalars().all()
-    for attempt in lost:
-        _end(session, attempt, Lost(), settings)
-    return [attempt.job_id for attempt in lost]
+    ended = []
+    for attempt, attempt_id, job_id in [(each, each.id, each.job_id) for each in lost]:
+        with row_failures.savepoint(session, "expired leases", f"attempt {attempt_id} of job {job_id}"):
+            _end(session, attempt, Lost(), settings)
+            ended.append(job_id)
+    return ended
 
 
 def _live(session: Session, token: UUID) -> Attempt:
@@ -202,10 +213,13 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
     if _got_further(session, attempt):
         job.strikes = 0
     job.strikes += isinstance(outcome, Broken)
-    limits = parse(job.spec).limits
+    limits = limits_of(job.spec)
     to, failure = verdict(outcome, strikes=job.strikes, max_strikes=limits.max_attempts, wanted=job.wanted)
     attempt.ended_at = func.now()
     attempt.outcome = OUTCOME.dump_python(in_brief(outcome), mode="json")
+    if job.state is not State.RUNNING:  # written by hand: the attempt ends all the same, or it blocked every later one
+        session.execute(shares.give_back(job.owner_id, gpus=attempt.gpus, half_life=settings.usage_half_life))
+        return job.state
     move(job, to)
     if isinstance(outcome, Broken) and not isinstance(outcome, Lost):
         job.runnable_at = func.now() + _backoff(job.strikes, settings.retry_after)

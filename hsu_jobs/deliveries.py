@@ -18,7 +18,7 @@ from uuid import UUID
 from sqlalchemy import Boolean, ColumnElement, Select, delete, func, literal_column, select, update
 from sqlalchemy.orm import Session, joinedload
 
-from hsu_jobs import messages
+from hsu_jobs import messages, row_failures
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Delivery, DeliveryState, EventRow, Job, Webhook
 
@@ -81,10 +81,15 @@ def take(session: Session, webhook_id: int) -> Turn | None:
         return None
     courier = uuid.uuid4()
     webhook.courier, webhook.courier_until = courier, _now + TURN
-    found = [
-        Message(row.id, messages.message_id(row), messages.body(row, event, job))
-        for row, event, job in session.execute(_due_of(webhook_id))
-    ]
+    found = []
+    for delivery, event, job in session.execute(_due_of(webhook_id)):
+        try:
+            body = messages.body(delivery, event, job)
+        except Exception as error:  # it would fail each time, and keep every message after it from being sent
+            row_failures.note("webhook messages", f"delivery {delivery.id}", error)
+            delivery.state, delivery.error = DeliveryState.FAILED, f"it could not be written: {error}"[:MOST_TOLD]
+        else:
+            found.append(Message(delivery.id, messages.message_id(delivery), body))
     return Turn(webhook_id, courier, webhook.url, webhook.secret, found)
 
 
@@ -133,7 +138,7 @@ def _put_off(session: Session, delivery: Delivery, webhook: Webhook, answer: Ans
         delivery.state = DeliveryState.FAILED
     else:
         delivery.next_attempt_at = now + wait
-    webhook.failures = min(webhook.failures + 1, 2**15 - 1)
+    webhook.failures = min(webhook.failures + 1, 2**31 - 1)
     webhook.rests_until = now + _backoff(webhook.failures, settings.webhook_retry, longest=LONGEST_REST)
     if answer.status == _GONE:
         webhook.active, webhook.disabled_because = False, "its receiver answered 410 Gone"

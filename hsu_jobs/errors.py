@@ -8,6 +8,7 @@
     ├── NotFound            404   there is no such thing, or it is not yours
     ├── IllegalMove         409   the job's state does not allow it
     ├── UnderWay            409   a request with this idempotency key is being answered
+    ├── SpecNotReadable     409   this version of the service cannot read the job's spec
     ├── WebhookInactive     409   nothing is sent to it
     ├── Gone                410   it was there and was removed
     ├── BodyTooLarge        413   the body is over the limit
@@ -20,6 +21,7 @@
     └── TookTooLong         504   the answer did not begin in time
 
     LeaseLost                     (never leaves the worker: the attempt is no longer ours)
+    NameTaken                     (never leaves the worker: another live process serves under its name)
 
 Each is rendered once, by `api.problems`, as application/problem+json with its stable `code`.
 """
@@ -110,6 +112,15 @@ class UnderWay(JobsError):
     status, code, title = 409, "request_under_way", "A request with this idempotency key is under way"
 
 
+class SpecNotReadable(JobsError):
+    """The job's stored spec is beyond this version of the service."""
+
+    status, code, title = 409, "spec_not_readable", "This version of the service cannot read the job's spec"
+
+    job_id: int | None = None
+    """Whose spec it is, where that is known."""
+
+
 class WebhookInactive(JobsError):
     """Nothing is sent to it."""
 
@@ -185,3 +196,7 @@ class TookTooLong(JobsError):
 
 class LeaseLost(Exception):
     """The attempt is no longer ours: whatever it still wants to write is dropped."""
+
+
+class NameTaken(Exception):
+    """Another live process serves under this worker's name."""

@@ -1,10 +1,13 @@
-"""What can happen to a job? One closed union, the same in the table and wherever it is shown."""
+"""What can happen to a job? One closed union, the same in the table and wherever it is shown.
+
+What another version wrote, and this one does not know, is told as it is stored (`StrangeEvent`).
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from hsu_jobs.outcomes import Outcome
 from hsu_jobs.states import State, Stop, Wanted
@@ -131,3 +134,30 @@ Event = Annotated[
     Field(discriminator="kind"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+class StrangeEvent(BaseModel):
+    """Something that this version of the service does not know: what is told of it is what was stored."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    kind: str
+
+
+def kind_of(stored: Any) -> str:
+    """The kind of a stored event, also of one that this version does not know."""
+    kind = stored.get("kind") if isinstance(stored, dict) else None
+    return kind if isinstance(kind, str) else _NO_KIND
+
+
+_NO_KIND = "unknown"
+"""The kind of what was stored without one."""
+
+
+def read_event(stored: Any) -> Event | StrangeEvent:
+    """A stored event, whichever version wrote it."""
+    try:
+        return EVENT.validate_python(stored)
+    except ValidationError:
+        told = stored if isinstance(stored, dict) else {"stored": stored}
+        return StrangeEvent(**{**told, "kind": kind_of(stored)})

@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from hsu_jobs.errors import Fault, SpecRejected
-from hsu_jobs.spec import JobSpec, TrainingJob, parse
+from hsu_jobs.spec import JobSpec, TrainingJob, parse, read
 
 
 def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: int = 0) -> JobSpec:
-    """The changed spec. Raises pydantic's `ValidationError`, or `SpecRejected` if it cannot go on from there."""
-    before, after = parse(parent), parse(merged(parent, change))
+    """The changed spec. Raises pydantic's `ValidationError`, or `SpecRejected` if it cannot go on from there.
+
+    Raises `SpecNotReadable` if this version cannot read the parent's.
+    """
+    before, after = read(parent), parse(merged(parent, change))
     if from_step == 0:
         return after
     faults = []

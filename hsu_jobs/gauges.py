@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Double, Select, case, func, literal_column, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from hsu_jobs import row_failures
 from hsu_jobs.queries import IS_RUNNABLE
-from hsu_jobs.tables import Attempt, Duty, Job, User, Worker
+from hsu_jobs.tables import Attempt, Duty, Job, RowFailure, User, Worker
 
 
 class Gauge(NamedTuple):
@@ -27,10 +28,12 @@ class Gauge(NamedTuple):
 
 
 def read(session: Session) -> Iterator[Gauge]:
-    """Every quantity, as it is now."""
+    """Every quantity, as it is now; one that cannot be read is left out, and counted among the failures."""
     for name, about, labels, question in _QUESTIONS:
-        rows = session.execute(question).all()
-        values = [(tuple(str(label) for label in row[:-1]), float(row[-1] or 0)) for row in rows]
+        values = []
+        with row_failures.alone("metrics", name):
+            rows = session.execute(question).all()
+            values = [(tuple(str(label) for label in row[:-1]), float(row[-1] or 0)) for row in rows]
         yield Gauge(name, about, labels, values, is_counter=name.endswith("_total"))
 
 
@@ -103,5 +106,11 @@ _QUESTIONS: list[tuple[str, str, tuple[str, ...], Select[*tuple[Any, ...]]]] = [
         .join(Attempt)
         .where(~_live)
         .group_by(Job.pool),
+    ),
+    (
+        "hsu_row_failures_total",
+        "Rows that a loop over many could not process, and skipped.",
+        ("loop",),
+        select(RowFailure.loop, RowFailure.failures),
     ),
 ]

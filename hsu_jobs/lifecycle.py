@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import TextClause, func, text
 from sqlalchemy.orm import Session
 
-from hsu_jobs import checkpoints, news, queries
+from hsu_jobs import checkpoints, news, queries, row_failures
 from hsu_jobs.errors import IllegalMove
 from hsu_jobs.events import Asked, Cancelled, Event, Expired, Paused, Prioritised, Resumed, Stopping, Submitted
 from hsu_jobs.forks import changed
@@ -173,13 +173,16 @@ def retry(session: Session, job_id: int, *, owner: User) -> Job:
 def expire_overdue(session: Session) -> list[int]:
     """Fail every waiting job whose deadline has passed, and ask running ones to stop; returns their ids."""
     waiting = session.execute(queries.overdue_jobs()).scalars().all()
-    for job in waiting:
-        move(job, State.FAILED)
-        job.failure = PAST_DEADLINE.model_dump(mode="json")
-        record(session, job.id, Expired())
+    failed = []
+    for job, job_id in [(each, each.id) for each in waiting]:
+        with row_failures.savepoint(session, "deadlines", f"job {job_id}"):
+            move(job, State.FAILED)
+            job.failure = PAST_DEADLINE.model_dump(mode="json")
+            record(session, job_id, Expired())
+            failed.append(job_id)
     running = session.execute(queries.overdue_attempts()).scalars().all()
     ask_to_stop(session, running, Stop.DEADLINE)
-    return [job.id for job in waiting] + [attempt.job_id for attempt in running]
+    return failed + [attempt.job_id for attempt in running]
 
 
 def ask_to_stop(session: Session, running: Collection[Attempt], why: Stop) -> None:
@@ -188,7 +191,8 @@ def ask_to_stop(session: Session, running: Collection[Attempt], why: Stop) -> No
         attempt.stop = why
     session.flush()
     for attempt in sorted(running, key=lambda attempt: attempt.job_id):
-        record(session, attempt.job_id, Stopping(attempt=attempt.number, why=why))
+        with row_failures.savepoint(session, "requests to stop", f"job {attempt.job_id}"):
+            record(session, attempt.job_id, Stopping(attempt=attempt.number, why=why))
 
 
 def move(job: Job, to: State) -> None:

@@ -23,7 +23,8 @@ from sqlalchemy.types import TypeEngine
 
 from hsu_jobs.errors import BadRequest, Fault
 from hsu_jobs.moment import Moment
-from hsu_jobs.spec import PoolName, Tag
+from hsu_jobs.names import PoolName
+from hsu_jobs.spec import Tag
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job, User
 
@@ -213,9 +214,23 @@ def _holds(bound: str) -> ColumnElement[bool]:
 
 
 def _or_last(metric: str, otherwise: str) -> ColumnElement[float]:
-    """A metric of the result, and something else where there is none; in the very words of the index."""
-    number = f"nullif((jobs.result ->> '{metric}')::float8, 'NaN'::float8)"
+    """A metric of the result, and something else where there is no number (NaN, a result of another version).
+
+    That of the index is in its very words: no row can be written whose value it could not hold.
+    """
+    number = f"(jobs.result ->> '{metric}')::float8"
+    if metric != _INDEXED:
+        value = f"jobs.result -> '{metric}'"
+        is_real = f"({value})::numeric = 0 OR abs(({value})::numeric) BETWEEN 1e-300 AND 1e300"
+        infinite = f"CASE WHEN jobs.result ->> '{metric}' IN ('Infinity', '-Infinity') THEN {number} END"
+        number = (
+            f"CASE jsonb_typeof({value}) WHEN 'number' THEN CASE WHEN {is_real} THEN {number} END ELSE {infinite} END"
+        )
+    number = f"nullif({number}, 'NaN'::float8)"
     return literal_column(f"coalesce({number}, '{otherwise}'::float8)", Double)
+
+
+_INDEXED = "test_accuracy"
 
 
 def _digest(listing: Listing) -> str:

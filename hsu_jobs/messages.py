@@ -13,6 +13,7 @@ import json
 import secrets
 from typing import Any
 
+from hsu_jobs.events import kind_of
 from hsu_jobs.tables import Delivery, EventRow, Job
 
 _SECRET = "whsec_"  # noqa: S105 - the standard's mark of one, not one
@@ -35,7 +36,7 @@ def body(delivery: Delivery, event: EventRow | None, job: Job | None) -> bytes:
     happened = event.event if event else PING
     told = {
         "id": message_id(delivery),
-        "kind": happened["kind"],
+        "kind": kind_of(happened),
         "at": (event.at if event else delivery.created_at).isoformat(),
         "job": _summary(job) if job else None,
         "event": happened,

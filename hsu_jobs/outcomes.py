@@ -6,9 +6,9 @@ Expected endings are values, `match`ed side by side. Knows no rows and no proces
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Any, Literal, assert_never
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from hsu_jobs.states import State, Wanted
 
@@ -182,6 +182,17 @@ class Failure(Ending):
 
     code: str
     message: str
+
+
+def failure_of(stored: Any) -> Failure | None:
+    """Why a job failed, as far as this version can read what is stored."""
+    if stored is None:
+        return None
+    try:
+        return Failure.model_validate(stored)
+    except ValidationError:
+        told = stored if isinstance(stored, dict) else {"message": stored}
+        return Failure(code=str(told.get("code", "unknown")), message=str(told.get("message", stored)))
 
 
 def verdict(outcome: Outcome, *, strikes: int, max_strikes: int, wanted: Wanted) -> tuple[State, Failure | None]:

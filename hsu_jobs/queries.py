@@ -144,6 +144,16 @@ def hold_if_free(name: str) -> Select[bool]:
     return select(func.pg_try_advisory_xact_lock(func.hashtextextended(name, bindparam(None, 0, type_=BIGINT))))
 
 
+def try_session_lock(name: str) -> ColumnElement[bool]:
+    """Take a lock that is held until its connection ends; false if another connection holds it."""
+    return func.pg_try_advisory_lock(func.hashtextextended(name, bindparam(None, 0, type_=BIGINT)))
+
+
+def queued_with_live_attempt() -> Select[int]:
+    """Queued jobs that have a live attempt all the same: no further one can start. Only a hand writes such rows."""
+    return select(Job.id).join(Attempt, Attempt.job_id == Job.id).where(IS_RUNNABLE, Attempt.ended_at.is_(None))
+
+
 def runnable_ids(limit: int) -> Select[int]:
     """Jobs that could run now, oldest first."""
     return select(Job.id).where(IS_RUNNABLE, Job.runnable_at <= _now).order_by(Job.id).limit(limit)
@@ -187,6 +197,11 @@ def overdue_attempts() -> Select[Attempt]:
 def serving_workers(silence: timedelta) -> Select[Worker]:
     """The workers that take jobs and were heard of within this time."""
     return select(Worker).where(Worker.duty == Duty.ACTIVE, Worker.seen_at > _now - silence)
+
+
+def served_by(name: str, silence: timedelta) -> Select[UUID | None, bool]:
+    """The identity of the process that has a worker's name, and whether it was heard of within this time; locked."""
+    return select(Worker.identity, Worker.seen_at > _now - silence).where(Worker.name == name).with_for_update()
 
 
 def largest_machines() -> Select[str, int]:
@@ -241,6 +256,11 @@ def attempt_of(job_id: int, number: int | None) -> Select[Attempt]:
     """An attempt of a job by its number, or the last one."""
     of_job = select(Attempt).where(Attempt.job_id == job_id).order_by(Attempt.number.desc()).limit(1)
     return of_job if number is None else of_job.where(Attempt.number == number)
+
+
+def attempts_after(job_id: int, number: int) -> Select[Attempt]:
+    """A job's attempts after one of them, in order."""
+    return select(Attempt).where(Attempt.job_id == job_id, Attempt.number > number).order_by(Attempt.number)
 
 
 def ended_before(attempt_id: int, since: timedelta) -> Select[bool]:

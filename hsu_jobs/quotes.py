@@ -62,6 +62,7 @@ def _expected(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKe
         pool=spec.resources.pool,
         gpus=spec.resources.gpus,
         runnable_at=datetime.fromtimestamp(0, UTC),
+        spec=spec.model_dump(mode="json"),
     )
     found = waiting.why(session, last, settings)
     assert found is not None
@@ -90,7 +91,9 @@ def _like(spec: TrainingJob) -> dict[str, object]:
 _PACE: TextClause = text("""
 WITH recent AS (SELECT result, spec, pool, gpus FROM jobs WHERE state = 'succeeded' ORDER BY id DESC LIMIT 1000),
 paces AS (
-    SELECT (result ->> 'steps_per_second')::float8 AS steps FROM recent
+    SELECT CASE WHEN jsonb_typeof(result -> 'steps_per_second') = 'number'  -- it could be another version's
+                 AND (result -> 'steps_per_second')::numeric BETWEEN 1e-300 AND 1e300
+           THEN (result ->> 'steps_per_second')::float8 END AS steps FROM recent
     WHERE spec -> 'model' = CAST(:model AS jsonb) AND spec #>> '{dataset,kind}' = :dataset
       AND spec #>> '{regularizer,kind}' = :regularizer AND spec ->> 'batch_size' = :batch
       AND spec ->> 'precision' = :precision AND pool = :pool AND gpus = :gpus

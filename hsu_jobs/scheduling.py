@@ -14,8 +14,9 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from hsu_jobs import lifecycle, news, queries
+from hsu_jobs import lifecycle, news, queries, row_failures
 from hsu_jobs.settings import Settings
+from hsu_jobs.spec import is_readable
 from hsu_jobs.states import MOVES, State, Stop
 from hsu_jobs.tables import Attempt, Job, Worker
 
@@ -39,13 +40,13 @@ assert State.RUNNING in MOVES[State.QUEUED]  # which START writes
 
 START: TextClause = text("""
 WITH head AS (  -- the first job of each user and size: a few index probes, however many jobs wait
-    SELECT job.*, (usage_now(usage, users.gpus, usage_at, :half_life) + users.gpus * :soon) / share AS used
+    SELECT job.*, (usage_now(usage, users.gpus, usage_at, :half_life) + users.gpus * :soon) / nullif(share, 0) AS used
     FROM users
     CROSS JOIN generate_series(1, :machine) AS size
     CROSS JOIN LATERAL (
         SELECT id, ctid AS place, gpus, priority, runnable_at FROM jobs
         WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND owner_id = users.id AND gpus = size
-          AND runnable_at <= now()
+          AND runnable_at <= now() AND id <> ALL(CAST(:passed_over AS bigint[]))
         ORDER BY priority DESC, id LIMIT 1
     ) AS job
     WHERE max_gpus IS NULL OR users.gpus + size <= max_gpus
@@ -65,7 +66,8 @@ held AS (
 chosen AS (
     SELECT place FROM head
     WHERE gpus <= :free AND priority > coalesce((SELECT priority FROM kept), -32768)
-      AND NOT EXISTS (SELECT FROM workers WHERE name = :worker AND duty <> 'active')
+      AND NOT EXISTS (
+          SELECT FROM workers WHERE name = :worker AND (duty <> 'active' OR identity <> CAST(:identity AS uuid)))
     ORDER BY priority DESC, used, id LIMIT 1
 ),
 started AS (
@@ -80,7 +82,7 @@ charged AS (
 ),
 tried AS (
     INSERT INTO attempts (job_id, number, worker, device, gpus, token, lease_expires_at)
-    SELECT id, (SELECT count(*) + 1 FROM attempts WHERE job_id = started.id), :worker,
+    SELECT id, (SELECT coalesce(max(number), 0) + 1 FROM attempts WHERE job_id = started.id), :worker,
            array_to_string((CAST(:devices AS text[]))[1:gpus], ','), gpus, CAST(:token AS uuid),
            now() + make_interval(secs => :lease)
     FROM started
@@ -105,6 +107,10 @@ class Room(NamedTuple):
     """GPUs with a free slot, each once, in the order in which they are to be used."""
     gpus: int
     """GPUs of the machine, or its slots if it has none."""
+    identity: UUID | None = None
+    """Of the worker's process: one whose name is another's by now starts nothing."""
+    passed_over: tuple[int, ...] = ()
+    """Jobs that are left to other workers: this one cannot start them."""
 
 
 class Started(NamedTuple):
@@ -130,6 +136,8 @@ def start(session: Session, room: Room, token: UUID, settings: Settings) -> Star
         "half_life": settings.usage_half_life.total_seconds(),
         "soon": SOON.total_seconds(),
         "patience": settings.patience.total_seconds(),
+        "identity": room.identity,
+        "passed_over": list(room.passed_over),
     }
     row = session.execute(START, values).one_or_none()
     if row is None:
@@ -143,7 +151,8 @@ def make_room(session: Session, settings: Settings) -> list[int]:
     """Ask running jobs of lower priority to stop for waiting ones of higher; returns the jobs that were asked.
 
     A job waits if no machine of its pool has room for it, places that are being vacated included. The lowest priority
-    goes first, and of equal ones the one that started last.
+    goes first, and of equal ones the one that started last. Nobody makes room for a job whose spec this version cannot
+    read: it would not start, and the next sweep would ask again.
     """
     session.execute(queries.hold(CHOOSERS))
     running = list(session.execute(queries.running_attempts()).scalars())
@@ -153,7 +162,9 @@ def make_room(session: Session, settings: Settings) -> list[int]:
     serving = session.execute(queries.serving_workers(settings.lease)).scalars().all()
     floor = _Floor(serving, running)
     for waiting in session.execute(queries.waiting_above(lowest)).scalars():
-        floor.place(waiting)
+        with row_failures.alone("making room", f"job {waiting.id}"):
+            if is_readable(waiting.spec):
+                floor.place(waiting)
     lifecycle.ask_to_stop(session, floor.leaving, Stop.PREEMPT)
     return [attempt.job_id for attempt in floor.leaving]
 

@@ -17,6 +17,8 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from hsu_jobs.names import PoolName, WorkerName
+
 
 class BadSettings(Exception):
     """A setting that cannot be meant: which, what is expected, and what was found unless it may be a secret."""
@@ -92,9 +94,9 @@ class Settings(BaseSettings):
     artifacts_url: str | None = None
     """An object store for the checkpoints, as fsspec writes it: `s3://bucket/prefix` (extra `s3`; its credentials and
     endpoint come from the AWS_* variables)."""
-    worker_name: str | None = None
-    """A worker's name, its own among all; by default the machine's."""
-    pool: str = "default"
+    worker_name: WorkerName | None = None
+    """A worker's name, its own among all; by default the machine's. A second process of one name refuses to start."""
+    pool: PoolName = "default"
     """The pool that a worker belongs to: it runs the jobs that ask for it."""
     slots: Annotated[int, Field(ge=1)] = 1
     """Jobs that a worker on a machine without a GPU runs at once; each has its share of the cores."""
@@ -242,6 +244,7 @@ ELSEWHERE = (
     "HSU_HOME",
     "HSU_PORT",
     "HSU_CHILD_OF",
+    "HSU_DOORBELL",
     "HSU_URL",
     "HSU_API_KEY",
     "HSU_TEST_DATABASE_URL",

@@ -1,6 +1,7 @@
 """What may be submitted? A network to train or points to place, and what only a service needs to know of it.
 
-Knows names, tags and limits. Knows nothing of who submits it or when it runs.
+Knows names, tags and limits. Knows nothing of who submits it or when it runs. A spec is parsed once, when it is
+submitted (`parse`); what is stored may have been written by another version, and is read with `read` or `limits_of`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hsu_core.spec import PointsSpec, Spec, TrainingSpec
 from hsu_core.spec.values import WHOLE, Seconds, at_most, fault
+from hsu_jobs.errors import SpecNotReadable
+from hsu_jobs.names import PoolName
 
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=64)]
 
@@ -35,7 +38,6 @@ Name = Annotated[
     str, StringConstraints(strip_whitespace=True, pattern=rf"^[^\x00]*[^{_SPACE}][^\x00]*$", max_length=200)
 ]
 Priority = Annotated[int, Field(ge=-100, le=100), WHOLE]
-PoolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 
 
 class Resources(Spec):
@@ -163,3 +165,40 @@ def _not_looked_at(place: int) -> InitErrorDetails:
 
 Specs = Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE), WrapValidator(_until_enough)]
 """Specs of jobs that are submitted together."""
+
+
+def read(stored: object) -> JobSpec:
+    """The spec that is stored with a job. Raises `SpecNotReadable` if this version does not know what is in it.
+
+    A newer version may have written it, or a plug-in that is gone.
+    """
+    try:
+        return _JOB_SPEC.validate_python(stored)
+    except ValidationError as error:
+        first, more = error.errors(include_url=False)[0], error.error_count() - 1
+        where = "/".join(map(str, first["loc"])) or "the spec"
+        others = f" (and {more} more)" if more else ""
+        detail = f"this version of the service cannot read the stored spec: {where}: {first['msg']}{others}"
+        raise SpecNotReadable(detail[:_LONGEST_REASON]) from error
+
+
+_LONGEST_REASON = 500
+"""Characters of the reason why a spec cannot be read: it may quote what is in it."""
+
+
+def is_readable(stored: object) -> bool:
+    """Whether this version can read a stored spec."""
+    try:
+        read(stored)
+    except SpecNotReadable:
+        return False
+    return True
+
+
+def limits_of(stored: object) -> Limits:
+    """The limits of a stored spec; the default ones if this version cannot read them."""
+    told = stored.get("limits", {}) if isinstance(stored, Mapping) else {}
+    try:
+        return Limits.model_validate(told)
+    except ValidationError:
+        return Limits()

@@ -9,12 +9,12 @@ from __future__ import annotations
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
-from hsu_jobs.tables import ApiKey, Role
+from hsu_jobs.tables import MOST_ATTEMPTS, ApiKey, Role
 
 
 def of_job(session: Session, job_id: int, *, holder: ApiKey) -> str | None:
     """What is another whenever the job or an attempt was written; None if it is not there, or not for this key."""
-    row = session.execute(_WRITTEN_BY, {"job_id": job_id}).one_or_none()
+    row = session.execute(_WRITTEN_BY, {"job_id": job_id, "attempts": MOST_ATTEMPTS}).one_or_none()
     if row is None or (holder.role is not Role.ADMIN and holder.user_id != row.owner_id):
         return None
     version: str = row.version
@@ -22,9 +22,11 @@ def of_job(session: Session, job_id: int, *, holder: ApiKey) -> str | None:
 
 
 _WRITTEN_BY: TextClause = text("""
-SELECT owner_id, concat_ws('.', xmin, (
-    SELECT string_agg(CAST(xmin AS text), '.' ORDER BY number) FROM attempts WHERE job_id = jobs.id
-), CASE WHEN state = 'queued' THEN 'q' || floor(extract(epoch FROM now()) / 2) END) AS version
+SELECT owner_id, md5(concat_ws('.', id, xmin, (
+    SELECT string_agg(concat(number, ':', xmin), '.' ORDER BY number) FROM (
+        SELECT number, xmin FROM attempts WHERE job_id = jobs.id ORDER BY number DESC LIMIT :attempts
+    ) AS shown
+), CASE WHEN state = 'queued' THEN 'q' || floor(extract(epoch FROM now()) / 2) END)) AS version
 FROM jobs WHERE id = :job_id
 """)
-"""Every row of Postgres tells the transaction that wrote it."""
+"""Every row of Postgres tells the transaction that wrote it. Hashed, so that a tag is as long with many attempts."""

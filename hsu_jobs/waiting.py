@@ -8,27 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import NamedTuple
 
 from sqlalchemy import Double, func, select
 from sqlalchemy.orm import Session
 
 from hsu_jobs import queries, shares
+from hsu_jobs.errors import SpecNotReadable
 from hsu_jobs.queries import IS_RUNNABLE
 from hsu_jobs.scheduling import SOON
 from hsu_jobs.settings import Settings
+from hsu_jobs.spec import read
 from hsu_jobs.states import State
 from hsu_jobs.tables import Attempt, Job, User, Worker
 
 _RECENT = 50
 """Ended attempts whose mean length is taken as typical."""
+_NO_SHARE = 1e-9
+"""In place of a share of 0, which the API never writes: nobody divides by it."""
 
 
 class Waiting(NamedTuple):
     """Why a queued job has not started."""
 
     reason: str
-    """`backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
+    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str
     ahead: int | None
     """Jobs that will probably start before it; None where another reason holds it back."""
@@ -85,6 +90,8 @@ def why(session: Session, job: Job, settings: Settings) -> Waiting | None:
     """Why this job waits; None unless it is queued."""
     if job.state is not State.QUEUED:
         return None
+    if unreadable := _unreadable(job):
+        return unreadable
     pool = _pool(session, job.pool, settings)
     turns = _turns(session, settings)
     counts = select(
@@ -141,6 +148,15 @@ def _reason(pool: Pool, owner: _Turn, *, gpus: int, runnable_at: datetime, now: 
     return Waiting("next", "it is next: a worker is about to take it", 0, 0.0)
 
 
+def _unreadable(job: Job) -> Waiting | None:
+    """That this version cannot read the job's spec, if so it is."""
+    try:
+        read(job.spec)
+    except SpecNotReadable as error:
+        return Waiting(SpecNotReadable.code, f"{error.detail}; a worker of a version that can may run it", None, None)
+    return None
+
+
 def _pool(session: Session, name: str, settings: Settings) -> Pool:
     there = [
         worker for worker in session.execute(queries.serving_workers(settings.lease)).scalars() if worker.pool == name
@@ -172,16 +188,19 @@ def _typical(session: Session, pool: str) -> float | None:
 def _turns(session: Session, settings: Settings) -> dict[int, _Turn]:
     used = shares.usage_now(settings.usage_half_life) + User.gpus * SOON.total_seconds()
     rows = session.execute(select(User.id, User.name, User.share, used, User.gpus, User.max_gpus)).all()
-    return {row[0]: _Turn(*row[1:]) for row in rows}
+    return {row[0]: _Turn(*row[1:])._replace(share=row[2] or _NO_SHARE) for row in rows}
 
 
 def _places(session: Session, pool: Pool, turns: dict[int, _Turn], limit: int) -> Iterator[Place]:
     now = session.execute(select(func.now())).scalar_one()
-    for ahead, job in enumerate(_in_order(_first_of_each(session, pool.name, limit), turns, pool.typical or 1.0)):
-        if ahead == limit:
-            return
+    queued = _in_order(_first_of_each(session, pool.name, limit), turns, pool.typical or 1.0)
+    ahead = 0
+    for job in islice(queued, limit):
         owner = turns[job.owner_id]
-        waiting = _reason(pool, owner, gpus=job.gpus, runnable_at=job.runnable_at, now=now, ahead=ahead)
+        waiting = _unreadable(job)
+        if waiting is None:
+            waiting = _reason(pool, owner, gpus=job.gpus, runnable_at=job.runnable_at, now=now, ahead=ahead)
+            ahead += 1
         yield Place(job.id, job.owner_id, owner.name, job.name, job.priority, job.gpus, job.pool, waiting)
 
 

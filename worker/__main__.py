@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 
-from hsu_jobs import log_lines
+from hsu_jobs import log_lines, names
+from hsu_jobs.errors import NameTaken
 from hsu_jobs.settings import Settings, settings
 from worker import devices
 from worker.devices import NoSuchGpu
@@ -36,7 +37,7 @@ def run(settings: Settings, words: list[str]) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    name = settings.worker_name or socket.gethostname()
+    name = settings.worker_name or names.of_host(socket.gethostname())
     supervisor = Supervisor(settings, name=name, devices=devices.of_this_machine(settings))
     doorbell = Doorbell(supervisor.wake)
     environment = dict(os.environ) | doorbell.environment
@@ -51,11 +52,14 @@ def run(settings: Settings, words: list[str]) -> None:
 
 
 def main() -> None:
-    """Serve until stopped. A machine without the GPUs that it is said to have does not begin."""
+    """Serve until stopped.
+
+    Does not begin on a machine without the GPUs that it is said to have, nor under the name of a worker that lives.
+    """
     log_lines.set_up(settings())
     try:
         run(settings(), sys.argv[1:])
-    except NoSuchGpu as error:
+    except (NoSuchGpu, NameTaken) as error:
         sys.exit(f"the worker does not start: {error}")
 
 

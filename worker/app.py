@@ -19,6 +19,7 @@ from hsu_jobs import database, log_lines, queries, queue
 from hsu_jobs.settings import settings
 from worker import courier, doorbell
 
+_log = logging.getLogger(__name__)
 _RINGS_AT_ONCE = 100
 _COURIERS = threading.BoundedSemaphore(2)
 """Of Celery's four threads, so that a receiver that lets us wait never holds up who rings for jobs."""

@@ -19,7 +19,7 @@ import httpcore2
 
 from hsu_jobs import addresses, database, deliveries, messages, queue
 from hsu_jobs.addresses import Refused, Unresolved
-from hsu_jobs.deliveries import Answer, Turn
+from hsu_jobs.deliveries import Answer, Message, Turn
 from hsu_jobs.settings import Settings
 
 TO_RESOLVE = timedelta(seconds=5)
@@ -58,14 +58,21 @@ def carry(webhook_id: int, settings: Settings) -> None:
 def _bring(turn: Turn, settings: Settings) -> None:
     began = time.monotonic()
     for message in turn.messages:
-        signed = messages.headers(turn.secret, message.id, int(time.time()), message.body)
-        answer = post(turn.url, signed, message.body, allow=settings.webhook_allow)
+        answer = _sign_and_post(turn, message, settings)
         if answer.error is not None:
             _log.info("webhook %d did not take %s: %s", turn.webhook_id, message.id, answer.error)
         with database.transaction() as session:
             goes_on = deliveries.settle(session, turn, message, answer, settings)
         if not goes_on or time.monotonic() - began > A_TURN:
             return
+
+
+def _sign_and_post(turn: Turn, message: Message, settings: Settings) -> Answer:
+    try:
+        signed = messages.headers(turn.secret, message.id, int(time.time()), message.body)
+    except ValueError as error:  # no base64: it counts as a failure, so that the webhook rests and is disabled at last
+        return Answer(None, f"it cannot be signed ({error}): rotate the webhook's secret")
+    return post(turn.url, signed, message.body, allow=settings.webhook_allow)
 
 
 def post(

@@ -23,10 +23,10 @@ from hsu_core import checkpoint
 from hsu_core.outcomes import Stopped
 from hsu_jobs import attempts, checkpoints, database, log_lines, storage
 from hsu_jobs.availability import AWAY
-from hsu_jobs.errors import LeaseLost
-from hsu_jobs.outcomes import Failed
+from hsu_jobs.errors import LeaseLost, SpecNotReadable
+from hsu_jobs.outcomes import Failed, Released
 from hsu_jobs.settings import Settings, settings
-from hsu_jobs.spec import TrainingJob, parse
+from hsu_jobs.spec import JobSpec, TrainingJob, read
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
 from worker import work
 from worker.reporter import Reporter
@@ -65,11 +65,17 @@ def run_attempt(leash: Leash, settings: Settings) -> str:
     try:
         job, attempt = _ask(lambda session: attempts.held(session, leash.token))
         try:
+            spec = read(job.spec)
+        except SpecNotReadable as error:  # another version's worker may run it; this machine claims it no more
+            _log.warning("the job goes back to the queue: %s", error)
+            _ask(lambda session: attempts.settle(session, leash.token, Released(), settings))
+            return Released().kind
+        try:
             start = _restore(job, leash.token)
         except CannotGoOn as error:
             return _settle(leash.token, Failed(code="checkpoint_damaged", message=str(error)), settings)
         storage.tidy(job.id, _ask(lambda session: checkpoints.paths(session, job.id)))
-        done = _run(job, attempt, start, leash, settings)
+        done = _run(job, attempt, spec, start, leash, settings)
         if done is None:
             return "not ours any more"
         return _settle(leash.token, done, settings)
@@ -95,9 +101,10 @@ def _restore(job: Job, token: UUID) -> CheckpointRow | None:
     return None
 
 
-def _run(job: Job, attempt: Attempt, start: CheckpointRow | None, leash: Leash, settings: Settings) -> work.Done | None:
+def _run(
+    job: Job, attempt: Attempt, spec: JobSpec, start: CheckpointRow | None, leash: Leash, settings: Settings
+) -> work.Done | None:
     """Do the work; nothing if the attempt was lost meanwhile."""
-    spec = parse(job.spec)
 
     def keep_few() -> None:
         assert isinstance(spec, TrainingJob)  # nothing else saves

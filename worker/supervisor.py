@@ -13,8 +13,11 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TypeVar
 
-from hsu_jobs import attempts, database, lifecycle, scheduling, workers
+from sqlalchemy.orm import Session
+
+from hsu_jobs import attempts, database, lifecycle, row_failures, scheduling
 from hsu_jobs.attempts import Claim
 from hsu_jobs.availability import AWAY, Uptime
 from hsu_jobs.errors import LeaseLost
@@ -23,8 +26,10 @@ from hsu_jobs.outcomes import Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
 from worker import cores, courier, upkeep
+from worker.claims import Claims
 from worker.devices import Devices, visibility
 from worker.lease import Lease
+from worker.membership import Membership
 from worker.runners import Runner, Spare
 
 _log = logging.getLogger(__name__)
@@ -34,6 +39,7 @@ _TO_EXIT = 3.0
 """Seconds from a runner's settling to its exit."""
 _AGAIN = 1.0
 """Seconds until a database that is away is asked again to settle an attempt."""
+_T = TypeVar("_T")
 
 
 class Supervisor:
@@ -49,9 +55,11 @@ class Supervisor:
         self._gives_up_at = math.inf
         """When a stopping worker ends whatever is not settled, on the monotonic clock."""
         self._lock = threading.Lock()
+        self._reporting = threading.Lock()
         self._running: set[threading.Thread] = set()
         self._courier: threading.Thread | None = None
-        self._is_registered = False
+        self._membership = Membership(settings, name=name, devices=devices)
+        self._claims = Claims(settings)
         self._uptime = Uptime(longest_gap=max(settings.lease, 3 * settings.sweep))
         self._threads = [
             threading.Thread(target=self._serve, name="claims", daemon=True),
@@ -59,7 +67,9 @@ class Supervisor:
         ]
 
     def start(self) -> None:
-        """Begin to claim jobs."""
+        """Begin to claim jobs. Raises `NameTaken` if another live process is the worker of this name."""
+        with contextlib.suppress(*AWAY):  # then it joins once the database is there
+            self._membership.join_at_start()
         _log.info("%s serves %s", self._name, ", ".join(self._devices.names))
         for thread in self._threads:
             thread.start()
@@ -75,7 +85,9 @@ class Supervisor:
         self._gives_up_at = time.monotonic() + self._settings.shutdown.total_seconds() + _TO_SETTLE
         for threads in (self._threads, self._running):
             for thread in list(threads):
-                thread.join(max(0.0, self._gives_up_at - time.monotonic()))
+                if thread.is_alive():
+                    thread.join(max(0.0, self._gives_up_at - time.monotonic()))
+        self._membership.leave()
         self._spare.put_away()
 
     def _serve(self) -> None:
@@ -88,7 +100,8 @@ class Supervisor:
     def _claim_all(self) -> None:
         """Claim and start as long as there is room and work."""
         self._spare.prepare()
-        self._report()
+        if not self._report():
+            return
         while not self._stopping.is_set():
             claim = self._claim()
             if claim is None:
@@ -101,32 +114,24 @@ class Supervisor:
             self._running.add(thread)
             thread.start()
 
-    def _report(self) -> None:
-        """Tell that this worker is there, and note whether the database took it."""
-        try:
-            self._tell()
-        except AWAY:
-            self._uptime.note_refusal()
-            raise
-        self._uptime.note_answer()
-
-    def _tell(self) -> None:
-        with database.transaction() as session:
-            if self._is_registered:
-                workers.seen(session, self._name)
-            else:
-                devices, pool = self._devices, self._settings.pool
-                workers.register(session, self._name, pool=pool, devices=devices.names, slots=devices.slots)
-        self._is_registered = True
+    def _report(self) -> bool:
+        """Tell that this worker is there, and note whether the database took it; whether its name is still its own."""
+        with self._reporting:  # whoever claims and whoever sweeps
+            try:
+                is_ours = self._membership.report()
+            except AWAY:
+                self._uptime.note_refusal()
+                raise
+            self._uptime.note_answer()
+            return is_ours
 
     def _claim(self) -> Claim | None:
         with self._lock:
             free = self._devices.free()
         if not free:
             return None
-        room = Room(self._name, self._settings.pool, free, len(self._devices.names))
-        with database.transaction() as session:
-            return attempts.claim(session, room, self._settings)
+        room = Room(self._name, self._settings.pool, free, len(self._devices.names), self._membership.identity)
+        return self._claims.next(room)
 
     def _run(self, claim: Claim, lease: Lease, runner: Runner) -> None:
         log = _about(claim)
@@ -193,18 +198,26 @@ class Supervisor:
             _keep_on(self._sweep)
 
     def _sweep(self) -> None:
-        """End what is lost or late, make room for what matters more, tidy up. Every worker does."""
+        """End what is lost or late, make room for what matters more, tidy up. Every worker does.
+
+        A step that fails keeps no other from being done.
+        """
         self._report()
-        lost: list[int] = []
-        if self._uptime.length >= self._settings.lease:  # else nobody could renew a lease for a while (record 30)
-            with database.transaction() as session:
-                lost = attempts.expire(session, self._settings)
-        with database.transaction() as session:
-            lifecycle.expire_overdue(session)
-        with database.transaction() as session:
-            scheduling.make_room(session, self._settings)
-        self._carry(courier.ring_round())
-        upkeep.tend(self._settings)
+        steps: dict[str, Callable[[], object]] = {
+            "expired leases": self._expire,
+            "deadlines": partial(_in_transaction, lifecycle.expire_overdue),
+            "making room": partial(_in_transaction, partial(scheduling.make_room, settings=self._settings)),
+            "webhooks": lambda: self._carry(courier.ring_round()),
+            "upkeep": partial(upkeep.tend, self._settings),
+        }
+        for name, step in steps.items():
+            with row_failures.alone("sweeps", name):
+                step()
+
+    def _expire(self) -> None:
+        if self._uptime.length < self._settings.lease:
+            return  # nobody could renew a lease for a while (record 30)
+        lost = _in_transaction(partial(attempts.expire, settings=self._settings))
         if lost:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()
@@ -222,6 +235,11 @@ class Supervisor:
 def _carry_all(webhooks: list[int], settings: Settings) -> None:
     for webhook_id in webhooks:
         _keep_on(partial(courier.carry, webhook_id, settings))
+
+
+def _in_transaction(work: Callable[[Session], _T]) -> _T:
+    with database.transaction() as session:
+        return work(session)
 
 
 def _about(claim: Claim) -> About:

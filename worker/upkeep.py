@@ -6,9 +6,12 @@ Every worker does it in its sweeps: none is needed for it, and no two do the sam
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
-from hsu_jobs import audit, curves, database, deliveries, once
+from sqlalchemy.orm import Session
+
+from hsu_jobs import audit, curves, database, deliveries, once, row_failures
 from hsu_jobs.curves import compaction
 from hsu_jobs.settings import Settings
 
@@ -17,14 +20,23 @@ _AT_MOST = timedelta(seconds=5)
 
 
 def tend(settings: Settings) -> None:
-    """Do what is due."""
+    """Do what is due. Each duty is a transaction of its own: one that fails keeps no other from being done."""
     merge_blocks()
-    with database.transaction() as session:
-        once.forget(session, keep=settings.idempotency_keep)
-        deliveries.tidy(session, settings.webhook_log)
-        session.execute(audit.outlived(settings.audit_retention))
-        if settings.keep_curves is not None:
-            curves.forget_ended(session, before=settings.keep_curves)
+    for name, duty in _duties(settings).items():
+        with row_failures.alone("upkeep", name), database.transaction() as session:
+            duty(session)
+
+
+def _duties(settings: Settings) -> dict[str, Callable[[Session], object]]:
+    keep_curves = settings.keep_curves
+    duties: dict[str, Callable[[Session], object]] = {
+        "idempotency keys": lambda session: once.forget(session, keep=settings.idempotency_keep),
+        "deliveries": lambda session: deliveries.tidy(session, settings.webhook_log),
+        "audit log": lambda session: session.execute(audit.outlived(settings.audit_retention)),
+    }
+    if keep_curves is not None:
+        duties["old curves"] = lambda session: curves.forget_ended(session, before=keep_curves)
+    return duties
 
 
 def merge_blocks() -> int:
@@ -33,9 +45,10 @@ def merge_blocks() -> int:
     with database.transaction() as session:
         jobs = compaction.due(session)
     for job_id in jobs:
-        while time.monotonic() < deadline:
-            with database.transaction() as session:
-                if not compaction.compact(session, job_id):
-                    break
-            merged += 1
+        with row_failures.alone("merging curves", f"job {job_id}"):
+            while time.monotonic() < deadline:
+                with database.transaction() as session:
+                    if not compaction.compact(session, job_id):
+                        break
+                merged += 1
     return merged

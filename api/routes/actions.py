@@ -24,6 +24,7 @@ from hsu_jobs.errors import (
     IdempotencyConflict,
     IllegalMove,
     NotFound,
+    SpecNotReadable,
     SpecRejected,
     Unauthorized,
     UnderWay,
@@ -96,7 +97,7 @@ def prioritise_job(job: OwnedJob, wanted: NewPriority, key: Member, session: Ses
     "/{job_id}/fork",
     status_code=201,
     response_model=JobView,
-    responses=MADE | problems(*_ALWAYS, UnderWay, Gone, IdempotencyConflict, SpecRejected),
+    responses=MADE | problems(*_ALWAYS, SpecNotReadable, UnderWay, Gone, IdempotencyConflict, SpecRejected),
 )
 def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: Once) -> Response:
     """Queue a job that goes on from one of this job's checkpoints with a changed spec.
@@ -110,7 +111,8 @@ def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: On
     "/{job_id}/retry",
     status_code=201,
     response_model=JobView,
-    responses=MADE | problems(*_ALWAYS, IllegalMove, UnderWay, Gone, IdempotencyConflict, SpecRejected),
+    responses=MADE
+    | problems(*_ALWAYS, IllegalMove, SpecNotReadable, UnderWay, Gone, IdempotencyConflict, SpecRejected),
 )
 def retry_job(job: OwnedJob, key: Member, session: Session, once: Once) -> Response:
     """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""

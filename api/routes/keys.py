@@ -18,11 +18,11 @@ from hsu_jobs import database, keys, queries
 from hsu_jobs.errors import BadRequest, Fault, Forbidden, Gone, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.keys import Issued
 from hsu_jobs.moment import Moment
+from hsu_jobs.names import UserName
 from hsu_jobs.tables import ApiKey, Role
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
-UserName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@+-]*$", max_length=64)]
 Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=100)]
 Seconds = Annotated[Real, Field(gt=0, le=10 * 366 * 86400)]
 Overlap = Annotated[Real, Field(ge=0, le=30 * 86400)]

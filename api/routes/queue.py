@@ -14,8 +14,8 @@ from api.problems import problems
 from api.views import View
 from hsu_jobs import waiting
 from hsu_jobs.errors import BadRequest, Unauthorized
+from hsu_jobs.names import PoolName
 from hsu_jobs.settings import settings
-from hsu_jobs.spec import PoolName
 from hsu_jobs.tables import ApiKey, Role
 from hsu_jobs.waiting import Place, Pool
 
@@ -55,7 +55,7 @@ class PlaceView(View):
     """Null if it is another's; so are `name` and `detail`."""
     name: str | None
     reason: str
-    """`backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
+    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str | None
     ahead: int | None
     """Jobs that will probably start before it; null where another reason holds it back."""

@@ -16,6 +16,7 @@ from api.views import View
 from hsu_core.spec.values import WHOLE, Real
 from hsu_jobs import database, queries
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
+from hsu_jobs.names import LONGEST_STORED
 from hsu_jobs.settings import settings
 from hsu_jobs.tables import Role
 
@@ -65,9 +66,12 @@ def list_users(key: Viewer, session: Session) -> UsersView:
     return UsersView(users=[user for user in every if key.role is Role.ADMIN or user.name == key.user.name])
 
 
-@router.patch("/{name}", responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, SpecRejected))
+@router.patch("/{name:path}", responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, SpecRejected))
 def change_user(
-    name: Annotated[str, Path(min_length=1, max_length=255)], change: UserChange, _key: Admin, session: Session
+    name: Annotated[str, Path(min_length=1, max_length=LONGEST_STORED)],
+    change: UserChange,
+    _key: Admin,
+    session: Session,
 ) -> UserView:
     """Change a user's share of the cluster or their quota, from the next claim on."""
     user = session.execute(queries.user_by_name(name)).scalar_one_or_none()

@@ -17,7 +17,7 @@ from hsu_core.spec.values import EXACT, Flag
 from hsu_jobs import database, messages, queue, webhooks
 from hsu_jobs.addresses import LONGEST_URL
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized, WebhookInactive
-from hsu_jobs.events import Event
+from hsu_jobs.events import Event, StrangeEvent
 from hsu_jobs.outcomes import Failure
 from hsu_jobs.settings import settings
 from hsu_jobs.states import State
@@ -178,7 +178,7 @@ class Message(View):
     """When it happened."""
     job: JobInBrief | None
     """Null for a ping."""
-    event: Event | Ping
+    event: Event | Ping | StrangeEvent
 
 
 def _mine(webhook_id: Number, key: Viewer, session: Session) -> Webhook:

@@ -17,12 +17,13 @@ from api.views import View
 from hsu_core.spec.values import Flag
 from hsu_jobs import queries, workers
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
+from hsu_jobs.names import LONGEST_STORED
 from hsu_jobs.settings import settings
 from hsu_jobs.tables import Duty
 
 router = APIRouter(prefix="/v1/workers", tags=["cluster"])
 
-Name = Annotated[str, Path(min_length=1, max_length=255)]
+Name = Annotated[str, Path(min_length=1, max_length=LONGEST_STORED)]
 
 
 class WorkerView(View):
@@ -35,7 +36,7 @@ class WorkerView(View):
     """Jobs of one GPU that it runs at once."""
     busy: int
     """Slots in use."""
-    duty: Duty
+    duty: Duty | str
     """`active`: it takes jobs; `draining`: it is to be emptied; `excluded`: its hardware failed, it takes none until it
     is restored."""
     is_there: bool
@@ -71,14 +72,14 @@ def list_workers(_key: Viewer, session: Session) -> WorkersView:
     return WorkersView(workers=list(_workers(session)))
 
 
-@router.get("/{name}", responses=problems(BadRequest, Unauthorized, NotFound))
+@router.get("/{name:path}", responses=problems(BadRequest, Unauthorized, NotFound))
 def show_worker(name: Name, _key: Viewer, session: Session) -> WorkerView:
     """One machine."""
     return _worker(session, name)
 
 
 @router.post(
-    "/{name}/drain",
+    "/{name:path}/drain",
     status_code=202,
     responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, SpecRejected),
 )
@@ -88,7 +89,7 @@ def drain_worker(name: Name, _key: Admin, session: Session, how: Drain = Drain()
     return _worker(session, name)
 
 
-@router.post("/{name}/restore", responses=problems(BadRequest, Unauthorized, Forbidden, NotFound))
+@router.post("/{name:path}/restore", responses=problems(BadRequest, Unauthorized, Forbidden, NotFound))
 def restore_worker(name: Name, _key: Admin, session: Session) -> WorkerView:
     """Let a drained or excluded worker take jobs again."""
     workers.restore(session, name)

@@ -41,11 +41,11 @@ class _Size(NamedTuple):
 
 
 def due(session: Session, *, limit: int = 100) -> Sequence[int]:
-    """Jobs with blocks to merge."""
+    """Jobs with blocks to merge, in any order: those whose blocks cannot be merged hold up no others for long."""
     small, steps = func.sum(Block.count).filter(Block.level == 0), func.sum(Block.count)
     is_due = (small >= MEDIUM) | (steps >= FULL) | Job.state.in_(TERMINAL)
     jobs = select(Block.job_id).join(Job).where(_IS_OPEN).group_by(Block.job_id, Job.state).having(is_due)
-    return session.execute(jobs.limit(limit)).scalars().all()
+    return session.execute(jobs.order_by(func.random()).limit(limit)).scalars().all()
 
 
 def compact(session: Session, job_id: int) -> bool:

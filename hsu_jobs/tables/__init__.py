@@ -8,12 +8,14 @@ from hsu_jobs.tables.audit import AuditRow
 from hsu_jobs.tables.base import Row
 from hsu_jobs.tables.cluster import Duty, Worker
 from hsu_jobs.tables.curves import Block, SeriesRow
-from hsu_jobs.tables.jobs import Attempt, EventRow, Job
+from hsu_jobs.tables.failures import RowFailure
+from hsu_jobs.tables.jobs import MOST_ATTEMPTS, Attempt, EventRow, Job
 from hsu_jobs.tables.kept import CheckpointRow, LogChunk
 from hsu_jobs.tables.people import ApiKey, Role, User
 from hsu_jobs.tables.webhooks import Delivery, DeliveryState, Webhook
 
 __all__ = [
+    "MOST_ATTEMPTS",
     "Answer",
     "ApiKey",
     "Attempt",
@@ -28,6 +30,7 @@ __all__ = [
     "LogChunk",
     "Role",
     "Row",
+    "RowFailure",
     "SeriesRow",
     "User",
     "Webhook",

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Double, Enum, Identity, Text, func
+from sqlalchemy import BigInteger, DateTime, Dialect, Double, Enum, Identity, String, Text, TypeDecorator, func
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import DeclarativeBase
 
@@ -27,6 +27,25 @@ class Row(DeclarativeBase):
             StrEnum, native_enum=False, length=16, values_callable=lambda kind: [each.value for each in kind]
         ),
     }
+
+
+class OpenEnum(TypeDecorator[StrEnum | str]):
+    """An enumeration that a newer version may have added to: what this one does not know is read as it is stored."""
+
+    impl = String(16)
+    cache_ok = True
+
+    def __init__(self, kind: type[StrEnum]) -> None:
+        super().__init__()
+        self._members = {member.value: member for member in kind}
+
+    def process_bind_param(self, value: StrEnum | str | None, _dialect: Dialect) -> str | None:
+        """As it is stored."""
+        return None if value is None else str(value)
+
+    def process_result_value(self, value: str | None, _dialect: Dialect) -> StrEnum | str | None:
+        """As it is read."""
+        return self._members.get(value, value) if value is not None else None
 
 
 ID = BigInteger, Identity()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
-from sqlalchemy import ForeignKey, SmallInteger
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hsu_jobs.tables.base import NOW, Row
+from hsu_jobs.tables.base import NOW, OpenEnum, Row
 from hsu_jobs.tables.jobs import Job
 
 
@@ -28,12 +29,14 @@ class Worker(Row):
     __tablename__ = "workers"
 
     name: Mapped[str] = mapped_column(primary_key=True)
+    identity: Mapped[UUID | None]
+    """Of the process that has this name, or had it last; null if its version knows no identities."""
     pool: Mapped[str]
     devices: Mapped[list[str]]
-    slots: Mapped[int] = mapped_column(SmallInteger)
+    slots: Mapped[int]
     """Jobs of one GPU that it runs at once."""
-    duty: Mapped[Duty]
-    faults: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    duty: Mapped[Duty] = mapped_column(OpenEnum(Duty))
+    faults: Mapped[int] = mapped_column(server_default="0")
     """Attempts in a row that its hardware broke."""
     holding: Mapped[int | None] = mapped_column(ForeignKey(Job.id))
     """A job that waits for more GPUs than are free here: what becomes free is kept for it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, SmallInteger, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hsu_jobs.tables.base import ID, NOW, Row
@@ -19,7 +19,7 @@ class CheckpointRow(Row):
 
     id: Mapped[int] = mapped_column(*ID, primary_key=True)
     job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
-    attempt: Mapped[int] = mapped_column(SmallInteger)
+    attempt: Mapped[int]
     step: Mapped[int] = mapped_column(BigInteger)
     path: Mapped[str]
     """Within the artifacts folder."""

@@ -34,7 +34,7 @@ class Webhook(Row):
     active: Mapped[bool] = mapped_column(server_default="true")
     disabled_because: Mapped[str | None]
     """Why we made it inactive ourselves."""
-    failures: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    failures: Mapped[int] = mapped_column(server_default="0")
     """Attempts in a row that failed."""
     rests_until: Mapped[datetime] = mapped_column(server_default=NOW)
     """Not to be called before."""
@@ -70,7 +70,7 @@ class Delivery(Row):
     message: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
     """The same at every attempt, so that who hears it twice can tell."""
     state: Mapped[DeliveryState] = mapped_column(server_default="pending")
-    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    attempts: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     asked_at: Mapped[datetime] = mapped_column(server_default=NOW)
     """The time since which it is tried: when it was made, or last asked for again."""

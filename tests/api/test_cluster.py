@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,7 +15,7 @@ from hsu_core.spec import Checkpoint
 from hsu_jobs import attempts, checkpoints, database, queries, settings, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.outcomes import Released
-from hsu_jobs.tables import Role
+from hsu_jobs.tables import Role, User
 
 Submit = Callable[..., dict[str, Any]]
 Start = Callable[[], Claim]
@@ -262,3 +263,17 @@ def test_the_openapi_document_tells_of_every_response(http: TestClient) -> None:
                 assert "401" in operation["responses"], (method, path)
             if "{job_id}" in path:
                 assert "404" in operation["responses"], (method, path)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a b", "a?b#c", "ü\n", "x/drain", "100%", "w" * 900])
+def test_workers_and_users_whose_names_were_stored_before_there_was_a_rule_can_be_reached(
+    root: TestClient, name: str
+) -> None:
+    with database.transaction() as session:
+        workers.register(session, name, pool="odd/pool", devices=["cpu:0"], slots=1)
+        session.add(User(name=name))
+    there = quote(name, safe="")
+    assert root.get(f"/v1/workers/{there}").json()["name"] == name
+    assert root.post(f"/v1/workers/{there}/drain").json()["duty"] == "draining"
+    assert root.post(f"/v1/workers/{there}/restore").json()["duty"] == "active"
+    assert root.patch(f"/v1/users/{there}", json={"share": 2}).json()["share"] == 2

@@ -96,6 +96,33 @@ def test_a_jobs_tag_changes_with_whatever_happens_to_it(
     assert seen[-1].startswith('W/"')
 
 
+def test_a_jobs_tag_is_as_long_with_many_attempts_and_its_view_tells_the_last_ones(
+    ada: TestClient, submit: Submit, start: Callable[[], Claim]
+) -> None:
+    few, many = (f"/v1/jobs/{submit(ada)['id']}" for _ in range(2))
+    with database.transaction() as session:
+        session.execute(
+            text(
+                "INSERT INTO attempts (job_id, number, worker, device, token, lease_expires_at, ended_at) SELECT "
+                ":job, n, 'w', 'cpu:0', gen_random_uuid(), now(), now() FROM generate_series(1, 32767) AS n"
+            ),
+            {"job": int(many.rpartition("/")[2])},
+        )
+        session.execute(text("UPDATE jobs SET priority = 1 WHERE id = :job"), {"job": int(many.rpartition("/")[2])})
+    tags = [ada.get(path).headers["etag"] for path in (few, many)]
+    assert [len(tag) for tag in tags] == [36, 36]
+    claim = start()
+    seen = ada.get(many)
+    assert claim.attempt == seen.json()["attempt_count"] == 2**15
+    assert [attempt["number"] for attempt in seen.json()["attempts"]] == list(range(2**15 - 19, 2**15 + 1))
+    assert seen.headers["etag"] != tags[1]
+    assert len(seen.content) < 20_000
+    assert len(ada.get("/v1/jobs").content) < 40_000
+    for number, status in ((2**15, 200), (1, 200), (2**15 + 1, 404), (2**31, 400)):
+        assert ada.get(f"{many}/log?attempt={number}").status_code == status
+    assert "there are 1 to 32768" in ada.get(f"{many}/log?attempt=40000").text
+
+
 def test_the_tag_of_a_queued_job_changes_with_what_is_ahead_of_it(
     root: TestClient, submit: Submit, start: Callable[[], Claim]
 ) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
-from samples import ROOM, TRAINED
+from samples import DIGITS, ROOM, TRAINED
 from sqlalchemy import func, insert, select, text
 from sqlalchemy.orm import Session
 from waiting import until
@@ -333,7 +333,7 @@ def check(session: Session) -> None:
 def test_a_claim_reads_as_few_rows_of_a_long_queue_as_of_a_short_one(session: Session, owner: User) -> None:
     """Also by a plan that was made when the queue was empty, and when it was known to be short."""
     person(session, "bob")
-    job = {"name": "x", "tags": [], "spec": {}, "fingerprint": "", "state": State.QUEUED, "wanted": Wanted.RUN}
+    job = {"name": "x", "tags": [], "spec": DIGITS, "fingerprint": "", "state": State.QUEUED, "wanted": Wanted.RUN}
     for _ in range(10):  # psycopg prepares what comes often
         assert claim(session) is None
     session.execute(insert(Job), [job | {"owner_id": owner.id}] * 2)

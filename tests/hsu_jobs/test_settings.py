@@ -8,9 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from pydantic import ValidationError
 from redis.connection import parse_url
 
+from hsu_jobs import admin, names
 from hsu_jobs import settings as module
 from hsu_jobs.database import with_driver
 from hsu_jobs.settings import BadSettings, Settings, settings, unknown
@@ -128,3 +130,27 @@ def test_every_variable_that_the_code_names_is_a_setting_or_listed() -> None:
     texts = (path.read_text(encoding="utf-8") for room in rooms for path in (root / room).rglob("*.py"))
     named = {name for text in texts for name in re.findall(r"\bHSU_[A-Z0-9_]*[A-Z0-9]\b", text)}
     assert unknown(dict.fromkeys(named, "")) == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "..", "-a", "größer", "a\nb", "a" * 256])
+@pytest.mark.parametrize("setting", ["WORKER_NAME", "POOL"])
+def test_names_can_stand_in_a_url(monkeypatch: pytest.MonkeyPatch, setting: str, name: str) -> None:
+    monkeypatch.setenv(f"HSU_{setting}", name)
+    with pytest.raises(ValidationError, match=setting.lower()):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [("node-7.lab.example", "node-7.lab.example"), ("Ada's PC", "Ada-s-PC"), ("..", "worker"), ("", "worker")],
+)
+def test_a_machines_name_becomes_one_that_can(host: str, name: str) -> None:
+    assert names.of_host(host) == name
+    assert Settings(worker_name=names.of_host(host)).worker_name == name
+
+
+@pytest.mark.parametrize("user", ["a/b", "a b", "..", "", "a\nb", "ü"])
+def test_a_key_is_made_on_the_command_line_only_for_a_name_that_can(user: str) -> None:
+    refused = CliRunner().invoke(admin.main, ["create-key", "--user", user])
+    assert refused.exit_code == 2
+    assert "expected letters, digits" in refused.output

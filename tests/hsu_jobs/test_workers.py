@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ from waiting import until
 
 from hsu_jobs import attempts, database, queries, workers
 from hsu_jobs.attempts import Claim, Wish
-from hsu_jobs.errors import NotFound
+from hsu_jobs.errors import NameTaken, NotFound
 from hsu_jobs.outcomes import Crashed, Faulty, Lost, Outcome, Released, Succeeded
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State, Stop, Wanted
@@ -24,12 +25,15 @@ Claimed = Callable[[], Claim]
 Later = Callable[[float], None]
 
 SETTINGS = Settings()
+MINE, OTHER = uuid.uuid4(), uuid.uuid4()
+HAS: workers.Equipment = {"pool": "default", "devices": ROOM.free, "slots": 1}
+LARGE: workers.Equipment = {"pool": "large", "devices": ("cuda:0", "cuda:1"), "slots": 4}
 FAULT = Faulty(message="CUDA error: uncorrectable ECC error encountered")
 
 
 @pytest.fixture
 def worker(session: Session) -> Worker:
-    workers.register(session, ROOM.worker, pool="default", devices=ROOM.free, slots=1)
+    workers.join(session, ROOM.worker, MINE, is_free=True, silence=SETTINGS.lease, **HAS)
     return session.get_one(Worker, ROOM.worker)
 
 
@@ -60,8 +64,55 @@ def test_a_worker_that_was_not_heard_of_for_a_lease_counts_as_gone_until_it_is(
     assert serving(session) == [worker.name]
     later(SETTINGS.lease.total_seconds() + 1)
     assert serving(session) == []
-    workers.seen(session, worker.name)
+    assert workers.heartbeat(session, worker.name, MINE, **HAS)
     assert serving(session) == [worker.name]
+
+
+def test_a_second_process_under_a_live_workers_name_is_refused_and_changes_nothing(
+    session: Session, worker: Worker
+) -> None:
+    with pytest.raises(NameTaken, match=r"another live process is worker w .*HSU_WORKER_NAME"):
+        workers.join(session, worker.name, OTHER, is_free=False, silence=SETTINGS.lease, **LARGE)
+    session.refresh(worker)
+    assert (worker.identity, worker.pool, worker.devices, worker.slots) == (MINE, "default", ["cpu:0"], 1)
+
+
+def test_a_name_whose_lock_is_free_is_taken_over_at_once(session: Session, worker: Worker) -> None:
+    workers.join(session, worker.name, OTHER, is_free=True, silence=SETTINGS.lease, **LARGE)
+    session.refresh(worker)
+    assert (worker.identity, worker.pool, worker.slots) == (OTHER, "large", 4)
+
+
+def test_a_process_that_fell_silent_loses_its_name_although_its_connection_lingers(
+    session: Session, worker: Worker, later: Later
+) -> None:
+    later(SETTINGS.lease.total_seconds() + 1)
+    workers.join(session, worker.name, OTHER, is_free=False, silence=SETTINGS.lease, **LARGE)
+    assert not workers.heartbeat(session, worker.name, MINE, **HAS)
+    session.refresh(worker)
+    assert (worker.identity, worker.pool) == (OTHER, "large")
+
+
+def test_a_heartbeat_repeats_what_the_worker_has(session: Session, worker: Worker) -> None:
+    worker.pool, worker.devices, worker.slots = "elsewhere", [], 0
+    session.flush()
+    assert workers.heartbeat(session, worker.name, MINE, **LARGE)
+    session.refresh(worker)
+    assert (worker.pool, worker.devices, worker.slots) == ("large", ["cuda:0", "cuda:1"], 4)
+
+
+def test_a_process_whose_name_is_anothers_starts_nothing(
+    session: Session, worker: Worker, owner: User, submit: Submit
+) -> None:
+    submit(owner)
+    session.flush()
+    assert attempts.claim(session, ROOM._replace(identity=OTHER), SETTINGS) is None
+    assert attempts.claim(session, ROOM._replace(identity=MINE), SETTINGS) is not None
+
+
+def test_more_slots_than_a_small_number_holds_can_be_told(session: Session) -> None:
+    workers.register(session, "large", pool="default", devices=["cpu:0"], slots=2**15)
+    assert session.get_one(Worker, "large").slots == 2**15
 
 
 def test_a_drained_worker_ends_what_it_runs_and_takes_nothing_new(

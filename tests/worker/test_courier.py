@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trustme
 from receiving import Receiver, receiver, said
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from hsu_client.webhooks import verify
 from hsu_jobs import addresses, database, deliveries, queue, webhooks
@@ -332,3 +332,15 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path: Path, monkey
         answer = post(there.url.replace("127.0.0.1", "localhost"), "localhost")
     assert answer.error is not None
     assert "CERTIFICATE_VERIFY_FAILED" in answer.error
+
+
+def test_a_secret_that_cannot_sign_is_a_failure_as_any_other(hook: Hook, opened: Settings) -> None:
+    mine = hook("http://127.0.0.1:9999/")
+    with database.transaction() as session:
+        session.execute(update(Webhook).values(secret="whsec_not base64"))
+    courier.carry(mine, opened)
+    with database.transaction() as session:
+        webhook = session.get_one(Webhook, mine)
+        (delivery,) = session.execute(select(Delivery)).scalars()
+    assert (webhook.failures, webhook.courier) == (1, None)
+    assert "rotate the webhook's secret" in (delivery.error or "")

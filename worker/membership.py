@@ -1,0 +1,146 @@
+"""Is this process the worker of its name? A process has an identity of its own, a name is one process's at a time.
+
+Knows the worker's row and a lock in the database that is held for as long as the process lives: Postgres frees it with
+the connection, so that a process which is killed is followed at once by its successor. Knows nothing of jobs.
+Decision record 27 tells what happens when the lock and the heartbeats disagree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+import uuid
+from uuid import UUID
+
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+
+from hsu_jobs import database, queries, workers
+from hsu_jobs.errors import NameTaken
+from hsu_jobs.settings import Settings
+from worker.devices import Devices
+
+TO_NOTICE = 3.0
+"""Seconds for which a starting process asks again: Postgres frees the lock of a killed one a moment later."""
+_log = logging.getLogger(__name__)
+
+
+class Membership:
+    """A process's place among the workers."""
+
+    def __init__(self, settings: Settings, *, name: str, devices: Devices) -> None:
+        self.name = name
+        self.identity: UUID = uuid.uuid4()
+        self._settings = settings
+        self._devices = devices
+        self._lock = _NameLock(name)
+        self._has_joined = False
+        self._was_refused = False
+        self._rests_until = 0.0
+
+    def join(self) -> None:
+        """Serve under the name from now on. Raises `NameTaken` if a live process of another identity does."""
+        is_free = self._lock.hold()
+        with database.transaction() as session:
+            workers.join(
+                session,
+                self.name,
+                self.identity,
+                **self._has(),
+                is_free=is_free,
+                silence=self._settings.lease,
+            )
+        self._has_joined = True
+
+    def join_at_start(self) -> None:
+        """As `join`, but a predecessor that was just killed is given the time in which Postgres notices it.
+
+        Raises `NameTaken`.
+        """
+        deadline = time.monotonic() + TO_NOTICE
+        while True:
+            try:
+                return self.join()
+            except NameTaken:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def report(self) -> bool:
+        """Tell that the worker is there, and what it has; whether the name is still this process's."""
+        if self._has_joined:
+            self._lock.hold()
+            with database.transaction() as session:
+                if workers.heartbeat(session, self.name, self.identity, **self._has()):
+                    return True
+            self._step_back()
+        return self._join_again()
+
+    def leave(self) -> None:
+        """Let a successor have the name at once."""
+        self._lock.release()
+
+    def _has(self) -> workers.Equipment:
+        return {"pool": self._settings.pool, "devices": self._devices.names, "slots": self._devices.slots}
+
+    def _step_back(self) -> None:
+        """Another process has the name: claim nothing more, and give it time to take the lock too."""
+        _log.error("another process is worker %s now; this one claims no further job", self.name)
+        self._has_joined, self._was_refused = False, True
+        self._lock.release()
+        self._rests_until = time.monotonic() + self._settings.lease.total_seconds()
+
+    def _join_again(self) -> bool:
+        if time.monotonic() < self._rests_until:
+            return False
+        try:
+            self.join()
+        except NameTaken as error:
+            if not self._was_refused:
+                _log.error("%s", error)
+            self._was_refused = True
+            return False
+        self._was_refused = False
+        return True
+
+
+class _NameLock:
+    """An advisory lock on a name, held by a connection of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._question = select(queries.try_session_lock(f"worker {name}"))
+        self._end = select(func.pg_advisory_unlock_all())
+        self._connection: Connection | None = None
+
+    def hold(self) -> bool:
+        """Whether the lock is ours; where its connection broke, it is asked for anew."""
+        if self._connection is not None:
+            try:
+                self._connection.execute(select(1))
+            except DBAPIError:
+                self.release()
+            else:
+                return True
+        connection = database.engine().connect()
+        try:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            is_ours = bool(connection.execute(self._question).scalar_one())
+        except BaseException:
+            connection.invalidate()
+            connection.close()
+            raise
+        if is_ours:
+            self._connection = connection
+        else:
+            connection.close()
+        return is_ours
+
+    def release(self) -> None:
+        """Free the lock, and close its connection."""
+        if self._connection is not None:
+            with contextlib.suppress(DBAPIError):
+                self._connection.execute(self._end)
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
