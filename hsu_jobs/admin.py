@@ -1,6 +1,6 @@
 """What does an operator do at the machine itself? Migrate, make keys, show the settings.
 
-python -m hsu_jobs.admin migrate | create-key | config
+python -m hsu_jobs.admin migrate | create-key | adopt-artifacts | config
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from hsu_jobs import database, keys
+from hsu_jobs import database, installation, keys
 from hsu_jobs.settings import settings
+from hsu_jobs.storage import StorageUnavailable
 from hsu_jobs.tables import Role
 
 
@@ -36,6 +37,21 @@ def create_key(user: str, role: str, expires: float | None) -> None:
     with database.transaction() as session:
         key = keys.create(session, user=user, role=Role(role), expires_at=expires_at)
     click.echo(key)
+
+
+@main.command()
+def adopt_artifacts() -> None:
+    """Make the storage that HSU_ARTIFACTS_* name this installation's own, on purpose.
+
+    After the old one is lost for good, or was moved without its marker. Checkpoints whose files are not in it are noted
+    as missing, for good: nothing goes on from them, also if they come back.
+    """
+    try:
+        with database.transaction() as session:
+            found = installation.adopt(session, settings())
+    except StorageUnavailable as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"the storage is adopted: it holds {found.kept} checkpoints, {found.missing} are missing")
 
 
 @main.command()

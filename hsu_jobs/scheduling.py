@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
+from hsu_core.data.files import LAYOUT
 from hsu_jobs import lifecycle, news, queries
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import MOVES, State, Stop
@@ -38,13 +39,20 @@ SELECT pg_advisory_xact_lock(hashtextextended('{CHOOSERS}', 0))
 assert State.RUNNING in MOVES[State.QUEUED]  # which START writes
 
 START: TextClause = text("""
-WITH head AS (  -- the first job of each user and size: a few index probes, however many jobs wait
+WITH readable AS (  -- of the data sets that the worker has, those that some job waits for
+    SELECT kind AS dataset FROM unnest(CAST(:datasets AS text[])) AS kind
+    WHERE EXISTS (
+        SELECT FROM jobs WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND jobs.dataset = kind)
+),
+head AS (  -- the first job of each user, size and data set: a few index probes, however many jobs wait
     SELECT job.*, (usage_now(usage, users.gpus, usage_at, :half_life) + users.gpus * :soon) / share AS used
     FROM users
     CROSS JOIN generate_series(1, :machine) AS size
+    CROSS JOIN readable
     CROSS JOIN LATERAL (
         SELECT id, ctid AS place, gpus, priority, runnable_at FROM jobs
-        WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND owner_id = users.id AND gpus = size
+        WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND jobs.dataset = readable.dataset
+          AND owner_id = users.id AND gpus = size
           AND runnable_at <= now()
         ORDER BY priority DESC, id LIMIT 1
     ) AS job
@@ -105,6 +113,8 @@ class Room(NamedTuple):
     """GPUs with a free slot, each once, in the order in which they are to be used."""
     gpus: int
     """GPUs of the machine, or its slots if it has none."""
+    datasets: tuple[str, ...] = tuple(LAYOUT)
+    """The data sets that the worker can read; what it lacks is another's job."""
 
 
 class Started(NamedTuple):
@@ -125,6 +135,7 @@ def start(session: Session, room: Room, token: UUID, settings: Settings) -> Star
         "devices": list(room.free),
         "free": len(room.free),
         "machine": room.gpus,
+        "datasets": ["", *room.datasets],  # some jobs need none
         "token": token,
         "lease": settings.lease.total_seconds(),
         "half_life": settings.usage_half_life.total_seconds(),

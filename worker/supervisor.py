@@ -18,12 +18,14 @@ from hsu_jobs import attempts, database, lifecycle, scheduling, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.log_lines import About
+from hsu_jobs.missing_checkpoints import Audit
 from hsu_jobs.outcomes import Crashed, Lost, Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
 from worker import courier, upkeep
 from worker.devices import Devices, visibility
 from worker.lease import Lease
+from worker.readiness import Readiness, ReadinessCheck
 from worker.runners import Runner, Spare
 
 _log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ class Supervisor:
         self._name = name
         self._devices = devices
         self._spare = Spare(settings)
+        self._readiness = ReadinessCheck(settings)
+        self._told: Readiness | None = None
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
@@ -50,6 +54,7 @@ class Supervisor:
         self._threads = [
             threading.Thread(target=self._serve, name="claims", daemon=True),
             threading.Thread(target=self._sweep_often, name="sweeps", daemon=True),
+            threading.Thread(target=self._audit_often, name="audits", daemon=True),
         ]
 
     def start(self) -> None:
@@ -82,10 +87,11 @@ class Supervisor:
     def _claim_all(self) -> None:
         """Claim and start as long as there is room and work."""
         self._spare.prepare()
-        self._report()
-        while not self._stopping.is_set():
+        ready = self._readiness.look()
+        self._report(ready)
+        while not (ready.lacks or self._stopping.is_set()):
             asked = time.monotonic()
-            claim = self._claim()
+            claim = self._claim(ready)
             if claim is None:
                 return
             with self._lock:
@@ -96,22 +102,24 @@ class Supervisor:
             self._running.add(thread)
             thread.start()
 
-    def _report(self) -> None:
-        """Tell that this worker is there."""
+    def _report(self, ready: Readiness) -> None:
+        """Tell that this worker is there, and what it can take on."""
         with database.transaction() as session:
             if self._is_registered:
                 workers.seen(session, self._name)
             else:
                 devices, pool = self._devices, self._settings.pool
                 workers.register(session, self._name, pool=pool, devices=devices.names, slots=devices.slots)
-        self._is_registered = True
+            if not self._is_registered or ready != self._told:
+                workers.note_readiness(session, self._name, datasets=ready.datasets, lacks=ready.lacks)
+        self._is_registered, self._told = True, ready
 
-    def _claim(self) -> Claim | None:
+    def _claim(self, ready: Readiness) -> Claim | None:
         with self._lock:
             free = self._devices.free()
         if not free:
             return None
-        room = Room(self._name, self._settings.pool, free, len(self._devices.names))
+        room = Room(self._name, self._settings.pool, free, len(self._devices.names), ready.datasets)
         with database.transaction() as session:
             return attempts.claim(session, room, self._settings)
 
@@ -126,6 +134,7 @@ class Supervisor:
                 finally:
                     runner.kill()
                 self._speak_for(claim, lease, words=runner.last_words())
+                self._learn_from(claim)
         except Exception:
             log.exception("its lease will run out")
         finally:
@@ -164,9 +173,21 @@ class Supervisor:
                 attempts.settle(session, claim.token, Crashed(message=words), self._settings)
             _about(claim).warning("%s", words)
 
+    def _learn_from(self, claim: Claim) -> None:
+        """Leave a data set that this machine could not read to others."""
+        with database.transaction() as session:
+            if attempts.lacked_dataset(session, claim.token):
+                self._readiness.distrust(claim.dataset)
+
     def _sweep_often(self) -> None:
         while not self._stopping.wait(self._settings.sweep.total_seconds()):
             _keep_on(self._sweep)
+
+    def _audit_often(self) -> None:
+        """A thread of its own: a storage that hangs must not keep anybody from noticing a lost worker."""
+        audit = Audit()
+        while not self._stopping.wait(self._settings.sweep.total_seconds()):
+            _keep_on(lambda: upkeep.look_for_missing_files(audit, self._settings))
 
     def _sweep(self) -> None:
         """End what is lost or late, make room for what matters more, tidy up. Every worker does."""

@@ -5,12 +5,16 @@ Every worker does it in its sweeps: none is needed for it, and no two do the sam
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import timedelta
 
-from hsu_jobs import audit, curves, database, deliveries, once
+from hsu_jobs import audit, curves, database, deliveries, installation, once
 from hsu_jobs.curves import compaction
+from hsu_jobs.missing_checkpoints import Audit
 from hsu_jobs.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _AT_MOST = timedelta(seconds=5)
 """Time for merging in one sweep; what is left is for the next one."""
@@ -25,6 +29,18 @@ def tend(settings: Settings) -> None:
         session.execute(audit.outlived(settings.audit_retention))
         if settings.keep_curves is not None:
             curves.forget_ended(session, before=settings.keep_curves)
+
+
+def look_for_missing_files(audit: Audit, settings: Settings) -> None:
+    """Note which kept checkpoints nobody can go on from any more; a storage that is away says nothing of them."""
+    with database.transaction() as session:
+        storage = installation.storage(session, settings)
+    try:
+        found = audit.look(storage, at_most=_AT_MOST)
+    except OSError:
+        return  # who looks for work says it in the log
+    if found:
+        _log.warning("the files of %d checkpoints are missing", found)
 
 
 def merge_blocks() -> int:

@@ -8,6 +8,7 @@ from hsu_jobs.tables.audit import AuditRow
 from hsu_jobs.tables.base import Row
 from hsu_jobs.tables.cluster import Duty, Worker
 from hsu_jobs.tables.curves import Block, SeriesRow
+from hsu_jobs.tables.installation import Installation
 from hsu_jobs.tables.jobs import Attempt, EventRow, Job
 from hsu_jobs.tables.kept import CheckpointRow, LogChunk
 from hsu_jobs.tables.people import ApiKey, Role, User
@@ -24,6 +25,7 @@ __all__ = [
     "DeliveryState",
     "Duty",
     "EventRow",
+    "Installation",
     "Job",
     "LogChunk",
     "Role",

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, SmallInteger, UniqueConstraint, text
+from sqlalchemy import BigInteger, Computed, ForeignKey, Index, SmallInteger, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from hsu_jobs.states import State, Stop, Wanted
@@ -25,6 +25,7 @@ class Job(Row):
         Index(
             "jobs_runnable",
             "pool",
+            "dataset",
             "owner_id",
             "gpus",
             text("priority DESC"),
@@ -47,6 +48,8 @@ class Job(Row):
     name: Mapped[str]
     tags: Mapped[list[str]]
     spec: Mapped[dict[str, Any]]
+    dataset: Mapped[str] = mapped_column(Computed("coalesce(spec #>> '{dataset,kind}', '')", persisted=True))
+    """The kind of data set that a machine must have for it; empty if it needs none."""
     fingerprint: Mapped[str]
     state: Mapped[State]
     wanted: Mapped[Wanted]
