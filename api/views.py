@@ -76,7 +76,8 @@ class WaitingView(View):
     """Why a queued job has not started: a picture, not a promise."""
 
     reason: str
-    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
+    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `workers_lack_storage`, `no_worker_with_dataset`,
+    `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str
     ahead: int | None
     """Jobs that will probably start before it; null where another reason holds it back."""

@@ -130,12 +130,18 @@ def workers(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
             worker["name"],
             worker["pool"],
             f"{worker['busy']} of {worker['slots']}",
-            worker["duty"] if worker["is_there"] else f"{worker['duty']}, away",
+            _duty(worker),
             " ".join(worker["devices"]),
         ]
         for worker in every
     ]
     return [["worker", "pool", "busy", "duty", "devices"], *rows]
+
+
+def _duty(worker: Mapping[str, Any]) -> str:
+    if not worker["is_there"]:
+        return f"{worker['duty']}, away"
+    return "; ".join([worker["duty"], *(f"lacks {lack}" for lack in worker.get("lacks", ()))])
 
 
 def users(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:

@@ -63,6 +63,8 @@ class Windows(TypedDict, total=False):
     report: Callable[[int, Mapping[Series, float]], None]
     should_stop: Callable[[], bool]
     saved: Callable[[Saved], None]
+    before_saving: Callable[[], object]
+    save_patience: float | None
     checkpoint_dir: Path | None
 
 

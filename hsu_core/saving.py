@@ -32,12 +32,17 @@ class Saving:
         *,
         write: Write,
         saved: Callable[[Saved], None],
+        before: Callable[[], object] = lambda: None,
+        patience: float | None = None,
         start: int,
         scores: Scores,
     ) -> None:
         self.policy = policy
         self.write = write
         self.saved = saved
+        self.before = before
+        """Called before each write; OSError if the place is not to be written to just now."""
+        self.patience = PATIENCE if patience is None else patience
         self.start = start
         self.scores = scores
         """Also state: an interrupted run marks the same best as one that was not."""
@@ -59,7 +64,7 @@ class Saving:
 
     def save_last(self, step: int) -> str | None:
         """As `save`, but with patience: no later checkpoint makes good for this one."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while (reason := self.save(step)) and time.monotonic() < deadline:
             time.sleep(1)
         return reason
@@ -67,6 +72,7 @@ class Saving:
     def save(self, step: int) -> str | None:
         """Save the state, and tell; returns why it could not be, after a warning in the log."""
         try:
+            self.before()
             done = self.write(step, self.scores)
         except OSError as error:
             _log.warning("the checkpoint of step %d could not be saved: %s", step, error)

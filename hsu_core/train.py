@@ -37,6 +37,8 @@ def train(
     report: Callable[[int, Mapping[Series, float]], None] = lambda step, values: None,  # noqa: ARG005
     should_stop: Callable[[], bool] = lambda: False,
     saved: Callable[[Saved], None] = lambda saved: None,  # noqa: ARG005
+    before_saving: Callable[[], object] = lambda: None,
+    save_patience: float | None = None,
     data_dir: Path | None = None,
     device: torch.device | str = "cpu",
     checkpoint_dir: Path | None = None,
@@ -51,7 +53,9 @@ def train(
     `should_stop` is asked before every update.
 
     With a `checkpoint_dir` the state is saved as the spec says, when stopped, and at the end; `saved` is told once the
-    file is durable. A disk that does not take it ends nothing: see `unsaved` of the outcome. Files are never removed:
+    file is durable. A disk that does not take it, or `before_saving`, which may raise OSError while the place is away,
+    ends nothing: the last state waits for `save_patience` seconds (by default `saving.PATIENCE`), and what is missing
+    then is `unsaved` of the outcome. Files are never removed:
     what is kept is up to the caller. A run resumed from such a file reports that step again and ends, on a CPU, bit for
     bit as if it had never stopped. The global random generators are neither read nor moved.
 
@@ -92,7 +96,15 @@ def train(
             checkpoint_dir, model, optimizer, penalty=penalty, step=step, made_by=training, scores=scores
         )
 
-    saving = Saving(training.checkpoint, write=write, saved=saved, start=start, scores=scores)
+    saving = Saving(
+        training.checkpoint,
+        write=write,
+        saved=saved,
+        before=before_saving,
+        patience=save_patience,
+        start=start,
+        scores=scores,
+    )
 
     # One pass more than there are updates: the last one only looks.
     for step, batch in zip(range(start, total + 1), batches.training(start), strict=False):

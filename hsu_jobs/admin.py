@@ -1,6 +1,6 @@
 """What does an operator do at the machine itself? Migrate, make keys, show the settings.
 
-python -m hsu_jobs.admin migrate | create-key | config
+python -m hsu_jobs.admin migrate | create-key | adopt-artifacts | config
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import exc, make_url, select
 
-from hsu_jobs import audit, database, keys
+from hsu_jobs import audit, database, installation, keys
 from hsu_jobs.names import UserName
 from hsu_jobs.settings import BadSettings, settings, unknown
+from hsu_jobs.storage import StorageUnavailable
 from hsu_jobs.tables import ApiKey, Role
 
 
@@ -86,6 +87,21 @@ def _operator() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a user id without a name, as in some containers
         return f"uid {os.getuid()}"
+
+
+@main.command()
+def adopt_artifacts() -> None:
+    """Make the storage that HSU_ARTIFACTS_* name this installation's own, on purpose.
+
+    After the old one is lost for good, or was moved without its marker. Checkpoints whose files are not in it are noted
+    as missing, for good: nothing goes on from them, also if they come back.
+    """
+    try:
+        with database.transaction() as session:
+            found = installation.adopt(session, settings())
+    except StorageUnavailable as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"the storage is adopted: it holds {found.kept} checkpoints, {found.missing} are missing")
 
 
 @main.command()

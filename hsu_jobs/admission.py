@@ -1,7 +1,7 @@
 """May this spec be queued here, by this key? What the spec's own types cannot know.
 
-Knows data folders, machines, and what a key may ask for. A spec that could run for somebody else is `Forbidden`; one
-that could run for nobody is `SpecRejected`. Either points at the field.
+Knows machines, what they can read, and what a key may ask for. A spec that could run for somebody else is `Forbidden`;
+one that could run for nobody is `SpecRejected`. Either points at the field.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session
 
 from hsu_core import costs
 from hsu_core.data.files import DatasetNotFound, require
+from hsu_core.spec import Dataset
 from hsu_jobs import queries
 from hsu_jobs.errors import Fault, Forbidden, SpecRejected
 from hsu_jobs.settings import Settings
@@ -33,7 +35,11 @@ def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -
     """Raise `Forbidden` or `SpecRejected` if the job could not run."""
     check_priority(spec.priority, settings, key=key)
     _check_quota(spec.resources, key)
-    faults = (*_size_faults(spec), *_machine_faults(session, spec.resources), *_dataset_faults(spec, settings))
+    faults = (
+        *_size_faults(spec),
+        *_machine_faults(session, spec.resources),
+        *_dataset_faults(session, spec, settings),
+    )
     if faults:
         raise SpecRejected("; ".join(fault.detail for fault in faults), faults=faults)
 
@@ -90,7 +96,7 @@ def _size_faults(spec: JobSpec) -> Iterator[Fault]:
 
 def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
     """A machine that is just away counts: it will come back. Before the first one came, everything is believed."""
-    largest = _largest_machines(session)
+    largest = _machines(session).largest
     if not largest:
         return
     if resources.pool not in largest:
@@ -103,25 +109,60 @@ def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
         yield Fault(pointer="/resources/gpus", code="no_such_machine", detail=detail)
 
 
-def _largest_machines(session: Session) -> dict[str, int]:
-    """The GPUs of each pool's largest machine, looked up once a second at most: submissions come by the hundred."""
+class Machines(NamedTuple):
+    """What the workers that there ever were have, by pool."""
+
+    largest: dict[str, int]
+    """The GPUs of the largest one."""
+    datasets: dict[str, frozenset[str]]
+    """What all of them can read, together; a pool is missing while none of it has told."""
+
+
+def _machines(session: Session) -> Machines:
+    """What there is, looked up once a second at most: submissions come by the hundred."""
     server, now = session.get_bind(), time.monotonic()
-    seen, largest = _seen.get(server, (-math.inf, {}))
+    seen, machines = _seen.get(server, (-math.inf, Machines({}, {})))
     if now - seen < 1:
-        return largest
-    largest = dict(session.execute(queries.largest_machines()).all())
-    _seen[server] = (now, largest)
-    return largest
+        return machines
+    datasets: dict[str, frozenset[str]] = {}
+    for pool, kinds in session.execute(queries.datasets_of_pools()):
+        if kinds is not None:
+            datasets[pool] = datasets.get(pool, frozenset()).union(kinds)
+    machines = Machines(dict(session.execute(queries.largest_machines()).all()), datasets)
+    _seen[server] = (now, machines)
+    return machines
 
 
-_seen: WeakKeyDictionary[object, tuple[float, dict[str, int]]] = WeakKeyDictionary()
+_seen: WeakKeyDictionary[object, tuple[float, Machines]] = WeakKeyDictionary()
 """By database: when it was asked, and what it said."""
 
 
-def _dataset_faults(spec: JobSpec, settings: Settings) -> Iterator[Fault]:
-    if settings.allow_download or not isinstance(spec, TrainingJob):
+def is_readable(session: Session, dataset: Dataset, settings: Settings) -> bool:
+    """Whether a worker of some pool can read a data set; this machine, while no worker has told."""
+    told = _machines(session).datasets.values()
+    if told:
+        return any(dataset.kind in kinds for kinds in told)
+    return not list(_missing_here(dataset, settings))
+
+
+def _dataset_faults(session: Session, spec: JobSpec, settings: Settings) -> Iterator[Fault]:
+    """The workers say what they can read; before one of the pool has told, this machine is taken for all."""
+    if not isinstance(spec, TrainingJob):
         return
+    pool, kind = spec.resources.pool, spec.dataset.kind
+    have = _machines(session).datasets.get(pool)
+    if have is None:
+        yield from () if settings.allow_download else _missing_here(spec.dataset, settings)
+    elif kind not in have:
+        detail = (
+            f"no worker of pool {pool!r} can read {kind}; they have: {', '.join(sorted(have))}. Place its files in the "
+            "data folder of one (HSU_DATA_DIR), or let it fetch them (HSU_ALLOW_DOWNLOAD=true)"
+        )
+        yield Fault(pointer="/dataset", code="dataset_not_found", detail=detail)
+
+
+def _missing_here(dataset: Dataset, settings: Settings) -> Iterator[Fault]:
     try:
-        require(spec.dataset, settings.data_dir)
+        require(dataset, settings.data_dir)
     except DatasetNotFound as error:
         yield Fault(pointer="/dataset", code="dataset_not_found", detail=f"{error} (HSU_ALLOW_DOWNLOAD=true)")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import takewhile
 from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
@@ -17,7 +18,17 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from hsu_core import outcomes as core
-from hsu_jobs import checkpoints, curves, news, queries, row_failures, scheduling, shares, workers
+from hsu_jobs import (
+    checkpoints,
+    curves,
+    missing_checkpoints,
+    news,
+    queries,
+    row_failures,
+    scheduling,
+    shares,
+    workers,
+)
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
 from hsu_jobs.events import Damaged, Ended, Restored, Saved
@@ -35,6 +46,7 @@ from hsu_jobs.outcomes import (
     Preempted,
     Released,
     Succeeded,
+    Unavailable,
     in_brief,
     verdict,
 )
@@ -55,6 +67,8 @@ class Claim(NamedTuple):
     token: UUID
     devices: tuple[str, ...] = ()
     limits: Limits = Limits()
+    dataset: str = ""
+    """The kind that it reads, if any."""
 
 
 class Wish(NamedTuple):
@@ -86,7 +100,8 @@ def claim(session: Session, room: Room, settings: Settings) -> Claim | None:
     except SpecNotReadable as error:
         error.job_id = started.job_id
         raise
-    return Claim(started.job_id, started.attempt, token, room.free[: started.gpus], limits)
+    dataset = (started.spec.get("dataset") or {}).get("kind", "")
+    return Claim(started.job_id, started.attempt, token, room.free[: started.gpus], limits, dataset)
 
 
 def held(session: Session, token: UUID) -> tuple[Job, Attempt]:
@@ -118,6 +133,12 @@ def note_damage(session: Session, token: UUID, checkpoint: CheckpointRow, messag
     held(session, token)
     record(session, checkpoint.job_id, Damaged(step=checkpoint.step, message=message))
     checkpoints.note_damage(session.merge(checkpoint))
+
+
+def note_missing(session: Session, token: UUID, checkpoint: CheckpointRow) -> None:
+    """Its file is certainly not in the storage: go on from an older one. Raises `LeaseLost`."""
+    held(session, token)
+    missing_checkpoints.note(session, checkpoint)
 
 
 def renew(session: Session, token: UUID, *, lease: timedelta) -> tuple[Wish, timedelta]:
@@ -187,6 +208,12 @@ def expire(session: Session, settings: Settings) -> list[int]:
     return ended
 
 
+def lacked_dataset(session: Session, token: UUID) -> bool:
+    """Whether an attempt ended because its worker could not read the data set."""
+    outcome = session.execute(queries.outcome_of(token)).scalar_one_or_none()
+    return (outcome or {}).get("code") == "dataset_unavailable"
+
+
 def _live(session: Session, token: UUID) -> Attempt:
     attempt = session.execute(queries.live_attempt(token)).scalar_one_or_none()
     if attempt is None:
@@ -223,6 +250,8 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
     move(job, to)
     if isinstance(outcome, Broken) and not isinstance(outcome, Lost):
         job.runnable_at = func.now() + _backoff(job.strikes, settings.retry_after)
+    if isinstance(outcome, Unavailable):
+        job.runnable_at = func.now() + _backoff(_times_unavailable(job), settings.retry_after)
     _note_ending(job, outcome, failure)
     session.execute(shares.give_back(job.owner_id, gpus=attempt.gpus, half_life=settings.usage_half_life))
     workers.note_ending(session, attempt.worker, outcome)
@@ -234,6 +263,12 @@ def _got_further(session: Session, attempt: Attempt) -> bool:
     rows = session.execute(queries.checkpoints_of(attempt.job_id)).scalars()
     newest = next((row for row in rows if row.removed_at is None), None)
     return newest is not None and newest.attempt == attempt.number and newest.step > (attempt.resumed_from or 0)
+
+
+def _times_unavailable(job: Job) -> int:
+    """How many of the last attempts, in a row, found that what they need was not there."""
+    ended = (attempt.outcome or {} for attempt in reversed(job.attempts))
+    return sum(1 for _ in takewhile(lambda outcome: outcome.get("kind") == "unavailable", ended))
 
 
 def _backoff(strikes: int, first: timedelta) -> timedelta:

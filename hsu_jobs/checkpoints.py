@@ -7,6 +7,7 @@ row names is nobody's.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from sqlalchemy import delete, func
 from sqlalchemy.orm import Session
@@ -16,7 +17,7 @@ from hsu_jobs import queries
 from hsu_jobs.errors import Gone, NotFound
 from hsu_jobs.tables import CheckpointRow, Job
 
-SUPERSEDED, DAMAGED = "superseded", "damaged"
+SUPERSEDED, DAMAGED, MISSING = "superseded", "damaged", "missing"
 
 
 def to_resume_from(session: Session, job: Job) -> list[CheckpointRow]:
@@ -37,12 +38,15 @@ def at(session: Session, job: Job, step: int | None) -> CheckpointRow:
     there = (
         f"there are those of steps {', '.join(str(row.step) for row in reversed(kept))}" if kept else "there is none"
     )
+    if step is None and ever:
+        last = ever[0]
+        raise Gone(f"job {job.id} has no checkpoint any more: that of step {last.step} was {_how_removed(last)}")
     if step is None:
         raise NotFound(f"job {job.id} has no checkpoint to go on from")
     removed = next((row for row in ever if row.step == step), None)
     if removed is None:
         raise NotFound(f"job {job.id} has no checkpoint of step {step}; {there}")
-    raise Gone(f"job {job.id}'s checkpoint of step {step} was removed ({removed.removed_because}); {there}")
+    raise Gone(f"job {job.id}'s checkpoint of step {step} was {_how_removed(removed)}; {there}")
 
 
 def give_up_surplus(session: Session, job_id: int, policy: spec.Checkpoint) -> list[str]:
@@ -67,6 +71,11 @@ def note_damage(row: CheckpointRow) -> None:
     _remove(row, DAMAGED)
 
 
+def note_missing(row: CheckpointRow) -> None:
+    """Its file is certainly not in the storage: it can be gone on from no more."""
+    _remove(row, MISSING)
+
+
 def forget_after(session: Session, job_id: int, step: int) -> None:
     """Drop the rows of an attempt that got further than the checkpoint that is gone on from: they will come again."""
     beyond = (CheckpointRow.job_id == job_id) & (CheckpointRow.step > step) & CheckpointRow.removed_at.is_(None)
@@ -74,13 +83,34 @@ def forget_after(session: Session, job_id: int, step: int) -> None:
 
 
 def paths(session: Session, job_id: int) -> set[str]:
-    """The files that must stay, within the artifacts folder."""
+    """The files that must stay, within the storage."""
     return {row.path for row in _kept(session, job_id)}
+
+
+class Files(NamedTuple):
+    """The files of a job that rows name."""
+
+    given_up: set[str]
+    """Those that may be removed: newer ones superseded them."""
+    known: set[str]
+    """All of them. One that was found damaged or missing stays, should it be there: nobody gave it up on purpose."""
+
+
+def files(session: Session, job_id: int) -> Files:
+    """Which of a job's files are to go, and which are nobody's?"""
+    rows = session.execute(queries.checkpoints_of(job_id)).scalars().all()
+    return Files(
+        given_up={row.path for row in rows if row.removed_because == SUPERSEDED}, known={row.path for row in rows}
+    )
 
 
 def _kept(session: Session, job_id: int) -> list[CheckpointRow]:
     rows: Iterable[CheckpointRow] = session.execute(queries.checkpoints_of(job_id)).scalars()
     return [row for row in rows if row.removed_at is None]
+
+
+def _how_removed(row: CheckpointRow) -> str:
+    return "lost: its file is missing" if row.removed_because == MISSING else f"removed ({row.removed_because})"
 
 
 def _remove(row: CheckpointRow, why: str) -> None:

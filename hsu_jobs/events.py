@@ -61,6 +61,14 @@ class Damaged(Happening):
     message: str
 
 
+class Missing(Happening):
+    """A checkpoint's file is certainly not in the storage any more; an older one must do."""
+
+    kind: Literal["missing"] = "missing"
+    step: int
+    message: str
+
+
 class Asked(Happening):
     """The owner asked for something that takes its time."""
 
@@ -123,6 +131,7 @@ Event = Annotated[
     | Restored
     | Saved
     | Damaged
+    | Missing
     | Asked
     | Paused
     | Cancelled

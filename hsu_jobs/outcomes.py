@@ -159,12 +159,20 @@ class Lost(Ending):
     kind: Literal["lost"] = "lost"
 
 
+class Unavailable(Ending):
+    """What the attempt needs was not there: the machine's storage or data set. No strike: the job waits for it."""
+
+    kind: Literal["unavailable"] = "unavailable"
+    code: Literal["storage_unavailable", "dataset_unavailable"]
+    message: str
+
+
 Asked = Cancelled | Paused | Preempted | Released
 """Stopped by request, with the state saved."""
 Broken = Crashed | Stalled | Faulty | Lost
 """Ended without having been asked to: a strike, unless the attempt got further than the one before."""
 
-Outcome = Annotated[Succeeded | Asked | Overdue | Failed | Broken, Field(discriminator="kind")]
+Outcome = Annotated[Succeeded | Asked | Overdue | Failed | Broken | Unavailable, Field(discriminator="kind")]
 OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
@@ -204,7 +212,7 @@ def verdict(outcome: Outcome, *, strikes: int, max_strikes: int, wanted: Wanted)
             return State.FAILED, Failure(code=code, message=message)
         case Overdue():
             return State.FAILED, PAST_DEADLINE
-        case Cancelled() | Paused() | Preempted() | Released():
+        case Cancelled() | Paused() | Preempted() | Released() | Unavailable():
             return _WHERE[wanted], None
         case Crashed() | Stalled() | Faulty() | Lost() if strikes < max_strikes or wanted is Wanted.CANCEL:
             return _WHERE[wanted], None

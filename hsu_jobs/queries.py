@@ -43,6 +43,7 @@ from hsu_jobs.tables import (
     CheckpointRow,
     Duty,
     EventRow,
+    Installation,
     Job,
     Role,
     SeriesRow,
@@ -195,13 +196,27 @@ def overdue_attempts() -> Select[Attempt]:
 
 
 def serving_workers(silence: timedelta) -> Select[Worker]:
-    """The workers that take jobs and were heard of within this time."""
+    """The workers that take jobs and were heard of within this time; one that lacks its storage takes none."""
+    return _active_workers(silence).where(func.cardinality(Worker.lacks) == 0)
+
+
+def hindered_workers(silence: timedelta) -> Select[Worker]:
+    """The workers that would take jobs but for what they lack, and were heard of within this time."""
+    return _active_workers(silence).where(func.cardinality(Worker.lacks) > 0)
+
+
+def _active_workers(silence: timedelta) -> Select[Worker]:
     return select(Worker).where(Worker.duty == Duty.ACTIVE, Worker.seen_at > _now - silence)
 
 
 def served_by(name: str, silence: timedelta) -> Select[UUID | None, bool]:
     """The identity of the process that has a worker's name, and whether it was heard of within this time; locked."""
     return select(Worker.identity, Worker.seen_at > _now - silence).where(Worker.name == name).with_for_update()
+
+
+def datasets_of_pools() -> Select[str, list[str] | None]:
+    """The data sets that each worker of each pool that there ever was could read when it last told."""
+    return select(Worker.pool, Worker.datasets)
 
 
 def largest_machines() -> Select[str, int]:
@@ -274,6 +289,34 @@ def checkpoints_of(job_id: int) -> Select[CheckpointRow]:
     return of_job.order_by(CheckpointRow.step.desc(), CheckpointRow.attempt.desc())
 
 
+def kept_checkpoints(*, after: int = 0, limit: int | None = None) -> Select[CheckpointRow]:
+    """The checkpoints of all jobs that can be gone on from, those after an id in the order of ids."""
+    kept = select(CheckpointRow).where(CheckpointRow.removed_at.is_(None), CheckpointRow.id > after)
+    return kept.order_by(CheckpointRow.id).limit(limit)
+
+
+def newest_kept_checkpoint() -> Select[CheckpointRow]:
+    """Of these the one that was recorded last."""
+    kept = select(CheckpointRow).where(CheckpointRow.removed_at.is_(None))
+    return kept.order_by(CheckpointRow.id.desc()).limit(1)
+
+
+def checkpoint_for_update(checkpoint_id: int) -> Select[CheckpointRow]:
+    """A checkpoint, locked and read anew, unless it was removed."""
+    kept = select(CheckpointRow).where(CheckpointRow.id == checkpoint_id, CheckpointRow.removed_at.is_(None))
+    return kept.with_for_update().execution_options(populate_existing=True)
+
+
+def installation() -> Select[Installation]:
+    """Which installation this is."""
+    return select(Installation)
+
+
+def installation_for_update() -> Select[Installation]:
+    """Which installation this is, locked and read anew."""
+    return select(Installation).with_for_update().execution_options(populate_existing=True)
+
+
 def forks_under_way(job_id: int) -> Select[int | None]:
     """The steps from which jobs that have not ended went on from this one."""
     under_way = Job.state.not_in(TERMINAL)
@@ -288,6 +331,11 @@ def job_for_update(job_id: int) -> Select[Job]:
 def live_attempt(token: UUID) -> Select[Attempt]:
     """The attempt that holds this token, locked, unless it has ended."""
     return select(Attempt).where(_is_live(token)).with_for_update()
+
+
+def outcome_of(token: UUID) -> Select[dict[str, Any] | None]:
+    """How the attempt ended that had this token; null while it has not."""
+    return select(Attempt.outcome).where(Attempt.token == token)
 
 
 def lost_attempts() -> Select[Attempt]:

@@ -61,6 +61,7 @@ def _expected(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKe
         priority=spec.priority,
         pool=spec.resources.pool,
         gpus=spec.resources.gpus,
+        dataset=spec.dataset.kind if isinstance(spec, TrainingJob) else "",
         runnable_at=datetime.fromtimestamp(0, UTC),
         spec=spec.model_dump(mode="json"),
     )

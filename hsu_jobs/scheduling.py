@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
+from hsu_core.data.files import LAYOUT
 from hsu_jobs import lifecycle, news, queries, row_failures
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import is_readable
@@ -39,13 +40,20 @@ SELECT pg_advisory_xact_lock(hashtextextended('{CHOOSERS}', 0))
 assert State.RUNNING in MOVES[State.QUEUED]  # which START writes
 
 START: TextClause = text("""
-WITH head AS (  -- the first job of each user and size: a few index probes, however many jobs wait
+WITH readable AS (  -- of the data sets that the worker has, those that some job waits for
+    SELECT kind AS dataset FROM unnest(CAST(:datasets AS text[])) AS kind
+    WHERE EXISTS (
+        SELECT FROM jobs WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND jobs.dataset = kind)
+),
+head AS (  -- the first job of each user, size and data set: a few index probes, however many jobs wait
     SELECT job.*, (usage_now(usage, users.gpus, usage_at, :half_life) + users.gpus * :soon) / nullif(share, 0) AS used
     FROM users
     CROSS JOIN generate_series(1, :machine) AS size
+    CROSS JOIN readable
     CROSS JOIN LATERAL (
         SELECT id, ctid AS place, gpus, priority, runnable_at FROM jobs
-        WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND owner_id = users.id AND gpus = size
+        WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND jobs.dataset = readable.dataset
+          AND owner_id = users.id AND gpus = size
           AND runnable_at <= now() AND id <> ALL(CAST(:passed_over AS bigint[]))
         ORDER BY priority DESC, id LIMIT 1
     ) AS job
@@ -111,6 +119,8 @@ class Room(NamedTuple):
     """Of the worker's process: one whose name is another's by now starts nothing."""
     passed_over: tuple[int, ...] = ()
     """Jobs that are left to other workers: this one cannot start them."""
+    datasets: tuple[str, ...] = tuple(LAYOUT)
+    """The data sets that the worker can read; what it lacks is another's job."""
 
 
 class Started(NamedTuple):
@@ -131,6 +141,7 @@ def start(session: Session, room: Room, token: UUID, settings: Settings) -> Star
         "devices": list(room.free),
         "free": len(room.free),
         "machine": room.gpus,
+        "datasets": ["", *room.datasets],  # some jobs need none
         "token": token,
         "lease": settings.lease.total_seconds(),
         "half_life": settings.usage_half_life.total_seconds(),

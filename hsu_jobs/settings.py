@@ -94,6 +94,9 @@ class Settings(BaseSettings):
     artifacts_url: str | None = None
     """An object store for the checkpoints, as fsspec writes it: `s3://bucket/prefix` (extra `s3`; its credentials and
     endpoint come from the AWS_* variables)."""
+    storage_patience: Span = timedelta(minutes=5)
+    """Time that the last state of an attempt waits for a storage that is away or full; a third of `limits.stall` at
+    most, so that the wait does not count as hanging."""
     worker_name: WorkerName | None = None
     """A worker's name, its own among all; by default the machine's. A second process of one name refuses to start."""
     pool: PoolName = "default"

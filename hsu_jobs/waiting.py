@@ -33,7 +33,8 @@ class Waiting(NamedTuple):
     """Why a queued job has not started."""
 
     reason: str
-    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
+    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `workers_lack_storage`, `no_worker_with_dataset`,
+    `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str
     ahead: int | None
     """Jobs that will probably start before it; None where another reason holds it back."""
@@ -54,6 +55,10 @@ class Pool(NamedTuple):
     """GPUs of the largest machine."""
     typical: float | None
     """Seconds that a recent attempt took."""
+    lacks: str | None = None
+    """What keeps a worker that is there from taking jobs."""
+    datasets: frozenset[str] | None = None
+    """What the workers can read, together; None if one of them has not told."""
 
 
 class Place(NamedTuple):
@@ -110,7 +115,7 @@ def why(session: Session, job: Job, settings: Settings) -> Waiting | None:
             is_first = theirs.used / theirs.share < mine.used / mine.share
             ahead += min(same, round((older + is_first) * theirs.share / mine.share))
     now = session.execute(select(func.now())).scalar_one()
-    return _reason(pool, mine, gpus=job.gpus, runnable_at=job.runnable_at, now=now, ahead=ahead)
+    return _reason(pool, mine, job, now=now, ahead=ahead)
 
 
 def overview(session: Session, settings: Settings, *, pool: str | None = None, limit: int = 100) -> Overview:
@@ -123,10 +128,14 @@ def overview(session: Session, settings: Settings, *, pool: str | None = None, l
     return Overview(pools, places)
 
 
-def _reason(pool: Pool, owner: _Turn, *, gpus: int, runnable_at: datetime, now: datetime, ahead: int) -> Waiting:
-    if runnable_at > now:
-        seconds = (runnable_at - now) / timedelta(seconds=1)
-        return Waiting("backing_off", f"the last attempt broke; the next one follows in {seconds:.0f} s", None, seconds)
+def _reason(pool: Pool, owner: _Turn, job: Job, *, now: datetime, ahead: int) -> Waiting:
+    gpus = job.gpus
+    if lacking := _lacking(pool, job):
+        return lacking
+    if job.runnable_at > now:
+        seconds = (job.runnable_at - now) / timedelta(seconds=1)
+        detail = f"the last attempt could not go on; the next one follows in {seconds:.0f} s"
+        return Waiting("backing_off", detail, None, seconds)
     if owner.max_gpus is not None and owner.gpus + gpus > owner.max_gpus:
         return Waiting("quota", f"{owner.name} uses {owner.gpus} of at most {owner.max_gpus} GPUs", None, None)
     if pool.workers == 0:
@@ -157,6 +166,17 @@ def _unreadable(job: Job) -> Waiting | None:
     return None
 
 
+def _lacking(pool: Pool, job: Job) -> Waiting | None:
+    """What nobody can do anything about but whoever looks after the machines."""
+    if pool.workers == 0 and pool.lacks:
+        return Waiting("workers_lack_storage", f"no worker of pool {pool.name!r} takes jobs: {pool.lacks}", None, None)
+    if pool.datasets is None or job.dataset in ("", *pool.datasets) or pool.workers == 0:
+        return None
+    have = ", ".join(sorted(pool.datasets)) or "none"
+    detail = f"no worker of pool {pool.name!r} that is there can read {job.dataset}; they have: {have}"
+    return Waiting("no_worker_with_dataset", detail, None, None)
+
+
 def _pool(session: Session, name: str, settings: Settings) -> Pool:
     there = [
         worker for worker in session.execute(queries.serving_workers(settings.lease)).scalars() if worker.pool == name
@@ -174,7 +194,16 @@ def _pool(session: Session, name: str, settings: Settings) -> Pool:
         waiting=waiting,
         largest=max((len(worker.devices) for worker in there), default=0),
         typical=_typical(session, name),
+        lacks=_hindrance(session, name, settings),
+        datasets=None
+        if any(worker.datasets is None for worker in there)
+        else frozenset(kind for worker in there for kind in worker.datasets or ()),
     )
+
+
+def _hindrance(session: Session, pool: str, settings: Settings) -> str | None:
+    hindered = session.execute(queries.hindered_workers(settings.lease)).scalars()
+    return next((f"{worker.name} lacks {worker.lacks[0]}" for worker in hindered if worker.pool == pool), None)
 
 
 def _typical(session: Session, pool: str) -> float | None:
@@ -199,7 +228,7 @@ def _places(session: Session, pool: Pool, turns: dict[int, _Turn], limit: int) -
         owner = turns[job.owner_id]
         waiting = _unreadable(job)
         if waiting is None:
-            waiting = _reason(pool, owner, gpus=job.gpus, runnable_at=job.runnable_at, now=now, ahead=ahead)
+            waiting = _reason(pool, owner, job, now=now, ahead=ahead)
             ahead += 1
         yield Place(job.id, job.owner_id, owner.name, job.name, job.priority, job.gpus, job.pool, waiting)
 

@@ -25,6 +25,7 @@ WANTED = Literal[
     "restored",
     "saved",
     "damaged",
+    "missing",
     "asked",
     "paused",
     "cancelled",

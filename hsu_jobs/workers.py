@@ -71,6 +71,12 @@ def heartbeat(session: Session, name: str, identity: UUID, **has: Unpack[Equipme
     return session.execute(mine.values(seen_at=func.now(), **_columns(has))).one_or_none() is not None
 
 
+def note_readiness(session: Session, name: str, *, datasets: Sequence[str], lacks: Sequence[str]) -> None:
+    """Tell which data sets a worker can read, and why it takes no jobs just now, if it does not."""
+    told = {"datasets": list(datasets), "lacks": list(lacks)}
+    session.execute(update(Worker).where(Worker.name == name).values(told))
+
+
 def drain(session: Session, name: str, *, now: bool = False) -> Worker:
     """Let a worker take no further job; `now`: those it runs are saved and go elsewhere. Raises `NotFound`."""
     session.execute(queries.hold(CHOOSERS))  # nothing starts there meanwhile

@@ -1,7 +1,8 @@
 """How do a running job's curves and checkpoints reach Postgres? Batched by a thread, fenced by the attempt's token.
 
 What cannot be written while the database is away waits and goes first when it is back: in memory, and what is more
-than fits there on the disk. A checkpoint is written down together with the curves before it, never ahead of them.
+than fits there on the disk. A checkpoint is written down together with the curves before it, never ahead of them; one
+that the storage does not take waits as well, and at the end for a while.
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 from uuid import UUID
 
 from hsu_core.outcomes import Reference, Saved, Series
-from hsu_jobs import attempts, database, storage
+from hsu_jobs import attempts, database
 from hsu_jobs.attempts import Wish
 from hsu_jobs.availability import AWAY
 from hsu_jobs.curves import Point
@@ -48,16 +49,25 @@ class Reporter:
         flush_seconds: float,
         step: int = 0,
         on_saved: Callable[[], None] = lambda: None,
+        publish: Callable[[Path], str] = str,
+        storage_patience: float = 0.0,
         folder: Path | None = None,
     ) -> None:
         """`step`: where the attempt begins. `on_saved` is called once checkpoints are written down.
+
+        `publish` puts a file where all machines find it, or raises OSError; `storage_patience` is for how many seconds
+        the last ones wait at the end.
 
         `folder` is on the disk where points wait when they are too many for memory.
         """
         self.wish = Wish(Wanted.RUN, None)
         self.lost = False
         """Whether nothing more is written: the attempt is no longer ours, or writing failed in an unforeseen way."""
+        self.unpublished: str | None = None
+        """Why a checkpoint is not where all machines find it, once the reporter has closed; None if all are."""
         self._token = token
+        self._publish = publish
+        self._storage_patience = storage_patience
         self._every = flush_seconds
         self._step = step
         self._on_saved = on_saved
@@ -101,7 +111,10 @@ class Reporter:
     def _flush_often(self) -> None:
         while not (self.lost or self._closing.wait(self._every)):
             self._flush()
+        closed = time.monotonic()
         while not (self.lost or self._flush()):
+            if self.unpublished and time.monotonic() - closed > self._storage_patience:
+                self._saved = []
             time.sleep(self._every)
 
     def _flush(self) -> bool:
@@ -149,7 +162,7 @@ class Reporter:
                 self._fresh = []
 
     def _write(self, news: _News) -> None:
-        saved = [(state, name) for state in news.saved if (name := _published(state))]
+        saved, waiting = self._published(news.saved)
         with database.transaction() as session:
             self.wish = attempts.progress(
                 session,
@@ -159,14 +172,23 @@ class Reporter:
                 references=self._references,
                 saved=saved,
             )
+        with self._lock:
+            self._saved[:0] = waiting
         if saved:
             self._on_saved()
 
-
-def _published(state: Saved) -> str | None:
-    """The checkpoint's name where all machines find it; nothing if the store does not take it: the one before stays."""
-    try:
-        return storage.publish(state.path)
-    except OSError as error:
-        _log.warning("the checkpoint of step %d could not be stored: %s", state.step, error)
-        return None
+    def _published(self, states: Sequence[Saved]) -> tuple[list[tuple[Saved, str]], list[Saved]]:
+        """Those that all machines find now, with their names there, and those that wait for the storage."""
+        published, waiting = [], []
+        if states:
+            self.unpublished = None
+        for state in states:
+            try:
+                published.append((state, self._publish(state.path)))
+            except FileNotFoundError as error:
+                _log.warning("the checkpoint of step %d is gone, the one before stays: %s", state.step, error)
+            except OSError as error:
+                _log.warning("the checkpoint of step %d waits for the storage: %s", state.step, error)
+                self.unpublished = str(error)
+                waiting.append(state)
+        return published, waiting

@@ -16,17 +16,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
 from hsu_core import checkpoint
 from hsu_core.outcomes import Stopped
-from hsu_jobs import attempts, checkpoints, database, log_lines, storage
+from hsu_jobs import attempts, checkpoints, database, installation, log_lines
 from hsu_jobs.availability import AWAY
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
-from hsu_jobs.outcomes import Failed, Released
+from hsu_jobs.outcomes import Failed, Released, Succeeded, Unavailable
 from hsu_jobs.settings import Settings, settings
 from hsu_jobs.spec import JobSpec, TrainingJob, read
+from hsu_jobs.storage import Storage, StorageUnavailable
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
 from worker import work
 from worker.reporter import Reporter
@@ -59,6 +62,10 @@ class Leash:
 class CannotGoOn(Exception):
     """A fork without what it goes on from: beginning at the start would make another job of it."""
 
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
 
 def run_attempt(leash: Leash, settings: Settings) -> str:
     """Run the attempt that the leash names; returns as what it ended."""
@@ -70,12 +77,7 @@ def run_attempt(leash: Leash, settings: Settings) -> str:
             _log.warning("the job goes back to the queue: %s", error)
             _ask(lambda session: attempts.settle(session, leash.token, Released(), settings))
             return Released().kind
-        try:
-            start = _restore(job, leash.token)
-        except CannotGoOn as error:
-            return _settle(leash.token, Failed(code="checkpoint_damaged", message=str(error)), settings)
-        storage.tidy(job.id, _ask(lambda session: checkpoints.paths(session, job.id)))
-        done = _run(job, attempt, spec, start, leash, settings)
+        done = _attempted(job, attempt, spec, leash, settings)
         if done is None:
             return "not ours any more"
         return _settle(leash.token, done, settings)
@@ -83,12 +85,48 @@ def run_attempt(leash: Leash, settings: Settings) -> str:
         return "not ours any more"
 
 
-def _restore(job: Job, token: UUID) -> CheckpointRow | None:
-    """Go on from the newest checkpoint whose file is what was saved; without one, from the start."""
+def _attempted(job: Job, attempt: Attempt, spec: JobSpec, leash: Leash, settings: Settings) -> work.Done | None:
+    """How the attempt ended; nothing if it was lost meanwhile. One that cannot reach the storage ends, and waits."""
+    try:
+        storage = _ask(lambda session: installation.marked_storage(session, settings))
+        start = _restore(job, leash.token, storage)
+        resume_from = storage.fetch(start.path) if start else None
+        _tidy(job, attempt, storage)
+    except CannotGoOn as error:
+        return Failed(code=error.code, message=str(error))
+    except OSError as error:
+        _log.warning("the storage is away: %s", error)
+        return Unavailable(code="storage_unavailable", message=str(error))
+    done = _run(job, attempt, spec, leash, settings, storage=storage, start=start, resume_from=resume_from)
+    if isinstance(done, Failed) and done.code == "error" and (trouble := _trouble(storage)):
+        return Unavailable(code="storage_unavailable", message=f"{trouble}; the attempt ended with: {done.message}")
+    return done
+
+
+def _trouble(storage: Storage) -> str | None:
+    """Why the storage cannot be used just now; None if it can."""
+    try:
+        storage.check()
+    except StorageUnavailable as error:
+        return str(error)
+    return None
+
+
+def _restore(job: Job, token: UUID, storage: Storage) -> CheckpointRow | None:
+    """Go on from the newest checkpoint whose file is what was saved; without one, from the start.
+
+    Only what the storage certainly lacks is missing, and only what was read twice is damaged. Raises
+    `StorageUnavailable` or another OSError while nothing is known.
+    """
+    code = "checkpoint_damaged"
     for row in _ask(lambda session: checkpoints.to_resume_from(session, job)):
         try:
-            checkpoint.verify(storage.fetch(row.path), row.sha256)
-        except (checkpoint.CheckpointMismatch, FileNotFoundError) as error:
+            _verify(storage, row)
+        except FileNotFoundError as error:
+            _log.warning("a checkpoint is missing: %s", error)
+            code = "checkpoint_missing"
+            _ask(lambda session, row=row: attempts.note_missing(session, token, row))
+        except checkpoint.CheckpointMismatch as error:
             _log.warning("a checkpoint is damaged: %s", error)
             damage = str(error)
             _ask(lambda session, row=row, damage=damage: attempts.note_damage(session, token, row, damage))
@@ -96,26 +134,61 @@ def _restore(job: Job, token: UUID) -> CheckpointRow | None:
             _ask(lambda session, row=row: attempts.begin(session, token, row))
             return row
     if job.parent_id is not None:
-        raise CannotGoOn(f"the checkpoint of step {job.parent_step} of job {job.parent_id} cannot be read any more")
+        raise CannotGoOn(
+            f"the checkpoint of step {job.parent_step} of job {job.parent_id} cannot be read any more", code=code
+        )
     _ask(lambda session: attempts.begin(session, token, None))
     return None
 
 
+def _verify(storage: Storage, row: CheckpointRow) -> None:
+    """Raise `CheckpointMismatch` if the file is not what was saved: found so twice, in a storage that is ours."""
+    with suppress(checkpoint.CheckpointMismatch):
+        return checkpoint.verify(storage.fetch(row.path), row.sha256)
+    return checkpoint.verify(storage.fetch(row.path), row.sha256)
+
+
+def _tidy(job: Job, attempt: Attempt, storage: Storage) -> None:
+    """Remove what was given up; it may as well stay for the next attempt."""
+    found = _ask(lambda session: checkpoints.files(session, job.id))
+    try:
+        storage.tidy(job.id, given_up=found.given_up, known=found.known, before=attempt.number)
+    except OSError as error:
+        _log.warning("what was given up stays: %s", error)
+
+
 def _run(
-    job: Job, attempt: Attempt, spec: JobSpec, start: CheckpointRow | None, leash: Leash, settings: Settings
+    job: Job,
+    attempt: Attempt,
+    spec: JobSpec,
+    leash: Leash,
+    settings: Settings,
+    *,
+    storage: Storage,
+    start: CheckpointRow | None,
+    resume_from: Path | None,
 ) -> work.Done | None:
     """Do the work; nothing if the attempt was lost meanwhile."""
+    surplus: list[str] = []
 
     def keep_few() -> None:
         assert isinstance(spec, TrainingJob)  # nothing else saves
         policy = spec.checkpoint
-        storage.remove(_ask(lambda session: checkpoints.give_up_surplus(session, job.id, policy)))
+        surplus.extend(_ask(lambda session: checkpoints.give_up_surplus(session, job.id, policy)))
+        try:
+            storage.remove(surplus)
+        except OSError as error:
+            _log.warning("%d files stay for now: %s", len(surplus), error)
+        else:
+            surplus.clear()
 
     reporter = Reporter(
         leash.token,
         flush_seconds=settings.flush.total_seconds(),
         step=start.step if start else 0,
         on_saved=keep_few,
+        publish=storage.publish,
+        storage_patience=min(settings.storage_patience.total_seconds(), spec.limits.stall / 3),
         folder=settings.artifacts_dir,
     )
     with reporter:
@@ -125,19 +198,24 @@ def _run(
             report=reporter.report,
             saved=reporter.saved,
             should_stop=lambda: leash.pulled.is_set() or reporter.lost or reporter.wish.is_to_stop,
+            before_saving=lambda: storage.prepare(job.id, attempt.number),
             checkpoint_dir=storage.checkpoint_folder(job.id, attempt.number),
-            resume_from=storage.fetch(start.path) if start else None,
+            resume_from=resume_from,
             settings=settings,
             gpus=leash.gpus,
         )
-    return None if reporter.lost else done
+    if reporter.lost:
+        return None
+    if reporter.unpublished and isinstance(done, Succeeded):
+        return done.model_copy(update={"unsaved": reporter.unpublished})
+    return done
 
 
 def _settle(token: UUID, done: work.Done, settings: Settings) -> str:
     if isinstance(done, Stopped):
         return _ask(lambda session: attempts.release(session, token, settings)).kind
     _ask(lambda session: attempts.settle(session, token, done, settings))
-    return done.kind
+    return done.code if isinstance(done, Unavailable) else done.kind
 
 
 def _ask(question: Callable[..., T]) -> T:

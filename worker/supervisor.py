@@ -17,11 +17,12 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from hsu_jobs import attempts, database, lifecycle, row_failures, scheduling
+from hsu_jobs import attempts, database, lifecycle, row_failures, scheduling, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.availability import AWAY, Uptime
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.log_lines import About
+from hsu_jobs.missing_checkpoints import Audit
 from hsu_jobs.outcomes import Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
@@ -30,6 +31,7 @@ from worker.claims import Claims
 from worker.devices import Devices, visibility
 from worker.lease import Lease
 from worker.membership import Membership
+from worker.readiness import Readiness, ReadinessCheck
 from worker.runners import Runner, Spare
 
 _log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class Supervisor:
         self._name = name
         self._devices = devices
         self._spare = Spare(settings, cores.environment(devices.slots))
+        self._readiness = ReadinessCheck(settings)
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._gives_up_at = math.inf
@@ -64,6 +67,7 @@ class Supervisor:
         self._threads = [
             threading.Thread(target=self._serve, name="claims", daemon=True),
             threading.Thread(target=self._sweep_often, name="sweeps", daemon=True),
+            threading.Thread(target=self._audit_often, name="audits", daemon=True),
         ]
 
     def start(self) -> None:
@@ -100,10 +104,13 @@ class Supervisor:
     def _claim_all(self) -> None:
         """Claim and start as long as there is room and work."""
         self._spare.prepare()
+        ready = self._readiness.look()
         if not self._report():
             return
-        while not self._stopping.is_set():
-            claim = self._claim()
+        with database.transaction() as session:
+            workers.note_readiness(session, self._name, datasets=ready.datasets, lacks=ready.lacks)
+        while not (ready.lacks or self._stopping.is_set()):
+            claim = self._claim(ready)
             if claim is None:
                 return
             with self._lock:
@@ -125,12 +132,19 @@ class Supervisor:
             self._uptime.note_answer()
             return is_ours
 
-    def _claim(self) -> Claim | None:
+    def _claim(self, ready: Readiness) -> Claim | None:
         with self._lock:
             free = self._devices.free()
         if not free:
             return None
-        room = Room(self._name, self._settings.pool, free, len(self._devices.names), self._membership.identity)
+        room = Room(
+            self._name,
+            self._settings.pool,
+            free,
+            len(self._devices.names),
+            identity=self._membership.identity,
+            datasets=ready.datasets,
+        )
         return self._claims.next(room)
 
     def _run(self, claim: Claim, lease: Lease, runner: Runner) -> None:
@@ -144,6 +158,7 @@ class Supervisor:
                 finally:
                     runner.kill()
                 self._settle(claim, lease, runner)
+                self._learn_from(claim)
         except Exception:
             log.exception("its lease will run out")
         finally:
@@ -193,9 +208,21 @@ class Supervisor:
                 attempts.settle(session, claim.token, runner.outcome(words), self._settings)
             _about(claim).warning("%s", words)
 
+    def _learn_from(self, claim: Claim) -> None:
+        """Leave a data set that this machine could not read to others."""
+        with database.transaction() as session:
+            if attempts.lacked_dataset(session, claim.token):
+                self._readiness.distrust(claim.dataset)
+
     def _sweep_often(self) -> None:
         while not self._stopping.wait(self._settings.sweep.total_seconds()):
             _keep_on(self._sweep)
+
+    def _audit_often(self) -> None:
+        """A thread of its own: a storage that hangs must not keep anybody from noticing a lost worker."""
+        audit = Audit()
+        while not self._stopping.wait(self._settings.sweep.total_seconds()):
+            _keep_on(lambda: upkeep.look_for_missing_files(audit, self._settings))
 
     def _sweep(self) -> None:
         """End what is lost or late, make room for what matters more, tidy up. Every worker does.

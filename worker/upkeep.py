@@ -5,15 +5,19 @@ Every worker does it in its sweeps: none is needed for it, and no two do the sam
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from hsu_jobs import audit, curves, database, deliveries, once, row_failures
+from hsu_jobs import audit, curves, database, deliveries, installation, once, row_failures
 from hsu_jobs.curves import compaction
+from hsu_jobs.missing_checkpoints import Audit
 from hsu_jobs.settings import Settings
+
+_log = logging.getLogger(__name__)
 
 _AT_MOST = timedelta(seconds=5)
 """Time for merging in one sweep; what is left is for the next one."""
@@ -37,6 +41,18 @@ def _duties(settings: Settings) -> dict[str, Callable[[Session], object]]:
     if keep_curves is not None:
         duties["old curves"] = lambda session: curves.forget_ended(session, before=keep_curves)
     return duties
+
+
+def look_for_missing_files(audit: Audit, settings: Settings) -> None:
+    """Note which kept checkpoints nobody can go on from any more; a storage that is away says nothing of them."""
+    with database.transaction() as session:
+        storage = installation.storage(session, settings)
+    try:
+        found = audit.look(storage, at_most=_AT_MOST)
+    except OSError:
+        return  # who looks for work says it in the log
+    if found:
+        _log.warning("the files of %d checkpoints are missing", found)
 
 
 def merge_blocks() -> int:

@@ -14,15 +14,27 @@ from pathlib import Path
 from typing import Any
 
 from hsu_core import hardware, sphere
+from hsu_core.data.download import DownloadFailed
 from hsu_core.data.files import DatasetNotFound
+from hsu_core.data.images import DamagedFile
 from hsu_core.memory import is_out_of_memory
 from hsu_core.outcomes import Diverged, Finished, Reference, Saved, Series, Stopped
 from hsu_core.parallel import RankDied, train
-from hsu_jobs.outcomes import BestKnown, Crashed, Device, Failed, Faulty, PointsResult, Succeeded, TrainingResult
+from hsu_jobs.outcomes import (
+    BestKnown,
+    Crashed,
+    Device,
+    Failed,
+    Faulty,
+    PointsResult,
+    Succeeded,
+    TrainingResult,
+    Unavailable,
+)
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
 
-Done = Succeeded | Failed | Crashed | Faulty | Stopped
+Done = Succeeded | Failed | Crashed | Faulty | Unavailable | Stopped
 Describe = Callable[[Mapping[Series, Reference]], None]
 Report = Callable[[int, Mapping[Series, float]], None]
 ShouldStop = Callable[[], bool]
@@ -34,15 +46,16 @@ def do(
     describe: Describe,
     report: Report,
     saved: Callable[[Saved], None],
+    before_saving: Callable[[], object] = lambda: None,
     should_stop: ShouldStop,
     checkpoint_dir: Path,
     resume_from: Path | None,
     settings: Settings,
     gpus: int = 0,
 ) -> Done:
-    """Do what the spec asks, on so many GPUs or on the CPU. Whatever goes wrong in it is a `Failed`.
+    """Do what the spec asks, on so many GPUs or on the CPU.
 
-    If fewer GPUs are there than were given, it is the machine's fault and nothing is done: never what was to run on a
+    Whatever goes wrong in it is a `Failed`, but for what only this machine lacks. If fewer GPUs are there than were given, it is the machine's fault and nothing is done: never what was to run on a
     GPU on a CPU in its place.
     """
     if reason := hardware.missing(gpus):
@@ -57,14 +70,16 @@ def do(
                     describe=describe,
                     report=report,
                     saved=saved,
+                    before_saving=before_saving,
+                    save_patience=min(settings.storage_patience.total_seconds(), spec.limits.stall / 3),
                     should_stop=should_stop,
                     checkpoint_dir=checkpoint_dir,
                     resume_from=resume_from,
                 )
             case PointsJob():
                 return _place(spec, report, should_stop)
-    except DatasetNotFound as error:
-        return Failed(code="dataset_not_found", message=str(error))
+    except (DatasetNotFound, DamagedFile, DownloadFailed) as error:
+        return Unavailable(code="dataset_unavailable", message=str(error))
     except RankDied as error:
         if error.for_memory:
             return Failed(code="out_of_memory", message=str(error))

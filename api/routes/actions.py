@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from api.owned import OwnedJob
 from api.problems import pointing_into, problems
 from api.views import JobView, created
 from hsu_core.spec.values import EXACT, WHOLE, at_most
-from hsu_jobs import admission, database, forks, lifecycle, queue
+from hsu_jobs import admission, database, forks, installation, lifecycle, missing_checkpoints, queue
 from hsu_jobs.errors import (
     BadRequest,
     Forbidden,
@@ -120,13 +121,21 @@ def retry_job(job: OwnedJob, key: Member, session: Session, once: Once) -> Respo
 
 
 def _forked(job: Job, asked: Fork, key: ApiKey, session: orm.Session) -> Response:
+    _look_for_missing(job, session)
     with pointing_into("change", forks.merged(job.spec, asked.change)):
         made = lifecycle.fork(session, job.id, owner=key.user, step=asked.step, change=asked.change)
         return _queued(made, key, session)
 
 
 def _retried(job: Job, key: ApiKey, session: orm.Session) -> Response:
+    _look_for_missing(job, session)
     return _queued(lifecycle.retry(session, job.id, owner=key.user), key, session)
+
+
+def _look_for_missing(job: Job, session: orm.Session) -> None:
+    """Go on from no file that the storage lacks; where this host does not reach the storage, the rows are believed."""
+    with suppress(OSError):
+        missing_checkpoints.note_those_of(session, job, installation.storage(session, settings()))
 
 
 def _queued(made: Job, key: ApiKey, session: orm.Session) -> Response:

@@ -6,12 +6,14 @@ import inspect
 from typing import Any, Literal, get_args
 
 from fastapi import APIRouter
+from sqlalchemy import orm
 
 from api.auth import Viewer
+from api.deps import Session
 from api.problems import problems
 from api.views import View
 from hsu_core import spec
-from hsu_core.data import files
+from hsu_jobs import admission
 from hsu_jobs.errors import Unauthorized
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import JobSpec
@@ -47,7 +49,7 @@ class RegularizerEntry(Entry):
 
 
 class DatasetEntry(Entry):
-    """A data set, and whether its files are here."""
+    """A data set, and whether a worker can read it."""
 
     shape: tuple[int, int, int]
     """Channels, height, width of one image."""
@@ -86,14 +88,14 @@ class Catalog(View):
 
 
 @router.get("", responses=problems(Unauthorized))
-def show_catalog(_key: Viewer) -> Catalog:
+def show_catalog(_key: Viewer, session: Session) -> Catalog:
     """Tasks, objectives for points, regularizers, models, data sets, optimizers and schedules."""
     return Catalog(
         tasks=[Entry(**_described(kind, tag="task")) for kind in _members(JobSpec)],
         objectives=[_objective(kind) for kind in _members(spec.Objective)],
         regularizers=[_regularizer(kind) for kind in _members(spec.Regularizer)],
         models=_entries(spec.Model),
-        datasets=[_dataset(kind) for kind in _members(spec.Dataset)],
+        datasets=[_dataset(kind, session) for kind in _members(spec.Dataset)],
         optimizers=_entries(spec.Optimizer),
         schedules=_entries(spec.Schedule),
         measures=list(spec.MEASURES),
@@ -137,18 +139,11 @@ def _objective(kind: type[spec.Spec]) -> ObjectiveEntry:
     return ObjectiveEntry(**_described(kind), **facts)
 
 
-def _dataset(kind: type[spec.Spec]) -> DatasetEntry:
+def _dataset(kind: type[spec.Spec], session: orm.Session) -> DatasetEntry:
     dataset = kind()
     facts: spec.Facts = dataset.facts  # type: ignore[attr-defined]
-    return DatasetEntry(**_described(kind), **facts._asdict(), available=_is_here(dataset))
-
-
-def _is_here(dataset: spec.Spec) -> bool:
-    try:
-        files.require(dataset, settings().data_dir)  # type: ignore[arg-type]
-    except files.DatasetNotFound:
-        return False
-    return True
+    available = admission.is_readable(session, dataset, settings())  # type: ignore[arg-type]
+    return DatasetEntry(**_described(kind), **facts._asdict(), available=available)
 
 
 def _described(kind: type[spec.Spec], *, tag: str = "kind") -> dict[str, Any]:

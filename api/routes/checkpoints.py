@@ -32,7 +32,7 @@ class CheckpointView(View):
     created_at: datetime
     removed_at: datetime | None
     removed_because: str | None
-    """`superseded` by newer ones, or `damaged`."""
+    """`superseded` by newer ones, `damaged`, or `missing` from the storage."""
 
     @classmethod
     def of(cls, row: CheckpointRow) -> Self:

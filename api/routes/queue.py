@@ -35,11 +35,16 @@ class PoolView(View):
     """GPUs of the largest machine."""
     typical: float | None
     """Seconds that a recent attempt took; null if there was none."""
+    lacks: str | None
+    """What keeps a worker that is there from taking jobs; null if nothing does."""
+    datasets: list[str] | None
+    """What its workers can read, together; null if one of them has not told."""
 
     @classmethod
     def of(cls, pool: Pool) -> Self:
         """The view of a pool."""
-        return cls(**pool._asdict())
+        datasets = None if pool.datasets is None else sorted(pool.datasets)
+        return cls(**pool._asdict() | {"datasets": datasets})
 
 
 class PlaceView(View):
@@ -55,7 +60,8 @@ class PlaceView(View):
     """Null if it is another's; so are `name` and `detail`."""
     name: str | None
     reason: str
-    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `too_large`, `machine_busy`, `behind` or `next`."""
+    """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `workers_lack_storage`, `no_worker_with_dataset`,
+    `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str | None
     ahead: int | None
     """Jobs that will probably start before it; null where another reason holds it back."""

@@ -45,6 +45,10 @@ class WorkerView(View):
     """Attempts in a row that its hardware broke."""
     holding: int | None
     """A job that waits for more GPUs than are free here: what becomes free is kept for it."""
+    datasets: list[str] | None
+    """The data sets that it can read, or may download; null until it has told."""
+    lacks: list[str]
+    """Why it takes no jobs just now: what it cannot reach, each with its reason."""
     started_at: datetime
     seen_at: datetime
 

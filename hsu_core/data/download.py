@@ -64,6 +64,13 @@ class DownloadFailed(Exception):
 def fetch(dataset: spec.Dataset, folder: Path, *, publications: Mapping[str, Publication] = PUBLICATIONS) -> None:
     """Put the files of this data set where `files.LAYOUT` expects them below the folder; raises DownloadFailed."""
     published = publications[dataset.kind]
+    try:
+        _fetch(published, folder)
+    except OSError as error:  # the folder may not be written to, its disk is full, or a file stands in its place
+        raise DownloadFailed(f"could not put {dataset.kind} into {folder}: {error}") from error
+
+
+def _fetch(published: Publication, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     # Beside its place, so that moving a file there is one rename, and a killed download leaves nothing half there.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as staging:

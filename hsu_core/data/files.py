@@ -6,6 +6,8 @@ that the web process can say at once that a data set is missing.
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from hsu_core import spec
@@ -26,7 +28,7 @@ LAYOUT: dict[str, tuple[str, ...]] = {
 
 
 class DatasetNotFound(Exception):
-    """Files of a data set are missing; the message says which, where, and how to get them."""
+    """Files of a data set are missing or cannot be read; the message says which, where, and how to get them."""
 
 
 def require(dataset: spec.Dataset, folder: Path | None) -> list[Path]:
@@ -36,19 +38,38 @@ def require(dataset: spec.Dataset, folder: Path | None) -> list[Path]:
         raise DatasetNotFound(
             f"{dataset.kind} is read from files, but no data folder was given: name one that holds {_listed(needed)}"
         )
-    candidates = [(folder or Path()) / name for name in needed]
-    found = [_plain_or_gzip(path) for path in candidates]
-    missing = [str(path) for path, file in zip(candidates, found, strict=True) if file is None]
+    found: list[Path] = []
+    missing: list[str] = []
+    reasons: list[str] = []
+    for name in needed:
+        path = (folder or Path()) / name
+        either = (path, path.with_name(path.name + ".gz"))
+        troubles = [_trouble(file) for file in either]
+        if None in troubles:
+            found.append(either[troubles.index(None)])
+        else:
+            missing.append(str(path))
+            reasons += [trouble for trouble in troubles if trouble]
     if missing:
+        why = f"; {reasons[0]}" if reasons else ""
         raise DatasetNotFound(
-            f"{dataset.kind} is not there: looked for {_listed(missing)} (or the same with .gz). "
+            f"{dataset.kind} is not there: looked for {_listed(missing)} (or the same with .gz){why}. "
             "Place the files there, or allow downloads"
         )
-    return [file for file in found if file is not None]
+    return found
 
 
-def _plain_or_gzip(path: Path) -> Path | None:
-    return next((file for file in (path, path.with_name(path.name + ".gz")) if file.is_file()), None)
+def _trouble(file: Path) -> str | None:
+    """Why a file cannot be read; empty if it just is not there, None if it can be."""
+    try:
+        mode = file.stat().st_mode
+    except FileNotFoundError:
+        return f"{file} is a link that leads nowhere" if file.is_symlink() else ""
+    except OSError as error:  # a folder that may not be looked into, a file in the place of one, a ring of links
+        return f"{file} cannot be reached: {error.strerror}"
+    if not stat.S_ISREG(mode):
+        return f"{file} is not a file"
+    return None if os.access(file, os.R_OK) else f"{file} may not be read"
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

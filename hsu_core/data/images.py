@@ -32,9 +32,10 @@ def contents(file: Path) -> UInt8[ndarray, " bytes"]:
     """All bytes of a file, unpacked if it is a gzip."""
     if file.suffix != ".gz":
         return np.fromfile(file, dtype=np.uint8)
+    packed = file.read_bytes()
     try:
         # A copy, as an array over `bytes` is read-only, and torch warns of those.
-        return np.frombuffer(gzip.decompress(file.read_bytes()), dtype=np.uint8).copy()
+        return np.frombuffer(gzip.decompress(packed), dtype=np.uint8).copy()
     except (OSError, EOFError, zlib.error) as error:
         raise DamagedFile(f"{file}: expected a complete gzip, found: {error}") from error
 

@@ -20,7 +20,11 @@ READERS: dict[str, Callable[[Sequence[Path], spec.Facts], Images]] = {
 
 def load(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool = False) -> Images:
     """The whole data set in memory. Raises DatasetNotFound, DamagedFile or, when downloading, DownloadFailed."""
-    return READERS[dataset.kind](_files(dataset, folder, allow_download=allow_download), dataset.facts)
+    found = _files(dataset, folder, allow_download=allow_download)
+    try:
+        return READERS[dataset.kind](found, dataset.facts)
+    except OSError as error:  # it was there a moment ago, or its disk cannot be read
+        raise files.DatasetNotFound(f"{dataset.kind} cannot be read: {error}") from error
 
 
 def _files(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool) -> list[Path]:

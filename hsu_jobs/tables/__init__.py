@@ -9,6 +9,7 @@ from hsu_jobs.tables.base import Row
 from hsu_jobs.tables.cluster import Duty, Worker
 from hsu_jobs.tables.curves import Block, SeriesRow
 from hsu_jobs.tables.failures import RowFailure
+from hsu_jobs.tables.installation import Installation
 from hsu_jobs.tables.jobs import MOST_ATTEMPTS, Attempt, EventRow, Job
 from hsu_jobs.tables.kept import CheckpointRow, LogChunk
 from hsu_jobs.tables.people import ApiKey, Role, User
@@ -26,6 +27,7 @@ __all__ = [
     "DeliveryState",
     "Duty",
     "EventRow",
+    "Installation",
     "Job",
     "LogChunk",
     "Role",

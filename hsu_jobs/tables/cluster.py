@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from sqlalchemy import ForeignKey
+from sqlalchemy import ARRAY, ForeignKey, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hsu_jobs.tables.base import NOW, OpenEnum, Row
@@ -40,5 +40,9 @@ class Worker(Row):
     """Attempts in a row that its hardware broke."""
     holding: Mapped[int | None] = mapped_column(ForeignKey(Job.id))
     """A job that waits for more GPUs than are free here: what becomes free is kept for it."""
+    datasets: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """The data sets that it can read, or may download; null until it has told."""
+    lacks: Mapped[list[str]] = mapped_column(server_default="{}")
+    """Why it takes no jobs just now: what it cannot reach, each with its reason."""
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     seen_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Computed,
     ForeignKey,
     Index,
     SmallInteger,
@@ -40,6 +41,7 @@ class Job(Row):
         Index(
             "jobs_runnable",
             "pool",
+            "dataset",
             "owner_id",
             "gpus",
             text("priority DESC"),
@@ -62,6 +64,8 @@ class Job(Row):
     name: Mapped[str]
     tags: Mapped[list[str]]
     spec: Mapped[dict[str, Any]]
+    dataset: Mapped[str] = mapped_column(Computed("coalesce(spec #>> '{dataset,kind}', '')", persisted=True))
+    """The kind of data set that a machine must have for it; empty if it needs none."""
     fingerprint: Mapped[str]
     state: Mapped[State]
     wanted: Mapped[Wanted]

@@ -44,8 +44,11 @@ class Cluster:
     def __init__(self, folder: Path, *, settings: dict[str, str]) -> None:
         self.folder = folder
         self.artifacts = folder / "artifacts"
-        self.artifacts.mkdir()
-        self.has_own_disk = _mounted(self.artifacts)
+        """What the processes are told: a link, so that it can be taken away or lead elsewhere, as a mount point can."""
+        self._disk = folder / "disk"
+        self._disk.mkdir()
+        self.artifacts.symlink_to(self._disk)
+        self.has_own_disk = _mounted(self._disk)
         self.engines = engines.start(folder, durable=False)
         self.port = _free_port()
         self._settings = settings
@@ -162,6 +165,18 @@ class Cluster:
         with redis.Redis.from_url(self.engines.redis_url) as client:
             client.execute_command(*command)  # type: ignore[no-untyped-call]
 
+    @contextmanager
+    def without_artifacts(self, *, instead: Path | None = None) -> Iterator[None]:
+        """A time in which the folder for checkpoints is gone, or another one is in its place."""
+        self.artifacts.unlink()
+        if instead:
+            self.artifacts.symlink_to(instead)
+        try:
+            yield
+        finally:
+            self.artifacts.unlink(missing_ok=True)
+            self.artifacts.symlink_to(self._disk)
+
     def wait_for_api(self) -> None:
         """Return when the API can work."""
         until(self._is_ready, seconds=60)
@@ -199,7 +214,7 @@ class Cluster:
         self._undo.close()
         engines.stop(self.folder)
         if self.has_own_disk:
-            subprocess.run(["umount", "--lazy", str(self.artifacts)], check=True)
+            subprocess.run(["umount", "--lazy", str(self._disk)], check=True)
         return left
 
     def _is_ready(self) -> bool:

@@ -181,6 +181,28 @@ def corrupt_checkpoint(cluster: Cluster, draw: random.Random) -> None:
     kill_every_runner(cluster, draw)
 
 
+def take_folder_away(cluster: Cluster, draw: random.Random) -> None:
+    """The folder for checkpoints is not there for a while, as when it is unmounted; runners die meanwhile."""
+    with cluster.without_artifacts():
+        _live_without_checkpoints(cluster, draw)
+
+
+def empty_folder(cluster: Cluster, draw: random.Random) -> None:
+    """An empty folder is in its place for a while, as below a mount that is gone; nothing may be written there."""
+    instead = cluster.folder / "below the mount"
+    instead.mkdir(exist_ok=True)
+    with cluster.without_artifacts(instead=instead):
+        _live_without_checkpoints(cluster, draw)
+    found = [str(path) for path in instead.rglob("*")]
+    assert found == [], f"written to a folder that is not the installation's: {found}"
+
+
+def _live_without_checkpoints(cluster: Cluster, draw: random.Random) -> None:
+    time.sleep(draw.uniform(0.2, 1))
+    kill_every_runner(cluster, draw)
+    time.sleep(draw.uniform(1, 3))
+
+
 FAULTS: dict[str, Fault] = {
     "kill -9 of a runner": kill_runner,
     "kill -9 of every runner": kill_every_runner,
@@ -203,4 +225,6 @@ FAULTS: dict[str, Fault] = {
     "messages ten times": repeat_messages,
     "full disk for checkpoints": fill_disk,
     "corrupted checkpoint": corrupt_checkpoint,
+    "checkpoint folder gone": take_folder_away,
+    "checkpoint folder empty": empty_folder,
 }

@@ -24,6 +24,7 @@ from hsu_jobs.outcomes import (
     Stalled,
     Succeeded,
     TrainingResult,
+    Unavailable,
     in_brief,
     verdict,
 )
@@ -41,6 +42,7 @@ ENDINGS: list[Outcome] = [
     Stalled(message="no step"),
     Faulty(message="CUDA error"),
     Lost(),
+    Unavailable(code="storage_unavailable", message="is it mounted?"),
 ]
 
 
@@ -70,6 +72,11 @@ def test_a_crash_is_retried_until_the_attempts_are_used_up() -> None:
 
 def test_a_worker_that_shuts_down_never_uses_up_the_attempts() -> None:
     assert verdict(Released(), strikes=99, max_strikes=5, wanted=Wanted.RUN) == (State.QUEUED, None)
+
+
+def test_what_is_not_there_never_uses_up_the_attempts() -> None:
+    away = Unavailable(code="dataset_unavailable", message="mnist is not there")
+    assert verdict(away, strikes=99, max_strikes=5, wanted=Wanted.RUN) == (State.QUEUED, None)
 
 
 def test_a_job_that_was_to_pause_is_paused_however_its_attempt_ended() -> None:

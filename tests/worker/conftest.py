@@ -34,6 +34,7 @@ def fast(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.
         "DATABASE_URL": database_url,
         "REDIS_URL": redis_url,
         "ARTIFACTS_DIR": str(tmp_path),
+        "DATA_DIR": str(tmp_path / "data"),
         "HEARTBEAT": "0.2",
         "LEASE": "4",
         "POLL": "0.3",

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -23,11 +22,12 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import joinedload
 from waiting import until
 
-from hsu_jobs import attempts, curves, database, lifecycle, logs, workers
+from hsu_core.data.files import LAYOUT
+from hsu_jobs import attempts, curves, database, lifecycle, logs, waiting, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
-from hsu_jobs.tables import Attempt, Block, Job
+from hsu_jobs.tables import Attempt, Block, Job, Worker
 from worker.devices import Devices
 from worker.supervisor import Supervisor
 
@@ -255,14 +255,41 @@ def test_a_layer_that_is_not_there_fails_and_lists_those_that_are(
     assert "'conv7' matches no layer; there are hidden1, hidden2, classifier" in failure["message"]
 
 
-def test_data_that_went_away_after_the_submission_fail_the_job(
-    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], tmp_path: Path
+def test_a_job_whose_data_this_machine_lacks_is_left_to_others_and_says_why_it_waits(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
 ) -> None:
     made = submit(dataset={"kind": "mnist"}, model={"kind": "mlp"})
-    until(lambda: job(made).state is State.FAILED, seconds=STARTING)
-    failure = job(made).failure
-    assert failure is not None
-    assert failure["code"] == "dataset_not_found"
+    other = submit()
+    until(lambda: job(other).state is State.SUCCEEDED, seconds=STARTING)  # it was claimed past the other
+    assert (job(made).state, job(made).attempts) == (State.QUEUED, [])
+    with database.transaction() as session:
+        found = waiting.why(session, job(made), fast)
+    assert found is not None
+    assert found.reason == "no_worker_with_dataset"
+    assert "can read mnist; they have: digits" in found.detail
+
+
+def test_data_that_only_show_their_damage_when_they_are_read_cost_one_attempt_and_no_strike(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
+) -> None:
+    for name in LAYOUT["mnist"]:
+        (fast.data_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (fast.data_dir / name).write_bytes(b"no idx file")
+    made = submit(dataset={"kind": "mnist"}, model={"kind": "mlp"}, limits={"max_attempts": 1})
+    until(lambda: any(attempt.ended_at for attempt in job(made).attempts), seconds=STARTING)
+    (attempt,) = job(made).attempts
+    assert attempt.outcome is not None
+    assert (attempt.outcome["kind"], attempt.outcome["code"]) == ("unavailable", "dataset_unavailable")
+    assert "expected an idx file" in attempt.outcome["message"]
+
+    def has() -> list[str] | None:
+        with database.transaction() as session:
+            return session.execute(select(Worker.datasets)).scalar_one()
+
+    until(lambda: has() == ["digits"])
+    other = submit()
+    until(lambda: job(other).state is State.SUCCEEDED, seconds=STARTING)
+    assert (job(made).state, job(made).strikes, len(job(made).attempts)) == (State.QUEUED, 0, 1)
 
 
 def test_the_log_of_a_runner_is_kept(

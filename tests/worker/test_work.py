@@ -12,6 +12,9 @@ import pytest
 import torch
 from samples import DIGITS
 
+from hsu_core.data.download import DownloadFailed
+from hsu_core.data.files import DatasetNotFound
+from hsu_core.data.images import DamagedFile
 from hsu_core.parallel import RankDied
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import parse
@@ -110,6 +113,22 @@ def test_any_other_error_is_the_jobs_own(ended: Callable[[Exception], dict[str, 
     done = ended(ValueError("regularizer.layers: 'conv7' matches no layer; there are hidden1, classifier"))
     assert (done["kind"], done["code"]) == ("failed", "error")
     assert "there are hidden1, classifier" in done["message"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DatasetNotFound("mnist cannot be read: [Errno 13] Permission denied"),
+        DamagedFile("t10k-images: expected 7840016 bytes, found 12"),
+        DownloadFailed("could not download mnist"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_data_that_cannot_be_read_here_are_the_machines_lack_and_not_the_jobs_failure(
+    ended: Callable[[Exception], dict[str, Any]], error: Exception
+) -> None:
+    done = ended(error)
+    assert (done["kind"], done["code"], done["message"]) == ("unavailable", "dataset_unavailable", str(error))
 
 
 def test_the_death_of_a_rank_is_a_crash(ended: Callable[[Exception], dict[str, Any]]) -> None:

@@ -1,0 +1,221 @@
+"""How are files reached in a folder that machines share, and how in an object store?
+
+Knows names, files and fsspec. Knows no jobs and no installation: whose storage it is, is asked in `storage`. Both have
+the same methods, raise FileNotFoundError only where a file is certainly not there, and are used inside a `with`. A
+folder is then held open by its descriptor: what is read, found missing or removed is so in that very folder, also if it
+is unmounted, or another one takes its place, in between.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fsspec.core import url_to_fs
+
+MARKER = ".hsu-installation"
+"""The file at the top of a storage that says whose it is."""
+
+
+class StorageUnavailable(OSError):
+    """The storage is away, is another one, or cannot be used: nothing is known of the files in it."""
+
+
+class Folder:
+    """A folder that all machines share."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
+        try:
+            self._top = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise StorageUnavailable(f"the folder {self._path} cannot be opened: {error.strerror}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._top)
+
+    def read_marker(self) -> str | None:
+        """What the marker says; None if there is none."""
+        try:
+            descriptor = os.open(MARKER, os.O_RDONLY, dir_fd=self._top)
+        except FileNotFoundError:
+            return None
+        with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+            return file.read(200).strip()
+
+    def write_marker(self, text: str) -> None:
+        """Write the marker, whole or not at all."""
+        partial = f"{MARKER}.partial"
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644, dir_fd=self._top)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(partial, MARKER, src_dir_fd=self._top, dst_dir_fd=self._top)
+        os.fsync(self._top)
+
+    def is_missing(self, name: str) -> bool:
+        """Whether there is certainly no such file; a link that leads nowhere is an outage, not an absence."""
+        parts = name.split("/")
+        for depth in range(1, len(parts) + 1):
+            prefix = "/".join(parts[:depth])
+            try:
+                found = os.lstat(prefix, dir_fd=self._top)
+                if stat.S_ISLNK(found.st_mode):
+                    os.stat(prefix, dir_fd=self._top)
+            except FileNotFoundError as error:
+                if _is_link(prefix, self._top):
+                    raise StorageUnavailable(f"{self._path / prefix} is a link that leads nowhere") from error
+                return True
+        return False
+
+    def fetch(self, name: str) -> None:
+        """Nothing to bring: all machines share the folder. FileNotFoundError if the file is certainly not there."""
+        if self.is_missing(name):
+            raise FileNotFoundError(f"{self._path / name} is not there")
+
+    publish = fetch
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        if not self.is_missing(name):
+            os.unlink(name, dir_fd=self._top)
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder and those above it, unless they are there."""
+        parts = name.split("/")
+        for depth in range(1, len(parts) + 1):
+            try:
+                os.mkdir("/".join(parts[:depth]), dir_fd=self._top)
+            except FileExistsError:
+                continue
+
+    def names(self, folder: str, *, older_than: float) -> list[str]:
+        """The files two levels below a folder that were not written for so many seconds."""
+        found = [path.relative_to(self._path).as_posix() for path in (self._path / folder).glob("*/*.safetensors")]
+        return [name for name in found if self._age(name) > older_than]
+
+    def _age(self, name: str) -> float:
+        try:
+            return time.time() - os.stat(name, dir_fd=self._top).st_mtime
+        except OSError:
+            return -1.0
+
+
+class Bucket:
+    """An object store; each machine has a scratch folder of its own."""
+
+    def __init__(self, url: str, scratch: Path) -> None:
+        self._url = url
+        self._scratch = scratch
+
+    def __enter__(self) -> Self:
+        with _answering(self._url):
+            self._files, self._top = url_to_fs(self._url.rstrip("/"))
+            self._files.invalidate_cache()  # a listing from before may not know what is there now
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def read_marker(self) -> str | None:
+        """What the marker says; None if there is none."""
+        with _answering(self._url):
+            try:
+                content: bytes = self._files.cat_file(self._at(MARKER))
+            except FileNotFoundError:
+                return None
+            return content[:200].decode(errors="replace").strip()
+
+    def write_marker(self, text: str) -> None:
+        """Write the marker: an object appears whole or not at all."""
+        with _answering(self._url):
+            self._files.makedirs(self._top, exist_ok=True)
+            self._files.pipe_file(self._at(MARKER), f"{text}\n".encode())
+
+    def is_missing(self, name: str) -> bool:
+        """Whether there is certainly no such object."""
+        with _answering(self._url):
+            try:
+                self._files.info(self._at(name))
+            except FileNotFoundError:
+                return True
+            return False
+
+    def fetch(self, name: str) -> None:
+        """Bring an object to its place on this machine. FileNotFoundError if it is certainly not there."""
+        place = self._scratch / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if self.is_missing(name):
+            raise FileNotFoundError(f"{self._url}/{name} is not there")
+        with _answering(self._url):
+            self._files.get_file(self._at(name), str(place))
+
+    def publish(self, name: str) -> None:
+        """Put a file of this machine into the store; one that is there already, from an earlier try, stays."""
+        place = self._scratch / name
+        if not place.exists():
+            if self.is_missing(name):
+                raise FileNotFoundError(f"neither {place} nor {self._url}/{name} is there")
+            return
+        with _answering(self._url):
+            self._files.put_file(str(place), self._at(name))
+        place.unlink(missing_ok=True)
+
+    def delete(self, name: str) -> None:
+        """Remove an object and what is here of it, if they are there."""
+        (self._scratch / name).unlink(missing_ok=True)
+        if not self.is_missing(name):
+            with _answering(self._url):
+                self._files.rm_file(self._at(name))
+
+    def make_folder(self, name: str) -> None:
+        """Make the folder here; a store needs none."""
+        (self._scratch / name).mkdir(parents=True, exist_ok=True)
+
+    def names(self, folder: str, *, older_than: float) -> list[str]:
+        """The objects below a folder that were not written for so many seconds; those whose age is unknown are new."""
+        with _answering(self._url):
+            found: dict[str, dict[str, object]] = self._files.find(self._at(folder), detail=True)
+        old = [path for path, about in found.items() if _age(about) > older_than]
+        return [path.removeprefix(f"{self._top}/") for path in old]
+
+    def _at(self, name: str) -> str:
+        return f"{self._top}/{name}"
+
+
+def _is_link(name: str, top: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(name, dir_fd=top).st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _age(about: dict[str, object]) -> float:
+    written = about.get("LastModified") or about.get("mtime")
+    if isinstance(written, int | float):
+        return time.time() - written
+    timestamp = getattr(written, "timestamp", None)
+    return time.time() - timestamp() if timestamp else -1.0
+
+
+@contextmanager
+def _answering(url: str) -> Iterator[None]:
+    """Every store has errors of its own; here each of them means that the store does not answer."""
+    try:
+        yield
+    except Exception as error:
+        raise StorageUnavailable(f"the store {url} does not answer: {type(error).__name__}: {error}") from error

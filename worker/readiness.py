@@ -1,0 +1,100 @@
+"""What does this machine lack: is its storage there and the installation's own, and which data sets can it read?
+
+Asked when the worker joins and again before it looks for work. A worker without its storage takes no jobs; a data set
+that it cannot read is another's job. What only shows when it is read, such as a damaged file, the attempt's outcome
+says, and the data set is not trusted for a while.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from hsu_core import spec
+from hsu_core.data.files import LAYOUT, DatasetNotFound, require
+from hsu_jobs import database, installation
+from hsu_jobs.settings import Settings
+from hsu_jobs.storage import StorageUnavailable
+
+_log = logging.getLogger(__name__)
+
+DISTRUST = 600.0
+"""Seconds for which a data set that could not be read is left to other machines."""
+
+
+class Readiness(NamedTuple):
+    """What a machine can take on."""
+
+    datasets: tuple[str, ...] = ()
+    lacks: tuple[str, ...] = ()
+    """Why it takes no jobs just now; empty if it does."""
+
+
+class ReadinessCheck:
+    """Looks again and again, and remembers for a poll what it saw."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._seen = Readiness()
+        self._seen_at: float | None = None
+        self._distrusted: dict[str, float] = {}
+
+    def look(self) -> Readiness:
+        """What the machine can take on now; a change is logged."""
+        if self._seen_at is not None and time.monotonic() - self._seen_at < self._settings.poll.total_seconds():
+            return self._seen
+        found = Readiness(self._readable(), self._lacking())
+        if self._seen_at is None or found != self._seen:
+            _report(found)
+        self._seen, self._seen_at = found, time.monotonic()
+        return found
+
+    def distrust(self, dataset: str) -> None:
+        """Leave jobs with this data set to other machines for a while."""
+        _log.warning("%s could not be read here: its jobs are left to other machines for %.0f s", dataset, DISTRUST)
+        self._distrusted[dataset] = time.monotonic() + DISTRUST
+        self._seen_at = None
+
+    def _readable(self) -> tuple[str, ...]:
+        now = time.monotonic()
+        return tuple(
+            kind for kind in LAYOUT if self._distrusted.get(kind, now) <= now and _is_readable(kind, self._settings)
+        )
+
+    def _lacking(self) -> tuple[str, ...]:
+        try:
+            with database.transaction() as session:
+                storage = installation.marked_storage(session, self._settings)
+            storage.check()
+        except StorageUnavailable as error:
+            return (f"artifacts: {error}",)
+        return ()
+
+
+def _is_readable(kind: str, settings: Settings) -> bool:
+    try:
+        require(_DATASETS[kind](), settings.data_dir)
+    except DatasetNotFound:
+        return settings.allow_download and _can_be_written(settings.data_dir)
+    return True
+
+
+_DATASETS = {each().kind: each for each in get_args(get_args(spec.Dataset)[0])}
+
+
+def _can_be_written(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def _report(found: Readiness) -> None:
+    without = [kind for kind in LAYOUT if kind not in found.datasets]
+    _log.info("it can read %s%s", ", ".join(found.datasets), f"; it lacks {', '.join(without)}" if without else "")
+    for lack in found.lacks:
+        _log.warning("it takes no jobs while it lacks %s", lack)
