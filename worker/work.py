@@ -55,8 +55,8 @@ def do(
 ) -> Done:
     """Do what the spec asks, on so many GPUs or on the CPU.
 
-    Whatever goes wrong in it is a `Failed`, but for what only this machine lacks. If fewer GPUs are there than were given, it is the machine's fault and nothing is done: never what was to run on a
-    GPU on a CPU in its place.
+    Whatever goes wrong in it is a `Failed`, but for what only this machine lacks. If fewer GPUs are there than were
+    given, it is the machine's fault and nothing is done: never what was to run on a GPU on a CPU in its place.
     """
     if reason := hardware.missing(gpus):
         return Faulty(message=reason)
