@@ -14,7 +14,7 @@ import uuid
 from uuid import UUID
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from hsu_jobs import database, queries, workers
 from hsu_jobs.errors import NameTaken
@@ -70,10 +70,12 @@ class Membership:
     def report(self) -> bool:
         """Tell that the worker is there, and what it has; whether the name is still this process's."""
         if self._has_joined:
-            self._lock.hold()
             with database.transaction() as session:
-                if workers.heartbeat(session, self.name, self.identity, **self._has()):
-                    return True
+                is_mine = workers.heartbeat(session, self.name, self.identity, **self._has())
+            if is_mine:
+                with contextlib.suppress(SQLAlchemyError):  # no connection to spare: the heartbeat tells enough
+                    self._lock.hold()
+                return True
             self._step_back()
         return self._join_again()
 

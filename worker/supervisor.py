@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from hsu_jobs import attempts, database, lifecycle, row_failures, scheduling, workers
 from hsu_jobs.attempts import Claim
 from hsu_jobs.availability import AWAY, Uptime
-from hsu_jobs.errors import LeaseLost
+from hsu_jobs.errors import LeaseLost, NameTaken
 from hsu_jobs.log_lines import About
 from hsu_jobs.missing_checkpoints import Audit
 from hsu_jobs.outcomes import Stalled
@@ -72,8 +72,12 @@ class Supervisor:
 
     def start(self) -> None:
         """Begin to claim jobs. Raises `NameTaken` if another live process is the worker of this name."""
-        with contextlib.suppress(*AWAY):  # then it joins once the database is there
+        try:
             self._membership.join_at_start()
+        except NameTaken:
+            raise
+        except Exception as error:
+            _log.warning("it joins once the database answers: %s", error)
         _log.info("%s serves %s", self._name, ", ".join(self._devices.names))
         for thread in self._threads:
             thread.start()
