@@ -55,7 +55,8 @@ def mhc(
 ) -> Float[Tensor, "*b m"]:
     """The soft minimum −(1/γ) ln mean exp(−γ ‖v − xᵢ‖²) at each pole v, which the pole raises."""
     squared = _to_poles(w, poles, half_space=half_space)
-    return -(torch.logsumexp(-gamma * squared, dim=-1) - math.log(squared.shape[-1])) / gamma
+    soft: Tensor = (math.log(squared.shape[-1]) - torch.logsumexp(-gamma * squared, dim=-1)) / gamma
+    return soft
 
 
 def mgd(w: Float[Tensor, "*b n d"], *, half_space: bool = False) -> Float[Tensor, "*b"]:
@@ -63,8 +64,8 @@ def mgd(w: Float[Tensor, "*b n d"], *, half_space: bool = False) -> Float[Tensor
     x = _points(w.double(), half_space=half_space)  # the determinant of a kernel near to singular
     kernel = torch.exp(2 * _inner(x) - 2) + 1e-6 * torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
     factor, _ = torch.linalg.cholesky_ex(kernel)
-    value: Tensor = -2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
-    return value.to(w.dtype)
+    half: Tensor = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+    return (-2 * half).to(w.dtype)
 
 
 def projection_loss(w: Float[Tensor, "n d"], matrix: Float[Tensor, "d p"], *, s: float, kind: str) -> Float[Tensor, ""]:

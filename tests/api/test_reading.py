@@ -38,12 +38,17 @@ def test_of_every_regularizer_the_catalog_tells_all_that_there_is_to_know(ada: T
         assert all(entry[fact] for fact in ("summary", "formula", "latex", "source", "acts_on")), kind
         assert (entry["relative_cost"] > 0) == (kind != "none")
         assert bool(entry["caution"]) == (kind != "none")
+        assert bool(entry["differs"]) == (kind != "none")
+        assert set(entry["presets"]) == (set() if kind == "none" else {"authors"})
         for parameters in (entry["parameters"], *entry["parameters"].get("$defs", {}).values()):
             for name, schema in parameters["properties"].items():
                 assert name == "kind" or schema["description"], f"{kind}: {name}"
                 assert "default" in schema or "const" in schema, f"{kind}: {name}"
                 if schema.get("type") in ("integer", "number"):
                     assert {"minimum", "exclusiveMinimum"} & schema.keys(), f"{kind}: {name}"
+    assert regularizers["mhp"]["presets"]["authors"]["inner"]["kind"] == "authors"
+    assert regularizers["comhe"]["presets"]["authors"] == {"arithmetic": "authors", "dimension": 40}
+    assert regularizers["rmhp"]["presets"]["authors"] == {}
     assert [kind for kind, entry in regularizers.items() if entry["acts_on"] == "features"] == ["uniformity", "koleo"]
 
 

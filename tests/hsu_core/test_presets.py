@@ -46,7 +46,7 @@ def built(entry: str) -> tuple[regularizers.Penalty, nn.Linear]:
             "dataset": {"kind": "digits"},
             "model": {"kind": "mlp"},
             "duration": {"steps": 1},
-            "regularizer": {**asked(entry), "preset": "authors", "every": 2},
+            "regularizer": {**asked(entry), "preset": "authors", "layers": ["0"]},
         }
     ).regularizer
     further = () if entry.split("/")[1] == "final" else (nn.Linear(n, 2),)
