@@ -16,7 +16,9 @@ from fastapi import FastAPI
 from api import cors, deps, document, known_keys, orphans, problems, traces, unchanged
 from api.body_limit import BodyLimit
 from api.edge import Edge
+from api.http_version import WithoutChunks
 from api.live import Live
+from api.path_prefix import PathPrefix
 from api.routes import (
     actions,
     audit,
@@ -72,7 +74,9 @@ def create_app() -> FastAPI:
     unchanged.install(app)
     app.add_middleware(TimeLimit, limit=settings().request_time)
     cors.allow(app, settings().cors_origins)
+    app.add_middleware(WithoutChunks)
     app.add_middleware(Edge)
+    app.add_middleware(PathPrefix, root_path=settings().root_path)
     database.limit_statements(settings().request_time)
     traces.follow(database.engine())
     problems.install(app)

@@ -17,6 +17,7 @@ from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
 from api import methods
+from api.path_prefix import route_path
 from hsu_jobs import log_lines
 from hsu_jobs.errors import (
     BadRequest,
@@ -29,6 +30,7 @@ from hsu_jobs.errors import (
     TooManyRequests,
     Unauthorized,
     Unavailable,
+    UpgradeRequired,
 )
 from hsu_jobs.states import Action, State
 
@@ -135,7 +137,7 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     title = HTTPStatus(error.status_code).phrase
     code = title.lower().replace(" ", "_").replace("-", "_")
     headers = dict(error.headers or {})
-    if allowed := methods.of(request.app, request.url.path) if error.status_code == _NOT_ALLOWED else "":
+    if allowed := methods.of(request.app, route_path(request.scope)) if error.status_code == _NOT_ALLOWED else "":
         headers["Allow"] = allowed
     return _response(Problem(title=title, status=error.status_code, code=code, detail=error.detail), headers)
 
@@ -157,6 +159,8 @@ def _headers(error: JobsError) -> dict[str, str] | None:
     match error:
         case Unauthorized():
             return {"WWW-Authenticate": "Bearer"}
+        case UpgradeRequired():
+            return {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
         case TooManyRequests():
             return {"Retry-After": str(math.ceil(error.seconds))}
         case _:

@@ -13,6 +13,7 @@
     ├── BodyTooLarge        413   the body is over the limit
     ├── IdempotencyConflict 422   the key was used with another body
     ├── SpecRejected        422   a field of the spec is wrong; points at it
+    ├── UpgradeRequired     426   it cannot be sent over this version of HTTP
     ├── TooManyRequests     429   the key, or whoever has none, asks too often
     ├── Unavailable         503   the database does not answer
     └── TookTooLong         504   the answer did not begin in time
@@ -136,6 +137,12 @@ class SpecRejected(JobsError):
     """A field of the spec is wrong."""
 
     status, code, title = 422, "invalid_spec", "The spec is not valid"
+
+
+class UpgradeRequired(JobsError):
+    """It cannot be sent over this version of HTTP."""
+
+    status, code, title = 426, "upgrade_required", "This needs HTTP/1.1"
 
 
 class TooManyRequests(JobsError):

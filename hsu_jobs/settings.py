@@ -37,6 +37,14 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 """Several names: `a,b`."""
 
 
+PATH_PREFIX = "(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
+"""No empty segment and none that begins with a dot: `//host` would lead to another server, `..` out of the prefix."""
+
+
+def _without_slash(value: object) -> object:
+    return value.rstrip("/") if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """Every setting, its unit in its type. URLs may hold passwords and print as stars."""
 
@@ -107,6 +115,8 @@ class Settings(BaseSettings):
     """Requests that a key may make at once, when it made none for a while."""
     failures_a_minute: Annotated[int, Field(ge=0)] = 60
     """Requests without a valid key that an address may make a minute; 0: any number."""
+    root_path: Annotated[str, BeforeValidator(_without_slash), Field(pattern=f"^{PATH_PREFIX}$", max_length=200)] = ""
+    """The path under which a proxy shows the service, `/hsu`; a trusted proxy's `X-Forwarded-Prefix` goes first."""
     cors_origins: Names = ()
     """Origins of web pages that may call this service from a browser: `https://lab.example`."""
     audit_retention: Span = timedelta(days=365)

@@ -19,7 +19,7 @@ from api.problems import problems
 from hsu_core.spec.values import EXACT
 from hsu_jobs import curves
 from hsu_jobs.curves import Choice
-from hsu_jobs.errors import BadRequest, NotFound, TooMuch, Unauthorized
+from hsu_jobs.errors import BadRequest, NotFound, TooMuch, Unauthorized, UpgradeRequired
 
 router = APIRouter(prefix="/v1", tags=["curves"])
 
@@ -43,7 +43,7 @@ SHAPES: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/jobs/{job_id}/curves",
     response_class=Response,
-    responses=SHAPES | problems(BadRequest, Unauthorized, NotFound, TooMuch),
+    responses=SHAPES | problems(BadRequest, Unauthorized, NotFound, TooMuch, UpgradeRequired),
 )
 def read_curves(job: OwnedJob, session: Session, choice: Chosen, form: Wanted) -> Response:
     """The energy curves of a job, and its losses and accuracies, in ascending steps.
@@ -55,7 +55,9 @@ def read_curves(job: OwnedJob, session: Session, choice: Chosen, form: Wanted) -
 
 
 @router.get(
-    "/curves", response_class=Response, responses=SHAPES | problems(BadRequest, Unauthorized, NotFound, TooMuch)
+    "/curves",
+    response_class=Response,
+    responses=SHAPES | problems(BadRequest, Unauthorized, NotFound, TooMuch, UpgradeRequired),
 )
 def compare_curves(
     job: Annotated[list[Id], Query(min_length=1, max_length=100, description="Of these jobs; repeat for several.")],

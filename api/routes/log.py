@@ -12,7 +12,7 @@ from api.deps import Session
 from api.owned import OwnedAttempt
 from api.problems import problems
 from hsu_core.spec.values import EXACT
-from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
+from hsu_jobs.errors import BadRequest, NotFound, Unauthorized, UpgradeRequired
 from hsu_jobs.settings import settings
 
 router = APIRouter(prefix="/v1/jobs", tags=["log"])
@@ -35,7 +35,9 @@ LOG: dict[int | str, dict[str, Any]] = {
 
 
 @router.get(
-    "/{job_id}/log", response_class=PlainTextResponse, responses=LOG | problems(BadRequest, Unauthorized, NotFound)
+    "/{job_id}/log",
+    response_class=PlainTextResponse,
+    responses=LOG | problems(BadRequest, Unauthorized, NotFound, UpgradeRequired),
 )
 def read_log(
     attempt: OwnedAttempt,
@@ -50,4 +52,5 @@ def read_log(
     if not follow:
         return PlainTextResponse(part.text, headers=headers | {"HSU-Next-Byte": str(part.next_byte)})
     text = log_text.follow(attempt.id, part.first_byte, every=settings().flush)
+    headers |= {"X-Accel-Buffering": "no"}
     return StreamingResponse(text, headers=headers, media_type="text/plain; charset=utf-8")
