@@ -17,6 +17,7 @@ from api import cors, deps, document, known_keys, orphans, problems, traces, unc
 from api.body_limit import BodyLimit
 from api.edge import Edge
 from api.http_version import WithoutChunks
+from api.large_answers import LargeAnswers
 from api.live import Live
 from api.path_prefix import PathPrefix
 from api.routes import (
@@ -70,6 +71,7 @@ def create_app() -> FastAPI:
     )
     app.state.live = Live()
     app.state.turns = asyncio.Semaphore(deps.AT_ONCE)
+    app.state.large_answers = LargeAnswers()
     app.add_middleware(BodyLimit, limit=settings().max_body)
     unchanged.install(app)
     app.add_middleware(TimeLimit, limit=settings().request_time)
