@@ -9,6 +9,7 @@
     ├── IllegalMove         409   the job's state does not allow it
     ├── UnderWay            409   a request with this idempotency key is being answered
     ├── WebhookInactive     409   nothing is sent to it
+    ├── QuotaExceeded       409   one user may not have more of it waiting
     ├── Gone                410   it was there and was removed
     ├── BodyTooLarge        413   the body is over the limit
     ├── IdempotencyConflict 422   the key was used with another body
@@ -113,6 +114,12 @@ class WebhookInactive(JobsError):
     """Nothing is sent to it."""
 
     status, code, title = 409, "webhook_inactive", "The webhook is not active"
+
+
+class QuotaExceeded(JobsError):
+    """One user may not have more of it waiting."""
+
+    status, code, title = 409, "quota_exceeded", "One user may not have more of it waiting"
 
 
 class Gone(JobsError):

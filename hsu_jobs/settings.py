@@ -95,6 +95,8 @@ class Settings(BaseSettings):
     """Time after which used GPU time counts half when users take turns."""
     member_priority: Annotated[int, Field(ge=-100, le=100)] = 0
     """The highest priority that a member may ask for; admins may ask for any."""
+    max_waiting: Annotated[int, Field(ge=0)] = 10_000
+    """Jobs that a user may have queued or paused at once, unless an admin gave them a quota of their own."""
     log_limit: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Bytes kept of what an attempt prints; the newest stay."""
     log_format: Literal["text", "json"] = "text"
@@ -131,6 +133,12 @@ class Settings(BaseSettings):
     """Time for which a message is tried."""
     webhook_failures: Annotated[int, Field(ge=1, le=2**15 - 1)] = 200
     """Attempts in a row that fail before a webhook is disabled: more than a day, with the rests between them."""
+    webhook_couriers: Annotated[int, Field(ge=2, le=1000)] = 32
+    """Webhooks that a worker calls at the same time: each is a thread that mostly waits."""
+    webhook_couriers_per_user: Annotated[int, Field(ge=1)] = 4
+    """Webhooks of one user that are called at the same time, by all workers together."""
+    webhook_asked: Annotated[int, Field(ge=1)] = 100
+    """Pings and messages asked for again that a user may have on their way."""
     webhook_log: Span = timedelta(days=30)
     """Time for which is kept what was sent."""
 

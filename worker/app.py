@@ -10,7 +10,6 @@ stays unacknowledged for hours, and CUDA is never loaded here.
 from __future__ import annotations
 
 import socket
-import threading
 from functools import cache
 
 from celery import bootsteps, signals
@@ -19,10 +18,9 @@ from hsu_jobs import database, log_lines, queries, queue
 from hsu_jobs.settings import settings
 from worker import courier, devices
 from worker.supervisor import Supervisor
+from worker.webhook_dispatch import Dispatcher
 
 _RINGS_AT_ONCE = 100
-_COURIERS = threading.BoundedSemaphore(2)
-"""Of Celery's four threads, so that a receiver that lets us wait never holds up who rings for jobs."""
 
 app = queue.celery()
 
@@ -32,6 +30,12 @@ def supervisor() -> Supervisor:
     """The supervisor of this process."""
     name = settings().worker_name or socket.gethostname()
     return Supervisor(settings(), name=name, devices=devices.of_this_machine(settings()))
+
+
+@cache
+def dispatcher() -> Dispatcher:
+    """What calls webhooks, in this process."""
+    return Dispatcher(settings())
 
 
 class SupervisorStep(bootsteps.StartStopStep):
@@ -48,7 +52,22 @@ class SupervisorStep(bootsteps.StartStopStep):
         supervisor().stop()
 
 
+class DispatcherStep(bootsteps.StartStopStep):
+    """The dispatcher of webhooks starts and stops with the worker."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, parent: object) -> None:  # noqa: ARG002
+        """Begin to call webhooks."""
+        dispatcher().start()
+
+    def stop(self, parent: object) -> None:  # noqa: ARG002
+        """Begin no more, and wait a little for those under way."""
+        dispatcher().stop()
+
+
 app.steps["worker"].add(SupervisorStep)
+app.steps["worker"].add(DispatcherStep)
 
 
 @signals.setup_logging.connect(weak=False)
@@ -73,14 +92,9 @@ def sweep() -> None:
 
 
 @app.task(name=queue.CARRY)
-def carry(webhook_id: int) -> None:
-    """There are messages for a webhook: bring them, unless all couriers are out; then the next sweep rings again."""
-    if not _COURIERS.acquire(blocking=False):
-        return
-    try:
-        courier.carry(webhook_id, settings())
-    finally:
-        _COURIERS.release()
+def carry(_webhook_id: int) -> None:
+    """There are messages for a webhook: look whose turn it is."""
+    dispatcher().wake()
 
 
 @app.task(name=queue.POST)

@@ -47,13 +47,15 @@ def carry(webhook_id: int, settings: Settings) -> None:
     """Bring a webhook what is due, unless somebody else does."""
     with database.transaction() as session:
         turn = deliveries.take(session, webhook_id)
-    if turn is None:
-        return
+    if turn is not None and deliver(turn, settings):
+        queue.ring_for_mail(webhook_id)
+
+
+def deliver(turn: Turn, settings: Settings) -> bool:
+    """Bring what a turn holds, and give the webhook back; whether more is due already."""
     _bring(turn, settings)
     with database.transaction() as session:
-        more = deliveries.finish(session, turn)
-    if more:
-        queue.ring_for_mail(webhook_id)
+        return deliveries.finish(session, turn)
 
 
 def _bring(turn: Turn, settings: Settings) -> None:

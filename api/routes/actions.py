@@ -16,7 +16,7 @@ from api.owned import OwnedJob
 from api.problems import pointing_into, problems
 from api.views import JobView, created
 from hsu_core.spec.values import EXACT, WHOLE
-from hsu_jobs import admission, database, forks, lifecycle, queue
+from hsu_jobs import admission, database, forks, lifecycle, queue, quota
 from hsu_jobs.errors import (
     BadRequest,
     Forbidden,
@@ -24,6 +24,7 @@ from hsu_jobs.errors import (
     IdempotencyConflict,
     IllegalMove,
     NotFound,
+    QuotaExceeded,
     SpecRejected,
     Unauthorized,
     UnderWay,
@@ -92,7 +93,7 @@ def prioritise_job(job: OwnedJob, wanted: NewPriority, key: Member, session: Ses
     "/{job_id}/fork",
     status_code=201,
     response_model=JobView,
-    responses=MADE | problems(*_ALWAYS, UnderWay, Gone, IdempotencyConflict, SpecRejected),
+    responses=MADE | problems(*_ALWAYS, UnderWay, QuotaExceeded, Gone, IdempotencyConflict, SpecRejected),
 )
 def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: Once) -> Response:
     """Queue a job that goes on from one of this job's checkpoints with a changed spec.
@@ -106,7 +107,7 @@ def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: On
     "/{job_id}/retry",
     status_code=201,
     response_model=JobView,
-    responses=MADE | problems(*_ALWAYS, IllegalMove, UnderWay, Gone, IdempotencyConflict, SpecRejected),
+    responses=MADE | problems(*_ALWAYS, IllegalMove, UnderWay, QuotaExceeded, Gone, IdempotencyConflict, SpecRejected),
 )
 def retry_job(job: OwnedJob, key: Member, session: Session, once: Once) -> Response:
     """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
@@ -114,12 +115,14 @@ def retry_job(job: OwnedJob, key: Member, session: Session, once: Once) -> Respo
 
 
 def _forked(job: Job, asked: Fork, key: ApiKey, session: orm.Session) -> Response:
+    quota.require_room_for_jobs(session, key.user_id, 1, settings())
     with pointing_into("change", forks.merged(job.spec, asked.change)):
         made = lifecycle.fork(session, job.id, owner=key.user, step=asked.step, change=asked.change)
         return _queued(made, key, session)
 
 
 def _retried(job: Job, key: ApiKey, session: orm.Session) -> Response:
+    quota.require_room_for_jobs(session, key.user_id, 1, settings())
     return _queued(lifecycle.retry(session, job.id, owner=key.user), key, session)
 
 
