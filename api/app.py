@@ -7,7 +7,6 @@ Knows no torch: what it needs of a spec is torch-free, and a test proves it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +15,7 @@ from fastapi import FastAPI
 from api import cors, deps, document, known_keys, orphans, problems, traces, unchanged
 from api.body_limit import BodyLimit
 from api.edge import Edge
+from api.fair_turns import FairTurns
 from api.http_version import WithoutChunks
 from api.large_answers import LargeAnswers
 from api.live import Live
@@ -70,7 +70,7 @@ def create_app() -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.live = Live()
-    app.state.turns = asyncio.Semaphore(deps.AT_ONCE)
+    app.state.turns = FairTurns(deps.AT_ONCE, most_of_one=deps.MOST_OF_ONE)
     app.state.large_answers = LargeAnswers()
     app.add_middleware(BodyLimit, limit=settings().max_body)
     unchanged.install(app)

@@ -12,7 +12,7 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import aclosing, closing, contextmanager, suppress
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from api import exchange
+from api.fair_turns import FairTurns
 from api.unchanged import Unchanged, knows
 from hsu_jobs.errors import TooManyRequests
 from hsu_jobs.tables import ApiKey
@@ -45,12 +46,9 @@ class LargeAnswers:
     """Those of one process."""
 
     def __init__(self, *, at_once: int = AT_ONCE, most_open: int = MOST_OPEN) -> None:
-        self._free = at_once
+        self.turns = FairTurns(at_once, most_of_one=1)
         self._most_open = most_open
         self._open: Counter[int] = Counter()
-        self._making: set[int] = set()
-        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
-        """By user, whose turn is next first."""
 
     @contextmanager
     def open(self, user_id: int) -> Iterator[None]:
@@ -65,35 +63,6 @@ class LargeAnswers:
             self._open[user_id] -= 1
             if not self._open[user_id]:
                 del self._open[user_id]
-
-    @asynccontextmanager
-    async def turn(self, user_id: int) -> AsyncIterator[None]:
-        """Wait for this user's turn, and have it."""
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(user_id, []).append(mine)
-        self._grant()
-        try:
-            await mine
-            yield
-        finally:
-            if mine.done() and not mine.cancelled():
-                self._making.remove(user_id)
-                self._free += 1
-            self._grant()
-
-    def _grant(self) -> None:
-        """Give what is free to those who wait, one for a user; who had one comes last."""
-        for user_id in [user_id for user_id in self._waiting if user_id not in self._making]:
-            if not self._free:
-                return
-            mine = [each for each in self._waiting.pop(user_id) if not each.cancelled()]
-            if not mine:
-                continue
-            mine[0].set_result(None)
-            if mine[1:]:
-                self._waiting[user_id] = mine[1:]
-            self._making.add(user_id)
-            self._free -= 1
 
 
 def of(request: Request) -> LargeAnswers:
@@ -119,7 +88,7 @@ class Download(StreamingResponse):
     async def _in_turns(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         with closing(pieces):  # type: ignore[type-var]
             while True:
-                async with self._all.turn(self._user_id):
+                async with self._all.turns.turn(self._user_id):
                     piece = await run_in_threadpool(next, pieces, None)
                 if piece is None:
                     return
@@ -159,7 +128,7 @@ class LargeJson(Response):
 
     async def _made(self, answers: LargeAnswers, file: IO[bytes]) -> str:
         gone = threading.Event()
-        async with answers.turn(self._user_id):
+        async with answers.turns.turn(self._user_id):
             making = asyncio.ensure_future(run_in_threadpool(_write, self._pieces, file, gone))
             try:
                 return await asyncio.shield(making)

@@ -139,61 +139,6 @@ def database_user(name: str) -> Any:
     return select(User.id).where(User.name == name)
 
 
-def test_users_take_turns_and_one_never_has_all() -> None:
-    async def run() -> tuple[list[str], int]:
-        answers, order, at_once, most = LargeAnswers(at_once=2), [], 0, 0
-        go = asyncio.Event()
-
-        async def read(user_id: int, name: str) -> None:
-            nonlocal at_once, most
-            async with answers.turn(user_id):
-                order.append(name)
-                at_once += 1
-                most = max(most, at_once)
-                await go.wait()
-                await asyncio.sleep(0)
-                at_once -= 1
-
-        greedy = [asyncio.create_task(read(1, f"greedy {n}")) for n in range(5)]
-        await asyncio.sleep(0)
-        assert order == ["greedy 0"], "one user has one turn at a time"
-        modest = [asyncio.create_task(read(user_id, f"modest {user_id}")) for user_id in (2, 3)]
-        await asyncio.sleep(0)
-        assert order == ["greedy 0", "modest 2"]
-        go.set()
-        await asyncio.gather(*greedy, *modest)
-        async with answers.turn(1), answers.turn(2):
-            pass
-        return order, most
-
-    order, most = asyncio.run(run())
-    assert most <= 2
-    assert order.index("modest 3") <= 3, "who comes last waits for one turn of another, not for all five"
-    assert [name for name in order if "greedy" in name] == [f"greedy {n}" for n in range(5)]
-
-
-def test_who_stops_waiting_takes_no_turn_and_loses_none() -> None:
-    async def run() -> None:
-        answers = LargeAnswers(at_once=1)
-
-        async def read(user_id: int) -> None:
-            async with answers.turn(user_id):
-                await asyncio.sleep(0)
-
-        async with answers.turn(1):
-            waiting = [asyncio.create_task(read(user_id)) for user_id in (2, 2, 3)]
-            await asyncio.sleep(0)
-            waiting[0].cancel()
-            waiting[2].cancel()
-        await waiting[1]
-        for task in (waiting[0], waiting[2]):
-            with pytest.raises(asyncio.CancelledError):
-                await task
-        await asyncio.wait_for(read(4), timeout=10)
-
-    asyncio.run(run())
-
-
 class Endless:
     """Pieces without an end, and whether somebody closed them."""
 
@@ -228,7 +173,7 @@ def test_a_client_that_goes_away_ends_the_work(kind: type[LargeJson | Download])
 
         await asyncio.wait_for(kind(Request(scope), key, pieces)(scope, receive, send), timeout=60)
         assert pieces.is_closed.is_set()
-        async with answers.turn(8):  # nothing is held any more
+        async with answers.turns.turn(8):  # nothing is held any more
             with answers.open(7):
                 pass
 
