@@ -26,7 +26,7 @@ SELECT name, most, (
         SELECT FROM jobs WHERE owner_id = quota.id AND state IN ('queued', 'paused') LIMIT most + 1
     ) AS counted
 ) AS waiting
-FROM (SELECT id, name, coalesce(max_waiting, :usual) AS most FROM users WHERE id = :owner) AS quota
+FROM (SELECT id, name, CAST(coalesce(max_waiting, :usual) AS bigint) AS most FROM users WHERE id = :owner) AS quota
 """)
 """Counted as far as it matters."""
 

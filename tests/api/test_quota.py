@@ -96,6 +96,8 @@ def test_what_was_refused_is_let_in_later_with_the_same_idempotency_key(ada: Tes
 def test_an_admin_gives_a_user_a_quota_of_their_own(ada: TestClient, root: TestClient) -> None:
     assert root.patch("/v1/users/ada", json={"max_waiting": 5}).json()["max_waiting"] == 5
     assert bulk(ada, 5).status_code == 201
+    root.patch("/v1/users/ada", json={"max_waiting": 2**31 - 1})
+    assert bulk(ada, 1).status_code == 201
     assert root.patch("/v1/users/ada", json={"max_waiting": 0}).status_code == 200
     refused = ada.post("/v1/jobs", json=DIGITS)
     assert "may have 0 jobs queued or paused, has more than 0" in refused.json()["detail"]
