@@ -7,7 +7,6 @@ Knows no torch: what it needs of a spec is torch-free, and a test proves it.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,9 +16,13 @@ from fastapi import FastAPI
 from api import cors, deps, document, known_keys, orphans, problems, traces, unchanged
 from api.body_limit import BodyLimit
 from api.edge import Edge
+from api.fair_turns import FairTurns
+from api.http_version import WithoutChunks
 from api.json_body import JsonBody
+from api.large_answers import LargeAnswers
 from api.lasting import Rights
 from api.live import Live
+from api.path_prefix import PathPrefix
 from api.routes import (
     actions,
     audit,
@@ -75,13 +78,16 @@ def create_app() -> FastAPI:
     )
     app.state.live = Live()
     app.state.rights = Rights()
-    app.state.turns = asyncio.Semaphore(deps.AT_ONCE)
+    app.state.turns = FairTurns(deps.AT_ONCE, most_of_one=deps.MOST_OF_ONE)
+    app.state.large_answers = LargeAnswers()
     app.add_middleware(JsonBody)
     app.add_middleware(BodyLimit, limit=settings().max_body)
     unchanged.install(app)
     app.add_middleware(TimeLimit, limit=settings().request_time)
     cors.allow(app, settings().cors_origins)
+    app.add_middleware(WithoutChunks)
     app.add_middleware(Edge)
+    app.add_middleware(PathPrefix, root_path=settings().root_path)
     database.limit_statements(settings().request_time)
     traces.follow(database.engine())
     problems.install(app)

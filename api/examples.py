@@ -83,7 +83,7 @@ _WORKER: dict[str, Any] = {
     "started_at": _AT,
     "seen_at": _AT,
 }
-_USER: dict[str, Any] = {"name": "ada", "share": 1.0, "max_gpus": 4, "gpus": 1, "usage": 5400.0}
+_USER: dict[str, Any] = {"name": "ada", "share": 1.0, "max_gpus": 4, "max_waiting": None, "gpus": 1, "usage": 5400.0}
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "JobView": _JOB,

@@ -11,6 +11,7 @@ from fastapi import Depends, Header, Request, Response
 from api import trail
 from api.auth import Member
 from api.deps import Session
+from api.path_prefix import route_path
 from api.problems import Responses
 from hsu_jobs import once
 from hsu_jobs.settings import settings
@@ -70,7 +71,7 @@ async def answering(
     """What answers this request."""
     if idempotency_key is None:
         return Answering(session, None)
-    asked = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + await request.body())
+    asked = hashlib.sha256(f"{request.method} {route_path(request.scope)}\n".encode() + await request.body())
     return Answering(session, once.Request(key.user_id, _bare(idempotency_key), asked.digest()))
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
 from api import methods
+from api.path_prefix import route_path
 from hsu_jobs import log_lines
 from hsu_jobs.availability import AWAY, DatabaseAway
 from hsu_jobs.errors import (
@@ -32,6 +33,7 @@ from hsu_jobs.errors import (
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
+    UpgradeRequired,
 )
 from hsu_jobs.states import Action, State
 
@@ -164,7 +166,7 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     title = HTTPStatus(error.status_code).phrase
     code = title.lower().replace(" ", "_").replace("-", "_")
     headers = dict(error.headers or {})
-    if allowed := methods.of(request.app, request.url.path) if error.status_code == _NOT_ALLOWED else "":
+    if allowed := methods.of(request.app, route_path(request.scope)) if error.status_code == _NOT_ALLOWED else "":
         headers["Allow"] = allowed
     return _response(Problem(title=title, status=error.status_code, code=code, detail=error.detail), headers)
 
@@ -200,6 +202,8 @@ def _headers(error: JobsError) -> dict[str, str] | None:
             return {"WWW-Authenticate": "Bearer"}
         case UnsupportedMediaType(accepts=str(accepts)):
             return {"Accept-Encoding": accepts}
+        case UpgradeRequired():
+            return {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
         case TooManyRequests():
             return {"Retry-After": str(math.ceil(error.seconds))}
         case Unavailable():

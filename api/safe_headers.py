@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from starlette.types import Scope
 
+from api.path_prefix import route_path
+
 DOCS = "/docs"
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -29,5 +31,5 @@ _TLS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
 
 def safe_headers(scope: Scope) -> Headers:
     """The headers of the answer to this request; `https` only where the web server says so."""
-    headers = _PAGE if scope["path"].startswith(DOCS) else _API
+    headers = _PAGE if route_path(scope).startswith(DOCS) else _API
     return (*headers, *_TLS) if scope.get("scheme") == "https" else headers

@@ -73,6 +73,8 @@ class _Answer:
             head, self._head = self._head, None
             if not message.get("more_body"):
                 message = self._tagged(head, message)
+            else:  # large ones are tagged where they are made
+                _never_unasked(MutableHeaders(raw=head["headers"]))
             await self._send(head)
         await self._send(message)
 

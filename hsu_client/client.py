@@ -184,7 +184,10 @@ class Client:
         return list(self._ask("GET", "/v1/users")["users"])
 
     def change_user(self, name: str, **change: float | None) -> dict[str, Any]:
-        """Change a user's `share` of the cluster or `max_gpus`, None for no limit. For admins."""
+        """Change a user's `share` of the cluster, `max_gpus` or `max_waiting`. For admins.
+
+        None for `max_gpus` is no limit, for `max_waiting` what everybody may have.
+        """
         return self._ask("PATCH", f"/v1/users/{quote(name, safe='')}", json=change)
 
     def keys(self) -> Iterator[dict[str, Any]]:

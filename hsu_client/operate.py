@@ -72,14 +72,17 @@ def users(client: Client) -> None:
 @click.argument("name")
 @click.option("--share", type=float, help="Of the cluster, relative to the others' shares.")
 @click.option("--max-gpus", metavar="N|none", help="GPUs that may be in use at once.")
+@click.option("--max-waiting", metavar="N|none", help="Jobs that may be queued or paused at once; none: the usual.")
 @click.pass_obj
-def user(client: Client, name: str, share: float | None, max_gpus: str | None) -> None:
-    """Change the share or the quota of user NAME (for admins)."""
+def user(client: Client, name: str, share: float | None, max_gpus: str | None, max_waiting: str | None) -> None:
+    """Change the share or the quotas of user NAME (for admins)."""
     change: dict[str, float | None] = {} if share is None else {"share": share}
-    if max_gpus is not None:
-        if max_gpus != "none" and not max_gpus.isdecimal():
-            raise click.ClickException(f"--max-gpus: expected a number or none, found {max_gpus!r}")
-        change["max_gpus"] = None if max_gpus == "none" else int(max_gpus)
+    for field, given in (("max_gpus", max_gpus), ("max_waiting", max_waiting)):
+        if given is not None:
+            if given != "none" and not given.isdecimal():
+                option = field.replace("_", "-")
+                raise click.ClickException(f"--{option}: expected a number or none, found {given!r}")
+            change[field] = None if given == "none" else int(given)
     _print(show.users([client.change_user(name, **change)]))
 
 

@@ -1,6 +1,7 @@
 """Which messages are due, who carries them, and what becomes of one after an attempt?
 
-Knows rows. A courier takes a webhook for a turn: it alone has its messages, the oldest first, until it gives it back
+Knows rows. Owners take turns: none has more than so many couriers, and who has the fewest is next. A courier takes a
+webhook for a turn: it alone has its messages, the oldest first, until it gives it back
 or its time is up; what it writes after that is dropped. So each is delivered at least once, and by one at a time. A
 message that fails is tried again for `HSU_WEBHOOK_PATIENCE`; a webhook that fails rests longer each time, so that a
 receiver that is down costs one attempt a rest, however many messages wait.
@@ -75,22 +76,27 @@ def due(session: Session, *, limit: int = 100) -> list[int]:
 
 def take(session: Session, webhook_id: int) -> Turn | None:
     """Become the courier of a webhook, unless somebody is or nothing is due."""
-    wanted = select(Webhook).where(Webhook.id == webhook_id, _wants_a_courier())
-    webhook = session.execute(wanted.with_for_update(key_share=True, skip_locked=True)).scalar_one_or_none()
-    if webhook is None:
-        return None
-    courier = uuid.uuid4()
-    webhook.courier, webhook.courier_until = courier, _now + TURN
-    found = []
-    for delivery, event, job in session.execute(_due_of(webhook_id)):
-        try:
-            body = messages.body(delivery, event, job)
-        except Exception as error:  # it would fail each time, and keep every message after it from being sent
-            row_failures.note("webhook messages", f"delivery {delivery.id}", error)
-            delivery.state, delivery.error = DeliveryState.FAILED, f"it could not be written: {error}"[:MOST_TOLD]
-        else:
-            found.append(Message(delivery.id, messages.message_id(delivery), body))
-    return Turn(webhook_id, courier, webhook.url, webhook.secret, found)
+    return _taken(session, select(Webhook).where(Webhook.id == webhook_id, _wants_a_courier()))
+
+
+def take_next(session: Session, *, most_of_one: int) -> Turn | None:
+    """Become the courier of the webhook that is next; None if nothing is due, or only of owners with enough couriers.
+
+    Next is a webhook of the owner with the fewest couriers just now, on all workers together; of several owners, the
+    one who was served longest ago. So whose receivers are slow waits for them alone.
+    """
+    owner = (
+        select(
+            Webhook.owner_id.label("id"),
+            func.count().filter(Webhook.courier_until > _now).label("couriers"),
+            func.max(Webhook.served_at).label("served_at"),
+        )
+        .group_by(Webhook.owner_id)
+        .subquery("owner")
+    )
+    due = select(Webhook).join(owner, owner.c.id == Webhook.owner_id).where(_wants_a_courier())
+    order = (owner.c.couriers, owner.c.served_at.asc().nulls_first(), Webhook.served_at.asc().nulls_first(), Webhook.id)
+    return _taken(session, due.where(owner.c.couriers < most_of_one).order_by(*order).limit(1))
 
 
 def settle(session: Session, turn: Turn, message: Message, answer: Answer, settings: Settings) -> bool:
@@ -128,6 +134,25 @@ def tidy(session: Session, keep: timedelta) -> None:
     """Forget what was sent longer ago than this, a part at a time."""
     old = select(Delivery.id).where(Delivery.created_at < _now - keep).order_by(Delivery.created_at).limit(1000)
     session.execute(delete(Delivery).where(Delivery.id.in_(old.scalar_subquery())))
+
+
+def _taken(session: Session, wanted: Select[Webhook]) -> Turn | None:
+    locked = wanted.with_for_update(of=Webhook, key_share=True, skip_locked=True)
+    webhook = session.execute(locked).scalar_one_or_none()
+    if webhook is None:
+        return None
+    courier = uuid.uuid4()
+    webhook.courier, webhook.courier_until, webhook.served_at = courier, _now + TURN, _now
+    found = []
+    for delivery, event, job in session.execute(_due_of(webhook.id)):
+        try:
+            body = messages.body(delivery, event, job)
+        except Exception as error:  # it would fail each time, and keep every message after it from being sent
+            row_failures.note("webhook messages", f"delivery {delivery.id}", error)
+            delivery.state, delivery.error = DeliveryState.FAILED, f"it could not be written: {error}"[:MOST_TOLD]
+        else:
+            found.append(Message(delivery.id, messages.message_id(delivery), body))
+    return Turn(webhook.id, courier, webhook.url, webhook.secret, found)
 
 
 def _put_off(session: Session, delivery: Delivery, webhook: Webhook, answer: Answer, settings: Settings) -> None:

@@ -10,11 +10,13 @@
     ├── UnderWay            409   a request with this idempotency key is being answered
     ├── SpecNotReadable     409   this version of the service cannot read the job's spec
     ├── WebhookInactive     409   nothing is sent to it
+    ├── QuotaExceeded       409   one user may not have more of it waiting
     ├── Gone                410   it was there and was removed
     ├── BodyTooLarge        413   the body is over the limit
     ├── UnsupportedMediaType 415  the body is not what is taken: JSON in UTF-8, uncompressed
     ├── IdempotencyConflict 422   the key was used with another body
     ├── SpecRejected        422   a field of the spec is wrong; points at it
+    ├── UpgradeRequired     426   it cannot be sent over this version of HTTP
     ├── TooManyRequests     429   the key, or whoever has none, asks too often
     │   └── TooManyStreams  429   the key has as many streams open as it may
     ├── Unavailable         503   the database does not answer
@@ -127,6 +129,12 @@ class WebhookInactive(JobsError):
     status, code, title = 409, "webhook_inactive", "The webhook is not active"
 
 
+class QuotaExceeded(JobsError):
+    """One user may not have more of it waiting."""
+
+    status, code, title = 409, "quota_exceeded", "One user may not have more of it waiting"
+
+
 class Gone(JobsError):
     """It was there and was removed."""
 
@@ -160,6 +168,12 @@ class SpecRejected(JobsError):
     """A field of the spec is wrong."""
 
     status, code, title = 422, "invalid_spec", "The spec is not valid"
+
+
+class UpgradeRequired(JobsError):
+    """It cannot be sent over this version of HTTP."""
+
+    status, code, title = 426, "upgrade_required", "This needs HTTP/1.1"
 
 
 class TooManyRequests(JobsError):

@@ -66,6 +66,14 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+PATH_PREFIX = "(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*"
+"""No empty segment and none that begins with a dot: `//host` would lead to another server, `..` out of the prefix."""
+
+
+def _without_slash(value: object) -> object:
+    return value.rstrip("/") if isinstance(value, str) else value
+
+
 class Settings(BaseSettings):
     """Every setting, its unit in its type. URLs may hold passwords and print as stars."""
 
@@ -127,6 +135,8 @@ class Settings(BaseSettings):
     """Time after which used GPU time counts half when users take turns."""
     member_priority: Annotated[int, Field(ge=-100, le=100)] = 0
     """The highest priority that a member may ask for; admins may ask for any."""
+    max_waiting: Annotated[int, Field(ge=0)] = 10_000
+    """Jobs that a user may have queued or paused at once, unless an admin gave them a quota of their own."""
     log_limit: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
     """Bytes kept of what an attempt prints; the newest stay."""
     log_format: Literal["text", "json"] = "text"
@@ -160,6 +170,8 @@ class Settings(BaseSettings):
     """Streams, followed logs and waiting answers that a key may have open in each process of the API."""
     metrics_token: SecretStr | None = None
     """What Prometheus sends as `Authorization: Bearer …` to read /metrics; without it only an admin's key reads it."""
+    root_path: Annotated[str, BeforeValidator(_without_slash), Field(pattern=f"^{PATH_PREFIX}$", max_length=200)] = ""
+    """The path under which a proxy shows the service, `/hsu`; a trusted proxy's `X-Forwarded-Prefix` goes first."""
     cors_origins: Names = ()
     """Origins of web pages that may call this service from a browser: `https://lab.example`."""
     audit_retention: Span = timedelta(days=365)
@@ -174,6 +186,12 @@ class Settings(BaseSettings):
     """Time for which a message is tried."""
     webhook_failures: Annotated[int, Field(ge=1, le=2**15 - 1)] = 200
     """Attempts in a row that fail before a webhook is disabled: more than a day, with the rests between them."""
+    webhook_couriers: Annotated[int, Field(ge=2, le=1000)] = 32
+    """Webhooks that a worker calls at the same time: each is a thread that mostly waits."""
+    webhook_couriers_per_user: Annotated[int, Field(ge=1)] = 4
+    """Webhooks of one user that are called at the same time, by all workers together."""
+    webhook_asked: Annotated[int, Field(ge=1)] = 100
+    """Pings and messages asked for again that a user may have on their way."""
     webhook_log: Span = timedelta(days=30)
     """Time for which is kept what was sent."""
 

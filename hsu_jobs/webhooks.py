@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Delete, Select, delete, func, select
 from sqlalchemy.orm import Session, aliased
 
 from hsu_jobs import addresses, messages, queries
@@ -42,6 +42,8 @@ ENDINGS: tuple[WANTED, ...] = ("succeeded", "failed", "cancelled")
 """What it is told unless it says otherwise."""
 MOST = 20
 """Webhooks of one owner: each of their events is written down for every one that wants it."""
+PINGS_KEPT = 100
+"""Pings of one webhook of which is kept what became of them."""
 _RESOLVED_WITHIN = timedelta(seconds=3)
 
 
@@ -96,6 +98,7 @@ def ping(session: Session, webhook: Webhook) -> Delivery:
     session.add(delivery)
     session.flush()
     session.refresh(delivery)
+    session.execute(_forget_old_pings(webhook.id))
     return delivery
 
 
@@ -138,6 +141,13 @@ def deliveries_of(webhook_id: int) -> Select[Delivery, int | None, str | None]:
     told = select(Delivery, event.job_id, event.event["kind"].astext)
     joined = told.outerjoin(event, event.id == Delivery.event_id)
     return joined.where(Delivery.webhook_id == webhook_id).order_by(Delivery.id.desc())
+
+
+def _forget_old_pings(webhook_id: int) -> Delete:
+    """Keep the newest pings only, and those on their way: anybody may ask for as many as they like."""
+    pings = select(Delivery.id).where(Delivery.webhook_id == webhook_id, Delivery.event_id.is_(None))
+    old = pings.order_by(Delivery.id.desc()).offset(PINGS_KEPT).scalar_subquery()
+    return delete(Delivery).where(Delivery.id.in_(old), Delivery.state != DeliveryState.PENDING)
 
 
 def _is_to_be_active(webhook: Webhook) -> None:

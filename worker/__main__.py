@@ -22,6 +22,7 @@ from worker.devices import NoSuchGpu
 from worker.doorbell import Doorbell
 from worker.restarts import Restarted
 from worker.supervisor import Supervisor
+from worker.webhook_dispatch import Dispatcher
 
 COMMAND = (
     *(sys.executable, "-m", "worker.celery_process"),
@@ -33,22 +34,31 @@ TO_STOP = 12.0
 
 
 def run(settings: Settings, words: list[str]) -> None:
-    """Run the jobs, and hear what Redis says, until a signal comes."""
+    """Run the jobs, call the webhooks, and hear what Redis says, until a signal comes."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     name = settings.worker_name or names.of_host(socket.gethostname())
     supervisor = Supervisor(settings, name=name, devices=devices.of_this_machine(settings))
-    doorbell = Doorbell(supervisor.wake)
+    dispatcher = Dispatcher(settings)
+    doorbell = Doorbell(lambda: _wake(supervisor, dispatcher))
     environment = dict(os.environ) | doorbell.environment
     listener = Restarted("the Celery worker", [*COMMAND, *words], environment=environment, inherited=[doorbell.button])
     supervisor.start()
+    dispatcher.start()
     listener.start()
     stop.wait()
     began = time.monotonic()
     listener.ask_to_stop()
     supervisor.stop()
+    dispatcher.stop()
     listener.stop(began + TO_STOP - time.monotonic())
+
+
+def _wake(supervisor: Supervisor, dispatcher: Dispatcher) -> None:
+    """A ring does not say for whom it is; a look in vain costs a query."""
+    supervisor.wake()
+    dispatcher.wake()
 
 
 def main() -> None:

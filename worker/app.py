@@ -10,7 +10,6 @@ stays unacknowledged for hours, and CUDA is never loaded here.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 
 from celery import signals
@@ -21,8 +20,6 @@ from worker import courier, doorbell
 
 _log = logging.getLogger(__name__)
 _RINGS_AT_ONCE = 100
-_COURIERS = threading.BoundedSemaphore(2)
-"""Of Celery's four threads, so that a receiver that lets us wait never holds up who rings for jobs."""
 
 app = queue.celery()
 
@@ -77,14 +74,9 @@ def sweep() -> None:
 
 
 @app.task(name=queue.CARRY)
-def carry(webhook_id: int) -> None:
-    """There are messages for a webhook: bring them, unless all couriers are out; then the next sweep rings again."""
-    if not _COURIERS.acquire(blocking=False):
-        return
-    try:
-        courier.carry(webhook_id, settings())
-    finally:
-        _COURIERS.release()
+def carry(_webhook_id: int) -> None:
+    """There are messages for a webhook: let the dispatcher look whose turn it is."""
+    doorbell.press()
 
 
 @app.task(name=queue.POST)

@@ -35,24 +35,27 @@ _BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutExc
 _log = logging.getLogger(__name__)
 
 
-def ring_round() -> list[int]:
-    """Ring for every webhook that has messages; returns those for which Redis took no ring."""
+def ring_round() -> None:
+    """Ring for every webhook that has messages."""
     with database.transaction() as session:
         webhooks = deliveries.due(session)
-    return [webhook_id for webhook_id in webhooks if not queue.ring_for_mail(webhook_id)]
+    for webhook_id in webhooks:
+        queue.ring_for_mail(webhook_id)
 
 
 def carry(webhook_id: int, settings: Settings) -> None:
     """Bring a webhook what is due, unless somebody else does."""
     with database.transaction() as session:
         turn = deliveries.take(session, webhook_id)
-    if turn is None:
-        return
+    if turn is not None and deliver(turn, settings):
+        queue.ring_for_mail(webhook_id)
+
+
+def deliver(turn: Turn, settings: Settings) -> bool:
+    """Bring what a turn holds, and give the webhook back; whether more is due already."""
     _bring(turn, settings)
     with database.transaction() as session:
-        more = deliveries.finish(session, turn)
-    if more:
-        queue.ring_for_mail(webhook_id)
+        return deliveries.finish(session, turn)
 
 
 def _bring(turn: Turn, settings: Settings) -> None:

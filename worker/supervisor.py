@@ -26,7 +26,7 @@ from hsu_jobs.missing_checkpoints import Audit
 from hsu_jobs.outcomes import Stalled
 from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
-from worker import cores, courier, upkeep
+from worker import cores, upkeep
 from worker.claims import Claims
 from worker.devices import Devices, visibility
 from worker.lease import Lease
@@ -60,7 +60,6 @@ class Supervisor:
         self._lock = threading.Lock()
         self._reporting = threading.Lock()
         self._running: set[threading.Thread] = set()
-        self._courier: threading.Thread | None = None
         self._membership = Membership(settings, name=name, devices=devices)
         self._claims = Claims(settings)
         self._uptime = Uptime(longest_gap=max(settings.lease, 3 * settings.sweep))
@@ -238,7 +237,6 @@ class Supervisor:
             "expired leases": self._expire,
             "deadlines": partial(_in_transaction, lifecycle.expire_overdue),
             "making room": partial(_in_transaction, partial(scheduling.make_room, settings=self._settings)),
-            "webhooks": lambda: self._carry(courier.ring_round()),
             "upkeep": partial(upkeep.tend, self._settings),
         }
         for name, step in steps.items():
@@ -252,20 +250,6 @@ class Supervisor:
         if lost:
             _log.warning("lost the workers of jobs %s", lost)
             self.wake()
-
-    def _carry(self, webhooks: list[int]) -> None:
-        """Bring webhooks their messages in a thread of our own: Redis takes no rings, so no courier hears of them."""
-        if not webhooks or (self._courier and self._courier.is_alive()):
-            return
-        self._courier = threading.Thread(
-            target=_carry_all, args=(webhooks, self._settings), name="courier", daemon=True
-        )
-        self._courier.start()
-
-
-def _carry_all(webhooks: list[int], settings: Settings) -> None:
-    for webhook_id in webhooks:
-        _keep_on(partial(courier.carry, webhook_id, settings))
 
 
 def _in_transaction(work: Callable[[Session], _T]) -> _T:

@@ -17,7 +17,7 @@ from api.owned import OwnedJob
 from api.problems import pointing_into, problems
 from api.views import JobView, created
 from hsu_core.spec.values import EXACT, WHOLE, at_most
-from hsu_jobs import admission, database, forks, installation, lifecycle, missing_checkpoints, queue
+from hsu_jobs import admission, database, forks, installation, lifecycle, missing_checkpoints, queue, quota
 from hsu_jobs.errors import (
     BadRequest,
     Forbidden,
@@ -25,6 +25,7 @@ from hsu_jobs.errors import (
     IdempotencyConflict,
     IllegalMove,
     NotFound,
+    QuotaExceeded,
     SpecNotReadable,
     SpecRejected,
     Unauthorized,
@@ -98,7 +99,8 @@ def prioritise_job(job: OwnedJob, wanted: NewPriority, key: Member, session: Ses
     "/{job_id}/fork",
     status_code=201,
     response_model=JobView,
-    responses=MADE | problems(*_ALWAYS, SpecNotReadable, UnderWay, Gone, IdempotencyConflict, SpecRejected),
+    responses=MADE
+    | problems(*_ALWAYS, SpecNotReadable, UnderWay, QuotaExceeded, Gone, IdempotencyConflict, SpecRejected),
 )
 def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: Once) -> Response:
     """Queue a job that goes on from one of this job's checkpoints with a changed spec.
@@ -113,7 +115,9 @@ def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: On
     status_code=201,
     response_model=JobView,
     responses=MADE
-    | problems(*_ALWAYS, IllegalMove, SpecNotReadable, UnderWay, Gone, IdempotencyConflict, SpecRejected),
+    | problems(
+        *_ALWAYS, IllegalMove, SpecNotReadable, UnderWay, QuotaExceeded, Gone, IdempotencyConflict, SpecRejected
+    ),
 )
 def retry_job(job: OwnedJob, key: Member, session: Session, once: Once) -> Response:
     """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
@@ -121,6 +125,7 @@ def retry_job(job: OwnedJob, key: Member, session: Session, once: Once) -> Respo
 
 
 def _forked(job: Job, asked: Fork, key: ApiKey, session: orm.Session) -> Response:
+    quota.require_room_for_jobs(session, key.user_id, 1, settings())
     _look_for_missing(job, session)
     with pointing_into("change", forks.merged(job.spec, asked.change)):
         made = lifecycle.fork(session, job.id, owner=key.user, step=asked.step, change=asked.change)
@@ -128,6 +133,7 @@ def _forked(job: Job, asked: Fork, key: ApiKey, session: orm.Session) -> Respons
 
 
 def _retried(job: Job, key: ApiKey, session: orm.Session) -> Response:
+    quota.require_room_for_jobs(session, key.user_id, 1, settings())
     _look_for_missing(job, session)
     return _queued(lifecycle.retry(session, job.id, owner=key.user), key, session)
 

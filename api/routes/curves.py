@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
-from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query, Request, Response
+from pyarrow import Table
 from pydantic import Field
 from sqlalchemy import orm
 
-from api import curve_views
+from api import curve_json, curve_views
 from api.asked_curves import Chosen, Form, Wanted
 from api.auth import Viewer
-from api.curve_views import MEDIA_TYPES, CurvesView, CurveView, Format
+from api.curve_views import MEDIA_TYPES, CurvesView, Format
 from api.deps import Session
+from api.large_answers import Download, LargeJson
 from api.owned import OwnedJob, require_visible
 from api.problems import problems
 from hsu_core.spec.values import EXACT
-from hsu_jobs import curves
+from hsu_jobs import curves, database
 from hsu_jobs.curves import Choice
-from hsu_jobs.errors import BadRequest, NotFound, TooMuch, Unauthorized
+from hsu_jobs.errors import BadRequest, NotFound, TooMuch, Unauthorized, UpgradeRequired
+from hsu_jobs.tables import ApiKey
 
 router = APIRouter(prefix="/v1", tags=["curves"])
 
 MOST_IN_JSON = 2_000_000
 """Values that one JSON answer may hold; files may hold any number."""
+MOST_BUCKETS = 500_000
+"""Buckets that the charts of one answer may hold, each of seven numbers, all in memory together."""
+LARGE = 100_000
+"""Values, or buckets, from which on an answer waits for a turn, and is written to the disk before it is sent."""
+
+
+class Asked(NamedTuple):
+    """Which curves, and how."""
+
+    choice: Choice
+    form: Form
+
 
 Id = Annotated[int, Field(ge=1, le=EXACT)]
 SHAPES: dict[int | str, dict[str, Any]] = {
@@ -43,21 +59,26 @@ SHAPES: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/jobs/{job_id}/curves",
     response_class=Response,
-    responses=SHAPES | problems(BadRequest, Unauthorized, NotFound, TooMuch),
+    responses=SHAPES | problems(BadRequest, Unauthorized, NotFound, TooMuch, UpgradeRequired),
 )
-def read_curves(job: OwnedJob, session: Session, choice: Chosen, form: Wanted) -> Response:
+def read_curves(
+    request: Request, job: OwnedJob, key: Viewer, session: Session, choice: Chosen, form: Wanted
+) -> Response:
     """The energy curves of a job, and its losses and accuracies, in ascending steps.
 
     Every recorded step has its own values, unless `max_points` asks for a chart. Each curve of a layer also says what
     random points and the best ones would have.
     """
-    return _answer(session, [job.id], choice, form)
+    return _answer(request, key, session, [job.id], Asked(choice, form))
 
 
 @router.get(
-    "/curves", response_class=Response, responses=SHAPES | problems(BadRequest, Unauthorized, NotFound, TooMuch)
+    "/curves",
+    response_class=Response,
+    responses=SHAPES | problems(BadRequest, Unauthorized, NotFound, TooMuch, UpgradeRequired),
 )
 def compare_curves(
+    request: Request,
     job: Annotated[list[Id], Query(min_length=1, max_length=100, description="Of these jobs; repeat for several.")],
     key: Viewer,
     session: Session,
@@ -65,36 +86,69 @@ def compare_curves(
     form: Wanted,
 ) -> Response:
     """The curves of several jobs; with `max_points` in the same buckets, so that they can be drawn together."""
-    return _answer(session, require_visible(session, key, job), choice, form)
+    return _answer(request, key, session, require_visible(session, key, job), Asked(choice, form))
 
 
-def _answer(session: orm.Session, job_ids: list[int], choice: Choice, form: Form) -> Response:
-    if form.max_points is not None:
-        chart = curves.sample(session, job_ids, choice, max_points=form.max_points)
-        if form.format is Format.JSON:
-            views = [CurveView.in_buckets(curve, times=form.times) for curve in chart.curves]
-            return _json(CurvesView(relative_to=choice.relative_to, bucket=chart.width, curves=views))
-        return _file([curve_views.chart_table(chart)], curve_views.BUCKETS, form.format)
-    amount = sum(curves.count(session, job_id, choice) for job_id in job_ids)
-    if form.format is not Format.JSON:
-        return _file(curve_views.table(job_ids, choice), curve_views.EVERY_POINT, form.format)
-    if amount > MOST_IN_JSON:
+def _answer(request: Request, key: ApiKey, session: orm.Session, job_ids: list[int], asked: Asked) -> Response:
+    size = _size(session, job_ids, asked)
+    if asked.form.format is not Format.JSON:
+        headers = {"Content-Disposition": f'attachment; filename="curves.{asked.form.format}"'}
+        pieces = partial(_file, job_ids, asked)
+        return Download(request, key, pieces, headers=headers, media_type=asked.form.format.media_type)
+    if size > LARGE:
+        return LargeJson(request, key, partial(_long_json, job_ids, asked))
+    return Response(b"".join(_json(session, job_ids, asked)), media_type=Format.JSON.media_type)
+
+
+def _size(session: orm.Session, job_ids: list[int], asked: Asked) -> int:
+    """Values, or buckets, of the answer. Raises `TooMuch`, and `NotFound` if there is no such curve."""
+    most = asked.form.max_points
+    if most is not None:
+        size = sum(curves.most_buckets(session, job_id, asked.choice, max_points=most) for job_id in job_ids)
+        if size > MOST_BUCKETS:
+            raise TooMuch(
+                f"charts hold {MOST_BUCKETS:,} buckets at most, and these may be {size:,}: ask for fewer curves or "
+                "steps, for fewer max_points, or for every point as a file (format=parquet)"
+            )
+        return size
+    size = sum(curves.count(session, job_id, asked.choice) for job_id in job_ids)
+    if asked.form.format is Format.JSON and size > MOST_IN_JSON:
         raise TooMuch(
-            f"JSON holds {MOST_IN_JSON:,} values at most, and these are {amount:,}: ask for a chart (max_points), "
+            f"JSON holds {MOST_IN_JSON:,} values at most, and these are {size:,}: ask for a chart (max_points), "
             "for fewer curves or steps, or for a file (format=parquet)"
         )
-    views = [
-        CurveView.of(job_id, curve, times=form.times)
+    return size
+
+
+def _json(session: orm.Session, job_ids: list[int], asked: Asked) -> Iterator[bytes]:
+    choice, form = asked
+    if form.max_points is not None:
+        chart = curves.sample(session, job_ids, choice, max_points=form.max_points)
+        found = (curve_json.in_buckets(curve, times=form.times) for curve in chart.curves)
+        return curve_json.written(found, relative_to=choice.relative_to, bucket=chart.width)
+    found = (
+        curve_json.every_point(job_id, curve, times=form.times)
         for job_id in job_ids
-        for curve in curves.read(session, job_id, choice)
-    ]
-    return _json(CurvesView(relative_to=choice.relative_to, bucket=None, curves=views))
+        for curve in curves.each(session, job_id, choice, values=LARGE)
+    )
+    return curve_json.written(found, relative_to=choice.relative_to, bucket=None)
 
 
-def _json(view: CurvesView) -> Response:
-    return Response(view.model_dump_json(), media_type=Format.JSON.media_type)
+def _long_json(job_ids: list[int], asked: Asked) -> Iterator[bytes]:
+    """In a transaction of its own, of which every part is one state."""
+    with database.transaction() as session:
+        database.stand_still(session)
+        yield from _json(session, job_ids, asked)
 
 
-def _file(tables: Any, schema: Any, form: Format) -> Response:
-    headers = {"Content-Disposition": f'attachment; filename="curves.{form}"'}
-    return StreamingResponse(curve_views.written(tables, schema, form), headers=headers, media_type=form.media_type)
+def _file(job_ids: list[int], asked: Asked) -> Iterator[bytes]:
+    choice, form = asked
+    if form.max_points is None:
+        return curve_views.written(curve_views.table(job_ids, choice), curve_views.EVERY_POINT, form.format)
+    return curve_views.written(_chart(job_ids, choice, form.max_points), curve_views.BUCKETS, form.format)
+
+
+def _chart(job_ids: list[int], choice: Choice, max_points: int) -> Iterator[Table]:
+    with database.transaction() as session:
+        chart = curves.sample(session, job_ids, choice, max_points=max_points)
+    yield curve_views.chart_table(chart)

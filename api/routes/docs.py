@@ -11,18 +11,19 @@ from api.safe_headers import DOCS
 
 router = APIRouter(prefix=DOCS, include_in_schema=False)
 
+# Relative to the page, whatever path the service stands under.
 _PAGE = f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>HSU</title>
-<link rel="stylesheet" href="{DOCS}/swagger-ui.css">
+<link rel="stylesheet" href=".{DOCS}/swagger-ui.css">
 <link rel="icon" href="data:,">
 <div id="page"></div>
-<script src="{DOCS}/swagger-ui-bundle.js"></script>
-<script src="{DOCS}/start.js"></script>
+<script src=".{DOCS}/swagger-ui-bundle.js"></script>
+<script src=".{DOCS}/start.js"></script>
 </html>
 """
-_START = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#page", deepLinking: true, persistAuthorization: false});\n'
+_START = 'SwaggerUIBundle({url: "./openapi.json", dom_id: "#page", deepLinking: true, persistAuthorization: false});\n'
 _FILES = resources.files("fastapi_swagger") / "resources"
 _KINDS = {"swagger-ui.css": "text/css", "swagger-ui-bundle.js": "text/javascript"}
 

@@ -17,7 +17,7 @@ from api.stream import EventStream
 from api.views import EventView, View
 from hsu_core.spec.values import EXACT
 from hsu_jobs import queries
-from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
+from hsu_jobs.errors import BadRequest, NotFound, Unauthorized, UpgradeRequired
 
 router = APIRouter(prefix="/v1/jobs", tags=["events"])
 
@@ -47,7 +47,7 @@ def list_events(
 @router.get(
     "/{job_id}/events/stream",
     response_class=EventStream,
-    responses=stream.STREAM | problems(BadRequest, Unauthorized, NotFound),
+    responses=stream.STREAM | problems(BadRequest, Unauthorized, NotFound, UpgradeRequired),
 )
 def stream_events(
     job: OwnedJob,

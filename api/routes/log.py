@@ -14,7 +14,7 @@ from api.live import LiveNews
 from api.owned import OwnedAttempt
 from api.problems import problems
 from hsu_core.spec.values import EXACT
-from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
+from hsu_jobs.errors import BadRequest, NotFound, Unauthorized, UpgradeRequired
 
 router = APIRouter(prefix="/v1/jobs", tags=["log"])
 
@@ -38,7 +38,7 @@ LOG: dict[int | str, dict[str, Any]] = {
 @router.get(
     "/{job_id}/log",
     response_class=PlainTextResponse,
-    responses=LOG | problems(BadRequest, Unauthorized, NotFound),
+    responses=LOG | problems(BadRequest, Unauthorized, NotFound, UpgradeRequired),
 )
 def read_log(
     attempt: OwnedAttempt,
@@ -54,5 +54,6 @@ def read_log(
     headers = {"HSU-Attempt": str(attempt.number), "HSU-First-Byte": str(part.first_byte)}
     if not follow:
         return PlainTextResponse(part.text, headers=headers | {"HSU-Next-Byte": str(part.next_byte)})
+    headers |= {"X-Accel-Buffering": "no"}
     text = log_text.follow(live, attempt, part.first_byte, right=lasting.begin())
     return StreamingResponse(text, headers=headers, media_type="text/plain; charset=utf-8")

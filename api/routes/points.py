@@ -15,7 +15,7 @@ from api.owned import OwnedJob
 from api.point_stream import Points, parse_place
 from api.problems import problems
 from api.stream import EventStream
-from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
+from hsu_jobs.errors import BadRequest, NotFound, Unauthorized, UpgradeRequired
 
 router = APIRouter(prefix="/v1/jobs", tags=["curves"])
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["curves"])
 @router.get(
     "/{job_id}/curves/stream",
     response_class=EventStream,
-    responses=stream.STREAM | problems(BadRequest, Unauthorized, NotFound),
+    responses=stream.STREAM | problems(BadRequest, Unauthorized, NotFound, UpgradeRequired),
 )
 def stream_points(
     job: OwnedJob,

@@ -16,12 +16,13 @@ from api.once import ALL_MADE, MADE, Once
 from api.problems import Responses, problems
 from api.views import SubmittedView, View, WaitingView, created, rendered
 from hsu_core.costs import Costs
-from hsu_jobs import admission, database, lifecycle, queue, quotes
+from hsu_jobs import admission, database, lifecycle, queue, quota, quotes
 from hsu_jobs.errors import (
     BadRequest,
     BodyTooLarge,
     Forbidden,
     IdempotencyConflict,
+    QuotaExceeded,
     SpecRejected,
     Unauthorized,
     UnderWay,
@@ -42,7 +43,9 @@ _EXAMPLE: dict[str, Any] = {
     "regularizer": {"kind": "mhe", "s": 2},
     "duration": {"epochs": 10},
 }
-_REFUSALS = problems(BadRequest, Unauthorized, Forbidden, UnderWay, BodyTooLarge, IdempotencyConflict, SpecRejected)
+_REFUSALS = problems(
+    BadRequest, Unauthorized, Forbidden, UnderWay, QuotaExceeded, BodyTooLarge, IdempotencyConflict, SpecRejected
+)
 DryRun = Annotated[
     bool,
     Query(description="Queue nothing: check the spec, and tell what is to be expected. No Idempotency-Key counts."),
@@ -191,12 +194,14 @@ def _quoted(spec: JobSpec, key: ApiKey, session: orm.Session) -> Response:
 
 def _submitted(spec: JobSpec, key: ApiKey, session: orm.Session) -> Response:
     admission.check(session, spec, settings(), key=key)
+    quota.require_room_for_jobs(session, key.user_id, 1, settings())
     (queued,) = _queue([spec], key, session)
     return created(SubmittedView.just(queued, spec, owner=key.user.name))
 
 
 def _all_submitted(specs: Sequence[JobSpec], key: ApiKey, session: orm.Session) -> Response:
     admission.check_all(session, specs, settings(), key=key)
+    quota.require_room_for_jobs(session, key.user_id, len(specs), settings())
     jobs = [
         QueuedView(id=queued.id, name=spec.name, fingerprint=spec.fingerprint, duplicates=queued.duplicates)
         for spec, queued in zip(specs, _queue(specs, key, session), strict=True)

@@ -34,6 +34,8 @@ class UserView(View):
     """Of the cluster, relative to the others' shares."""
     max_gpus: int | None
     """GPUs that may be in use at once; no limit if null."""
+    max_waiting: int | None
+    """Jobs that may be queued or paused at once; `HSU_MAX_WAITING` if null."""
     gpus: int
     """GPUs in use now."""
     usage: float
@@ -57,6 +59,8 @@ class UserChange(BaseModel):
     """Of the cluster, relative to the others' shares."""
     max_gpus: Quota | None = None
     """GPUs that may be in use at once; null takes the limit away. What runs goes on."""
+    max_waiting: Quota | None = None
+    """Jobs that may be queued or paused at once; null: as many as anybody, `HSU_MAX_WAITING`. What waits goes on."""
 
 
 @router.get("", responses=problems(Unauthorized))
@@ -85,6 +89,6 @@ def change_user(
 
 
 def _users(session: orm.Session) -> list[UserView]:
-    columns = ("name", "share", "max_gpus", "gpus")
+    columns = ("name", "share", "max_gpus", "max_waiting", "gpus")
     rows = session.execute(queries.users_with_usage(settings().usage_half_life))
     return [UserView(**{name: getattr(user, name) for name in columns}, usage=usage) for user, usage in rows]

@@ -14,9 +14,9 @@ from api.deps import Session
 from api.problems import problems
 from api.views import View
 from hsu_core.spec.values import EXACT, Flag
-from hsu_jobs import database, messages, queue, webhooks
+from hsu_jobs import database, messages, queue, quota, webhooks
 from hsu_jobs.addresses import LONGEST_URL
-from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized, WebhookInactive
+from hsu_jobs.errors import BadRequest, Forbidden, NotFound, QuotaExceeded, SpecRejected, Unauthorized, WebhookInactive
 from hsu_jobs.events import Event, StrangeEvent
 from hsu_jobs.outcomes import Failure
 from hsu_jobs.settings import settings
@@ -240,9 +240,10 @@ def rotate_secret(webhook: ChangingWebhook) -> NewlySigned:
     return NewlySigned.of(webhooks.rotate(webhook))
 
 
-@router.post("/{webhook_id}/test", status_code=202, responses=problems(*_CHANGING, WebhookInactive))
+@router.post("/{webhook_id}/test", status_code=202, responses=problems(*_CHANGING, WebhookInactive, QuotaExceeded))
 def test_webhook(webhook: ChangingWebhook, session: Session) -> DeliveryView:
     """Send a `ping`; what became of it is soon told by its delivery."""
+    quota.require_room_for_messages(session, webhook.owner_id, settings())
     delivery = webhooks.ping(session, webhook)
     _ring_for(session, webhook)
     return DeliveryView.of(delivery)
@@ -274,11 +275,14 @@ def show_delivery(webhook: OwnedWebhook, delivery_id: Number, session: Session) 
 
 
 @router.post(
-    "/{webhook_id}/deliveries/{delivery_id}/redeliver", status_code=202, responses=problems(*_CHANGING, WebhookInactive)
+    "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    status_code=202,
+    responses=problems(*_CHANGING, WebhookInactive, QuotaExceeded),
 )
 def redeliver(webhook: ChangingWebhook, delivery_id: Number, session: Session) -> DeliveryView:
     """Send a message once more, whatever became of it, with the same `webhook-id`."""
     delivery, *told = _delivery(session, webhook, delivery_id)
+    quota.require_room_for_messages(session, webhook.owner_id, settings())
     webhooks.redeliver(session, webhook, delivery)
     _ring_for(session, webhook)
     return DeliveryView.of(delivery, *told)

@@ -6,15 +6,17 @@
     lineage      which jobs hold a fork's curves, and under which numbers?
     extracts     how are some curves read out of blocks of many?
     reading      every point, between two steps
+    long_reads   every point, of curves of any length, with little memory
     amounts      how much is asked for?
     sampling     a chart: minimum, maximum and last value of each bucket of steps
 
 NaN and infinities come back as they were written, bit for bit.
 """
 
-from hsu_jobs.curves.amounts import count, windows
+from hsu_jobs.curves.amounts import count, most_buckets, windows
 from hsu_jobs.curves.layout import Point
 from hsu_jobs.curves.lineage import LAST_STEP, Choice, Origin, are_there
+from hsu_jobs.curves.long_reads import LongCurve, each
 from hsu_jobs.curves.reading import Curve, read
 from hsu_jobs.curves.sampling import Chart, Sampled, sample
 from hsu_jobs.curves.writing import forget_ended, roll_back, write
@@ -24,12 +26,15 @@ __all__ = [
     "Chart",
     "Choice",
     "Curve",
+    "LongCurve",
     "Origin",
     "Point",
     "Sampled",
     "are_there",
     "count",
+    "each",
     "forget_ended",
+    "most_buckets",
     "read",
     "roll_back",
     "sample",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from hsu_core.outcomes import Series
 from hsu_jobs.curves.lineage import Choice, Line, line_of
 from hsu_jobs.tables import Block
 
@@ -16,19 +18,45 @@ class _Piece(NamedTuple):
     """A block, as far as it is asked for."""
 
     first: int
-    values: int
+    steps: int
+    series: Sequence[Series]
+
+    @property
+    def values(self) -> int:
+        """How many it holds."""
+        return self.steps * len(self.series)
 
 
 def count(session: Session, job_id: int, choice: Choice) -> int:
     """How many values the choice holds, or some more: at its ends, as if every step was recorded. Raises `NotFound`."""
-    return sum(piece.values for piece in _pieces(session, line_of(session, job_id, choice)))
+    return of_each(session, line_of(session, job_id, choice)).total()
+
+
+def most_buckets(session: Session, job_id: int, choice: Choice, *, max_points: int) -> int:
+    """How many buckets a chart of the choice has at most. Raises `NotFound`."""
+    sizes = of_each(session, line_of(session, job_id, choice))
+    return sum(min(size, max_points) for size in sizes.values())
+
+
+def of_each(session: Session, line: Line) -> Counter[Series]:
+    """How many values each of the chosen curves holds, counted in the same way."""
+    found = Counter(dict.fromkeys(line.references, 0))
+    for piece in _pieces(session, line):
+        for name in piece.series:
+            found[name] += piece.steps
+    return found
 
 
 def windows(session: Session, job_id: int, choice: Choice, *, values: int) -> list[Choice]:
     """The choice in pieces that follow one another, each of about so many values or of one block."""
+    return cut(session, line_of(session, job_id, choice), choice, values=values)
+
+
+def cut(session: Session, line: Line, choice: Choice, *, values: int) -> list[Choice]:
+    """As `windows`, of curves that were found before."""
     found: list[Choice] = []
     first, held = choice.first, 0
-    for piece in _pieces(session, line_of(session, job_id, choice)):
+    for piece in _pieces(session, line):
         if held and held + piece.values > values and piece.first > first:
             found.append(choice._replace(first=first, last=piece.first - 1))
             first, held = piece.first, 0
@@ -43,5 +71,5 @@ def _pieces(session: Session, line: Line) -> Iterator[_Piece]:
         blocks = select(*columns).where(Block.job_id == stretch.job_id, within).order_by(Block.first_step)
         for begin, end, count, series in session.execute(blocks):
             first, last = max(begin, stretch.first), min(end, stretch.last)
-            if asked := len(stretch.series.keys() & set(series)):
-                yield _Piece(first, asked * min(count, last - first + 1))
+            if asked := [stretch.series[number] for number in series if number in stretch.series]:
+                yield _Piece(first, min(count, last - first + 1), asked)

@@ -125,8 +125,8 @@ def each_alone(steps: Steps, times: Reals, values: Reals) -> Cells:
 def united(parts: Sequence[Cells], width: int) -> Cells:
     """Cells of at most this width, in any order, made one for each multiple of it that has points."""
     columns = [np.concatenate(column) for column in zip(NO_CELLS, *parts, strict=True)]
-    if np.any(np.diff(columns[0]) < 0):
-        order = np.argsort(columns[0], kind="stable")
+    if np.any(np.diff(columns[2]) < 0):  # by the last step of each: also of cells that share a range
+        order = np.argsort(columns[2], kind="stable")
         columns = [column[order] for column in columns]
     first, count, steps, times, low, high, last, nans = columns
     if not len(first):

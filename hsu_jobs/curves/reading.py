@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs.curves.extracts import Part, extracts
 from hsu_jobs.curves.layout import REAL, STEP, Reals, Steps
-from hsu_jobs.curves.lineage import Choice, line_of, origin_of, shifted
+from hsu_jobs.curves.lineage import Choice, Line, line_of, origin_of, shifted
 
 _NO_POINTS = Part(np.empty(0, STEP), np.empty(0, REAL), np.empty(0, REAL))
 
@@ -35,7 +35,11 @@ def read(session: Session, job_id: int, choice: Choice | None = None, **fields: 
     layer or a measure is named that no curve has.
     """
     choice = choice or Choice(**fields)
-    line = line_of(session, job_id, choice)
+    return read_line(session, line_of(session, job_id, choice), choice)
+
+
+def read_line(session: Session, line: Line, choice: Choice) -> list[Curve]:
+    """Every point of curves that were looked up before."""
     parts: dict[Series, list[Part]] = {name: [] for name in line.references}
     for stretch in line.stretches:
         for name, part in extracts(session, stretch):

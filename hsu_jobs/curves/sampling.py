@@ -72,7 +72,10 @@ def _sampled(session: Session, job_id: int, line: Line, choice: Choice, width: i
     parts: dict[Series, list[Cells]] = {name: [] for name in line.references}
     for stretch in line.stretches:
         for name, found in extracts(session, stretch, width=width):
-            parts[name].append(layout.each_alone(*found) if isinstance(found, Part) else found)
+            cells = layout.each_alone(*found) if isinstance(found, Part) else found
+            if len(cells.first) > layout.MEDIUM:  # at once: many points are few buckets
+                cells = layout.united([cells], width)
+            parts[name].append(cells)
     for name, of_one in parts.items():
         reference = line.references[name]
         origin = origin_of(reference, choice)

@@ -50,6 +50,7 @@ class Job(Row):
         ),
         Index("jobs_by_deadline", "deadline_at", postgresql_where=text("state IN ('queued', 'paused')")),
         Index("jobs_of_owner", "owner_id", "id"),
+        Index("jobs_waiting_of_owner", "owner_id", postgresql_where=text("state IN ('queued', 'paused')")),
         Index("jobs_of_parent", "parent_id", postgresql_where=text("parent_id IS NOT NULL")),
         Index("jobs_by_fingerprint", "fingerprint", "id"),
         Index("jobs_by_state", "state", "id"),

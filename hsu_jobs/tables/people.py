@@ -36,6 +36,8 @@ class User(Row):
     """Of the cluster, relative to the others' shares."""
     max_gpus: Mapped[int | None]
     """Quota: GPUs that may be in use at once; no limit if null."""
+    max_waiting: Mapped[int | None]
+    """Quota: jobs that may be queued or paused at once; `HSU_MAX_WAITING` if null."""
     gpus: Mapped[int] = mapped_column(server_default="0")
     """In use now."""
     usage: Mapped[float] = mapped_column(server_default="0")

@@ -41,6 +41,8 @@ class Webhook(Row):
     courier: Mapped[UUID | None]
     """Who has its messages just now: the fence of what becomes of them."""
     courier_until: Mapped[datetime | None]
+    served_at: Mapped[datetime | None]
+    """When a courier last took it: owners take turns by this."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
@@ -62,6 +64,7 @@ class Delivery(Row):
         Index("deliveries_of_webhook", "webhook_id", "id"),
         Index("deliveries_pending", "webhook_id", "next_attempt_at", postgresql_where=text("state = 'pending'")),
         Index("deliveries_by_age", "created_at"),
+        Index("deliveries_pings", "webhook_id", "id", postgresql_where=text("event_id IS NULL")),
     )
 
     id: Mapped[int] = mapped_column(*ID, primary_key=True)

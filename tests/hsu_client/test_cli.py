@@ -168,9 +168,9 @@ def test_the_cluster_is_shown_and_an_admin_changes_it(hsu: Any, session: Session
     assert queue.splitlines()[0].split() == ["pool", "workers", "slots", "busy", "waiting"]
     assert re.search(rf"^default \d+ +{job} ", queue, re.MULTILINE)
     assert int(job) in [place["job"] for place in json.loads(hsu("queue", "--json").stdout)["places"]]
-    assert "5" in hsu("user", "ada", "--share", "5", "--max-gpus", "none", env=root).stdout
+    assert "5" in hsu("user", "ada", "--share", "5", "--max-gpus", "none", "--max-waiting", "99", env=root).stdout
     assert hsu("users").stdout.splitlines()[1].split()[:5] == ["ada", "5", "0", "of", "any"]
-    hsu("user", "ada", "--share", "1", env=root)
+    hsu("user", "ada", "--share", "1", "--max-waiting", "none", env=root)
     session.execute(delete(Worker))
 
 
@@ -184,6 +184,7 @@ def test_the_cluster_is_shown_and_an_admin_changes_it(hsu: Any, session: Session
         (["log", "JOB"], "has no attempt yet: it is queued"),
         (["prioritise", "JOB", "5"], "members may ask for a priority of 0 at most, found 5"),
         (["worker", "drain", "box"], "this needs an admin's key, found a member's"),
+        (["user", "ada", "--max-waiting", "-1"], "--max-waiting: expected a number or none, found '-1'"),
         (["user", "ada", "--max-gpus", "many"], "--max-gpus: expected a number or none, found 'many'"),
     ],
 )

@@ -64,7 +64,7 @@ def test_the_loop_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
     text = (Path(__file__).parents[2] / "README.md").read_text()
     (loop,) = (part.partition("```")[0] for part in text.split("```python\n")[1:] if "regularizers.build" in part)
     names: dict[str, Any] = {}
-    exec(loop, names)  # noqa: S102 - it is our own text
+    exec(loop, names)
     assert names["penalty"](20, lr=0.1) > 0
     assert names["penalty"](21, lr=0.1) == 0
     assert capsys.readouterr().err == ""

@@ -246,3 +246,58 @@ def test_an_error_is_kept_in_brief(session: Session, hook: Webhook) -> None:
 def test_an_event_without_webhooks_costs_no_row(session: Session, owner: User, submit: Callable[..., Job]) -> None:
     lifecycle.cancel(session, submit(owner).id)
     assert session.execute(select(func.count()).select_from(Delivery)).scalar_one() == 0
+
+
+def test_owners_take_turns_and_none_has_more_couriers_than_one_may(session: Session) -> None:
+    hooks: dict[int, str] = {}
+    for name, many in (("greedy", 5), ("modest", 1), ("other", 2)):
+        owner = User(name=name)
+        session.add(owner)
+        session.flush()
+        for _ in range(many):
+            made = webhooks.create(session, owner, url="http://127.0.0.1:9000/", events=["submitted"], settings=OPEN)
+            webhooks.ping(session, made)
+            hooks[made.id] = name
+    session.flush()
+
+    def turns(most: int) -> list[Turn]:
+        found = []
+        while turn := deliveries.take_next(session, most_of_one=most):
+            found.append(turn)
+            session.flush()
+        return found
+
+    first = turns(2)
+    names = [hooks[turn.webhook_id] for turn in first]
+    assert names == ["greedy", "modest", "other", "greedy", "other"]
+    assert deliveries.take_next(session, most_of_one=2) is None, "the greedy one has as many as one may"
+    for turn in first:
+        deliveries.settle(session, turn, turn.messages[0], TAKEN, OPEN)
+        deliveries.finish(session, turn)
+    left = [hooks[turn.webhook_id] for turn in turns(100)]
+    assert left == ["greedy"] * 3
+
+
+def test_who_was_served_longest_ago_is_next(session: Session, passing: Pass) -> None:
+    owners = [User(name=name) for name in ("first", "second", "third")]
+    session.add_all(owners)
+    session.flush()
+    mine = {
+        webhooks.create(
+            session, owner, url="http://127.0.0.1:9000/", events=["submitted"], settings=OPEN
+        ).id: owner.name
+        for owner in owners
+    }
+    served = []
+    for _ in range(7):
+        for webhook_id in mine:
+            webhooks.ping(session, session.get_one(Webhook, webhook_id))
+        session.flush()
+        turn = deliveries.take_next(session, most_of_one=1)
+        assert turn is not None
+        served.append(mine[turn.webhook_id])
+        for message in turn.messages:
+            deliveries.settle(session, turn, message, TAKEN, OPEN)
+        deliveries.finish(session, turn)
+        passing(1)
+    assert served == ["first", "second", "third"] * 2 + ["first"]

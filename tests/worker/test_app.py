@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 
 import pytest
-from receiving import receiver, said
 from redis import Redis
 
-from hsu_jobs import database, queries, queue, settings, webhooks
+from hsu_jobs import database, queries, queue, webhooks
 from hsu_jobs.settings import Settings
 
 
@@ -64,18 +62,10 @@ def test_the_round_rings_for_every_webhook_that_has_messages(hook: Callable[[str
 
 
 @pytest.mark.usefixtures("tasks")
-def test_when_all_couriers_are_out_a_doorbell_is_let_go_and_the_next_one_is_heard(
-    hook: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_doorbell_only_wakes_who_chooses_whose_turn_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from worker import app
 
-    monkeypatch.setenv("HSU_WEBHOOK_ALLOW", "127.0.0.1")
-    settings.settings.cache_clear()
-    monkeypatch.setattr(app, "_COURIERS", threading.BoundedSemaphore(1))
-    with receiver(said(200)) as there:
-        webhook = hook(there.url)
-        with app._COURIERS:
-            app.carry(webhook)
-        assert there.received == []
-        app.carry(webhook)
-        assert len(there.received) == 1
+    woken: list[bool] = []
+    monkeypatch.setattr(app.doorbell, "press", lambda: woken.append(True))
+    app.carry(7)
+    assert woken == [True]

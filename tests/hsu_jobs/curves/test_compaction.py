@@ -190,7 +190,7 @@ def _comparable(row: np.ndarray) -> bytes:
     return np.where(np.isnan(row), np.nan, row + 0.0).tobytes()
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_history_reads_as_if_every_point_had_been_kept_in_a_list(
     session: Session, owner: User, spec: JobSpec, small: None, data: st.DataObject

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import lifecycle
-from hsu_jobs.curves import Choice, Point, count, forget_ended, read, roll_back, windows, write
+from hsu_jobs.curves import Choice, Point, count, each, forget_ended, read, roll_back, windows, write
 from hsu_jobs.curves.lineage import LAST_STEP
 from hsu_jobs.errors import NotFound
 from hsu_jobs.spec import JobSpec
@@ -228,3 +228,26 @@ def test_a_running_fork_keeps_the_curves_of_its_whole_line(
     line[-1].finished_at = func.now() - timedelta(days=3)
     session.flush()
     assert set(forget_ended(session, before=timedelta(days=2))) == {made.id for made in line}
+
+
+@pytest.mark.parametrize("values", [1, 7, 25, 60, 1000])
+def test_long_curves_come_in_parts_that_are_the_whole(
+    session: Session, owner: User, spec: JobSpec, values: int
+) -> None:
+    first, fork = (lifecycle.submit(session, spec, owner=owner) for _ in range(2))
+    fork.parent_id, fork.parent_step = first.id, 35
+    session.flush()
+    for begin in range(0, 40, 10):
+        points = [Point(step, 0, {LOSS: step / 7, ENERGY: math.nan}) for step in range(begin, begin + 10)]
+        write(session, first.id, points, references={ENERGY: Reference(0.5, None)})
+    write(session, fork.id, [Point(35, 1, {TEST: 0.5, LOSS: 2.0}), Point(50, 1, {LOSS: 3.0})])
+    for choice in (Choice(), Choice(first=8, last=36), Choice(measures=["loss"], first=51)):
+        whole = read(session, fork.id, choice)
+        for expected, curve in zip(whole, each(session, fork.id, choice, values=values), strict=True):
+            assert (curve.layer, curve.measure, curve.reference) == expected[:3]
+            for _ in range(2):
+                parts = list(curve.parts())
+                for column in ("steps", "times", "values"):
+                    read_in_parts = np.concatenate([getattr(part, column) for part in parts])
+                    assert read_in_parts.tobytes() == getattr(expected, column).tobytes()
+            assert all(len(part.steps) <= max(values, 10) for part in parts)

@@ -1,0 +1,173 @@
+"""How do large answers leave the service, and who gets the next turn to make one?
+
+Knows nothing of what is in them: pieces of bytes, made in a thread. Two are made at the same time in a process, never
+two for one user; the others wait without holding a thread or a session, and users take turns. So large reads take
+little memory, and one user's make another wait for one piece, or one answer. A client that goes away ends the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, closing, contextmanager, suppress
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
+
+from api import exchange
+from api.fair_turns import FairTurns
+from api.unchanged import Unchanged, knows
+from hsu_jobs.errors import TooManyRequests
+from hsu_jobs.tables import ApiKey
+
+AT_ONCE = 2
+"""Large answers, or pieces of them, that a process makes at the same time: each takes some 30 MB, and half a core."""
+MOST_OPEN = 8
+"""Large answers of one user that a process makes, keeps and sends: each may lie on the disk with some 100 MB."""
+RETRY_AFTER = 5.0
+"""Seconds until one more may be asked for: about what one takes."""
+IN_MEMORY = 1 << 20
+"""Bytes of an answer that are kept in memory; more go to the disk."""
+PATIENCE = 30.0
+"""Seconds beyond the usual time that an answer may wait for the turns before it."""
+_PIECE = 1 << 18
+
+Pieces = Callable[[], Iterator[bytes]]
+
+
+class LargeAnswers:
+    """Those of one process."""
+
+    def __init__(self, *, at_once: int = AT_ONCE, most_open: int = MOST_OPEN) -> None:
+        self.turns = FairTurns(at_once, most_of_one=1)
+        self._most_open = most_open
+        self._open: Counter[int] = Counter()
+
+    @contextmanager
+    def open(self, user_id: int) -> Iterator[None]:
+        """Count one of a user's, from its beginning until it is sent. Raises `TooManyRequests`."""
+        if self._open[user_id] >= self._most_open:
+            detail = f"one user may ask for {self._most_open} large answers at the same time: wait for one of them"
+            raise TooManyRequests(detail, seconds=RETRY_AFTER)
+        self._open[user_id] += 1
+        try:
+            yield
+        finally:
+            self._open[user_id] -= 1
+            if not self._open[user_id]:
+                del self._open[user_id]
+
+
+def of(request: Request) -> LargeAnswers:
+    """Those of this process."""
+    answers: LargeAnswers = request.app.state.large_answers
+    return answers
+
+
+class Download(StreamingResponse):
+    """A file of any length: each piece is made when the client has taken the one before."""
+
+    def __init__(self, request: Request, key: ApiKey, pieces: Pieces, **head: Any) -> None:
+        self._all = of(request)
+        self._user_id = key.user_id
+        super().__init__(self._in_turns(pieces()), **head)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        with self._all.open(self._user_id):
+            async with aclosing(self.body_iterator):  # type: ignore[type-var]
+                await super().__call__(scope, receive, send)
+
+    async def _in_turns(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+        with closing(pieces):  # type: ignore[type-var]
+            while True:
+                async with self._all.turns.turn(self._user_id):
+                    piece = await run_in_threadpool(next, pieces, None)
+                if piece is None:
+                    return
+                if piece:
+                    yield piece
+
+
+class LargeJson(Response):
+    """JSON of any length, with a tag as every JSON has: made whole on the disk first, so that it is one state."""
+
+    media_type = "application/json"
+
+    def __init__(self, request: Request, key: ApiKey, pieces: Pieces) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._request = request
+        self._user_id = key.user_id
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Make it and send it, unless the client has it. Raises `TooManyRequests` and `Unchanged` before anything."""
+        answers = of(self._request)
+        exchange.of(scope).patience = PATIENCE
+        with answers.open(self._user_id), SpooledTemporaryFile(max_size=IN_MEMORY) as file:
+            tag = await _while_it_is_wanted(self._made(answers, file), receive)
+            if tag is None:
+                return
+            if knows(self._request, tag):
+                raise Unchanged(tag)
+            self.headers["etag"] = tag
+            self.headers["content-length"] = str(file.tell())
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            file.seek(0)
+            while piece := await run_in_threadpool(file.read, _PIECE):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _made(self, answers: LargeAnswers, file: IO[bytes]) -> str:
+        gone = threading.Event()
+        async with answers.turns.turn(self._user_id):
+            making = asyncio.ensure_future(run_in_threadpool(_write, self._pieces, file, gone))
+            try:
+                return await asyncio.shield(making)
+            except asyncio.CancelledError:
+                gone.set()
+                with suppress(_Gone):
+                    await making  # the turn is over when the thread is
+                raise
+
+
+class _Gone(Exception):
+    """Nobody wants it any more."""
+
+
+def _write(pieces: Pieces, file: IO[bytes], gone: threading.Event) -> str:
+    """Write all of it; the tag."""
+    digest = hashlib.blake2b(digest_size=16)
+    with closing(pieces()) as parts:  # type: ignore[type-var]
+        for part in parts:
+            if gone.is_set():
+                raise _Gone
+            digest.update(part)
+            file.write(part)
+    return f'"{digest.hexdigest()}"'
+
+
+async def _while_it_is_wanted(work: Any, receive: Receive) -> str | None:
+    """What it comes to; None if the client goes away before."""
+    making = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((making, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return making.result() if making.done() else None
+    finally:
+        for task in (making, leaving):
+            task.cancel()
+        await asyncio.gather(making, leaving, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
