@@ -10,7 +10,7 @@ from fastapi import Depends, Request, Response
 from sqlalchemy import orm
 from starlette.concurrency import run_in_threadpool
 
-from api import exchange, trail
+from api import disconnects, exchange, trail
 from api.fair_turns import FairTurns
 from hsu_jobs import database
 
@@ -46,12 +46,14 @@ async def session(
     """
     if request.method == "GET":
         with database.reading() as opened:
-            yield opened
+            async with disconnects.cancelling(request, opened):
+                yield opened
         return
     transaction = database.transaction()
     opened = transaction.__enter__()
     try:
-        yield opened
+        async with disconnects.cancelling(request, opened):
+            yield opened
         trail.write(opened, request, response)
     except BaseException:
         await run_in_threadpool(transaction.__exit__, *sys.exc_info())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -16,7 +16,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Engine, create_engine, event, exc, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -78,6 +78,24 @@ def transaction() -> Iterator[Session]:
         told = list(session.info.get(_AFTERWARDS, ()))
     for tell in told:
         tell()
+
+
+@event.listens_for(Session, "after_begin")
+def _note_the_connection(session: Session, _transaction: object, connection: Connection) -> None:
+    session.info[_CONNECTION] = connection
+
+
+def cancel_statement(session: Session) -> None:
+    """Let Postgres cancel what another thread asks it in this session, if it asks anything just now."""
+    connection: Connection | None = session.info.get(_CONNECTION)
+    if connection is None or connection.closed:
+        return
+    with suppress(psycopg.Error, exc.SQLAlchemyError):
+        asked: Any = connection.connection.driver_connection
+        asked.cancel_safe(timeout=_CONNECT["connect_timeout"])
+
+
+_CONNECTION = "connection"
 
 
 def stand_still(session: Session) -> None:

@@ -12,7 +12,12 @@ import httpx2
 import pytest
 from samples import DIGITS
 from serving import Serving, serving
+from sqlalchemy import Engine, NullPool, create_engine, text
+from sqlalchemy.orm import Session
 from waiting import until
+
+from hsu_jobs import database, keys
+from hsu_jobs.tables import Role
 
 New = Callable[[], AbstractContextManager[str]]
 
@@ -23,14 +28,21 @@ TOO_SLOW, TOO_LONG, TOO_MANY, TOO_LARGE = (408, "too_slow"), (431, "head_too_lar
 
 
 @pytest.fixture(scope="module")
-def served(new_database: New, new_redis: New) -> Iterator[Serving]:
+def there(new_database: New) -> Iterator[str]:
+    """The URL of the server's database."""
+    with new_database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def served(there: str, new_redis: New) -> Iterator[Serving]:
     limits = {
         "HSU_MAX_HEAD": str(MOST_HEAD),
         "HSU_HEAD_TIME": "1",
         "HSU_BODY_TIME": "1",
         "HSU_CONNECTIONS_PER_ADDRESS": str(MOST_AT_ONCE),
     }
-    with new_database() as database_url, new_redis() as redis_url, serving(database_url, redis_url, **limits) as api:
+    with new_redis() as redis_url, serving(there, redis_url, **limits) as api:
         yield api
 
 
@@ -167,6 +179,32 @@ def test_requests_that_come_together_are_all_answered(served: Serving) -> None:
         request = b"GET /healthz HTTP/1.1\r\nHost: hsu\r\n"
         connection.sendall(20 * (request + b"\r\n") + request + b"Connection: close\r\n\r\n")
         assert read(connection).count(b"HTTP/1.1 200") == 21
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET /v1/jobs", b"POST /v1/jobs/1/cancel"], ids=["that reads", "that changes"]
+)
+def test_what_a_request_asks_the_database_ends_when_its_client_is_gone(
+    served: Serving, there: str, request_line: bytes
+) -> None:
+    engine = create_engine(database.with_driver(there), poolclass=NullPool)
+    with Session(engine) as session:
+        key = keys.create(session, user="ada", role=Role.MEMBER).encode()
+        session.commit()
+    with engine.connect() as holder:
+        holder.execute(text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+        with connected(served) as connection:
+            connection.sendall(request_line + b" HTTP/1.1\r\nHost: hsu\r\nAuthorization: Bearer " + key + b"\r\n\r\n")
+            until(lambda: _waiting(engine) == 1, seconds=20)
+        until(lambda: _waiting(engine) == 0, seconds=20)  # the server itself would wait for 30 s
+    assert is_there(served)
+
+
+def _waiting(engine: Engine) -> int:
+    """Statements that wait for a lock; in a transaction of its own each time, which sees one picture only."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with engine.connect() as looking:
+        return int(looking.execute(text(asked)).scalar_one())
 
 
 def test_a_large_body_goes_through(served: Serving) -> None:
