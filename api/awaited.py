@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api import exchange
 from api.auth import Viewer
-from api.lasting import Rights
+from api.lasting import rights
 from api.live import LiveNews
 from api.owned import JobId, visible_job
 from hsu_jobs import database, queries
@@ -43,8 +43,7 @@ async def changed(
     if not wait:
         return
     state = await run_in_threadpool(_state_for, key, job_id)
-    rights: Rights = request.app.state.rights
-    with rights.hold(key) as right:
+    with rights(request.scope).hold(key) as right:
         exchange.of(request.scope).patience += wait
         async for bell in live.turns(job_id, seconds=wait):
             right.require()

@@ -2,13 +2,15 @@
 
 Knows nothing of what is in them: pieces of bytes, made in a thread. Two are made at the same time in a process, never
 two for one user; the others wait without holding a thread or a session, and users take turns. So large reads take
-little memory, and one user's make another wait for one piece, or one answer. A client that goes away ends the work.
+little memory, and one user's make another wait for one piece, or one answer. A client that goes away ends the work, and
+so does the end of the key: the answer then breaks off, so that nobody takes a part of it for the whole.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from api import exchange
 from api.fair_turns import FairTurns
+from api.lasting import Ending, Right, rights
 from api.unchanged import Unchanged, knows
 from hsu_jobs.errors import TooManyRequests
 from hsu_jobs.tables import ApiKey
@@ -39,6 +42,7 @@ PATIENCE = 30.0
 """Seconds beyond the usual time that an answer may wait for the turns before it."""
 _PIECE = 1 << 18
 
+_log = logging.getLogger(__name__)
 Pieces = Callable[[], Iterator[bytes]]
 
 
@@ -76,19 +80,22 @@ class Download(StreamingResponse):
 
     def __init__(self, request: Request, key: ApiKey, pieces: Pieces, **head: Any) -> None:
         self._all = of(request)
-        self._user_id = key.user_id
+        self._key = key
+        self._right = Right()
         super().__init__(self._in_turns(pieces()), **head)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        with self._all.open(self._user_id):
+        """Send it. Raises `TooManyRequests` before anything."""
+        with self._all.open(self._key.user_id), rights(scope).hold(self._key) as self._right:
             async with aclosing(self.body_iterator):  # type: ignore[type-var]
-                await super().__call__(scope, receive, send)
+                with suppress(_RightEnded):
+                    await super().__call__(scope, receive, send)
 
     async def _in_turns(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         with closing(pieces):  # type: ignore[type-var]
             while True:
-                async with self._all.turns.turn(self._user_id):
+                _require(self._right)
+                async with self._all.turns.turn(self._key.user_id):
                     piece = await run_in_threadpool(next, pieces, None)
                 if piece is None:
                     return
@@ -105,14 +112,18 @@ class LargeJson(Response):
         super().__init__()
         del self.headers["content-length"]
         self._request = request
-        self._user_id = key.user_id
+        self._key = key
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Make it and send it, unless the client has it. Raises `TooManyRequests` and `Unchanged` before anything."""
         answers = of(self._request)
         exchange.of(scope).patience = PATIENCE
-        with answers.open(self._user_id), SpooledTemporaryFile(max_size=IN_MEMORY) as file:
+        with (
+            answers.open(self._key.user_id),
+            rights(scope).hold(self._key) as right,
+            SpooledTemporaryFile(max_size=IN_MEMORY) as file,
+        ):
             tag = await _while_it_is_wanted(self._made(answers, file), receive)
             if tag is None:
                 return
@@ -123,12 +134,15 @@ class LargeJson(Response):
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             file.seek(0)
             while piece := await run_in_threadpool(file.read, _PIECE):
+                if right.ending:
+                    _log_ending(right.ending)
+                    return
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _made(self, answers: LargeAnswers, file: IO[bytes]) -> str:
         gone = threading.Event()
-        async with answers.turns.turn(self._user_id):
+        async with answers.turns.turn(self._key.user_id):
             making = asyncio.ensure_future(run_in_threadpool(_write, self._pieces, file, gone))
             try:
                 return await asyncio.shield(making)
@@ -137,6 +151,21 @@ class LargeJson(Response):
                 with suppress(_Gone):
                     await making  # the turn is over when the thread is
                 raise
+
+
+class _RightEnded(Exception):
+    """The key opens nothing any more."""
+
+
+def _require(right: Right) -> None:
+    if right.ending:
+        _log_ending(right.ending)
+        raise _RightEnded
+
+
+def _log_ending(ending: Ending) -> None:
+    """The connection is closed before the answer is whole: the server does that with an answer that is not ended."""
+    _log.warning("a download breaks off: %s", ending.detail)
 
 
 class _Gone(Exception):

@@ -1,4 +1,4 @@
-"""What goes on after it was allowed? Streams, followed logs and waiting answers: each rests on a key, and ends with it.
+"""What goes on after it was allowed? Streams, followed logs, waiting answers, downloads: each ends with its key.
 
 Knows keys and how many things rest on each, in this process. Knows nothing of what is sent. Whether the keys still open
 anything is asked every `CHECK` seconds, in one query for all of them.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
@@ -17,6 +17,7 @@ from typing import Annotated, NamedTuple
 from fastapi import Depends, Request
 from sqlalchemy import exc
 from starlette.concurrency import run_in_threadpool
+from starlette.types import Scope
 
 from api import exchange
 from hsu_jobs import database, queries
@@ -72,6 +73,12 @@ class Rights:
             if not mine:
                 self._held.pop(key.id, None)
 
+    def end(self, keys: Mapping[int, Ending]) -> None:
+        """End what rests on these keys."""
+        for key_id, ending in keys.items():
+            for right in self._held.get(key_id, ()):
+                right.ending = ending
+
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """End what rests on keys that have ended, while the `with` lasts."""
@@ -92,9 +99,7 @@ class Rights:
             except exc.SQLAlchemyError as error:
                 _log.warning("the keys of %d streams cannot be looked at: %s", len(self._held), error)
                 continue
-            for key_id, ending in ended.items():
-                for right in self._held.get(key_id, ()):
-                    right.ending = ending
+            self.end(ended)
 
 
 def _ended(key_ids: Collection[int]) -> dict[int, Ending]:
@@ -107,6 +112,12 @@ REVOKED = Ending("key_revoked", "the API key that this was opened with was revok
 EXPIRED = Ending("key_expired", "the API key that this was opened with has expired")
 
 
+def rights(scope: Scope) -> Rights:
+    """Those of the process that answers."""
+    found: Rights = scope["app"].state.rights
+    return found
+
+
 class Lasting:
     """A request's way to last."""
 
@@ -116,10 +127,10 @@ class Lasting:
 
     def begin(self) -> Right:
         """From now on until the whole answer is sent. Raises `TooManyStreams`."""
-        rights: Rights = self._request.app.state.rights
-        key = exchange.of(self._request.scope).key
+        scope = self._request.scope
+        key = exchange.of(scope).key
         assert key is not None  # a route that lasts asks for a key first
-        return self._until_sent.enter_context(rights.hold(key))
+        return self._until_sent.enter_context(rights(scope).hold(key))
 
 
 async def _lasting(request: Request) -> AsyncIterator[Lasting]:

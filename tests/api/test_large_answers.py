@@ -17,6 +17,7 @@ from api import curve_json, large_answers
 from api.curve_views import CurvesView, CurveView
 from api.exchange import begin
 from api.large_answers import Download, LargeAnswers, LargeJson
+from api.lasting import REVOKED, Rights
 from api.routes import curves as routes
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import curves, database
@@ -158,10 +159,10 @@ class Endless:
 def test_a_client_that_goes_away_ends_the_work(kind: type[LargeJson | Download]) -> None:
     async def run() -> None:
         pieces, answers = Endless(), LargeAnswers(at_once=1)
-        state = SimpleNamespace(large_answers=answers)
+        state = SimpleNamespace(large_answers=answers, rights=Rights())
         scope = {"type": "http", "method": "GET", "headers": [], "app": SimpleNamespace(state=state), "path": "/"}
         begin(scope)
-        key: Any = SimpleNamespace(user_id=7)
+        key: Any = SimpleNamespace(id=5, user_id=7)
 
         async def receive() -> dict[str, Any]:
             while not pieces.begun.is_set():
@@ -176,6 +177,34 @@ def test_a_client_that_goes_away_ends_the_work(kind: type[LargeJson | Download])
         async with answers.turns.turn(8):  # nothing is held any more
             with answers.open(7):
                 pass
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("version", ["2.3", "2.4"])
+def test_a_download_breaks_off_when_its_key_ends(version: str) -> None:
+    async def run() -> None:
+        pieces, held = Endless(), Rights()
+        state = SimpleNamespace(large_answers=LargeAnswers(), rights=held)
+        scope = {"type": "http", "method": "GET", "headers": [], "app": SimpleNamespace(state=state), "path": "/"}
+        begin(scope)
+        scope["asgi"] = {"spec_version": version}
+        key: Any = SimpleNamespace(id=5, user_id=7)
+        sent: list[dict[str, Any]] = []
+
+        async def receive() -> dict[str, Any]:
+            return await asyncio.Future()
+
+        async def send(message: dict[str, Any]) -> None:
+            sent.append(message)
+            if message.get("body"):
+                held.end({key.id: REVOKED})
+
+        await asyncio.wait_for(Download(Request(scope), key, pieces)(scope, receive, send), timeout=60)
+        assert pieces.is_closed.is_set()
+        assert [message.get("more_body") for message in sent] == [None, True], "it does not end as a whole answer does"
+        with held.hold(key) as right:
+            assert right.ending is None
 
     asyncio.run(run())
 
