@@ -265,7 +265,7 @@ def test_the_openapi_document_tells_of_every_response(http: TestClient) -> None:
                 assert "404" in operation["responses"], (method, path)
 
 
-@pytest.mark.parametrize("name", ["a/b", "a b", "a?b#c", "ü\n", "x/drain", "100%", "w" * 900])
+@pytest.mark.parametrize("name", ["a/b", "a b", "a?b#c", "ü", "x/drain", "100%", "w" * 900])
 def test_workers_and_users_whose_names_were_stored_before_there_was_a_rule_can_be_reached(
     root: TestClient, name: str
 ) -> None:
