@@ -110,7 +110,8 @@ def a_ring_of_links(data: Path) -> None:
 
 
 def a_name_that_is_too_long(data: Path) -> None:
-    os.environ["HSU_DATA_DIR"] = str(data / ("x" * 300))  # undone with the fixture that set it before
+    data.mkdir()
+    os.environ["HSU_DATA_DIR"] = str(data / ("x" * 300))  # undone with the variable that the test has set
 
 
 @pytest.mark.parametrize("happens", [in_the_place_of_the_folder, a_ring_of_links, a_name_that_is_too_long])
