@@ -14,7 +14,7 @@ import uuid
 from uuid import UUID
 
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from hsu_jobs import database, queries, workers
 from hsu_jobs.errors import NameTaken
@@ -120,7 +120,7 @@ class _NameLock:
         if self._connection is not None:
             try:
                 self._connection.execute(select(1))
-            except DBAPIError:
+            except SQLAlchemyError:
                 self.release()
             else:
                 return True
@@ -140,9 +140,11 @@ class _NameLock:
 
     def release(self) -> None:
         """Free the lock, and close its connection."""
-        if self._connection is not None:
-            with contextlib.suppress(DBAPIError):
-                self._connection.execute(self._end)
-            self._connection.invalidate()
-            self._connection.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        with contextlib.suppress(SQLAlchemyError):  # it may be broken: then Postgres has freed the lock
+            connection.execute(self._end)
+        with contextlib.suppress(SQLAlchemyError):
+            connection.invalidate()  # never back to the pool: the lock ends with the connection
+        connection.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from samples import DIGITS
 from waiting import until
 
 from hsu_core.spec import Checkpoint
-from hsu_jobs import attempts, checkpoints, database, settings
+from hsu_jobs import attempts, checkpoints, database, installation, settings
 from hsu_jobs.attempts import Claim
 from hsu_jobs.tables import Role
 
@@ -157,6 +158,18 @@ def test_a_fork_from_a_checkpoint_that_was_removed_says_which_there_are(ada: Tes
     gone = refused(ada.post(url, json={"step": 1}), 410, "gone")
     assert "there are those of steps 3, 6" in gone["detail"]
     assert "those of steps 3, 6" in refused(ada.post(url, json={"step": 2}), 404, "not_found")["detail"]
+
+
+def test_a_fork_from_a_file_that_the_storage_lacks_is_refused_and_while_it_is_away_the_row_is_believed(
+    ada: TestClient, trained: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HSU_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
+    settings.settings.cache_clear()
+    assert ada.post(f"/v1/jobs/{trained}/fork", json={}).status_code == 201
+    with database.transaction() as session:
+        installation.storage(session, settings.settings()).mark()
+    problem = refused(ada.post(f"/v1/jobs/{trained}/fork", json={}), 410, "gone")
+    assert "that of step 6 was lost: its file is missing" in problem["detail"]
 
 
 def test_a_job_without_a_checkpoint_cannot_be_forked(ada: TestClient, submit: Submit) -> None:

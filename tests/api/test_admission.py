@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,6 +78,68 @@ def test_more_gpus_than_the_owners_quota_are_refused(ada: TestClient, root: Test
     found = fault(ada, 403, resources={"gpus": 2}, batch_size=64)
     assert (found["pointer"], found["code"]) == ("/resources/gpus", "over_quota")
     assert ada.post("/v1/jobs", json=DIGITS).status_code == 201
+
+
+def test_the_workers_say_which_data_sets_can_be_read_and_not_the_host_of_the_api(
+    ada: TestClient, machines: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setenv("HSU_DATA_DIR", str(tmp_path))
+    settings.settings.cache_clear()
+    with database.transaction() as session:
+        workers.note_readiness(session, "a", datasets=["digits", "mnist"], lacks=[])
+        workers.note_readiness(session, "b", datasets=["digits"], lacks=[])
+    asked = {"dataset": {"kind": "cifar10"}, "model": {"kind": "mlp"}}
+    assert fault(ada, 422, **asked) == {
+        "pointer": "/dataset",
+        "code": "dataset_not_found",
+        "detail": "no worker of pool 'default' can read cifar10; they have: digits, mnist. Place its files in the data "
+        "folder of one (HSU_DATA_DIR), or let it fetch them (HSU_ALLOW_DOWNLOAD=true)",
+    }
+    available = {each["kind"]: each["available"] for each in ada.get("/v1/catalog").json()["datasets"]}
+    assert (available["mnist"], available["cifar10"]) == (True, False)
+    made = ada.post("/v1/jobs", json=DIGITS | {"dataset": {"kind": "mnist"}})
+    assert made.status_code == 201, made.text
+
+
+def in_the_place_of_the_folder(data: Path) -> None:
+    data.write_text("a file")
+
+
+def a_ring_of_links(data: Path) -> None:
+    data.symlink_to(data)
+
+
+def a_name_that_is_too_long(data: Path) -> None:
+    data.mkdir()
+    os.environ["HSU_DATA_DIR"] = str(data / ("x" * 300))  # undone with the variable that the test has set
+
+
+@pytest.mark.parametrize("happens", [in_the_place_of_the_folder, a_ring_of_links, a_name_that_is_too_long])
+def test_a_data_folder_that_cannot_be_read_is_a_missing_data_set_and_no_error_of_ours(
+    ada: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, happens: Callable[[Path], None]
+) -> None:
+    monkeypatch.setenv("HSU_DATA_DIR", str(tmp_path / "data"))
+    happens(tmp_path / "data")
+    settings.settings.cache_clear()
+    found = fault(ada, 422, dataset={"kind": "mnist"})
+    assert found["code"] == "dataset_not_found"
+    assert "cannot be reached" in found["detail"]
+    assert ada.get("/v1/catalog").status_code == 200
+
+
+def test_a_data_folder_that_this_user_may_not_look_into_is_a_missing_data_set(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    script = (
+        "import os, sys; from pathlib import Path; from hsu_core import spec; from hsu_core.data import files\n"
+        "if os.geteuid() == 0: os.setuid(65534)\n"
+        "else: os.chmod(sys.argv[1], 0)\n"
+        "try: files.require(spec.MNIST(), Path(sys.argv[1]))\n"
+        "except files.DatasetNotFound as error: print(error)\n"
+    )
+    tmp_path.chmod(0o755)
+    said = subprocess.run([sys.executable, "-c", script, str(closed)], capture_output=True, text=True, check=True)
+    assert "cannot be reached: Permission denied" in said.stdout
 
 
 def test_every_fault_is_told_at_once(

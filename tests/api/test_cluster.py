@@ -112,7 +112,7 @@ def test_workers_tell_what_they_have_and_what_is_in_use(
     (seen,) = ada.get("/v1/workers").json()["workers"]
     assert seen == ada.get("/v1/workers/w").json()
     expected = {"name": "w", "pool": "default", "devices": ["cpu:0"], "slots": 1, "busy": 1, "duty": "active"}
-    assert expected | {"is_there": True, "faults": 0, "holding": None} == {
+    assert expected | {"is_there": True, "faults": 0, "holding": None, "datasets": None, "lacks": []} == {
         name: value for name, value in seen.items() if not name.endswith("_at")
     }
     assert "there are: w" in refused(ada.get("/v1/workers/x"), 404, "not_found")
@@ -265,7 +265,7 @@ def test_the_openapi_document_tells_of_every_response(http: TestClient) -> None:
                 assert "404" in operation["responses"], (method, path)
 
 
-@pytest.mark.parametrize("name", ["a/b", "a b", "a?b#c", "ü\n", "x/drain", "100%", "w" * 900])
+@pytest.mark.parametrize("name", ["a/b", "a b", "a?b#c", "ü", "x/drain", "100%", "w" * 900])
 def test_workers_and_users_whose_names_were_stored_before_there_was_a_rule_can_be_reached(
     root: TestClient, name: str
 ) -> None:

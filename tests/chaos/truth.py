@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from functools import cache
@@ -74,7 +75,8 @@ def undisturbed(name: str) -> Undisturbed:
         "torch.save(points, folder / 'points')"
     )
     with TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-c", script, json.dumps(SPECS[name]), folder], check=True)
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+        subprocess.run([sys.executable, "-c", script, json.dumps(SPECS[name]), folder], check=True, env=one_thread)
         last = max(Path(folder).glob("step-*.safetensors"))
         points = torch.load(Path(folder, "points"), weights_only=False)
         series: dict[tuple[str | None, str], dict[int, float]] = {}

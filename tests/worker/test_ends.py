@@ -70,6 +70,7 @@ def duties() -> list[Duty]:
 # --- a GPU that is not there ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(400)  # three runners, one after the other, each of which imports torch
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize(("device", "spec"), [("cuda:0", DIGITS), ("cuda:GPU-5c89852c", POINTS)], ids=["0", "GPU-…"])
 def test_a_runner_without_the_gpu_that_it_was_given_is_a_fault_of_its_machine(
@@ -77,7 +78,7 @@ def test_a_runner_without_the_gpu_that_it_was_given_is_a_fault_of_its_machine(
 ) -> None:
     made = submit(spec)
     with supervising(fast, device):
-        until(lambda: duties() == [Duty.EXCLUDED], seconds=2 * STARTING)
+        until(lambda: duties() == [Duty.EXCLUDED], seconds=5 * STARTING)
     assert kinds(job(made)) == ["faulty"] * 3
     assert job(made).state is State.QUEUED
     assert {attempt.device for attempt in job(made).attempts} == {device}
