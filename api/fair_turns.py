@@ -1,11 +1,12 @@
 """Whose turn is it, where only so many may do something at a time? Users take turns, and none ever has all of them.
 
-Knows users by number, and one event loop. Who waits holds nothing.
+Knows users by number. Who waits holds nothing. One event loop is the rule; several, as tests have them, do no harm.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,30 +18,41 @@ class FairTurns:
     def __init__(self, at_once: int, *, most_of_one: int) -> None:
         self._free = at_once
         self._most_of_one = most_of_one
+        self._lock = threading.Lock()
         self._held: Counter[int] = Counter()
-        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
+        self._waiting: dict[int, list[_Place]] = {}
         """By user, whose turn is next first."""
 
     @asynccontextmanager
     async def turn(self, user_id: int) -> AsyncIterator[None]:
         """Wait for this user's turn, and have it."""
-        if self._free and user_id not in self._waiting and self._held[user_id] < self._most_of_one:
-            self._give(user_id)
-        else:
-            await self._wait(user_id)
+        with self._lock:
+            place = self._placed(user_id)
+        if place is not None:
+            await self._wait(user_id, place)
         try:
             yield
         finally:
-            self._give_back(user_id)
-
-    async def _wait(self, user_id: int) -> None:
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(user_id, []).append(mine)
-        try:
-            await mine
-        except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():  # it was given at the same moment
+            with self._lock:
                 self._give_back(user_id)
+
+    def _placed(self, user_id: int) -> _Place | None:
+        """A place among those who wait; None if the turn is there at once."""
+        if self._free and user_id not in self._waiting and self._held[user_id] < self._most_of_one:
+            self._give(user_id)
+            return None
+        place = _Place(asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(user_id, []).append(place)
+        return place
+
+    async def _wait(self, user_id: int, place: _Place) -> None:
+        try:
+            await place.called
+        except asyncio.CancelledError:
+            with self._lock:
+                place.is_left = True
+                if place.is_given:  # at the same moment
+                    self._give_back(user_id)
             raise
 
     def _give(self, user_id: int) -> None:
@@ -60,9 +72,27 @@ class FairTurns:
                 self._give_first_of(other)
 
     def _give_first_of(self, user_id: int) -> None:
-        waiting = [each for each in self._waiting.pop(user_id) if not each.cancelled()]
+        waiting = [place for place in self._waiting.pop(user_id) if not place.is_left]
         if waiting:
             self._give(user_id)
-            waiting.pop(0).set_result(None)
+            waiting.pop(0).call()
         if waiting:
             self._waiting[user_id] = waiting
+
+
+class _Place:
+    """Of one who waits."""
+
+    def __init__(self, called: asyncio.Future[None]) -> None:
+        self.called = called
+        self.is_given = False
+        self.is_left = False
+
+    def call(self) -> None:
+        """Give the turn to who waits here, in their own event loop."""
+        self.is_given = True
+        self.called.get_loop().call_soon_threadsafe(self._tell)
+
+    def _tell(self) -> None:
+        if not self.called.done():
+            self.called.set_result(None)
