@@ -100,7 +100,7 @@ def be_a_rank(rank: str, port: str, listening: str, folder: str) -> None:
                 checkpoint_dir=Path(folder, rank, name),
                 world=world,
             )
-        diverged = train(training(optimizer={"kind": "sgd", "lr": 1e38}), world=world)
+        diverged = train(training(optimizer={"kind": "sgd", "lr": 1e38, "weight_decay": 1e38}), world=world)
     Path(folder, rank, "penalties.json").write_text(json.dumps(penalties))
     Path(folder, rank, "diverged").write_text(str(diverged))
 
