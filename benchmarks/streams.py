@@ -85,7 +85,8 @@ class Service(NamedTuple):
 def service() -> Iterator[Service]:
     """An API on a database and a Redis of its own; this process writes beside it."""
     with databases.server() as server, databases.migrated(server) as url, _redis() as redis_url:
-        os.environ |= {"HSU_DATABASE_URL": url, "HSU_REDIS_URL": redis_url}
+        unbounded = {"HSU_STREAMS_PER_KEY": "1000"}  # all are of one key here
+        os.environ |= {"HSU_DATABASE_URL": url, "HSU_REDIS_URL": redis_url} | unbounded
         settings.settings.cache_clear()
         database.engine.cache_clear()
         with database.transaction() as session:

@@ -108,10 +108,24 @@ def revoke(session: Session, key: ApiKey, *, along: bool, asked_by: ApiKey | Non
 
     The key that asks is left, and what it made. Returns the other keys that were revoked.
     """
-    made = _descendants(session, key.id, but=asked_by.id if asked_by else None) if along else []
-    revoked = session.execute(queries.revoke_keys([key.id, *made])).scalars().all()
+    revoked: set[int] = set()
+    made = [key.id]
+    while made:  # once more: what a key is making while it is revoked is seen when its maker's row is free
+        revoked |= set(session.execute(queries.revoke_keys(made)).scalars())
+        asks = asked_by.id if asked_by else None
+        made = [each for each in _descendants(session, key.id, but=asks) if each not in revoked] if along else []
+        made = list(session.execute(queries.not_revoked(made)).scalars())
     session.expire(key, ["revoked_at"])
-    return sorted(set(revoked) - {key.id})
+    return sorted(revoked - {key.id})
+
+
+def require_open(session: Session, key: ApiKey) -> None:
+    """Raise `Unauthorized` unless a key still opens something, and keep it so until the transaction ends.
+
+    What the API remembers of a key may be two seconds old: too old to make another key with it.
+    """
+    if session.execute(queries.open_key(key.id)).scalar_one_or_none() is None:
+        raise unknown()
 
 
 def replaced_by(session: Session, key: ApiKey) -> int | None:

@@ -93,6 +93,16 @@ def successor_of(key_id: int) -> Select[int]:
     return select(ApiKey.id).where(ApiKey.replaces_id == key_id).order_by(ApiKey.id).limit(1)
 
 
+def not_revoked(ids: Collection[int]) -> Select[int]:
+    """Those of these keys that are not revoked."""
+    return select(ApiKey.id).where(ApiKey.id.in_(ids), ApiKey.revoked_at.is_(None))
+
+
+def open_key(key_id: int) -> Select[int]:
+    """A key if it opens anything, locked so that nobody revokes it meanwhile."""
+    return select(ApiKey.id).where(ApiKey.id == key_id, OPENS).with_for_update(read=True)
+
+
 def revoke_keys(ids: Collection[int]) -> ReturningUpdate[int]:
     """Revoke these keys; returns those that were not revoked before."""
     live = update(ApiKey).where(ApiKey.id.in_(ids), ApiKey.revoked_at.is_(None))

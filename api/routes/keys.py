@@ -166,6 +166,7 @@ def create_key(wanted: NewKey, key: Member, session: Session, response: Response
         raise Forbidden(f"only an admin makes keys for others, and this key is {key.user.name}'s")
     role = key.role if wanted.role is None else wanted.role
     _require_reach(key, role)
+    keys.require_open(session, key)
     end = wanted.end(now=keys.now(session), latest=key.expires_at)
     issued = keys.issue(session, user=user, role=role, name=wanted.name, expires_at=end, made_by=key)
     response.headers["Location"] = f"{router.prefix}/{issued.row.id}"
@@ -228,6 +229,7 @@ def rotate_key(
 
     The new one is good for as long as the old one was made for, but for no longer than the key that asks.
     """
+    keys.require_open(session, key)
     issued = keys.rotate(session, found, overlap=timedelta(seconds=how.overlap), asked_by=key)
     database.afterwards(session, known_keys.forget)
     response.headers["Location"] = f"{router.prefix}/{issued.row.id}"

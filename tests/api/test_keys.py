@@ -292,3 +292,14 @@ def test_what_a_key_made_may_be_left(ada: TestClient) -> None:
     child = make(with_key(ada, maker["key"]))
     assert ada.delete(f"/v1/keys/{maker['id']}", params={"descendants": False}).json()["revoked_along"] == []
     assert opens(ada, child["key"])
+
+
+@pytest.mark.parametrize("how", ["make", "rotate"])
+def test_a_key_that_was_revoked_a_moment_ago_elsewhere_makes_none(ada: TestClient, how: str) -> None:
+    made, other = make(ada), make(ada)
+    client = with_key(ada, made["key"])
+    assert opens(ada, made["key"])  # so it is remembered
+    with database.transaction() as session:
+        session.execute(update(ApiKey).where(ApiKey.id == made["id"]).values(revoked_at=func.now()))
+    path = "/v1/keys" if how == "make" else f"/v1/keys/{other['id']}/rotate"
+    assert client.post(path, json={}).status_code == 401
