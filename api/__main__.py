@@ -12,7 +12,8 @@ import sys
 
 import uvicorn
 
-from hsu_jobs.settings import BadSettings, settings
+from hsu_jobs import database
+from hsu_jobs.settings import BadSettings
 
 BACKLOG = 2048
 """Connections that the system holds until a process takes them."""
@@ -22,7 +23,7 @@ def main() -> None:
     """Serve until told to stop. Ends at once if a setting cannot be meant: each of its processes would."""
     asked = _arguments().parse_args()
     try:
-        settings()
+        database.require_address()
     except BadSettings as error:
         sys.exit(f"hsu: {error}")
     uvicorn.run(

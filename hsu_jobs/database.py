@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -16,13 +17,13 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from hsu_jobs import availability
-from hsu_jobs.settings import settings
+from hsu_jobs.settings import BadSettings, settings
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
@@ -152,6 +153,25 @@ def with_driver(url: str) -> URL:
     """The URL with psycopg as its driver: `postgresql://` and `postgres://` mean the same here."""
     parsed = make_url(url)
     return parsed.set(drivername="postgresql+psycopg")
+
+
+def require_address() -> None:
+    """Raise `BadSettings` where HSU_DATABASE_URL is not set and no database answers at the default address.
+
+    One that is set may be away for a while; one that nobody named would be waited for in vain. Raises it too for any
+    setting that cannot be meant.
+    """
+    default = make_url(settings().database_url.get_secret_value())
+    if "HSU_DATABASE_URL" in os.environ:
+        return
+    try:
+        with reading() as session:
+            session.execute(select(1))
+    except availability.AWAY as error:
+        detail = f"HSU_DATABASE_URL is not set, and {default} does not answer ({error})"
+        raise BadSettings(f"{detail}: set it, and HSU_REDIS_URL") from error
+    finally:
+        engine().dispose()
 
 
 def migrate(url: str, revision: str = "head") -> None:

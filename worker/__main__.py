@@ -7,6 +7,7 @@ again, and the jobs neither need it nor notice (decision record 31).
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -14,9 +15,9 @@ import sys
 import threading
 import time
 
-from hsu_jobs import log_lines, names
+from hsu_jobs import database, log_lines, names
 from hsu_jobs.errors import NameTaken
-from hsu_jobs.settings import Settings, settings
+from hsu_jobs.settings import BadSettings, Settings, settings, unknown
 from worker import devices
 from worker.devices import NoSuchGpu
 from worker.doorbell import Doorbell
@@ -24,6 +25,7 @@ from worker.restarts import Restarted
 from worker.supervisor import Supervisor
 from worker.webhook_dispatch import Dispatcher
 
+_log = logging.getLogger(__name__)
 COMMAND = (
     *(sys.executable, "-m", "worker.celery_process"),
     *("worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"),
@@ -64,12 +66,16 @@ def _wake(supervisor: Supervisor, dispatcher: Dispatcher) -> None:
 def main() -> None:
     """Serve until stopped.
 
-    Does not begin on a machine without the GPUs that it is said to have, nor under the name of a worker that lives.
+    Does not begin with settings that cannot be meant, without the GPUs that it is said to have, or under the name of a
+    worker that lives.
     """
-    log_lines.set_up(settings())
     try:
+        log_lines.set_up(settings())
+        for fault in unknown():
+            _log.warning(fault)
+        database.require_address()
         run(settings(), sys.argv[1:])
-    except (NoSuchGpu, NameTaken) as error:
+    except (BadSettings, NoSuchGpu, NameTaken) as error:
         sys.exit(f"the worker does not start: {error}")
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 
 from hsu_jobs import log_lines
-from hsu_jobs.settings import settings
+from hsu_jobs.settings import BadSettings, settings
 from worker.restarts import Restarted
 
 COMMAND = (sys.executable, "-m", "worker.celery_process", "beat", "--pidfile", "")
@@ -20,8 +20,11 @@ TO_STOP = 5.0
 
 
 def main() -> None:
-    """Run it until a signal comes."""
-    log_lines.set_up(settings())
+    """Run it until a signal comes. Does not begin with settings that cannot be meant."""
+    try:
+        log_lines.set_up(settings())
+    except BadSettings as error:
+        sys.exit(f"beat does not start: {error}")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
