@@ -55,7 +55,7 @@ class LargeAnswers:
         self._open: Counter[int] = Counter()
 
     @contextmanager
-    def open(self, user_id: int) -> Iterator[None]:
+    def held(self, user_id: int) -> Iterator[None]:
         """Count one of a user's, from its beginning until it is sent. Raises `TooManyRequests`."""
         if self._open[user_id] >= self._most_open:
             detail = f"one user may ask for {self._most_open} large answers at the same time: wait for one of them"
@@ -86,7 +86,7 @@ class Download(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Raises `TooManyRequests` before anything."""
-        with self._all.open(self._key.user_id), rights(scope).hold(self._key) as self._right:
+        with self._all.held(self._key.user_id), rights(scope).hold(self._key) as self._right:
             async with aclosing(self.body_iterator):  # type: ignore[type-var]
                 with suppress(_RightEnded):
                     await super().__call__(scope, receive, send)
@@ -120,7 +120,7 @@ class LargeJson(Response):
         answers = of(self._request)
         exchange.of(scope).patience = PATIENCE
         with (
-            answers.open(self._key.user_id),
+            answers.held(self._key.user_id),
             rights(scope).hold(self._key) as right,
             SpooledTemporaryFile(max_size=IN_MEMORY) as file,
         ):

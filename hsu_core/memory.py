@@ -54,7 +54,8 @@ def make_likelier_victim(pid: int) -> None:
     """Let the kernel choose this process, and those that it starts from now on, before others. Needs no rights."""
     adjustment = Path(f"/proc/{pid}/oom_score_adj")
     with suppress(OSError, ValueError):
-        adjustment.write_text(str(min(1000, int(adjustment.read_text()) + LIKELIER)))
+        before = int(adjustment.read_text(encoding="ascii"))
+        adjustment.write_text(str(min(1000, before + LIKELIER)), encoding="ascii")
 
 
 class Reading(NamedTuple):

@@ -18,8 +18,7 @@ import time
 from hsu_jobs import database, log_lines, names
 from hsu_jobs.errors import NameTaken
 from hsu_jobs.settings import BadSettings, Settings, settings, unknown
-from worker import devices
-from worker.devices import NoSuchGpu
+from worker.devices import Devices, NoSuchGpu, of_this_machine
 from worker.doorbell import Doorbell
 from worker.restarts import Restarted
 from worker.supervisor import Supervisor
@@ -35,13 +34,13 @@ TO_STOP = 12.0
 """Seconds in which the Celery worker ends: a message to a webhook that is under way may take ten."""
 
 
-def run(settings: Settings, words: list[str]) -> None:
+def run(settings: Settings, devices: Devices, words: list[str]) -> None:
     """Run the jobs, call the webhooks, and hear what Redis says, until a signal comes."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     name = settings.worker_name or names.of_host(socket.gethostname())
-    supervisor = Supervisor(settings, name=name, devices=devices.of_this_machine(settings))
+    supervisor = Supervisor(settings, name=name, devices=devices)
     dispatcher = Dispatcher(settings)
     doorbell = Doorbell(lambda: _wake(supervisor, dispatcher))
     environment = dict(os.environ) | doorbell.environment
@@ -73,8 +72,9 @@ def main() -> None:
         log_lines.set_up(settings())
         for fault in unknown():
             _log.warning(fault)
+        devices = of_this_machine(settings())
         database.require_address()
-        run(settings(), sys.argv[1:])
+        run(settings(), devices, sys.argv[1:])
     except (BadSettings, NoSuchGpu, NameTaken) as error:
         sys.exit(f"the worker does not start: {error}")
 

@@ -118,7 +118,7 @@ def test_one_user_has_so_many_at_a_time(
     assert mine == job
     with database.transaction() as session:
         user_id = session.execute(database_user("ada")).scalar_one()
-    held = [answers.open(user_id) for _ in range(large_answers.MOST_OPEN)]
+    held = [answers.held(user_id) for _ in range(large_answers.MOST_OPEN)]
     for each in held:
         each.__enter__()
     refused = ada.get(f"/v1/jobs/{job}/curves", params={"format": form})
@@ -175,7 +175,7 @@ def test_a_client_that_goes_away_ends_the_work(kind: type[LargeJson | Download])
         await asyncio.wait_for(kind(Request(scope), key, pieces)(scope, receive, send), timeout=60)
         assert pieces.is_closed.is_set()
         async with answers.turns.turn(8):  # nothing is held any more
-            with answers.open(7):
+            with answers.held(7):
                 pass
 
     asyncio.run(run())
@@ -211,5 +211,5 @@ def test_a_download_breaks_off_when_its_key_ends(version: str) -> None:
 
 def test_opening_one_too_many_says_how_many_there_may_be() -> None:
     answers = LargeAnswers(most_open=1)
-    with answers.open(1), answers.open(2), pytest.raises(TooManyRequests, match="1 large answers"), answers.open(1):
+    with answers.held(1), answers.held(2), pytest.raises(TooManyRequests, match="1 large answers"), answers.held(1):
         pytest.fail("it was let in")

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import pytest
 from samples import DIGITS, ROOM
 from sqlalchemy import select, text, update
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from hsu_jobs import attempts, database, deliveries, lifecycle, row_failures, scheduling, webhooks, workers
 from hsu_jobs.attempts import Claim
+from hsu_jobs.availability import DatabaseAway
 from hsu_jobs.errors import SpecNotReadable
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import Limits, is_readable, limits_of, parse, read
@@ -243,8 +243,8 @@ def test_a_webhook_is_told_of_events_of_other_versions(
 
 
 def test_a_database_that_does_not_answer_is_no_rows_failure(session: Session) -> None:
-    with pytest.raises(OperationalError), row_failures.alone("sweeps", str(uuid.uuid4())):
-        raise OperationalError("SELECT", None, Exception("away"))
+    with pytest.raises(DatabaseAway), row_failures.alone("sweeps", str(uuid.uuid4())):
+        raise DatabaseAway("SELECT", None, Exception("away"))
     assert counts() == {}
 
 

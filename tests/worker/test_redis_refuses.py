@@ -23,8 +23,7 @@ from embedded.up import commands
 from hsu_jobs import database, lifecycle, queries, queue, settings, webhooks
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Job
-from worker.devices import Devices
-from worker.supervisor import Supervisor
+from worker.webhook_dispatch import Dispatcher
 
 STARTING = 60
 NODE = "node@here"
@@ -116,7 +115,7 @@ def test_a_webhook_gets_its_messages_without_redis(
             owner = session.execute(queries.user_by_name("ada")).scalar_one()
             webhook = webhooks.create(session, owner, url=there.url, events=["failed"], settings=settings.settings())
             webhooks.ping(session, webhook)
-        supervisor = Supervisor(settings.settings(), name="here", devices=Devices(["cpu:0"], slots_each=1))
-        supervisor.start()
+        dispatcher = Dispatcher(settings.settings())
+        dispatcher.start()
         until(lambda: there.received, seconds=STARTING)
-        supervisor.stop()
+        dispatcher.stop()
