@@ -7,7 +7,7 @@ tables for docs/performance.md, with chip and date. Exits with 1 if a check does
 which no time is left is named as left out.
 
 Library only: no Postgres, no network, nothing of the service. It needs torch 2.6 or newer, numpy, scipy, safetensors,
-scikit-learn, jaxtyping, and pydantic 2.11 or newer; where pydantic is missing, carry the wheels of `pydantic`,
+scikit-learn, jaxtyping, and pydantic 2.12 or newer; where pydantic is missing, carry the wheels of `pydantic`,
 `pydantic-core`, `annotated-types`, `typing-extensions` and `typing-inspection`. It runs from the root of a checkout and
 is not installed.
 

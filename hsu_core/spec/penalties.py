@@ -61,7 +61,7 @@ class Penalty(Spec):
     about: ClassVar[About]
 
     kind: str
-    preset: Annotated[Literal["authors"] | None, Field(exclude=True)] = None
+    preset: Annotated[Literal["authors"] | None, Field(exclude_if=lambda _: True)] = None
     """`authors`: what is not given is as in the authors' code. The spec that is kept states each value instead."""
     schedule: WeightSchedule = Steady()
     """What becomes of the weights in the course of the training."""
