@@ -82,6 +82,8 @@ _WORKER: dict[str, Any] = {
     "holding": None,
     "started_at": _AT,
     "seen_at": _AT,
+    "datasets": ["digits", "fashion-mnist"],
+    "lacks": [],
 }
 _USER: dict[str, Any] = {"name": "ada", "share": 1.0, "max_gpus": 4, "max_waiting": None, "gpus": 1, "usage": 5400.0}
 

@@ -51,9 +51,9 @@ def require(dataset: spec.Dataset, folder: Path | None) -> list[Path]:
             missing.append(str(path))
             reasons += [trouble for trouble in troubles if trouble]
     if missing:
-        why = f"; {reasons[0]}" if reasons else ""
+        why = f" ({reasons[0]})" if reasons else ""  # first: a long path would hide it
         raise DatasetNotFound(
-            f"{dataset.kind} is not there: looked for {_listed(missing)} (or the same with .gz){why}. "
+            f"{dataset.kind} is not there{why}: looked for {_listed(missing)} (or the same with .gz). "
             "Place the files there, or allow downloads"
         )
     return found
@@ -64,12 +64,12 @@ def _trouble(file: Path) -> str | None:
     try:
         mode = file.stat().st_mode
     except FileNotFoundError:
-        return f"{file} is a link that leads nowhere" if file.is_symlink() else ""
+        return "a link leads nowhere" if file.is_symlink() else ""
     except OSError as error:  # a folder that may not be looked into, a file in the place of one, a ring of links
-        return f"{file} cannot be reached: {error.strerror}"
+        return f"it cannot be reached: {error.strerror}"
     if not stat.S_ISREG(mode):
-        return f"{file} is not a file"
-    return None if os.access(file, os.R_OK) else f"{file} may not be read"
+        return "what has its name is not a file"
+    return None if os.access(file, os.R_OK) else "it may not be read"
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:
