@@ -64,7 +64,7 @@ def test_the_loop_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
     text = (Path(__file__).parents[2] / "README.md").read_text()
     (loop,) = (part.partition("```")[0] for part in text.split("```python\n")[1:] if "regularizers.build" in part)
     names: dict[str, Any] = {}
-    exec(loop, names)  # noqa: S102 - it is our own text
+    exec(loop, names)
     assert names["penalty"](20, lr=0.1) > 0
     assert names["penalty"](21, lr=0.1) == 0
     assert capsys.readouterr().err == ""
@@ -325,6 +325,8 @@ def test_weights_that_are_no_points_are_told_with_the_reason() -> None:
         "recurrent.weight_hh_l0": "is recurrent weights, which is not read as neurons",
         "up": "is a transposed convolution, which is not read as neurons",
     }
+    with pytest.raises(ValueError, match=r"'tok\*' matches no layer that is read: tokens is an embedding table"):
+        regularizers.build(spec.MHE(layers=("tok*",)), model, final="head")
     model.head.weight = model.tokens.weight
     assert regularizers.build(spec.MHE(), model, final="head").skipped["tokens"] == (
         "shares its weight with head, where it counts"
