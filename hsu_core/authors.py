@@ -103,5 +103,5 @@ def _inner(x: Tensor) -> Tensor:
 
 def _to_poles(w: Tensor, poles: Tensor, *, half_space: bool) -> Tensor:
     """The squared distances of each pole to all points."""
-    x = _points(w, half_space=half_space)
+    x, poles = _points(w, half_space=half_space), poles.to(w.dtype)
     return 2 - 2 * (poles @ x.mT) / (_norm(poles) @ _norm(x).mT)

@@ -300,6 +300,8 @@ def _classifier(found: Sequence[Layer]) -> Layer:
 
 
 def _add_layers(penalty: Penalty, regularizer: spec.LayerPenalty, found: list[Layer], seed: int) -> None:
+    left_out = unread(penalty.model)
+    _check_patterns(regularizer, found, left_out)
     wanted = [
         (layer, weight)
         for layer in chosen(found, regularizer.layers, field="regularizer.layers")
@@ -321,9 +323,19 @@ def _add_layers(penalty: Penalty, regularizer: spec.LayerPenalty, found: list[La
     if wanted and not penalty.weights:
         reasons = "; ".join(f"{name} {reason}" for name, reason in penalty.skipped.items())
         raise ValueError(f"{regularizer.kind} finds no layer that it could spread: {reasons}")
-    for name, reason in unread(penalty.model).items():
+    for name, reason in left_out.items():
         if any(fnmatchcase(name, pattern) for pattern in regularizer.layers):
             penalty.skipped[name] = reason
+
+
+def _check_patterns(regularizer: spec.LayerPenalty, found: Sequence[Layer], left_out: Mapping[str, str]) -> None:
+    """ValueError for a pattern that matches nothing but what is not read."""
+    for pattern in regularizer.layers:
+        if any(fnmatchcase(layer.name, pattern) for layer in found):
+            continue
+        reasons = [f"{name} {reason}" for name, reason in left_out.items() if fnmatchcase(name, pattern)]
+        if reasons:
+            raise ValueError(f"regularizer.layers: {pattern!r} matches no layer that is read: {'; '.join(reasons[:5])}")
 
 
 def _weight(regularizer: spec.LayerPenalty, layer: Layer) -> float:

@@ -325,6 +325,8 @@ def test_weights_that_are_no_points_are_told_with_the_reason() -> None:
         "recurrent.weight_hh_l0": "is recurrent weights, which is not read as neurons",
         "up": "is a transposed convolution, which is not read as neurons",
     }
+    with pytest.raises(ValueError, match=r"'tok\*' matches no layer that is read: tokens is an embedding table"):
+        regularizers.build(spec.MHE(layers=("tok*",)), model, final="head")
     model.head.weight = model.tokens.weight
     assert regularizers.build(spec.MHE(), model, final="head").skipped["tokens"] == (
         "shares its weight with head, where it counts"
