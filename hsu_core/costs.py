@@ -186,7 +186,7 @@ def _terms(training: spec.TrainingSpec, found: Sequence[Layer]) -> Iterator[Take
         case spec.LayerPenalty():
             for layer in found:
                 if _is_regularized(chosen, layer, found[-1]):
-                    term = penalty_costs.of_layer(chosen, layer.n, layer.d)
+                    term = penalty_costs.of_layer(chosen, layer.n, layer.d, is_final=layer is found[-1])
                     yield term._replace(kept=term.kept + _copied(training, layer, found[-1]))
 
 

@@ -35,7 +35,7 @@ class Taken(NamedTuple):
     """Bytes beside them, at the most, while this term is computed or taken back."""
 
 
-def of_layer(chosen: spec.LayerPenalty, n: int, d: int) -> Taken:
+def of_layer(chosen: spec.LayerPenalty, n: int, d: int, *, is_final: bool) -> Taken:
     """What the term of a layer of n neurons with d inputs takes, in half space if it has one."""
     match chosen:
         case spec.MHE(s=s, low_precision=low_precision):
@@ -48,6 +48,8 @@ def of_layer(chosen: spec.LayerPenalty, n: int, d: int) -> Taken:
             return Taken(flops, DOUBLE * n * n if n <= d else FLOAT * n * d, 60 * n * n + (16 if n > d else 4) * n * d)
         case spec.MHP(inner=inner) | spec.MHC(inner=inner):
             return _at_poles(chosen, inner, n, d)
+        case spec.CoMHE(s=s, low_precision=low_precision) if is_final and not chosen.project_classifier:
+            return _energy(n, d, s=s, low_precision=low_precision)
         case spec.CoMHE():
             return _projected(chosen, n, d)
         case spec.SO() | spec.DSO():
