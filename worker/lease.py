@@ -20,6 +20,8 @@ from hsu_jobs.errors import LeaseLost
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import Wanted
 
+_TO_END = 1.0
+"""Seconds in which a renewal under way ends, but for a database that hangs."""
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +47,8 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._done.set()  # not joined: it may hang in the database
+        self._done.set()
+        self._thread.join(_TO_END)  # not for longer: it may hang in the database
 
     def _renew_often(self) -> None:
         while not (self.is_over or self._done.wait(self._settings.heartbeat.total_seconds())):
