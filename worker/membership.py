@@ -36,6 +36,7 @@ class Membership:
         self._devices = devices
         self._lock = _NameLock(name)
         self._has_joined = False
+        self._has_left = False
         self._was_refused = False
         self._rests_until = 0.0
 
@@ -69,6 +70,8 @@ class Membership:
 
     def report(self) -> bool:
         """Tell that the worker is there, and what it has; whether the name is still this process's."""
+        if self._has_left:
+            return False
         if self._has_joined:
             with database.transaction() as session:
                 is_mine = workers.heartbeat(session, self.name, self.identity, **self._has())
@@ -80,7 +83,8 @@ class Membership:
         return self._join_again()
 
     def leave(self) -> None:
-        """Let a successor have the name at once."""
+        """Let a successor have the name at once, for good: a thread that reports later finds itself no member."""
+        self._has_left = True
         self._lock.release()
 
     def _has(self) -> workers.Equipment:

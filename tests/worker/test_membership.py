@@ -20,6 +20,8 @@ from hsu_jobs.tables import Worker
 from worker.devices import Devices
 from worker.membership import Membership
 
+LOCKS = "locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+"""Those of this test's own database."""
 CPU = Devices(["cpu:0"], slots_each=1)
 GPUS = Devices(["cuda:0", "cuda:1"], slots_each=2)
 
@@ -64,7 +66,7 @@ def test_a_second_process_of_a_name_is_refused_until_the_first_one_has_left(
 
 def test_a_process_that_lost_its_connections_takes_its_lock_again(first: Membership, second: Membership) -> None:
     with database.transaction() as session:
-        holders = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        holders = f"SELECT pg_terminate_backend(pid) FROM pg_locks WHERE granted AND {LOCKS}"
         assert session.execute(text(holders)).scalars().all() == [True]
     until(lambda: not _locks())
     assert first.report()
@@ -74,7 +76,7 @@ def test_a_process_that_lost_its_connections_takes_its_lock_again(first: Members
 
 def _locks() -> int:
     with database.transaction() as session:
-        return session.execute(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'")).scalar_one()
+        return session.execute(text(f"SELECT count(*) FROM pg_locks WHERE {LOCKS}")).scalar_one()
 
 
 def test_a_process_whose_name_was_taken_over_claims_no_more_and_does_not_take_it_back(
