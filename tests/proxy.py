@@ -62,11 +62,16 @@ class Road:
             server.connect(self._server)
         except OSError:
             client.close()
+            server.close()
             return
         with self._lock:
             self._open += [client, server]
-        threading.Thread(target=self._carry, args=(server, client, False), daemon=True).start()
+        back = threading.Thread(target=self._carry, args=(server, client, False), daemon=True)
+        back.start()
         self._carry(client, server, True)
+        back.join()
+        client.close()
+        server.close()
 
     def _carry(self, source: socket.socket, target: socket.socket, is_slow: bool) -> None:
         with suppress(OSError):

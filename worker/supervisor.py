@@ -94,9 +94,7 @@ class Supervisor:
             for thread in list(threads):
                 if thread.is_alive():
                     thread.join(max(0.0, self._gives_up_at - time.monotonic()))
-        if self._reporting.acquire(
-            timeout=max(0.0, self._gives_up_at - time.monotonic())
-        ):  # else its end frees the name
+        if self._reporting.acquire(timeout=max(0.0, self._gives_up_at - time.monotonic())):
             self._membership.leave()
             self._reporting.release()
         self._spare.put_away()

@@ -59,7 +59,11 @@ def at_most(most: int) -> BeforeValidator:
 Pattern = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
 """A layer's name, or a pattern of names as in a shell (`conv1_*`)."""
 Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=MOST_PATTERNS), at_most(MOST_PATTERNS)]
-Factors = Annotated[dict[Pattern, NonNegative], Field(max_length=MOST_PATTERNS), at_most(MOST_PATTERNS)]
+Factors = Annotated[
+    dict[Pattern, NonNegative],
+    Field(max_length=MOST_PATTERNS, json_schema_extra={"additionalProperties": False}),  # beside those of the pattern
+    at_most(MOST_PATTERNS),
+]
 
 
 def _kind_is_needed(schema: dict[str, Any]) -> None:
