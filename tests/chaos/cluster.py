@@ -49,7 +49,7 @@ class Cluster:
         self._disk.mkdir()
         self.artifacts.symlink_to(self._disk)
         self.has_own_disk = _mounted(self._disk)
-        self.engines = engines.start(folder, durable=False)
+        self.engines = engines.start(folder)
         self.port = _free_port()
         self._settings = settings
         self._children: dict[str, Child] = {}
@@ -142,7 +142,7 @@ class Cluster:
         """Kill every connection and the server, and start it again."""
         data = self.folder.resolve() / "postgres"
         engines.postgres.stop(data)
-        engines.postgres.start(data, durable=False)
+        engines.postgres.start(data)
 
     def kill_postgres(self) -> None:
         """kill -9 of the server; it stays down."""
@@ -152,7 +152,7 @@ class Cluster:
 
     def start_postgres(self) -> None:
         """Start Postgres."""
-        engines.postgres.start(self.folder.resolve() / "postgres", durable=False)
+        engines.postgres.start(self.folder.resolve() / "postgres")
 
     def configure_postgres(self, setting: str, value: str) -> None:
         """Change a setting of the server, for those who are connected too."""
