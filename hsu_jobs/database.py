@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from alembic import command
@@ -127,9 +128,30 @@ def _engine(**how: Any) -> Engine:
     how |= {"connect_args": connect, "use_native_hstore": False}  # asking for hstore takes three round trips
     made = create_engine(url, pool_size=10, max_overflow=30, **how)
     availability.tell_apart(made)
+    _close_what_comes_late(made)
     event.listen(made, "checkin", _note_the_time)
     event.listen(made, "checkout", _ping_after_a_rest)
     return made
+
+
+def _close_what_comes_late(made: Engine) -> None:
+    """Close each connection that was in use when its engine was disposed, when it comes back.
+
+    SQLAlchemy would put it into a pool that nobody has any more, where it stays open until it is garbage.
+    """
+    in_use: WeakSet[Any] = WeakSet()
+    late: WeakSet[Any] = WeakSet()
+
+    def come_back(connection: psycopg.Connection[Any] | None, _record: ConnectionPoolEntry) -> None:
+        if connection is None:  # it broke, and is closed
+            return
+        in_use.discard(connection)
+        if connection in late:
+            connection.close()
+
+    event.listen(made, "checkout", lambda connection, *_: in_use.add(connection))
+    event.listen(made, "checkin", come_back)
+    event.listen(made, "engine_disposed", lambda _: late.update(in_use))
 
 
 def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -101,3 +103,14 @@ def test_nobody_is_told_of_what_never_was(session: Session) -> None:
 @pytest.mark.parametrize("url", ["postgresql://h/d", "postgres://h/d", "postgresql+psycopg://h/d"])
 def test_every_spelling_of_the_url_means_the_same_driver(url: str) -> None:
     assert str(database.with_driver(url)) == "postgresql+psycopg://h/d"
+
+
+@pytest.mark.parametrize("opened", [database.transaction, database.reading])
+def test_a_connection_that_comes_back_after_the_end_is_closed(session: Session, opened: Any) -> None:
+    with opened() as late:
+        held = late.connection().connection.dbapi_connection
+        database.engine().dispose()
+        assert not held.closed
+    assert held.closed
+    with opened() as again:
+        assert again.execute(text("SELECT 1")).scalar_one() == 1
