@@ -51,8 +51,10 @@ def run(settings: Settings, devices: Devices, words: list[str]) -> None:
     stop.wait()
     began = time.monotonic()
     listener.ask_to_stop()
+    calls = threading.Thread(target=dispatcher.stop, name="last calls")
+    calls.start()  # beside the jobs' end: together they take no longer than one of them
     supervisor.stop()
-    dispatcher.stop()
+    calls.join()
     listener.stop(began + TO_STOP - time.monotonic())
 
 
