@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -133,7 +134,11 @@ def test_without_a_penalty_it_has_no_share() -> None:
 
 
 def peak(work: Callable[[], object]) -> int:
-    """The most bytes that are allocated at once, as torch's profiler counts them on a CPU."""
+    """The most bytes that are allocated at once, as torch's profiler counts them on a CPU.
+
+    Garbage of earlier tests that is freed meanwhile would count as less than nothing: it is collected first.
+    """
+    gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         work()
     changes = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
