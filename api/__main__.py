@@ -2,7 +2,7 @@
 
     python -m api --host 0.0.0.0 --port 8000 --workers 2
 
-Knows uvicorn and its bounds. What comes through a connection before there is a request is `api.connections`.
+Knows uvicorn and its bounds. What comes through a connection before there is a request is `api.server.connections`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
         host=asked.host,
         port=asked.port,
         workers=asked.workers,
-        http="api.connections:BoundedProtocol",
+        http="api.server.connections:BoundedProtocol",
         ws="none",  # nothing here is a web socket
         backlog=BACKLOG,
         access_log=False,  # a line of log for each request costs time, and the app writes its own

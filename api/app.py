@@ -13,15 +13,16 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import cors, deps, document, known_keys, orphans, problems, traces, unchanged
-from api.body_limit import BodyLimit
-from api.edge import Edge
-from api.fair_turns import FairTurns
-from api.http_version import WithoutChunks
-from api.json_body import JsonBody
-from api.large_answers import LargeAnswers
-from api.lasting import Rights
-from api.live import Live
+from api import problems
+from api.dependencies import key_cache, session
+from api.fair_slots import FairTurns
+from api.middleware import cors, etags, tracing
+from api.middleware.body_limit import BodyLimit
+from api.middleware.http_version import WithoutChunks
+from api.middleware.json_body import JsonBody
+from api.middleware.request_log import Edge
+from api.middleware.time_limit import TimeLimit
+from api.openapi import document
 from api.path_prefix import PathPrefix
 from api.routes import (
     actions,
@@ -43,9 +44,13 @@ from api.routes import (
     webhooks,
     workers,
 )
-from api.time_limit import TimeLimit
-from hsu_jobs import database, log_lines, rates
-from hsu_jobs import queue as doorbell
+from api.server import parent_death
+from api.streams.access import Rights
+from api.streams.large_responses import LargeAnswers
+from api.streams.wakeups import Live
+from hsu_jobs import database, log_format
+from hsu_jobs import doorbell as doorbell
+from hsu_jobs.access import rate_limits
 from hsu_jobs.settings import settings, unknown
 
 _log = logging.getLogger(__name__)
@@ -61,7 +66,7 @@ strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 
 def create_app() -> FastAPI:
     """The ASGI app; nothing connects before the first request."""
-    log_lines.set_up(settings())
+    log_format.set_up(settings())
     for fault in unknown():
         _log.warning(fault)
     app = FastAPI(
@@ -71,28 +76,28 @@ def create_app() -> FastAPI:
         version="1",
         openapi_tags=document.tags(),
         generate_unique_id_function=document.name_of,
-        telemetry=traces.of_requests(),
+        telemetry=tracing.of_requests(),
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
     )
     app.state.live = Live()
     app.state.rights = Rights()
-    app.state.turns = FairTurns(deps.AT_ONCE, most_of_one=deps.MOST_OF_ONE)
+    app.state.turns = FairTurns(session.AT_ONCE, most_of_one=session.MOST_OF_ONE)
     app.state.large_answers = LargeAnswers()
     app.add_middleware(JsonBody)
     app.add_middleware(BodyLimit, limit=settings().max_body)
-    unchanged.install(app)
+    etags.install(app)
     app.add_middleware(TimeLimit, limit=settings().request_time)
     cors.allow(app, settings().cors_origins)
     app.add_middleware(WithoutChunks)
     app.add_middleware(Edge)
     app.add_middleware(PathPrefix, root_path=settings().root_path)
     database.limit_statements(settings().request_time)
-    traces.follow(database.engine())
+    tracing.follow(database.engine())
     problems.install(app)
     document.install(app)
-    unchanged.describe(app)
+    etags.describe(app)
     for routes in (
         jobs,
         submissions,
@@ -122,10 +127,10 @@ def create_app() -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     live: Live = app.state.live
     rights: Rights = app.state.rights
-    orphans.end_with_parent()
+    parent_death.end_with_parent()
     async with live.listening(), rights.watched():
         yield
     doorbell.bell().close()
-    known_keys.forget()
-    rates.close()
+    key_cache.forget()
+    rate_limits.close()
     database.engine().dispose()

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy import exc
 from starlette.exceptions import HTTPException
 
-from api import methods
+from api import allowed_methods
 from api.path_prefix import route_path
-from hsu_jobs import log_lines
-from hsu_jobs.availability import AWAY, DatabaseAway
+from hsu_jobs import log_format
+from hsu_jobs.database_outage import AWAY, DatabaseAway
 from hsu_jobs.errors import (
     BadRequest,
     BodyTooLarge,
@@ -166,7 +166,7 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     title = HTTPStatus(error.status_code).phrase
     code = title.lower().replace(" ", "_").replace("-", "_")
     headers = dict(error.headers or {})
-    if allowed := methods.of(request.app, route_path(request.scope)) if error.status_code == _NOT_ALLOWED else "":
+    if error.status_code == _NOT_ALLOWED and (allowed := allowed_methods.of(request.app, route_path(request.scope))):
         headers["Allow"] = allowed
     return _response(Problem(title=title, status=error.status_code, code=code, detail=error.detail), headers)
 
@@ -213,7 +213,7 @@ def _headers(error: JobsError) -> dict[str, str] | None:
 
 
 def _response(problem: Problem, headers: Mapping[str, str] | None) -> JSONResponse:
-    problem.request_id = log_lines.request_id()
+    problem.request_id = log_format.request_id()
     body = problem.model_dump(mode="json", exclude_defaults=True)
     return JSONResponse(body, status_code=problem.status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 

@@ -16,8 +16,9 @@ from typing import get_args
 
 import torch
 
-from hsu_core import models, panel, regularizers, spec
-from hsu_core.layers import layers
+from hsu_core import models, regularizers, spec
+from hsu_core.measures import panel
+from hsu_core.regularizers.layers import layers
 
 FACTS = spec.CIFAR100.facts
 

@@ -26,7 +26,7 @@ import numpy as np
 import psycopg
 
 from hsu_jobs import attempts, database
-from hsu_jobs.scheduling import Room
+from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.settings import settings
 
 USERS = 20

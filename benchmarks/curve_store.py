@@ -20,13 +20,14 @@ import psycopg
 from sqlalchemy import insert
 
 from hsu_core.outcomes import Series
-from hsu_jobs import attempts, curves, database, keys, lifecycle, settings
+from hsu_jobs import attempts, curves, database, lifecycle, settings
+from hsu_jobs.access import keys
+from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.curves import Choice, Point, compaction, layout
 from hsu_jobs.curves.layout import Matrix
-from hsu_jobs.scheduling import Room
 from hsu_jobs.spec import parse
 from hsu_jobs.tables import Block, Role, SeriesRow, User
-from worker import upkeep
+from worker import maintenance
 
 SPEC = parse(
     {
@@ -119,7 +120,7 @@ def _merge_until(url: str, deadline: float) -> int:
     _use(url)
     merged = 0
     while time.time() < deadline:
-        merged += upkeep.merge_blocks()
+        merged += maintenance.merge_blocks()
         time.sleep(1)
     return merged
 
@@ -146,7 +147,7 @@ def space(url: str) -> Space:
     with psycopg.connect(databases.plain(url), autocommit=True) as connection:
         connection.execute("UPDATE attempts SET ended_at = now()")
         connection.execute("UPDATE jobs SET state = 'cancelled', finished_at = now()")
-        while upkeep.merge_blocks():
+        while maintenance.merge_blocks():
             pass
         values = connection.execute("SELECT sum(count::bigint * cardinality(series)) FROM curve_blocks").fetchone()[0]
         sizes = []

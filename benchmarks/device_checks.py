@@ -20,10 +20,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from benchmarks import authors, launches
-from hsu_core import baselines, checkpoint, energies, fast, panel, regularizers, spec
+from hsu_core import baselines, energies, fast, regularizers, spec
 from hsu_core.fast.directions import computable
+from hsu_core.measures import panel
 from hsu_core.outcomes import Stopped
-from hsu_core.train import train
+from hsu_core.training import checkpoint
+from hsu_core.training.loop import train
 
 Energy = Callable[[Tensor], Tensor]
 

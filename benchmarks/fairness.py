@@ -36,7 +36,8 @@ from sqlalchemy import insert
 from streams import SPEC, _is_ready, _redis
 
 from embedded.up import API
-from hsu_jobs import database, keys, lifecycle, queries, settings
+from hsu_jobs import database, lifecycle, queries, settings
+from hsu_jobs.access import keys
 from hsu_jobs.curves import layout
 from hsu_jobs.curves.layout import FULL, Matrix
 from hsu_jobs.tables import Block, Role, SeriesRow

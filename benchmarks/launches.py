@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hsu_core import poles, regularizers, spec, stacks, terms
+from hsu_core import regularizers, spec
+from hsu_core.regularizers import batched, inner_problem, terms
 
 Shape = tuple[int, int]
 
@@ -99,7 +100,7 @@ def network(shapes: list[Shape], device: str) -> nn.Module:
 @contextmanager
 def stacking(*, wanted: bool) -> Iterator[None]:
     """Equal layers together, or each alone, whatever the device."""
-    with patch.object(stacks, "pay", lambda _: wanted):
+    with patch.object(batched, "pay", lambda _: wanted):
         yield
 
 
@@ -109,7 +110,7 @@ def on_meta() -> Iterator[None]:
     with (
         patch.object(torch, "autocast", lambda *_, **__: nullcontext()),
         patch.object(terms.Term, "generator", lambda *_: torch.Generator()),
-        patch.object(poles, "drawn", lambda count, *, like, **_: like.new_empty(count, like.shape[1])),
+        patch.object(inner_problem, "drawn", lambda count, *, like, **_: like.new_empty(count, like.shape[1])),
         patch.object(terms, "gaussian", lambda *shape, count, like, **_: like.new_empty(count, *shape)),
         patch.object(torch, "randn", _not_drawn),
     ):

@@ -114,7 +114,7 @@ def train(steps: int) -> Measured:
     """Train here."""
     import torch  # only the processes that train need it
 
-    from hsu_core import train as loop
+    from hsu_core.training import loop as loop
 
     digest = hashlib.sha256()
     began: list[tuple[float, float]] = []

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from hsu_core import sphere
-from hsu_core.optima import best_known
+from hsu_core.measures.optima import best_known
 from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 
 ON_S2 = (2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 20, 24, 32)

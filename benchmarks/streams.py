@@ -33,7 +33,8 @@ import numpy as np
 import psutil
 
 from embedded import engines, redis_server
-from hsu_jobs import database, keys, lifecycle, settings
+from hsu_jobs import database, lifecycle, settings
+from hsu_jobs.access import keys
 from hsu_jobs.events import Damaged, Prioritised
 from hsu_jobs.spec import parse
 from hsu_jobs.tables import Role, User

@@ -23,9 +23,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from hsu_core import models, spec
-from hsu_core import train as trainer
-from hsu_core.batches import Batches
+from hsu_core.data.batches import Batches
 from hsu_core.data.images import Images
+from hsu_core.training import loop as trainer
 
 FACTS = spec.CIFAR100.facts
 BATCH = 128

@@ -17,7 +17,8 @@ import matplotlib
 import torch
 from torch import Tensor, nn
 
-from hsu_core import panel, regularizers, spec, sphere
+from hsu_core import regularizers, spec, sphere
+from hsu_core.measures import panel
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from embedded import engines as both_engines
-from embedded import home, leash
+from embedded import home, stop_request
 from embedded.errors import CannotStart, Unwanted
 from embedded.up import Service, service
 from embedded.up import down as stop_everything
@@ -45,9 +45,9 @@ def main() -> None:
 def up(folder: Path, port: int | None, *, leashed: bool) -> None:
     """Start everything and stay, until Ctrl-C; what dies meanwhile is started again."""
     if leashed:
-        leash.leave_the_terminal()
+        stop_request.leave_the_terminal()
     signals = (signal.SIGTERM,) if leashed else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    wish = leash.Wish(*signals, leashed=leashed)
+    wish = stop_request.Wish(*signals, leashed=leashed)
     with suppress(Unwanted), service(folder, port=port, wish=wish, say=_say) as running:
         print(json.dumps({"url": running.url, "key": running.key}) if leashed else _how_to_try(running), flush=True)
         while not wish.wait(1):
@@ -69,7 +69,7 @@ def demo(folder: Path, port: int | None) -> None:
     """Run one real job end to end and print its result; stops what it started."""
     from embedded.demo import demonstrate  # loads matplotlib, which is slow and needed here only
 
-    wish = leash.Wish(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, leashed=False)
+    wish = stop_request.Wish(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, leashed=False)
     try:
         demonstrate(folder, port=port, wish=wish, say=_say)
     except Unwanted:
@@ -83,8 +83,8 @@ def demo(folder: Path, port: int | None) -> None:
 @click.option("--temporary", is_flag=True, help="Do not sync to disk, and remove FOLDER at the end.")
 def engines(folder: Path, *, temporary: bool) -> None:
     """Hold PostgreSQL and Redis up in FOLDER until stdin closes; print their URLs as one line of JSON."""
-    leash.leave_the_terminal()
-    wish = leash.Wish(signal.SIGTERM, leashed=True)
+    stop_request.leave_the_terminal()
+    wish = stop_request.Wish(signal.SIGTERM, leashed=True)
     try:
         urls = both_engines.start(folder, durable=not temporary)
         with suppress(BrokenPipeError):  # nobody reads any more: stdin will have closed as well

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from embedded import home
 from embedded.errors import CannotStart, Unwanted
-from embedded.leash import Wish
+from embedded.stop_request import Wish
 from embedded.up import service
-from hsu_client import show
 from hsu_client.answers import Job
+from hsu_client.cli import render
 from hsu_client.client import Client
 from hsu_client.plot import draw
 
@@ -30,14 +30,14 @@ def demonstrate(folder: Path, *, port: int | None, wish: Wish, say: Callable[[st
         client = undo.enter_context(Client(url, key))
         job = client.submit(json.loads(SPEC.read_text(encoding="utf-8")))
         say(f"submitted {SPEC.name} to {url} as job {job['id']}")
-        job = show.progress(_watched(client, job, wish, check), sys.stderr)
+        job = render.progress(_watched(client, job, wish, check), sys.stderr)
         if job["state"] != "succeeded":
-            raise CannotStart("\n".join(["the job did not succeed:", *show.details(job)]))
-        energies = show.energies(client.curves(job["id"]))
+            raise CannotStart("\n".join(["the job did not succeed:", *render.details(job)]))
+        energies = render.energies(client.curves(job["id"]))
         picture = folder / f"energy-curves-{job['id']}.png"
         draw(job, energies, picture)
         print(f"\ntest accuracy {100 * job['result']['test_accuracy']:.2f} %\n")
-        print("\n".join(show.table(show.summary(energies))))
+        print("\n".join(render.table(render.summary(energies))))
         print(f"\nthe curves: {picture}", flush=True)
 
 

@@ -28,9 +28,9 @@ from embedded import children, engines, home, processes
 from embedded.children import Child
 from embedded.engines import Engines
 from embedded.errors import CannotStart, Unwanted
-from embedded.leash import Wish
-from embedded.mending import Mender, Part
-from hsu_jobs.queue import broker_url
+from embedded.restarts import Mender, Part
+from embedded.stop_request import Wish
+from hsu_jobs.doorbell import broker_url
 
 FIRST_PORT = 8000
 API = ["api"]

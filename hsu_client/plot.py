@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hsu_client.answers import Curve, Job
-from hsu_client.show import in_order
-from hsu_client.terminal import visible
+from hsu_client.cli.render import in_order
+from hsu_client.cli.terminal import visible
 
 TITLES = {
     "mhe_s0": "hyperspherical energy, s = 0",

@@ -16,10 +16,12 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import exc, make_url, select
 
-from hsu_jobs import audit, database, installation, keys
+from hsu_jobs import database
+from hsu_jobs.access import audit, keys
+from hsu_jobs.artifacts import installation
+from hsu_jobs.artifacts.storage import StorageUnavailable
 from hsu_jobs.names import UserName
 from hsu_jobs.settings import BadSettings, settings, unknown
-from hsu_jobs.storage import StorageUnavailable
 from hsu_jobs.tables import ApiKey, Role
 
 

@@ -18,17 +18,10 @@ from sqlalchemy import func
 from sqlalchemy.orm import Session
 
 from hsu_core import outcomes as core
-from hsu_jobs import (
-    checkpoints,
-    curves,
-    missing_checkpoints,
-    news,
-    queries,
-    row_failures,
-    scheduling,
-    shares,
-    workers,
-)
+from hsu_jobs import curves, pubsub, queries, row_failures
+from hsu_jobs.artifacts import checkpoints, missing_checkpoints
+from hsu_jobs.cluster import claiming, fair_share, workers
+from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
 from hsu_jobs.events import Damaged, Ended, Restored, Saved
@@ -50,7 +43,6 @@ from hsu_jobs.outcomes import (
     in_brief,
     verdict,
 )
-from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import Limits, limits_of, read
 from hsu_jobs.states import State, Stop, Wanted
@@ -92,7 +84,7 @@ def claim(session: Session, room: Room, settings: Settings) -> Claim | None:
     rolled back, and the job is for a worker that can.
     """
     token = uuid.uuid4()
-    started = scheduling.start(session, room, token, settings)
+    started = claiming.start(session, room, token, settings)
     if started is None:
         return None
     try:
@@ -120,7 +112,7 @@ def begin(session: Session, token: UUID, checkpoint: CheckpointRow | None) -> No
     if checkpoint is None:
         curves.roll_back(session, job.id, 0)
         checkpoints.forget_after(session, job.id, -1)
-        news.tell(session, job.id)
+        pubsub.tell(session, job.id)
         return
     attempt.resumed_from = attempt.step = checkpoint.step
     record(session, job.id, Restored(attempt=attempt.number, step=checkpoint.step))
@@ -174,7 +166,7 @@ def progress(
     fresh = [point for point in points if point.step > before]  # a flush may come again, and its blocks be merged
     curves.write(session, job_id, fresh, references=references)
     if fresh:
-        news.tell(session, job_id)
+        pubsub.tell(session, job_id)
     if saved:
         _, attempt = held(session, token)
         for state, path in saved:
@@ -245,7 +237,7 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
     attempt.ended_at = func.now()
     attempt.outcome = OUTCOME.dump_python(in_brief(outcome), mode="json")
     if job.state is not State.RUNNING:  # written by hand: the attempt ends all the same, or it blocked every later one
-        session.execute(shares.give_back(job.owner_id, gpus=attempt.gpus, half_life=settings.usage_half_life))
+        session.execute(fair_share.give_back(job.owner_id, gpus=attempt.gpus, half_life=settings.usage_half_life))
         return job.state
     move(job, to)
     if isinstance(outcome, Broken) and not isinstance(outcome, Lost):
@@ -253,7 +245,7 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
     if isinstance(outcome, Unavailable):
         job.runnable_at = func.now() + _backoff(_times_unavailable(job), settings.retry_after)
     _note_ending(job, outcome, failure)
-    session.execute(shares.give_back(job.owner_id, gpus=attempt.gpus, half_life=settings.usage_half_life))
+    session.execute(fair_share.give_back(job.owner_id, gpus=attempt.gpus, half_life=settings.usage_half_life))
     workers.note_ending(session, attempt.worker, outcome)
     record(session, job.id, Ended(attempt=attempt.number, outcome=in_brief(outcome), state=to))
     return to

@@ -23,7 +23,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from hsu_jobs import availability
+from hsu_jobs import database_outage
 from hsu_jobs.settings import BadSettings, settings
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -127,7 +127,7 @@ def _engine(**how: Any) -> Engine:
     connect = {name: value for name, value in _CONNECT.items() if name not in url.query}
     how |= {"connect_args": connect, "use_native_hstore": False}  # asking for hstore takes three round trips
     made = create_engine(url, pool_size=10, max_overflow=30, **how)
-    availability.tell_apart(made)
+    database_outage.tell_apart(made)
     _close_what_comes_late(made)
     event.listen(made, "checkin", _note_the_time)
     event.listen(made, "checkout", _ping_after_a_rest)
@@ -189,7 +189,7 @@ def require_address() -> None:
     try:
         with reading() as session:
             session.execute(select(1))
-    except availability.AWAY as error:
+    except database_outage.AWAY as error:
         detail = f"HSU_DATABASE_URL is not set, and {default} does not answer ({error})"
         raise BadSettings(f"{detail}: set it, and HSU_REDIS_URL") from error
     finally:

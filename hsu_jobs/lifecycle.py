@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from sqlalchemy import TextClause, func, text
 from sqlalchemy.orm import Session
 
-from hsu_jobs import checkpoints, news, queries, row_failures
+from hsu_jobs import pubsub, queries, row_failures
+from hsu_jobs.artifacts import checkpoints
 from hsu_jobs.errors import IllegalMove
 from hsu_jobs.events import Asked, Cancelled, Event, Expired, Paused, Prioritised, Resumed, Stopping, Submitted
 from hsu_jobs.forks import changed
@@ -212,7 +213,7 @@ def record(session: Session, job_id: int, event: Event) -> None:
     So the ids of a job's events become visible in ascending order, and who has seen one has seen those before it.
     """
     session.execute(queries.happened(job_id, event.model_dump(mode="json")))
-    news.tell(session, job_id)
+    pubsub.tell(session, job_id)
 
 
 def _asked(session: Session, job_id: int, action: Action) -> Job:

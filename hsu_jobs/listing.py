@@ -22,11 +22,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from hsu_jobs.errors import BadRequest, Fault
-from hsu_jobs.moment import Moment
 from hsu_jobs.names import PoolName
 from hsu_jobs.spec import Tag
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job, User
+from hsu_jobs.timestamps import Moment
 
 Metric = Literal[
     "test_accuracy", "test_loss", "train_loss", "penalty", "seconds", "steps_per_second", "parameters", "value", "gap"

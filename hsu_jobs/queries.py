@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import BIGINT, JSONB
 from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from hsu_jobs import shares
+from hsu_jobs.cluster import fair_share
 from hsu_jobs.states import TERMINAL, State, Stop, Wanted
 from hsu_jobs.tables import (
     ApiKey,
@@ -245,7 +245,7 @@ def workers_at_work(silence: timedelta) -> Select[Worker, int, bool]:
 
 def users_with_usage(half_life: timedelta) -> Select[User, float]:
     """The users with their usage at this moment, by name."""
-    return select(User, shares.usage_now(half_life)).order_by(User.name)
+    return select(User, fair_share.usage_now(half_life)).order_by(User.name)
 
 
 def events_of(job_id: int, *, after: int, limit: int) -> Select[EventRow]:

@@ -2,7 +2,7 @@
 
 Knows loops by name and rows by what identifies them. Knows nothing of what is done with a row. That the database does
 not answer is no row's failure: that error is passed on. The counts are kept in the database, since workers find most of
-them and the API tells of them (`hsu_jobs/gauges.py`).
+them and the API tells of them (`hsu_jobs/cluster/metrics.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from hsu_jobs import database
-from hsu_jobs.availability import AWAY
+from hsu_jobs.database_outage import AWAY
 from hsu_jobs.tables import RowFailure
 
 LONGEST_ERROR = 500

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.outcomes import PointsResult, TrainingResult
-from hsu_jobs.scheduling import Room
 
 ROOM = Room("w", "default", ("cpu:0",), 1)
 """A machine with one free slot."""

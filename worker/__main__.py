@@ -15,14 +15,14 @@ import sys
 import threading
 import time
 
-from hsu_jobs import database, log_lines, names
+from hsu_jobs import database, log_format, names
 from hsu_jobs.errors import NameTaken
 from hsu_jobs.settings import BadSettings, Settings, settings, unknown
 from worker.devices import Devices, NoSuchGpu, of_this_machine
-from worker.doorbell import Doorbell
 from worker.restarts import Restarted
 from worker.supervisor import Supervisor
-from worker.webhook_dispatch import Dispatcher
+from worker.wakeup_pipe import Doorbell
+from worker.webhook_pool import Dispatcher
 
 _log = logging.getLogger(__name__)
 COMMAND = (
@@ -71,7 +71,7 @@ def main() -> None:
     worker that lives.
     """
     try:
-        log_lines.set_up(settings())
+        log_format.set_up(settings())
         for fault in unknown():
             _log.warning(fault)
         devices = of_this_machine(settings())

@@ -14,20 +14,20 @@ import time
 
 from celery import signals
 
-from hsu_jobs import database, log_lines, queries, queue
+from hsu_jobs import database, doorbell, log_format, queries
 from hsu_jobs.settings import settings
-from worker import courier, doorbell
+from worker import wakeup_pipe, webhook_sender
 
 _log = logging.getLogger(__name__)
 _RINGS_AT_ONCE = 100
 
-app = queue.celery()
+app = doorbell.celery()
 
 
 @signals.setup_logging.connect(weak=False)
 def _set_up_logging(**_: object) -> None:
     """In Celery's place: our own lines, with our level."""
-    log_lines.set_up(settings())
+    log_format.set_up(settings())
     for name in ("celery.beat", "celery.worker.consumer.consumer"):
         logging.getLogger(name).addFilter(_Brief())
 
@@ -58,28 +58,28 @@ class _Brief(logging.Filter):
         return True
 
 
-@app.task(name=queue.RING)
+@app.task(name=doorbell.RING)
 def ring(_job_id: int) -> None:
     """There is work: let the supervisor look for it."""
-    doorbell.press()
+    wakeup_pipe.press()
 
 
-@app.task(name=queue.SWEEP)
+@app.task(name=doorbell.SWEEP)
 def sweep() -> None:
     """Ring for every job that waits."""
     with database.transaction() as session:
         waiting = session.execute(queries.runnable_ids(_RINGS_AT_ONCE)).scalars().all()
     for job_id in waiting:
-        queue.ring(job_id)
+        doorbell.ring(job_id)
 
 
-@app.task(name=queue.CARRY)
+@app.task(name=doorbell.CARRY)
 def carry(_webhook_id: int) -> None:
     """There are messages for a webhook: let the dispatcher look whose turn it is."""
-    doorbell.press()
+    wakeup_pipe.press()
 
 
-@app.task(name=queue.POST)
+@app.task(name=doorbell.POST)
 def post() -> None:
     """Ring for every webhook that has messages."""
-    courier.ring_round()
+    webhook_sender.ring_round()

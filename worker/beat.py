@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 
-from hsu_jobs import log_lines
+from hsu_jobs import log_format
 from hsu_jobs.settings import BadSettings, settings
 from worker.restarts import Restarted
 
@@ -22,7 +22,7 @@ TO_STOP = 5.0
 def main() -> None:
     """Run it until a signal comes. Does not begin with settings that cannot be meant."""
     try:
-        log_lines.set_up(settings())
+        log_format.set_up(settings())
     except BadSettings as error:
         sys.exit(f"beat does not start: {error}")
     stop = threading.Event()

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from hsu_jobs import attempts, database
 from hsu_jobs.attempts import Wish
-from hsu_jobs.availability import AWAY, Uptime
+from hsu_jobs.database_outage import AWAY, Uptime
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import Wanted

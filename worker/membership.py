@@ -16,7 +16,8 @@ from uuid import UUID
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from hsu_jobs import database, queries, workers
+from hsu_jobs import database, queries
+from hsu_jobs.cluster import workers
 from hsu_jobs.errors import NameTaken
 from hsu_jobs.settings import Settings
 from worker.devices import Devices

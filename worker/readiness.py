@@ -15,9 +15,10 @@ from typing import NamedTuple, get_args
 
 from hsu_core import spec
 from hsu_core.data.files import LAYOUT, DatasetNotFound, require
-from hsu_jobs import database, installation
+from hsu_jobs import database
+from hsu_jobs.artifacts import installation
+from hsu_jobs.artifacts.storage import StorageUnavailable
 from hsu_jobs.settings import Settings
-from hsu_jobs.storage import StorageUnavailable
 
 _log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from uuid import UUID
 from hsu_core.outcomes import Reference, Saved, Series
 from hsu_jobs import attempts, database
 from hsu_jobs.attempts import Wish
-from hsu_jobs.availability import AWAY
 from hsu_jobs.curves import Point
+from hsu_jobs.database_outage import AWAY
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.states import Wanted
 from worker.spool import Spool

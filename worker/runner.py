@@ -21,17 +21,18 @@ from pathlib import Path
 from typing import TypeVar
 from uuid import UUID
 
-from hsu_core import checkpoint
 from hsu_core.outcomes import Stopped
-from hsu_jobs import attempts, checkpoints, database, installation, log_lines
-from hsu_jobs.availability import AWAY
+from hsu_core.training import checkpoint
+from hsu_jobs import attempts, database, log_format
+from hsu_jobs.artifacts import checkpoints, installation
+from hsu_jobs.artifacts.storage import Storage, StorageUnavailable
+from hsu_jobs.database_outage import AWAY
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
 from hsu_jobs.outcomes import Failed, Released, Succeeded, Unavailable
 from hsu_jobs.settings import Settings, settings
 from hsu_jobs.spec import JobSpec, TrainingJob, read
-from hsu_jobs.storage import Storage, StorageUnavailable
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
-from worker import work
+from worker import dispatch
 from worker.reporter import Reporter
 
 _log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def run_attempt(leash: Leash, settings: Settings) -> str:
         return "not ours any more"
 
 
-def _attempted(job: Job, attempt: Attempt, spec: JobSpec, leash: Leash, settings: Settings) -> work.Done | None:
+def _attempted(job: Job, attempt: Attempt, spec: JobSpec, leash: Leash, settings: Settings) -> dispatch.Done | None:
     """How the attempt ended; nothing if it was lost meanwhile. One that cannot reach the storage ends, and waits."""
     try:
         storage = _ask(lambda session: installation.marked_storage(session, settings))
@@ -167,7 +168,7 @@ def _run(
     storage: Storage,
     start: CheckpointRow | None,
     resume_from: Path | None,
-) -> work.Done | None:
+) -> dispatch.Done | None:
     """Do the work; nothing if the attempt was lost meanwhile."""
     surplus: list[str] = []
 
@@ -192,7 +193,7 @@ def _run(
         folder=settings.artifacts_dir,
     )
     with reporter:
-        done = work.do(
+        done = dispatch.do(
             spec,
             describe=reporter.describe,
             report=reporter.report,
@@ -211,7 +212,7 @@ def _run(
     return done
 
 
-def _settle(token: UUID, done: work.Done, settings: Settings) -> str:
+def _settle(token: UUID, done: dispatch.Done, settings: Settings) -> str:
     if isinstance(done, Stopped):
         return _ask(lambda session: attempts.release(session, token, settings)).kind
     _ask(lambda session: attempts.settle(session, token, done, settings))
@@ -238,7 +239,7 @@ def warm_up() -> None:
 def main() -> None:
     """Run one attempt."""
     warm_up()
-    log_lines.set_up(settings())
+    log_format.set_up(settings())
     _log.info("the attempt ended: %s", run_attempt(Leash(), settings()))
 
 

@@ -17,22 +17,23 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from hsu_jobs import attempts, database, lifecycle, row_failures, scheduling, workers
+from hsu_jobs import attempts, database, lifecycle, row_failures
+from hsu_jobs.artifacts.missing_checkpoints import Audit
 from hsu_jobs.attempts import Claim
-from hsu_jobs.availability import AWAY, Uptime
+from hsu_jobs.cluster import claiming, workers
+from hsu_jobs.cluster.claiming import Room
+from hsu_jobs.database_outage import AWAY, Uptime
 from hsu_jobs.errors import LeaseLost, NameTaken
-from hsu_jobs.log_lines import About
-from hsu_jobs.missing_checkpoints import Audit
+from hsu_jobs.log_format import About
 from hsu_jobs.outcomes import Stalled
-from hsu_jobs.scheduling import Room
 from hsu_jobs.settings import Settings
-from worker import cores, upkeep
-from worker.claims import Claims
+from worker import cores, maintenance
+from worker.claiming import Claims
 from worker.devices import Devices, visibility
 from worker.lease import Lease
 from worker.membership import Membership
+from worker.processes import Runner, Spare
 from worker.readiness import Readiness, ReadinessCheck
-from worker.runners import Runner, Spare
 
 _log = logging.getLogger(__name__)
 _TO_SETTLE = 10.0
@@ -227,7 +228,7 @@ class Supervisor:
         """A thread of its own: a storage that hangs must not keep anybody from noticing a lost worker."""
         audit = Audit()
         while not self._stopping.wait(self._settings.sweep.total_seconds()):
-            _keep_on(lambda: upkeep.look_for_missing_files(audit, self._settings))
+            _keep_on(lambda: maintenance.look_for_missing_files(audit, self._settings))
 
     def _sweep(self) -> None:
         """End what is lost or late, make room for what matters more, tidy up. Every worker does.
@@ -238,8 +239,8 @@ class Supervisor:
         steps: dict[str, Callable[[], object]] = {
             "expired leases": self._expire,
             "deadlines": partial(_in_transaction, lifecycle.expire_overdue),
-            "making room": partial(_in_transaction, partial(scheduling.make_room, settings=self._settings)),
-            "upkeep": partial(upkeep.tend, self._settings),
+            "making room": partial(_in_transaction, partial(claiming.make_room, settings=self._settings)),
+            "upkeep": partial(maintenance.tend, self._settings),
         }
         for name, step in steps.items():
             with row_failures.alone("sweeps", name):

@@ -10,14 +10,16 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import orm
 
-from api.auth import Member
-from api.deps import Session
-from api.once import MADE, Once
-from api.owned import OwnedJob
+from api.dependencies.auth import Member
+from api.dependencies.idempotency import MADE, Once
+from api.dependencies.jobs import OwnedJob
+from api.dependencies.session import Session
 from api.problems import pointing_into, problems
-from api.views import JobView, created
+from api.views.jobs import JobView, created
 from hsu_core.spec.values import EXACT, WHOLE, at_most
-from hsu_jobs import admission, database, forks, installation, lifecycle, missing_checkpoints, queue, quota
+from hsu_jobs import database, doorbell, forks, lifecycle
+from hsu_jobs.artifacts import installation, missing_checkpoints
+from hsu_jobs.cluster import admission, quota
 from hsu_jobs.errors import (
     BadRequest,
     Forbidden,
@@ -151,4 +153,4 @@ def _queued(made: Job, key: ApiKey, session: orm.Session) -> Response:
 
 
 def _ring_for(job_id: int, session: orm.Session) -> None:
-    database.afterwards(session, partial(queue.bell().ring, job_id))
+    database.afterwards(session, partial(doorbell.bell().ring, job_id))

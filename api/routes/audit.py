@@ -7,15 +7,15 @@ from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query
 
-from api.auth import Admin
-from api.deps import Session
+from api.dependencies.auth import Admin
+from api.dependencies.session import Session
 from api.problems import problems
-from api.views import View
+from api.views.jobs import View
 from hsu_core.spec.values import EXACT
-from hsu_jobs import audit
+from hsu_jobs.access import audit
 from hsu_jobs.errors import BadRequest, Forbidden, Unauthorized
-from hsu_jobs.moment import Moment
 from hsu_jobs.tables import AuditRow
+from hsu_jobs.timestamps import Moment
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 

@@ -8,12 +8,12 @@ from typing import Any, Literal, get_args
 from fastapi import APIRouter
 from sqlalchemy import orm
 
-from api.auth import Viewer
-from api.deps import Session
+from api.dependencies.auth import Viewer
+from api.dependencies.session import Session
 from api.problems import problems
-from api.views import View
+from api.views.jobs import View
 from hsu_core import spec
-from hsu_jobs import admission
+from hsu_jobs.cluster import admission
 from hsu_jobs.errors import Unauthorized
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import JobSpec

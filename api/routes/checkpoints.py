@@ -7,10 +7,10 @@ from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
 
-from api.deps import Session
-from api.owned import OwnedJob
+from api.dependencies.jobs import OwnedJob
+from api.dependencies.session import Session
 from api.problems import problems
-from api.views import View
+from api.views.jobs import View
 from hsu_jobs import queries
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
 from hsu_jobs.tables import CheckpointRow

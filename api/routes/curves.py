@@ -11,14 +11,14 @@ from pyarrow import Table
 from pydantic import Field
 from sqlalchemy import orm
 
-from api import curve_json, curve_views
-from api.asked_curves import Chosen, Form, Wanted
-from api.auth import Viewer
-from api.curve_views import MEDIA_TYPES, CurvesView, Format
-from api.deps import Session
-from api.large_answers import Download, LargeJson
-from api.owned import OwnedJob, require_visible
+from api.dependencies.auth import Viewer
+from api.dependencies.curve_query import Chosen, Form, Wanted
+from api.dependencies.jobs import OwnedJob, require_visible
+from api.dependencies.session import Session
 from api.problems import problems
+from api.streams.large_responses import Download, LargeJson
+from api.views import curve_formats, curve_json
+from api.views.curve_formats import MEDIA_TYPES, CurvesView, Format
 from hsu_core.spec.values import EXACT
 from hsu_jobs import curves, database
 from hsu_jobs.curves import Choice
@@ -144,11 +144,11 @@ def _long_json(job_ids: list[int], asked: Asked) -> Iterator[bytes]:
 def _file(job_ids: list[int], asked: Asked) -> Iterator[bytes]:
     choice, form = asked
     if form.max_points is None:
-        return curve_views.written(curve_views.table(job_ids, choice), curve_views.EVERY_POINT, form.format)
-    return curve_views.written(_chart(job_ids, choice, form.max_points), curve_views.BUCKETS, form.format)
+        return curve_formats.written(curve_formats.table(job_ids, choice), curve_formats.EVERY_POINT, form.format)
+    return curve_formats.written(_chart(job_ids, choice, form.max_points), curve_formats.BUCKETS, form.format)
 
 
 def _chart(job_ids: list[int], choice: Choice, max_points: int) -> Iterator[Table]:
     with database.transaction() as session:
         chart = curves.sample(session, job_ids, choice, max_points=max_points)
-    yield curve_views.chart_table(chart)
+    yield curve_formats.chart_table(chart)

@@ -7,7 +7,7 @@ from importlib import resources
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
-from api.safe_headers import DOCS
+from api.middleware.security_headers import DOCS
 
 router = APIRouter(prefix=DOCS, include_in_schema=False)
 

@@ -6,15 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 
-from api import stream
-from api.deps import Session
-from api.event_stream import Events, parse_place
-from api.lasting import CanLast
-from api.live import LiveNews
-from api.owned import OwnedJob
+from api.dependencies.jobs import OwnedJob
+from api.dependencies.session import Session
 from api.problems import problems
-from api.stream import EventStream
-from api.views import EventView, View
+from api.streams import sse
+from api.streams.access import CanLast
+from api.streams.events import Events, parse_place
+from api.streams.sse import EventStream
+from api.streams.wakeups import LiveNews
+from api.views.jobs import EventView, View
 from hsu_core.spec.values import EXACT
 from hsu_jobs import queries
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized, UpgradeRequired
@@ -47,7 +47,7 @@ def list_events(
 @router.get(
     "/{job_id}/events/stream",
     response_class=EventStream,
-    responses=stream.STREAM | problems(BadRequest, Unauthorized, NotFound, UpgradeRequired),
+    responses=sse.STREAM | problems(BadRequest, Unauthorized, NotFound, UpgradeRequired),
 )
 def stream_events(
     job: OwnedJob,
@@ -64,4 +64,4 @@ def stream_events(
     `end`; its data hold the job's final `state`.
     """
     place = parse_place(session, job, last_event_id)
-    return stream.respond(live, Events(job.id), place, right=lasting.begin())
+    return sse.respond(live, Events(job.id), place, right=lasting.begin())

@@ -7,8 +7,8 @@ from typing import Literal
 from fastapi import APIRouter
 
 from api.problems import problems
-from api.views import View
-from hsu_jobs import database, queue
+from api.views.jobs import View
+from hsu_jobs import database, doorbell
 from hsu_jobs.errors import Unavailable
 
 router = APIRouter(tags=["health"])
@@ -41,4 +41,4 @@ def readyz() -> Ready:
         found, needed = database.revisions(session)
     if found != needed:
         raise Unavailable(f"the database is at revision {found}, this version needs {needed}: run the migrations")
-    return Ready(redis="ok" if queue.answers() else "away")
+    return Ready(redis="ok" if doorbell.answers() else "away")

@@ -7,14 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from api import selection
-from api.auth import Viewer
-from api.awaited import Changed
-from api.deps import Session
-from api.owned import JobTag, OwnedJob
+from api.dependencies import job_fields
+from api.dependencies.auth import Viewer
+from api.dependencies.job_fields import Fields
+from api.dependencies.jobs import JobTag, OwnedJob
+from api.dependencies.long_poll import Changed
+from api.dependencies.session import Session
 from api.problems import problems
-from api.selection import Fields
-from api.views import JobPage, JobPart, JobPartPage, JobView, rendered
+from api.views.jobs import JobPage, JobPart, JobPartPage, JobView, rendered
 from hsu_jobs import listing, queries
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
 
@@ -35,7 +35,7 @@ class ListOfJobs(listing.Listing):
 @router.get("", response_model=JobPage | JobPartPage, responses=problems(BadRequest, Unauthorized))
 def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query()]) -> Response:
     """Your jobs, newest first; everyone's for an admin. Points that a job placed come with the job alone."""
-    fields = selection.chosen(asked.fields)
+    fields = job_fields.chosen(asked.fields)
     found = listing.page(session, queries.jobs_visible_to(key), asked, cursor=asked.cursor, limit=asked.limit)
     jobs = [JobView.of(job, with_points=False) for job in found.jobs]
     return JobPage(jobs=jobs, next_cursor=found.next_cursor).only(fields)

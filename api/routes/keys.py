@@ -8,18 +8,19 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api import known_keys
-from api.auth import Member, Viewer
-from api.deps import Session
+from api.dependencies import key_cache
+from api.dependencies.auth import Member, Viewer
+from api.dependencies.session import Session
 from api.problems import problems
-from api.views import View
+from api.views.jobs import View
 from hsu_core.spec.values import EXACT, Real
-from hsu_jobs import database, keys, queries
+from hsu_jobs import database, queries
+from hsu_jobs.access import keys
+from hsu_jobs.access.keys import Issued
 from hsu_jobs.errors import BadRequest, Fault, Forbidden, Gone, NotFound, SpecRejected, Unauthorized
-from hsu_jobs.keys import Issued
-from hsu_jobs.moment import Moment
 from hsu_jobs.names import UserName
 from hsu_jobs.tables import ApiKey, Role
+from hsu_jobs.timestamps import Moment
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
@@ -208,7 +209,7 @@ def revoke_key(
     A key may have leaked: by default the keys that it made go with it, all but the one that asks and what that made.
     """
     along = keys.revoke(session, found, along=descendants, asked_by=key)
-    database.afterwards(session, known_keys.forget)
+    database.afterwards(session, key_cache.forget)
     session.refresh(found, ["revoked_at"])
     return RevokedView(**KeyView.of(found).model_dump(), revoked_along=along)
 
@@ -231,7 +232,7 @@ def rotate_key(
     """
     keys.require_open(session, key)
     issued = keys.rotate(session, found, overlap=timedelta(seconds=how.overlap), asked_by=key)
-    database.afterwards(session, known_keys.forget)
+    database.afterwards(session, key_cache.forget)
     response.headers["Location"] = f"{router.prefix}/{issued.row.id}"
     return NewKeyView.issued(session, issued)
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
-from api import log_text
-from api.deps import Session
-from api.lasting import CanLast
-from api.live import LiveNews
-from api.owned import OwnedAttempt
+from api.dependencies.jobs import OwnedAttempt
+from api.dependencies.session import Session
 from api.problems import problems
+from api.streams import log
+from api.streams.access import CanLast
+from api.streams.wakeups import LiveNews
 from hsu_core.spec.values import EXACT
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized, UpgradeRequired
 
@@ -50,10 +50,10 @@ def read_log(
     follow: Annotated[bool, Query(description="Stay, and send what comes, until the attempt has ended.")] = False,  # noqa: FBT002
 ) -> Response:
     """What an attempt's process printed; the newest `HSU_LOG_LIMIT` bytes are kept."""
-    part = log_text.read(session, attempt, first_byte=from_byte, tail=tail)
+    part = log.read(session, attempt, first_byte=from_byte, tail=tail)
     headers = {"HSU-Attempt": str(attempt.number), "HSU-First-Byte": str(part.first_byte)}
     if not follow:
         return PlainTextResponse(part.text, headers=headers | {"HSU-Next-Byte": str(part.next_byte)})
     headers |= {"X-Accel-Buffering": "no"}
-    text = log_text.follow(live, attempt, part.first_byte, right=lasting.begin())
+    text = log.follow(live, attempt, part.first_byte, right=lasting.begin())
     return StreamingResponse(text, headers=headers, media_type="text/plain; charset=utf-8")

@@ -11,13 +11,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from api import meters
-from api.auth import Credentials, holder
-from api.deps import Session
+from api.dependencies.auth import Credentials, holder
+from api.dependencies.session import Session
+from api.middleware import metrics as request_metrics
 from api.problems import problems
-from hsu_jobs import gauges
+from hsu_jobs.cluster import metrics as cluster_metrics
+from hsu_jobs.cluster.metrics import Gauge
 from hsu_jobs.errors import Forbidden, Unauthorized
-from hsu_jobs.gauges import Gauge
 from hsu_jobs.settings import settings
 from hsu_jobs.tables import Role
 
@@ -70,6 +70,6 @@ def read_metrics(_scraper: Scraper, session: Session) -> Response:
     status, the time until their answers began, and the streams under way.
     """
     registry = CollectorRegistry()
-    meters.register(registry)
-    registry.register(_Read(gauges.read(session)))
+    request_metrics.register(registry)
+    registry.register(_Read(cluster_metrics.read(session)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)

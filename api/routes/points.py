@@ -6,15 +6,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header
 
-from api import stream
-from api.asked_curves import Layers, Measures
-from api.deps import Session
-from api.lasting import CanLast
-from api.live import LiveNews
-from api.owned import OwnedJob
-from api.point_stream import Points, parse_place
+from api.dependencies.curve_query import Layers, Measures
+from api.dependencies.jobs import OwnedJob
+from api.dependencies.session import Session
 from api.problems import problems
-from api.stream import EventStream
+from api.streams import sse
+from api.streams.access import CanLast
+from api.streams.curves import Points, parse_place
+from api.streams.sse import EventStream
+from api.streams.wakeups import LiveNews
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized, UpgradeRequired
 
 router = APIRouter(prefix="/v1/jobs", tags=["curves"])
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["curves"])
 @router.get(
     "/{job_id}/curves/stream",
     response_class=EventStream,
-    responses=stream.STREAM | problems(BadRequest, Unauthorized, NotFound, UpgradeRequired),
+    responses=sse.STREAM | problems(BadRequest, Unauthorized, NotFound, UpgradeRequired),
 )
 def stream_points(
     job: OwnedJob,
@@ -46,4 +46,4 @@ def stream_points(
     """
     points = Points(job.id, tuple(layer), tuple(measure))
     points.check(session, job)
-    return stream.respond(live, points, parse_place(job, last_event_id), right=lasting.begin())
+    return sse.respond(live, points, parse_place(job, last_event_id), right=lasting.begin())

@@ -8,16 +8,16 @@ from typing import Annotated, Self
 
 from fastapi import APIRouter, Query
 
-from api.auth import Viewer
-from api.deps import Session
+from api.dependencies.auth import Viewer
+from api.dependencies.session import Session
 from api.problems import problems
-from api.views import View
-from hsu_jobs import waiting
+from api.views.jobs import View
+from hsu_jobs.cluster import waiting
+from hsu_jobs.cluster.waiting import Place, Pool
 from hsu_jobs.errors import BadRequest, Unauthorized
 from hsu_jobs.names import PoolName
 from hsu_jobs.settings import settings
 from hsu_jobs.tables import ApiKey, Role
-from hsu_jobs.waiting import Place, Pool
 
 router = APIRouter(prefix="/v1/queue", tags=["cluster"])
 

@@ -10,13 +10,15 @@ from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import orm
 
-from api.auth import Member
-from api.deps import Session
-from api.once import ALL_MADE, MADE, Once
+from api.dependencies.auth import Member
+from api.dependencies.idempotency import ALL_MADE, MADE, Once
+from api.dependencies.session import Session
 from api.problems import Responses, problems
-from api.views import SubmittedView, View, WaitingView, created, rendered
+from api.views.jobs import SubmittedView, View, WaitingView, created, rendered
 from hsu_core.costs import Costs
-from hsu_jobs import admission, database, lifecycle, queue, quota, quotes
+from hsu_jobs import database, doorbell, lifecycle
+from hsu_jobs.cluster import admission, quota, quotes
+from hsu_jobs.cluster.quotes import Quote
 from hsu_jobs.errors import (
     BadRequest,
     BodyTooLarge,
@@ -28,7 +30,6 @@ from hsu_jobs.errors import (
     UnderWay,
 )
 from hsu_jobs.lifecycle import Queued
-from hsu_jobs.quotes import Quote
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import JobSpec, Specs
 from hsu_jobs.states import State
@@ -211,5 +212,5 @@ def _all_submitted(specs: Sequence[JobSpec], key: ApiKey, session: orm.Session) 
 
 def _queue(specs: Sequence[JobSpec], key: ApiKey, session: orm.Session) -> list[Queued]:
     queued = lifecycle.submit_all(session, specs, owner_id=key.user_id, sees_all=key.role is Role.ADMIN)
-    database.afterwards(session, partial(queue.bell().ring, queued[-1].id))
+    database.afterwards(session, partial(doorbell.bell().ring, queued[-1].id))
     return queued

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import orm
 
-from api import known_keys
-from api.auth import Admin, Viewer
-from api.deps import Session
+from api.dependencies import key_cache
+from api.dependencies.auth import Admin, Viewer
+from api.dependencies.session import Session
 from api.problems import problems
-from api.views import View
+from api.views.jobs import View
 from hsu_core.spec.values import WHOLE, Real
 from hsu_jobs import database, queries
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
@@ -81,7 +81,7 @@ def change_user(
     user = session.execute(queries.user_by_name(name)).scalar_one_or_none()
     if user is None:
         raise NotFound(f"there is no user {name!r}: a user comes into being with their first API key")
-    database.afterwards(session, known_keys.forget)
+    database.afterwards(session, key_cache.forget)
     for field in change.model_fields_set:
         setattr(user, field, getattr(change, field))
     session.flush()

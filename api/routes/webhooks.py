@@ -9,20 +9,22 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import orm
 
-from api.auth import Member, Viewer
-from api.deps import Session
+from api.dependencies.auth import Member, Viewer
+from api.dependencies.session import Session
 from api.problems import problems
-from api.views import View
+from api.views.jobs import View
 from hsu_core.spec.values import EXACT, Flag
-from hsu_jobs import database, messages, queue, quota, webhooks
-from hsu_jobs.addresses import LONGEST_URL
+from hsu_jobs import database, doorbell
+from hsu_jobs.cluster import quota
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, QuotaExceeded, SpecRejected, Unauthorized, WebhookInactive
 from hsu_jobs.events import Event, StrangeEvent
 from hsu_jobs.outcomes import Failure
 from hsu_jobs.settings import settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Delivery, DeliveryState, Webhook
-from hsu_jobs.webhooks import ENDINGS, WANTED
+from hsu_jobs.webhooks import messages, subscriptions
+from hsu_jobs.webhooks.addresses import LONGEST_URL
+from hsu_jobs.webhooks.subscriptions import ENDINGS, WANTED
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 told = APIRouter()
@@ -182,11 +184,11 @@ class Message(View):
 
 
 def _mine(webhook_id: Number, key: Viewer, session: Session) -> Webhook:
-    return webhooks.found(session, key.user_id, webhook_id)
+    return subscriptions.found(session, key.user_id, webhook_id)
 
 
 def _mine_to_change(webhook_id: Number, key: Member, session: Session) -> Webhook:
-    return webhooks.found(session, key.user_id, webhook_id, to_change=True)
+    return subscriptions.found(session, key.user_id, webhook_id, to_change=True)
 
 
 OwnedWebhook = Annotated[Webhook, Depends(_mine, scope="function")]
@@ -205,7 +207,7 @@ def create_webhook(new: NewWebhook, key: Member, session: Session, response: Res
     seconds takes it; anything else is tried again for a day, and 410 ends the webhook. A message may come twice, with
     the same `webhook-id`, and in another order.
     """
-    webhook = webhooks.create(session, key.user, url=new.url, events=new.events, settings=settings())
+    webhook = subscriptions.create(session, key.user, url=new.url, events=new.events, settings=settings())
     response.headers["Location"] = f"{router.prefix}/{webhook.id}"
     return NewlySigned.of(webhook)
 
@@ -213,7 +215,9 @@ def create_webhook(new: NewWebhook, key: Member, session: Session, response: Res
 @router.get("", responses=problems(Unauthorized))
 def list_webhooks(key: Viewer, session: Session) -> WebhooksView:
     """Your webhooks."""
-    return WebhooksView(webhooks=[WebhookView.of(each) for each in session.execute(webhooks.of(key.user_id)).scalars()])
+    return WebhooksView(
+        webhooks=[WebhookView.of(each) for each in session.execute(subscriptions.of(key.user_id)).scalars()]
+    )
 
 
 @router.get("/{webhook_id}", responses=problems(*_ALWAYS))
@@ -225,7 +229,7 @@ def show_webhook(webhook: OwnedWebhook) -> WebhookView:
 @router.patch("/{webhook_id}", responses=problems(*_CHANGING, SpecRejected))
 def change_webhook(change: WebhookChange, webhook: ChangingWebhook, session: Session) -> WebhookView:
     """Change where it leads, what it is told, or whether it is told anything."""
-    return WebhookView.of(webhooks.change(session, webhook, **change.model_dump(), settings=settings()))
+    return WebhookView.of(subscriptions.change(session, webhook, **change.model_dump(), settings=settings()))
 
 
 @router.delete("/{webhook_id}", status_code=204, responses=problems(*_CHANGING))
@@ -237,14 +241,14 @@ def remove_webhook(webhook: ChangingWebhook, session: Session) -> None:
 @router.post("/{webhook_id}/rotate", responses=problems(*_CHANGING))
 def rotate_secret(webhook: ChangingWebhook) -> NewlySigned:
     """Give it a new secret, which cannot be read again; from now on messages are signed with it alone."""
-    return NewlySigned.of(webhooks.rotate(webhook))
+    return NewlySigned.of(subscriptions.rotate(webhook))
 
 
 @router.post("/{webhook_id}/test", status_code=202, responses=problems(*_CHANGING, WebhookInactive, QuotaExceeded))
 def test_webhook(webhook: ChangingWebhook, session: Session) -> DeliveryView:
     """Send a `ping`; what became of it is soon told by its delivery."""
     quota.require_room_for_messages(session, webhook.owner_id, settings())
-    delivery = webhooks.ping(session, webhook)
+    delivery = subscriptions.ping(session, webhook)
     _ring_for(session, webhook)
     return DeliveryView.of(delivery)
 
@@ -258,7 +262,7 @@ def list_deliveries(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeliveryPage:
     """What was sent and what is to be, the newest first; kept for `HSU_WEBHOOK_LOG`."""
-    chosen = webhooks.deliveries_of(webhook.id)
+    chosen = subscriptions.deliveries_of(webhook.id)
     chosen = chosen if state is None else chosen.where(Delivery.state == state)
     chosen = chosen if cursor is None else chosen.where(Delivery.id < cursor)
     rows = session.execute(chosen.limit(limit + 1)).all()
@@ -283,7 +287,7 @@ def redeliver(webhook: ChangingWebhook, delivery_id: Number, session: Session) -
     """Send a message once more, whatever became of it, with the same `webhook-id`."""
     delivery, *told = _delivery(session, webhook, delivery_id)
     quota.require_room_for_messages(session, webhook.owner_id, settings())
-    webhooks.redeliver(session, webhook, delivery)
+    subscriptions.redeliver(session, webhook, delivery)
     _ring_for(session, webhook)
     return DeliveryView.of(delivery, *told)
 
@@ -301,7 +305,7 @@ def receive_message(
 
 
 def _delivery(session: orm.Session, webhook: Webhook, delivery_id: int) -> tuple[Delivery, Any, Any]:
-    chosen = webhooks.deliveries_of(webhook.id).where(Delivery.id == delivery_id)
+    chosen = subscriptions.deliveries_of(webhook.id).where(Delivery.id == delivery_id)
     row = session.execute(chosen).one_or_none()
     if row is None:
         raise NotFound(f"webhook {webhook.id} has no delivery {delivery_id}")
@@ -310,4 +314,4 @@ def _delivery(session: orm.Session, webhook: Webhook, delivery_id: int) -> tuple
 
 def _ring_for(session: orm.Session, webhook: Webhook) -> None:
     webhook_id = webhook.id
-    database.afterwards(session, lambda: queue.ring_for_mail(webhook_id))
+    database.afterwards(session, lambda: doorbell.ring_for_mail(webhook_id))

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import orm
 
-from api.auth import Admin, Viewer
-from api.deps import Session
+from api.dependencies.auth import Admin, Viewer
+from api.dependencies.session import Session
 from api.problems import problems
-from api.views import View
+from api.views.jobs import View
 from hsu_core.spec.values import Flag
-from hsu_jobs import queries, workers
+from hsu_jobs import queries
+from hsu_jobs.cluster import workers
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.names import LONGEST_STORED
 from hsu_jobs.settings import settings

@@ -13,9 +13,9 @@ everywhere in this package:
 - `low_precision` multiplies matrices in bfloat16 and does everything else in float32: a gradient is right to about 1 %.
 """
 
+from hsu_core.fast.at_poles import covering, polarization, resultant
 from hsu_core.fast.closest import separation
 from hsu_core.fast.determinant import gram_determinant
-from hsu_core.fast.poles import covering, polarization, resultant
 from hsu_core.fast.repulsion import riesz
 
 __all__ = ["covering", "gram_determinant", "polarization", "resultant", "riesz", "separation"]

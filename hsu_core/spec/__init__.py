@@ -4,6 +4,7 @@ Knows names, ranges and what fits with what. Knows no tensors (importing it cost
 Every union is discriminated by `kind`, and an unknown key is an error with a path.
 """
 
+from hsu_core.spec.baselines import DSO, MMA, SO, SRIP, CoMHE, KoLeo, MutualCoherence, Uniformity
 from hsu_core.spec.datasets import CIFAR10, CIFAR100, MNIST, Dataset, Digits, Facts, FashionMNIST
 from hsu_core.spec.family import MGD, MHC, MHE, MHP, MHS, RMHP, AuthorsPole, FreshPoles, Inner, NoRegularizer
 from hsu_core.spec.models import CNN9, MLP, Model, SmallCNN
@@ -29,7 +30,6 @@ from hsu_core.spec.penalties import (
 )
 from hsu_core.spec.points import PointsSpec
 from hsu_core.spec.regularizers import Regularizer
-from hsu_core.spec.rivals import DSO, MMA, SO, SRIP, CoMHE, KoLeo, MutualCoherence, Uniformity
 from hsu_core.spec.training import (
     MEASURES,
     SGD,

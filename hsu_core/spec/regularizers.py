@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from hsu_core.spec.baselines import DSO, MMA, SO, SRIP, CoMHE, KoLeo, MutualCoherence, Uniformity
 from hsu_core.spec.family import MGD, MHC, MHE, MHP, MHS, RMHP, NoRegularizer
-from hsu_core.spec.rivals import DSO, MMA, SO, SRIP, CoMHE, KoLeo, MutualCoherence, Uniformity
 
 Regularizer = Annotated[
     NoRegularizer

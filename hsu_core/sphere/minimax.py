@@ -20,7 +20,7 @@ from torch import Tensor
 from hsu_core.sphere import levels
 from hsu_core.sphere.descent import descend, unit
 from hsu_core.sphere.energy import spread
-from hsu_core.sphere.poles import facets_of, in_half_sphere, random_poles
+from hsu_core.sphere.worst_pole import facets_of, in_half_sphere, random_poles
 
 FEW_ROUNDS, MANY_ROUNDS = 8, 24
 FINALISTS = 12

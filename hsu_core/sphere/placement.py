@@ -14,15 +14,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hsu_core import energies, panel
-from hsu_core.optima import Optimum, best_known
+from hsu_core import energies
+from hsu_core.measures import panel
+from hsu_core.measures.optima import Optimum, best_known
 from hsu_core.outcomes import Series, Stopped
 from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 from hsu_core.sphere.descent import unit
 from hsu_core.sphere.energy import enlarge, spread
 from hsu_core.sphere.interruption import Interrupted, interruptible, never
 from hsu_core.sphere.minimax import raise_poles, separate, shrink_holes
-from hsu_core.sphere.poles import Method, covering_pole, polarization_pole
+from hsu_core.sphere.worst_pole import Method, covering_pole, polarization_pole
 
 LARGEST_BATCH = 4_000_000
 """Numbers in the largest matrix of a batch; more starts wait for the next batch."""

@@ -21,8 +21,8 @@ ADDED = {
     "attempts": ("gpus", "resumed_from", "stop"),
 }
 
-# The closed form of du/dt = gpus − λu with λ = ln 2 / half_life; see hsu_jobs/shares.py. One expression, so that
-# Postgres writes it out in the query that asks: choosing the next job computes it for every user.
+# The closed form of du/dt = gpus − λu with λ = ln 2 / half_life; see hsu_jobs/cluster/fair_share.py. One expression, so
+# that Postgres writes it out in the query that asks: choosing the next job computes it for every user.
 USAGE_NOW = """
 CREATE FUNCTION usage_now(usage float8, gpus int, since timestamptz, half_life float8) RETURNS float8
 LANGUAGE sql STABLE AS $$

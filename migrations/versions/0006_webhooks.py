@@ -15,8 +15,8 @@ _time = sa.DateTime(timezone=True)
 
 # In the database, since events are written in several ways, one of them raw SQL: so an event and its messages commit
 # together whoever writes it, and an owner without webhooks costs a look into an index. A webhook wants an event if it
-# names its kind or the state that it brings (`hsu_jobs/webhooks.py`: WANTED). KEY SHARE: who removes a webhook
-# meanwhile is waited for, and the row then passed over, or the event could not be written at all.
+# names its kind or the state that it brings (`hsu_jobs/webhooks/subscriptions.py`: WANTED). KEY SHARE: who removes a
+# webhook meanwhile is waited for, and the row then passed over, or the event could not be written at all.
 ADDRESS = """
 CREATE FUNCTION address_event() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

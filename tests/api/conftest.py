@@ -12,13 +12,14 @@ from samples import DIGITS, ROOM
 
 from api.app import create_app
 from hsu_core.outcomes import Saved
-from hsu_jobs import attempts, database, keys, queue, settings
+from hsu_jobs import attempts, database, doorbell, settings
+from hsu_jobs.access import keys
 from hsu_jobs.attempts import Claim
 from hsu_jobs.tables import Role
 
 
 def _forget() -> None:
-    for cached in (settings.settings, database.engine, queue.celery, queue.bell):
+    for cached in (settings.settings, database.engine, doorbell.celery, doorbell.bell):
         cached.cache_clear()
 
 
@@ -30,7 +31,7 @@ def http(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> 
     _forget()
     with TestClient(create_app(), raise_server_exceptions=False) as client:
         yield client
-        queue.celery().close()
+        doorbell.celery().close()
     _forget()
 
 

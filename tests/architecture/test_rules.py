@@ -48,7 +48,7 @@ def test_only_lifecycle_writes_a_jobs_state() -> None:
 
 def test_one_statement_beside_it_starts_jobs() -> None:
     texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in SOURCES}
-    assert [name for name, text in texts.items() if "SET state" in text] == ["hsu_jobs/scheduling.py"]
+    assert [name for name, text in texts.items() if "SET state" in text] == ["hsu_jobs/cluster/claiming.py"]
 
 
 def test_every_module_says_what_it_is() -> None:

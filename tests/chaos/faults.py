@@ -16,7 +16,7 @@ from celery import Celery
 from chaos.cluster import LEASE, WORKERS, Cluster
 from sqlalchemy import select
 
-from hsu_jobs import queue
+from hsu_jobs import doorbell
 from hsu_jobs.tables import CheckpointRow
 
 Fault = Callable[[Cluster, random.Random], None]
@@ -147,10 +147,10 @@ def redis_away_for_long(cluster: Cluster, draw: random.Random) -> None:
 
 def repeat_messages(cluster: Cluster, draw: random.Random) -> None:
     """Every message comes ten times, some for jobs that there are not."""
-    with Celery(broker=queue.broker_url(cluster.engines.redis_url), set_as_current=False) as caller:
+    with Celery(broker=doorbell.broker_url(cluster.engines.redis_url), set_as_current=False) as caller:
         caller.conf.task_default_queue = "hsu"
         for job_id in [*range(1, 6), 10**9] * 10:
-            caller.send_task(queue.RING, args=(job_id,))
+            caller.send_task(doorbell.RING, args=(job_id,))
 
 
 def fill_disk(cluster: Cluster, draw: random.Random) -> None:

@@ -19,7 +19,10 @@ from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Reference, Saved, Series
-from hsu_jobs import attempts, database, keys, lifecycle, logs, workers
+from hsu_jobs import attempts, database, lifecycle
+from hsu_jobs.access import keys
+from hsu_jobs.artifacts import logs
+from hsu_jobs.cluster import workers
 from hsu_jobs.curves import Point
 from hsu_jobs.outcomes import Succeeded
 from hsu_jobs.settings import Settings

@@ -95,7 +95,7 @@ def test_a_drained_worker_gives_its_job_back_and_goes_on_when_it_is_restored(cli
 def test_a_log_is_followed_from_a_terminal_until_the_job_ends(client: Client, service: dict[str, str]) -> None:
     job = client.submit(SAVING)["id"]
     until(lambda: client.job(job)["attempts"], seconds=60)
-    command = [sys.executable, "-c", "from hsu_client.cli import main; main()", "log", str(job), "--follow"]
+    command = [sys.executable, "-c", "from hsu_client.cli.main import main; main()", "log", str(job), "--follow"]
     environment = {"HSU_URL": service["url"], "HSU_API_KEY": service["key"]}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

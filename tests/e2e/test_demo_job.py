@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from hsu_client import show
+from hsu_client.cli import render
 from hsu_client.client import Client
 
 
@@ -17,7 +17,7 @@ def test_the_demo_uses_the_service_that_runs_and_its_job_learns_and_lowers_its_e
 
     with Client(service["url"], service["key"]) as client:
         job = next(client.jobs(state="succeeded"))
-        energies = {curve.layer: curve for curve in show.energies(client.curves(job["id"]))}
+        energies = {curve.layer: curve for curve in render.energies(client.curves(job["id"]))}
     assert job["result"]["test_accuracy"] >= 0.95
     assert list(energies) == ["conv1", "conv2", "conv3", "classifier"]
     assert energies["conv1"].values[-1] < energies["conv1"].values[0]

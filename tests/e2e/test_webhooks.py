@@ -80,7 +80,7 @@ def test_a_receiver_hears_each_event_of_a_job_though_it_fails_at_first_and_redis
 def test_a_ping_arrives_at_once_from_a_terminal(client: Client, telling: dict[str, str]) -> None:
     with receiver() as there:
         webhook = client.create_webhook(there.url)
-        command = [sys.executable, "-c", "from hsu_client.cli import main; main()", "webhook", "test"]
+        command = [sys.executable, "-c", "from hsu_client.cli.main import main; main()", "webhook", "test"]
         environment = {"HSU_URL": telling["url"], "HSU_API_KEY": telling["key"]}
         done = subprocess.run(
             [*command, str(webhook["id"])], env=environment, capture_output=True, text=True, check=False, timeout=60

@@ -20,10 +20,10 @@ import psutil
 import pytest
 from waiting import until
 
-from embedded import children, engines, home, mending, processes
+from embedded import children, engines, home, processes, restarts
 from embedded.children import MARK
 from embedded.errors import CannotStart
-from embedded.mending import Mender, Part
+from embedded.restarts import Mender, Part
 from embedded.up import down
 from hsu_client.client import Client
 
@@ -158,7 +158,7 @@ def test_what_dies_is_started_again_the_engines_too(folder: Path) -> None:
 def test_what_dies_again_and_again_ends_everything_and_the_end_of_its_log_is_shown(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mending, "REST", 0.0)
+    monkeypatch.setattr(restarts, "REST", 0.0)
     engines.prepare(folder)
     started = {"sick": children.start(folder, "sick", ["no.such.module"], {})}
     said: list[str] = []
@@ -178,7 +178,7 @@ def test_what_dies_again_and_again_ends_everything_and_the_end_of_its_log_is_sho
         return False
 
     until(gives_up, seconds=60)
-    assert len(said) == mending.MOST + 1
+    assert len(said) == restarts.MOST + 1
     assert "sick ended 6 times within 10 minutes; status 1; the end of" in said[-1]
     assert "No module named" in said[-1]
 

@@ -23,8 +23,10 @@ from hsu_client.client import Client
 from hsu_client.live import Points, Rollback
 from hsu_client.problem import Problem, Unreachable
 from hsu_core.outcomes import Reference, Saved, Series
-from hsu_jobs import attempts, curves, logs, workers
+from hsu_jobs import attempts, curves
+from hsu_jobs.artifacts import logs
 from hsu_jobs.attempts import Claim
+from hsu_jobs.cluster import workers
 from hsu_jobs.outcomes import Failed, Released
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import User, Worker

@@ -14,13 +14,13 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy.orm import Session
 
-from hsu_client.cli import main
+from hsu_client.cli.main import main
 from hsu_client.client import Client
 from hsu_client.problem import Problem
 from hsu_client.webhooks import NotAuthentic, verify
-from hsu_jobs import deliveries
-from hsu_jobs.deliveries import Answer
 from hsu_jobs.settings import Settings
+from hsu_jobs.webhooks import deliveries
+from hsu_jobs.webhooks.deliveries import Answer
 
 KEY = bytes(range(32))
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"

@@ -11,7 +11,8 @@ from samples import DIGITS, ROOM, TRAINED
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from hsu_jobs import attempts, checkpoints, lifecycle, queries
+from hsu_jobs import attempts, lifecycle, queries
+from hsu_jobs.artifacts import checkpoints
 from hsu_jobs.attempts import Claim, Wish
 from hsu_jobs.errors import Gone, IllegalMove, NotFound, SpecRejected
 from hsu_jobs.outcomes import Cancelled, Crashed, Failed, Paused, Succeeded

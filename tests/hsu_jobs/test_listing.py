@@ -1,4 +1,4 @@
-"""Lists of many jobs: each common one is read through an index. What they hold is in tests/api/test_lists.py."""
+"""Lists of many jobs: each common one is read through an index. What they hold is in tests/api/routes/test_lists.py."""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 from waiting import until
 
 from hsu_core.outcomes import Saved
-from hsu_jobs import attempts, database, lifecycle, queries, scheduling, workers
+from hsu_jobs import attempts, database, lifecycle, queries
 from hsu_jobs.attempts import Claim
+from hsu_jobs.cluster import claiming, workers
 from hsu_jobs.events import Resumed
 from hsu_jobs.outcomes import Released
 from hsu_jobs.settings import Settings
@@ -45,7 +46,7 @@ WRITERS: dict[str, Write] = {
     "saved": save,
     "ended": lambda session, claim: attempts.settle(session, claim.token, Released(), SETTINGS),
     "stopping: drain": lambda session, claim: workers.drain(session, ROOM.worker, now=True),
-    "stopping: preempt": lambda session, claim: scheduling.make_room(session, SETTINGS),
+    "stopping: preempt": lambda session, claim: claiming.make_room(session, SETTINGS),
     "stopping: deadline": lambda session, claim: lifecycle.expire_overdue(session),
     "prioritised": lambda session, claim: lifecycle.prioritise(session, claim.job_id, -7),
 }

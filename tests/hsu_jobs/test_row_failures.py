@@ -10,14 +10,16 @@ from samples import DIGITS, ROOM
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
-from hsu_jobs import attempts, database, deliveries, lifecycle, row_failures, scheduling, webhooks, workers
+from hsu_jobs import attempts, database, lifecycle, row_failures
 from hsu_jobs.attempts import Claim
-from hsu_jobs.availability import DatabaseAway
+from hsu_jobs.cluster import claiming, workers
+from hsu_jobs.database_outage import DatabaseAway
 from hsu_jobs.errors import SpecNotReadable
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import Limits, is_readable, limits_of, parse, read
 from hsu_jobs.states import State, Stop
 from hsu_jobs.tables import MOST_ATTEMPTS, Attempt, Delivery, DeliveryState, Job, RowFailure, User
+from hsu_jobs.webhooks import deliveries, subscriptions
 
 Submit = Callable[..., Job]
 Claimed = Callable[[], Claim]
@@ -129,10 +131,10 @@ def test_nobody_makes_room_for_a_job_that_cannot_be_read(
     low = submit(owner)
     claimed()
     spoil(session, submit(owner, priority=2))
-    assert scheduling.make_room(session, SETTINGS) == []
+    assert claiming.make_room(session, SETTINGS) == []
     submit(owner, priority=1)
     session.flush()
-    assert scheduling.make_room(session, SETTINGS) == [low.id]
+    assert claiming.make_room(session, SETTINGS) == [low.id]
 
 
 def test_a_request_to_stop_that_cannot_be_told_keeps_no_other_from_being_made(
@@ -204,7 +206,7 @@ def _whole() -> list[object]:
 def test_a_message_that_cannot_be_written_is_given_up_and_the_next_one_is_sent(
     session: Session, owner: User, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hook = webhooks.create(session, owner, url="https://8.8.8.8/", events=["submitted"], settings=SETTINGS)
+    hook = subscriptions.create(session, owner, url="https://8.8.8.8/", events=["submitted"], settings=SETTINGS)
     session.flush()
     for _ in range(2):
         submit(owner)
@@ -231,7 +233,7 @@ def test_a_webhook_is_told_of_events_of_other_versions(
     session: Session, owner: User, submit: Submit, event: str
 ) -> None:
     job = submit(owner)
-    hook = webhooks.create(session, owner, url="https://8.8.8.8/", events=["submitted"], settings=SETTINGS)
+    hook = subscriptions.create(session, owner, url="https://8.8.8.8/", events=["submitted"], settings=SETTINGS)
     session.flush()
     made = text("INSERT INTO events (job_id, event) VALUES (:job, :event) RETURNING id")
     event_id = session.execute(made, {"job": job.id, "event": event}).scalar_one()
@@ -268,5 +270,5 @@ def test_a_reason_to_stop_of_a_newer_version_is_one_all_the_same(
     session.expire_all()
     wish, _ = attempts.renew(session, claim.token, lease=SETTINGS.lease)
     assert wish.is_to_stop
-    assert scheduling.make_room(session, SETTINGS) == []
+    assert claiming.make_room(session, SETTINGS) == []
     assert attempts.release(session, claim.token, SETTINGS).kind == "released"

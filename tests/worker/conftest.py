@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
 from embedded.engines import Engines
-from hsu_jobs import attempts, database, lifecycle, queries, queue, settings
+from hsu_jobs import attempts, database, doorbell, lifecycle, queries, settings
 from hsu_jobs.attempts import Claim
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import parse
@@ -23,7 +23,7 @@ from hsu_jobs.tables import Job, User
 
 
 def _forget() -> None:
-    for cached in (settings.settings, database.engine, queue.celery):
+    for cached in (settings.settings, database.engine, doorbell.celery):
         cached.cache_clear()
 
 

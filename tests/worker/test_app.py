@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 
-from hsu_jobs import database, queries, queue, webhooks
+from hsu_jobs import database, doorbell, queries
 from hsu_jobs.settings import Settings
+from hsu_jobs.webhooks import subscriptions
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """The sweep, of an app that reads this test's settings."""
     from worker import app
 
-    monkeypatch.setattr(app, "app", queue.celery())
+    monkeypatch.setattr(app, "app", doorbell.celery())
     return app.sweep
 
 
@@ -26,10 +27,10 @@ def test_the_sweep_rings_for_every_job_that_waits(
 ) -> None:
     waiting = {submit(), submit()}
     tasks()
-    queue.celery().close()
+    doorbell.celery().close()
     with Redis.from_url(redis_url) as redis:
         messages = [json.loads(message) for message in redis.lrange("hsu", 0, -1)]
-    assert {message["headers"]["task"] for message in messages} == {queue.RING}
+    assert {message["headers"]["task"] for message in messages} == {doorbell.RING}
     assert {message["headers"]["argsrepr"] for message in messages} == {f"({job},)" for job in waiting}
 
 
@@ -42,8 +43,8 @@ def hook(submit: Callable[..., int], fast: Settings) -> Callable[[str], int]:
         with database.transaction() as session:
             owner = session.execute(queries.user_by_name("ada")).scalar_one()
             opened = fast.model_copy(update={"webhook_allow": ("127.0.0.1",)})
-            webhook = webhooks.create(session, owner, url=url, events=["failed"], settings=opened)
-            webhooks.ping(session, webhook)
+            webhook = subscriptions.create(session, owner, url=url, events=["failed"], settings=opened)
+            subscriptions.ping(session, webhook)
             return webhook.id
 
     return made
@@ -55,10 +56,10 @@ def test_the_round_rings_for_every_webhook_that_has_messages(hook: Callable[[str
 
     webhook = hook("http://127.0.0.1:9000/")
     app.post()
-    queue.celery().close()
+    doorbell.celery().close()
     with Redis.from_url(redis_url) as redis:
         (message,) = [json.loads(message) for message in redis.lrange("hsu", 0, -1)]
-    assert (message["headers"]["task"], message["headers"]["argsrepr"]) == (queue.CARRY, f"({webhook},)")
+    assert (message["headers"]["task"], message["headers"]["argsrepr"]) == (doorbell.CARRY, f"({webhook},)")
 
 
 @pytest.mark.usefixtures("tasks")
@@ -66,6 +67,6 @@ def test_a_doorbell_only_wakes_who_chooses_whose_turn_it_is(monkeypatch: pytest.
     from worker import app
 
     woken: list[bool] = []
-    monkeypatch.setattr(app.doorbell, "press", lambda: woken.append(True))
+    monkeypatch.setattr(app.wakeup_pipe, "press", lambda: woken.append(True))
     app.carry(7)
     assert woken == [True]

@@ -12,7 +12,7 @@ from waiting import until
 from hsu_jobs.settings import Settings
 from worker import cores
 from worker.devices import Devices
-from worker.runners import Spare
+from worker.processes import Spare
 from worker.supervisor import Supervisor
 
 OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT")

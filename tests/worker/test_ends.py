@@ -18,7 +18,7 @@ from samples import DIGITS, POINTS
 from sqlalchemy import select
 from waiting import until
 
-from hsu_core import memory
+from hsu_core.training import out_of_memory
 from hsu_jobs import database, lifecycle, settings
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
@@ -130,7 +130,7 @@ def _until_it_waits(runner: psutil.Process) -> None:
 @contextmanager
 def little_memory(pid: int, more: int) -> Iterator[None]:
     """A process has so many bytes more than it has, and the kernel kills it beyond. Skips where that cannot be set."""
-    group = next(path for path in memory._counters(pid) if path.name != "vmstat").parent / f"hsu-test-{pid}"
+    group = next(path for path in out_of_memory._counters(pid) if path.name != "vmstat").parent / f"hsu-test-{pid}"
     limits = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "memory.swap.max")
     try:
         group.mkdir()
@@ -182,7 +182,7 @@ def test_a_runner_is_a_likelier_victim_than_its_supervisor(fast: Settings) -> No
 
     with supervising(fast, "cpu:0"):
         until(runners, seconds=STARTING)
-        until(lambda: score(runners()[0].pid) == min(1000, score(os.getpid()) + memory.LIKELIER))
+        until(lambda: score(runners()[0].pid) == min(1000, score(os.getpid()) + out_of_memory.LIKELIER))
 
 
 def test_a_runner_that_was_killed_while_the_kernel_killed_nobody_has_crashed(

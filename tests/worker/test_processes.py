@@ -18,7 +18,7 @@ from redis import Redis
 from waiting import until
 
 from embedded.up import commands
-from hsu_jobs import attempts, curves, database, lifecycle, queries, queue, settings
+from hsu_jobs import attempts, curves, database, doorbell, lifecycle, queries, settings
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job
@@ -77,11 +77,11 @@ def test_redis_emptied_between_submit_and_start_loses_no_job(
     start: Callable[[str], Process], submit: Callable[..., int], job: Callable[[int], Job], redis_url: str
 ) -> None:
     made = submit()
-    queue.ring(made)
+    doorbell.ring(made)
     with Redis.from_url(redis_url) as redis:
         assert redis.dbsize() > 0
         redis.flushdb()
-    queue.celery().close()
+    doorbell.celery().close()
     start("worker")
     until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
 
@@ -91,8 +91,8 @@ def test_a_message_that_comes_ten_times_makes_one_attempt(
 ) -> None:
     made = submit()
     for _ in range(10):
-        queue.ring(made)
-    queue.celery().close()
+        doorbell.ring(made)
+    doorbell.celery().close()
     start("worker")
     until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
     assert outcomes(job(made)) == ["succeeded"]
@@ -150,7 +150,7 @@ def is_found_lost(fast: Settings) -> bool:
         return bool(attempts.expire(session, fast))
 
 
-@pytest.mark.parametrize("task", [queue.SWEEP, queue.POST])
+@pytest.mark.parametrize("task", [doorbell.SWEEP, doorbell.POST])
 def test_beat_asks_for_what_nobody_may_have_rung_for(
     start: Callable[[str], Process], fast: Settings, redis_url: str, task: str
 ) -> None:
@@ -172,7 +172,7 @@ def test_a_job_of_a_minute_runs_once_though_redis_repeats_messages_after_five_se
         start("worker")
     start("beat")
     made = submit(duration={"steps": 10**6}, record={"every": 100, "measures": []})
-    queue.ring(made)
+    doorbell.ring(made)
     until(lambda: job(made).state is State.RUNNING, seconds=STARTING)
     time.sleep(60)
     with database.transaction() as session:

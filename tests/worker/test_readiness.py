@@ -15,22 +15,15 @@ from waiting import until
 
 from hsu_core.data.files import IDX
 from hsu_core.outcomes import Saved
-from hsu_jobs import (
-    attempts,
-    checkpoints,
-    database,
-    installation,
-    missing_checkpoints,
-    queries,
-    waiting,
-    workers,
-)
+from hsu_jobs import attempts, database, queries
+from hsu_jobs.artifacts import checkpoints, installation, missing_checkpoints
+from hsu_jobs.artifacts.storage import MARKER, Storage, StorageUnavailable
 from hsu_jobs.attempts import Claim
+from hsu_jobs.cluster import waiting, workers
 from hsu_jobs.errors import Gone
 from hsu_jobs.outcomes import Unavailable
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
-from hsu_jobs.storage import MARKER, Storage, StorageUnavailable
 from hsu_jobs.tables import CheckpointRow, EventRow, Job, Worker
 from worker import runner
 from worker.devices import Devices

@@ -20,10 +20,11 @@ from refusals import WAYS, OwnRedis
 from waiting import until
 
 from embedded.up import commands
-from hsu_jobs import database, lifecycle, queries, queue, settings, webhooks
+from hsu_jobs import database, doorbell, lifecycle, queries, settings
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Job
-from worker.webhook_dispatch import Dispatcher
+from hsu_jobs.webhooks import subscriptions
+from worker.webhook_pool import Dispatcher
 
 STARTING = 60
 NODE = "node@here"
@@ -39,7 +40,10 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnRedis]:
 
 def hears(url: str) -> bool:
     """Whether the Celery worker answers a message."""
-    with suppress(RedisError, OperationalError), Celery(broker=queue.broker_url(url), set_as_current=False) as caller:
+    with (
+        suppress(RedisError, OperationalError),
+        Celery(broker=doorbell.broker_url(url), set_as_current=False) as caller,
+    ):
         return bool(caller.control.ping(destination=[NODE], timeout=0.5, limit=1))
     return False
 
@@ -87,19 +91,19 @@ def test_a_ring_that_redis_refuses_is_a_warning_and_the_next_one_after_a_rest_is
     own: OwnRedis, way: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("HSU_REDIS_URL", own.url)
-    monkeypatch.setattr(queue, "REST", 0.0)
+    monkeypatch.setattr(doorbell, "REST", 0.0)
     settings.settings.cache_clear()
-    queue.celery.cache_clear()
+    doorbell.celery.cache_clear()
     refuse, take_again = WAYS[way]
-    assert queue.ring(1)
+    assert doorbell.ring(1)
     refuse(own)
     try:
-        assert not queue.ring(2) or way == "MASTERDOWN"
+        assert not doorbell.ring(2) or way == "MASTERDOWN"
     finally:
         take_again(own)
-    until(lambda: queue.ring(3))
+    until(lambda: doorbell.ring(3))
     assert "job 2 waits, but Redis does not take it" in caplog.text
-    queue.celery().close()
+    doorbell.celery().close()
 
 
 def test_a_webhook_gets_its_messages_without_redis(
@@ -107,14 +111,16 @@ def test_a_webhook_gets_its_messages_without_redis(
 ) -> None:
     monkeypatch.setenv("HSU_REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("HSU_WEBHOOK_ALLOW", "127.0.0.1")
-    for cached in (settings.settings, queue.celery):
+    for cached in (settings.settings, doorbell.celery):
         cached.cache_clear()
     with receiver(said(200)) as there:
         submit(resources={"pool": "elsewhere"})
         with database.transaction() as session:
             owner = session.execute(queries.user_by_name("ada")).scalar_one()
-            webhook = webhooks.create(session, owner, url=there.url, events=["failed"], settings=settings.settings())
-            webhooks.ping(session, webhook)
+            webhook = subscriptions.create(
+                session, owner, url=there.url, events=["failed"], settings=settings.settings()
+            )
+            subscriptions.ping(session, webhook)
         dispatcher = Dispatcher(settings.settings())
         dispatcher.start()
         until(lambda: there.received, seconds=STARTING)

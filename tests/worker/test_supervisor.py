@@ -23,8 +23,10 @@ from sqlalchemy.orm import joinedload
 from waiting import until
 
 from hsu_core.data.files import LAYOUT
-from hsu_jobs import attempts, curves, database, lifecycle, logs, waiting, workers
+from hsu_jobs import attempts, curves, database, lifecycle
+from hsu_jobs.artifacts import logs
 from hsu_jobs.attempts import Claim
+from hsu_jobs.cluster import waiting, workers
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Attempt, Block, Job, Worker

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from hsu_client.cli import main
+from hsu_client.cli.main import main
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_is_not_possible_is_said(hsu: Any, arguments: list[str], said: str)
 
 
 def test_a_tool_that_is_not_installed_is_named(served: Any) -> None:
-    program = "import sys; sys.modules['tensorboard'] = None; from hsu_client.cli import main; main()"
+    program = "import sys; sys.modules['tensorboard'] = None; from hsu_client.cli.main import main; main()"
     arguments = ["export", "1", "--to", "tensorboard", "x"]
     environment = {"HSU_URL": served.url, "HSU_API_KEY": served.key}
     done = subprocess.run(
@@ -60,6 +60,6 @@ def test_a_tool_that_is_not_installed_is_named(served: Any) -> None:
 
 
 def test_the_client_loads_no_tool_before_it_is_asked_for() -> None:
-    program = "import sys, hsu_client.cli; print({'tensorboard', 'mlflow'} & set(sys.modules))"
+    program = "import sys, hsu_client.cli.main; print({'tensorboard', 'mlflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

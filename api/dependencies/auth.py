@@ -1,0 +1,67 @@
+"""Who asks, and what may they do? An API key in the Authorization header, checked against its digest.
+
+Whoever only reads holds a row that is shared and belongs to no session; whoever changes something, one of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies import key_cache, rate_limit
+from api.dependencies.session import Session
+from api.middleware import request_state
+from hsu_jobs.access import keys
+from hsu_jobs.errors import Forbidden, Unauthorized
+from hsu_jobs.tables import ApiKey, Role
+
+_bearer = HTTPBearer(auto_error=False, description="An API key: `hsu_<prefix>_<secret>`.")
+
+
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def holder(request: Request, credentials: Credentials) -> ApiKey:
+    """The key of whoever asks. Raises `Unauthorized` or `TooManyRequests`."""
+    own = request_state.of(request.scope)
+    if credentials is None:
+        await rate_limit.of_failure(own)
+        raise Unauthorized("send your API key as `Authorization: Bearer <key>`")
+    secret = credentials.credentials
+    found = key_cache.remembered(secret) or await run_in_threadpool(key_cache.look_up, secret)
+    own.key = found.row if found else None
+    if own.key is None or found is None or not found.opens:
+        own.is_refused = own.key is not None
+        await rate_limit.of_failure(own)
+        raise keys.unknown()
+    await rate_limit.of_key(own, own.key)
+    return own.key
+
+
+Viewer = Annotated[ApiKey, Depends(holder, scope="function")]
+"""Any valid key."""
+
+
+async def member(key: Viewer, session: Session) -> ApiKey:
+    """A key that may submit jobs and ask something of them. Raises `Forbidden`."""
+    if key.role is Role.VIEWER:
+        raise Forbidden("a viewer's key only reads; changing anything needs a member's or an admin's")
+    return session.merge(key, load=False)
+
+
+Member = Annotated[ApiKey, Depends(member, scope="function")]
+"""A key that may change something."""
+
+
+async def admin(key: Viewer, session: Session) -> ApiKey:
+    """A key that may change what is everyone's. Raises `Forbidden`."""
+    if key.role is not Role.ADMIN:
+        raise Forbidden(f"this needs an admin's key, found a {key.role}'s")
+    return session.merge(key, load=False)
+
+
+Admin = Annotated[ApiKey, Depends(admin, scope="function")]
+"""A key that may change workers and users."""

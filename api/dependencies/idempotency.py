@@ -1,0 +1,89 @@
+"""How is a request with an `Idempotency-Key` done once, and answered as often as it comes?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+
+from api.dependencies.auth import Member
+from api.dependencies.session import Session
+from api.middleware import audit
+from api.path_prefix import route_path
+from api.problems import Responses
+from hsu_jobs.access import idempotency
+from hsu_jobs.settings import settings
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        description="Sending the same request again with it, within `HSU_IDEMPOTENCY_KEEP`, does it once: the answer "
+        "is the first one, with `Idempotency-Replayed: true`.",
+        examples=["8e03978e-40d5-43e8-bc93-6894a57f9324"],
+    ),
+]
+
+
+_TEXT = {"schema": {"type": "string"}}
+MADE: Responses = {
+    201: {
+        "headers": {
+            "Idempotency-Replayed": {"description": "`true` if this answer was given before.", **_TEXT},
+            "Location": {"description": "Where the new job is.", **_TEXT},
+        }
+    }
+}
+ALL_MADE: Responses = {201: {"headers": {"Idempotency-Replayed": MADE[201]["headers"]["Idempotency-Replayed"]}}}
+
+
+class Answering:
+    """Answers a request, or gives the answer again that it got before."""
+
+    def __init__(self, session: Session, request: idempotency.Request | None) -> None:
+        self.session = session
+        self.request = request
+
+    def __call__(self, answer: Callable[[], Response]) -> Response:
+        """The response; `answer` does what was asked, and is called only if that was not done before."""
+        response = self._answered(answer)
+        self.session.info[audit.ANSWER] = response
+        return response
+
+    def _answered(self, answer: Callable[[], Response]) -> Response:
+        if self.request is None:
+            return answer()
+        keep = settings().idempotency_keep
+        if given := idempotency.before(self.session, self.request, keep=keep):
+            return _again(given)
+        response = answer()
+        given = idempotency.Given(response.status_code, response.headers.get("location"), bytes(response.body))
+        idempotency.keep(self.session, self.request, given, keep=keep)
+        return response
+
+
+async def answering(
+    request: Request, key: Member, session: Session, idempotency_key: IdempotencyKey = None
+) -> Answering:
+    """What answers this request."""
+    if idempotency_key is None:
+        return Answering(session, None)
+    asked = hashlib.sha256(f"{request.method} {route_path(request.scope)}\n".encode() + await request.body())
+    return Answering(session, idempotency.Request(key.user_id, _bare(idempotency_key), asked.digest()))
+
+
+Once = Annotated[Answering, Depends(answering, scope="function")]
+"""Call it with what does the request, and return what it returns."""
+
+
+def _again(given: idempotency.Given) -> Response:
+    headers = {"Idempotency-Replayed": "true"} | ({"Location": given.location} if given.location else {})
+    return Response(given.body, given.status, headers, media_type="application/json")
+
+
+def _bare(key: str) -> str:
+    """The draft writes a key as a quoted string; without the quotes it means the same."""
+    return key[1:-1] if len(key) > 2 and key[0] == key[-1] == '"' else key

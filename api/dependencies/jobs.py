@@ -1,0 +1,78 @@
+"""Whose job is it? A job in the path, found only by those who may see it: to others it does not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+from sqlalchemy import orm
+
+from api.dependencies.auth import Viewer
+from api.dependencies.session import Session
+from api.middleware.etags import Unchanged, knows
+from hsu_core.spec.values import EXACT
+from hsu_jobs import job_version, queries
+from hsu_jobs.errors import NotFound
+from hsu_jobs.tables import ApiKey, Attempt, Job
+
+JobId = Annotated[int, Path(ge=1, le=EXACT)]
+
+
+def visible_job(job_id: JobId, key: Viewer, session: Session) -> Job:
+    """The job of this id. Raises `NotFound`."""
+    job = session.execute(queries.jobs_visible_to(key).where(Job.id == job_id)).scalar_one_or_none()
+    if job is None:
+        raise NotFound(f"there is no job {job_id}, or it is not yours")
+    return job
+
+
+def require_visible(session: orm.Session, key: ApiKey, job_ids: Sequence[int]) -> list[int]:
+    """These jobs, each once. Raises `NotFound` if whoever holds the key may not see one of them."""
+    wanted = list(dict.fromkeys(job_ids))
+    seen = session.execute(queries.ids_visible_to(key).where(Job.id.in_(wanted))).scalars().all()
+    if missing := sorted(set(wanted) - set(seen)):
+        raise NotFound(f"there are no jobs {', '.join(map(str, missing))}, or they are not yours")
+    return wanted
+
+
+OwnedJob = Annotated[Job, Depends(visible_job, scope="function")]
+"""A job that whoever asks may see."""
+
+
+def changed_job(request: Request, job_id: JobId, key: Viewer, session: Session) -> str | None:
+    """The tag of what is now to be told of a job, if it has one. Raises `Unchanged` if the client has that.
+
+    It is weak: equal for what means the same, whichever version of the service writes it.
+    """
+    version = job_version.of_job(session, job_id, holder=key)
+    if version is None:
+        return None
+    tag = f'W/"{version}"'
+    if knows(request, tag):
+        raise Unchanged(tag)
+    return tag
+
+
+JobTag = Annotated[str | None, Depends(changed_job, scope="function")]
+"""Stands before `OwnedJob`, so that a job that has not changed is not even loaded."""
+
+
+def visible_attempt(
+    job: OwnedJob,
+    session: Session,
+    attempt: Annotated[
+        int | None, Query(ge=1, le=2**31 - 1, description="Its number; the last one by default.")
+    ] = None,
+) -> Attempt:
+    """One of the job's attempts. Raises `NotFound`."""
+    if not job.attempts:
+        raise NotFound(f"job {job.id} has no attempt yet: it is {job.state}")
+    found = session.execute(queries.attempt_of(job.id, attempt)).scalar_one_or_none()
+    if found is None:
+        raise NotFound(f"job {job.id} has no attempt {attempt}; there are 1 to {job.attempts[-1].number}")
+    return found
+
+
+OwnedAttempt = Annotated[Attempt, Depends(visible_attempt, scope="function")]
+"""An attempt at such a job."""

@@ -1,0 +1,71 @@
+"""Whose key is this? Asked at every request, so what the database said is remembered for a moment.
+
+What is remembered belongs to no session and is only read: threads share it. A key that is revoked or changed through
+this process is forgotten at once; through another one it opens for `HSU_KEY_CACHE` more. When a key expires is the
+database's to say: the seconds until then are counted from the question, whatever the host's clock shows.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from typing import NamedTuple
+
+from hsu_jobs import database, queries
+from hsu_jobs.access import keys
+from hsu_jobs.access.keys import Found
+from hsu_jobs.database_outage import AWAY
+from hsu_jobs.settings import settings
+from hsu_jobs.tables import ApiKey
+
+_MOST = 10_000
+_log = logging.getLogger(__name__)
+
+
+class _Known(NamedTuple):
+    key: ApiKey
+    until: float
+
+
+_known: dict[bytes, _Known] = {}
+
+
+def remembered(key: str) -> Found | None:
+    """A key that was looked up a moment ago and still opens something."""
+    known = _known.get(keys.digest(key))
+    return None if known is None or time.monotonic() >= known.until else Found(known.key, opens=True)
+
+
+def look_up(key: str) -> Found | None:
+    """A key, valid or not: one query, and once a minute a second one that notes its use."""
+    asked = time.monotonic()
+    with database.transaction() as session:
+        found = keys.find(session, key)
+        if found is None or not found.opens:
+            return found
+    if found.was_used_long_ago:
+        _note_use(found.row)
+    kept = min(settings().key_cache.total_seconds(), math.inf if found.seconds is None else found.seconds)
+    _remember(found.row, until=asked + kept)
+    return found
+
+
+def forget() -> None:
+    """Ask the database again, for every key."""
+    _known.clear()
+
+
+def _note_use(key: ApiKey) -> None:
+    """A note in a transaction of its own: whoever only reads is not refused because the database takes no writes."""
+    try:
+        with database.transaction() as session:
+            session.execute(queries.note_use(key.id))
+    except AWAY as error:
+        _log.warning("the use of a key is not noted: %s", error)
+
+
+def _remember(key: ApiKey, *, until: float) -> None:
+    if len(_known) >= _MOST:
+        _known.clear()
+    _known[key.digest] = _Known(key, until)

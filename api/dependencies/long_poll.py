@@ -1,0 +1,65 @@
+"""How long may an answer wait? Until a job's state is another, or the time is over.
+
+Knows states and bells. Nothing is held while it waits: whoever asks is looked at in a transaction of its own, before.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+from starlette.concurrency import run_in_threadpool
+
+from api.dependencies.auth import Viewer
+from api.dependencies.jobs import JobId, visible_job
+from api.middleware import request_state
+from api.streams.access import rights
+from api.streams.wakeups import LiveNews
+from hsu_jobs import database, queries
+from hsu_jobs.states import State
+from hsu_jobs.tables import ApiKey
+
+_LONGEST = 60.0
+
+
+async def changed(
+    job_id: JobId,
+    live: LiveNews,
+    key: Viewer,
+    request: Request,
+    wait: Annotated[
+        float, Query(ge=0, le=_LONGEST, description="Seconds that the answer may wait for another state.")
+    ] = 0,
+    during: Annotated[
+        State | None,
+        Query(alias="while", description="The state during which it waits; by default that at the time of asking."),
+    ] = None,
+) -> None:
+    """Return once the job is no longer in that state. Raises `NotFound` or `TooManyStreams` at once.
+
+    `Unauthorized` at once, or when the key that asks is revoked or expires meanwhile.
+    """
+    if not wait:
+        return
+    state = await run_in_threadpool(_state_for, key, job_id)
+    with rights(request.scope).hold(key) as right:
+        request_state.of(request.scope).patience += wait
+        async for bell in live.turns(job_id, seconds=wait):
+            right.require()
+            if await bell.read("state", partial(_state, job_id)) is not (during or state):
+                return
+
+
+Changed = Annotated[None, Depends(changed, scope="function")]
+"""Comes first: what the route then holds is as it is after the wait."""
+
+
+def _state_for(key: ApiKey, job_id: int) -> State:
+    with database.transaction() as session:
+        return visible_job(job_id, key, session).state
+
+
+def _state(job_id: int) -> State:
+    with database.transaction() as session:
+        return session.execute(queries.state_of(job_id)).scalar_one()

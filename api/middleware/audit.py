@@ -1,0 +1,64 @@
+"""Which requests leave a line in the audit log? Those that change something or were to, and refused keys that we know.
+
+What was done is written in the transaction that did it, what was refused in one of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from fastapi import Request, Response
+from sqlalchemy import exc
+from sqlalchemy.orm import Session
+
+from api.middleware import request_state
+from api.middleware.request_state import Exchange
+from hsu_jobs import database
+from hsu_jobs.errors import TooManyRequests
+from hsu_jobs.tables import ApiKey, AuditRow
+
+ANSWER = "answer"
+"""Where a session's `info` holds the response, if the route makes it itself."""
+_log = logging.getLogger(__name__)
+
+
+def write(session: Session, request: Request, response: Response) -> None:
+    """Write down what this transaction did, if it belongs to a request that changes something."""
+    own = request_state.of(request.scope)
+    if own.key is None or not own.may_change:
+        return
+    answer = session.info.get(ANSWER, response)
+    status = answer.status_code or getattr(request.scope["route"], "status_code", None) or HTTPStatus.OK
+    location = answer.headers.get("location")
+    session.add(_line(own, own.key, status=status, came={"location": location} if location else {}))
+    database.afterwards(session, lambda: setattr(own, "is_audited", True))
+
+
+def is_missing(own: Exchange) -> bool:
+    """Whether a request that is over should have left a line, and did not."""
+    was_counted_out = own.status == TooManyRequests.status
+    return own.key is not None and (own.may_change or own.is_refused) and not own.is_audited and not was_counted_out
+
+
+def tell(own: Exchange) -> None:
+    """Write the line of a request that is over."""
+    assert own.key is not None
+    try:
+        with database.transaction() as session:
+            session.add(_line(own, own.key, status=own.status, came={}))
+    except exc.SQLAlchemyError as error:
+        _log.error("the audit log lacks %s %s, answered %d: %s", own.method, own.route, own.status, error)
+
+
+def _line(own: Exchange, key: ApiKey, *, status: int, came: dict[str, str]) -> AuditRow:
+    named = {name: str(value).replace("\x00", "") for name, value in own.scope.get("path_params", {}).items()}
+    return AuditRow(
+        user=key.user.name,
+        key_prefix=key.prefix,
+        address=own.address,
+        request_id=own.request_id,
+        action=f"{own.method} {own.route}",
+        subject=named | came,
+        status=status,
+    )

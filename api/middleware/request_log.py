@@ -1,0 +1,64 @@
+"""What happens to every request, whatever it asks? It has an id, safe headers, a log line, counts, and an audit line.
+
+Knows ASGI. An error that nobody foresaw is logged here and answered as a problem, so that it has the request's id too.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from starlette.concurrency import run_in_threadpool
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.middleware import audit, metrics, request_state
+from api.middleware.request_state import Exchange
+from api.middleware.security_headers import safe_headers
+from api.problems import surprise
+from hsu_jobs import log_format
+
+_log = logging.getLogger("api.requests")
+
+
+class Edge:
+    """The outermost ASGI middleware."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        own = request_state.begin(scope)
+        with log_format.of_request(own.request_id), metrics.Watch(own) as watch:
+
+            async def answer(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    own.status = message["status"]
+                    message["headers"] = [*message.get("headers", ()), *own.headers, *safe_headers(scope)]
+                    watch.begins(message["headers"])
+                await send(message)
+
+            try:
+                await self.app(scope, receive, answer)
+            except Exception:
+                _log.exception("nobody foresaw this")
+                if own.status:
+                    raise  # the answer is under way: the client must see that it breaks off
+                await surprise()(scope, receive, answer)
+            if audit.is_missing(own):
+                await run_in_threadpool(audit.tell, own)
+            _tell(own)
+
+
+def _tell(own: Exchange) -> None:
+    """The log line of a request."""
+    fields = {
+        "method": own.method,
+        "route": own.route,
+        "status": own.status,
+        "ms": round(1000 * own.seconds, 1),
+        "key": own.key.prefix if own.key else None,
+    }
+    _log.info("%(method)s %(route)s %(status)s in %(ms)s ms, key %(key)s", fields, extra=fields)

@@ -1,0 +1,1 @@
+"""What does the OpenAPI document say beyond the routes?"""

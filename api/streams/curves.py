@@ -1,0 +1,181 @@
+"""What does the live stream of a job's points send? The steps after a place, column by column, as they are written.
+
+A place is an attempt and a step: when a later attempt went on from a checkpoint before that step, the client is told
+from where on what it has is void, and gets it anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from sqlalchemy.orm import Session
+
+from api.streams.sse import Page, end, message
+from api.views.jobs import Real, View
+from hsu_jobs import curves, database, queries
+from hsu_jobs.curves import LAST_STEP, Choice, Curve
+from hsu_jobs.errors import BadRequest
+from hsu_jobs.spec import TrainingJob, is_readable, read
+from hsu_jobs.states import TERMINAL
+from hsu_jobs.tables import Attempt, Job
+
+_MOST = 500
+"""Recorded steps in a page."""
+_WINDOWS = 20
+"""Pages' worths of steps that are looked at in one read: a curve with few points is far between."""
+_PLACE = re.compile("([0-9]{1,9}):(-1|[0-9]{1,18})")
+
+
+class Place(NamedTuple):
+    """How far a client is."""
+
+    attempt: int
+    """The last one that had begun."""
+    step: int
+
+    def __str__(self) -> str:
+        return f"{self.attempt}:{self.step}"
+
+
+START = Place(0, -1)
+
+
+class SeriesView(View):
+    """What one series is of."""
+
+    layer: str | None
+    measure: str
+
+
+class PointsView(View):
+    """What was recorded at some steps, in ascending order."""
+
+    steps: list[int]
+    times: list[float]
+    """Seconds since the epoch."""
+    series: list[SeriesView]
+    """Those that have a value at any of the steps."""
+    values: list[list[Real | None]]
+    """For each series its value at each step; null where it has none."""
+
+
+class RollbackView(View):
+    """What was sent before is void from a step on; it comes anew."""
+
+    attempt: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points of a job; all of them unless layers or measures are named."""
+
+    job_id: int
+    layers: tuple[str, ...] = ()
+    measures: tuple[str, ...] = ()
+
+    def check(self, session: Session, job: Job) -> None:
+        """Raise `NotFound` if what is asked for will never be there."""
+        if job.state in TERMINAL:
+            curves.read(session, job.id, self._choice(first=0, last=0))
+
+    def after(self, place: Place) -> Page[Place]:
+        """The steps after that place."""
+        with database.transaction() as session:
+            database.stand_still(session)
+            job = session.execute(queries.job_by_id(self.job_id)).scalar_one()
+            later = session.execute(queries.attempts_after(job.id, place.attempt)).scalars().all()
+            pieces, place = _rolled_back(later, place)
+            found, place, is_full = self._read(session, job, place)
+        if points := _points(found):
+            place = place._replace(step=points.steps[-1])
+            pieces.append(message(points, event="points", place=place))
+        is_last = job.state in TERMINAL and not is_full
+        if is_last:
+            pieces.append(end(self.job_id, job.state))
+        return Page(b"".join(pieces), place, is_full, is_last)
+
+    def _read(self, session: Session, job: Job, place: Place) -> tuple[list[Curve], Place, bool]:
+        """What the next steps have, up to `_MOST` recorded ones; how far was looked; whether there may be more.
+
+        Steps in which what is asked for has nothing are looked at once: the place moves past them.
+        """
+        if not curves.are_there(session, self.job_id, self._choice(first=0, last=0)):
+            return [], place, False  # so far
+        window = _MOST * _every(job)
+        written = _written(job)
+        for _ in range(_WINDOWS):
+            last = place.step + window
+            if last > written:
+                return self._between(session, first=place.step + 1, last=LAST_STEP), place, False
+            if found := self._between(session, first=place.step + 1, last=last):
+                return found, place, True
+            place = place._replace(step=last)
+        return [], place, True
+
+    def _between(self, session: Session, *, first: int, last: int) -> list[Curve]:
+        found = curves.read(session, self.job_id, self._choice(first=first, last=last))
+        return [curve for curve in found if curve.steps.size]
+
+    def _choice(self, *, first: int, last: int) -> Choice:
+        return Choice(self.layers, self.measures, first, last)
+
+
+def _written(job: Job) -> int:
+    """The step up to which every curve is written, and stays so unless an attempt goes on from before it."""
+    begun = [attempt for attempt in job.attempts if attempt.begun_at is not None]
+    parts = [(job.parent_step or 0) - 1]
+    if begun:
+        parts += [begun[-1].recorded, (begun[-1].resumed_from or 0) - 1]
+    return max(parts)
+
+
+def _every(job: Job) -> int:
+    """Steps between two recorded ones; 1 where this version cannot read the spec."""
+    spec = read(job.spec) if is_readable(job.spec) else None
+    return spec.record.every if isinstance(spec, TrainingJob) else 1
+
+
+def parse_place(job: Job, last_event_id: str | None) -> Place:
+    """Where a client goes on. Raises `BadRequest`."""
+    if last_event_id is None:
+        return START
+    told = _PLACE.fullmatch(last_event_id)
+    last = job.attempts[-1].number if job.attempts else 0
+    if told is None or int(told[1]) > last:
+        expected = "`attempt:step` as this stream sent it"
+        raise BadRequest(f"Last-Event-ID: expected {expected}, found {last_event_id[:40]!r}")
+    return Place(int(told[1]), int(told[2]))
+
+
+def _rolled_back(attempts: Sequence[Attempt], place: Place) -> tuple[list[bytes], Place]:
+    """What to tell of attempts that have begun since, and where to read on."""
+    begun = [attempt for attempt in attempts if attempt.begun_at is not None]
+    if not begun:
+        return [], place
+    step = min(attempt.resumed_from or 0 for attempt in begun)
+    if place.step < step:
+        return [], place._replace(attempt=begun[-1].number)
+    place = Place(begun[-1].number, step - 1)
+    return [message(RollbackView(attempt=place.attempt, step=step), event="rollback", place=place)], place
+
+
+def _points(found: Sequence[Curve]) -> PointsView | None:
+    """Several series in one table."""
+    if not found:
+        return None
+    steps = np.unique(np.concatenate([curve.steps for curve in found]))
+    times = np.empty(len(steps))
+    values = []
+    for curve in found:
+        places = np.searchsorted(steps, curve.steps)
+        times[places] = curve.times
+        column = np.full(len(steps), None, dtype=object)
+        column[places] = curve.values
+        values.append(column.tolist())
+    series = [SeriesView(layer=curve.layer, measure=curve.measure) for curve in found]
+    return PointsView(steps=steps.tolist(), times=times.tolist(), series=series, values=values)

@@ -1,0 +1,202 @@
+"""How do large answers leave the service, and who gets the next turn to make one?
+
+Knows nothing of what is in them: pieces of bytes, made in a thread. Two are made at the same time in a process, never
+two for one user; the others wait without holding a thread or a session, and users take turns. So large reads take
+little memory, and one user's make another wait for one piece, or one answer. A client that goes away ends the work, and
+so does the end of the key: the answer then breaks off, so that nobody takes a part of it for the whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, closing, contextmanager, suppress
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.types import Receive, Scope, Send
+
+from api.fair_slots import FairTurns
+from api.middleware import request_state
+from api.middleware.etags import Unchanged, knows
+from api.streams.access import Ending, Right, rights
+from hsu_jobs.errors import TooManyRequests
+from hsu_jobs.tables import ApiKey
+
+AT_ONCE = 2
+"""Large answers, or pieces of them, that a process makes at the same time: each takes some 30 MB, and half a core."""
+MOST_OPEN = 8
+"""Large answers of one user that a process makes, keeps and sends: each may lie on the disk with some 100 MB."""
+RETRY_AFTER = 5.0
+"""Seconds until one more may be asked for: about what one takes."""
+IN_MEMORY = 1 << 20
+"""Bytes of an answer that are kept in memory; more go to the disk."""
+PATIENCE = 30.0
+"""Seconds beyond the usual time that an answer may wait for the turns before it."""
+_PIECE = 1 << 18
+
+_log = logging.getLogger(__name__)
+Pieces = Callable[[], Iterator[bytes]]
+
+
+class LargeAnswers:
+    """Those of one process."""
+
+    def __init__(self, *, at_once: int = AT_ONCE, most_open: int = MOST_OPEN) -> None:
+        self.turns = FairTurns(at_once, most_of_one=1)
+        self._most_open = most_open
+        self._open: Counter[int] = Counter()
+
+    @contextmanager
+    def held(self, user_id: int) -> Iterator[None]:
+        """Count one of a user's, from its beginning until it is sent. Raises `TooManyRequests`."""
+        if self._open[user_id] >= self._most_open:
+            detail = f"one user may ask for {self._most_open} large answers at the same time: wait for one of them"
+            raise TooManyRequests(detail, seconds=RETRY_AFTER)
+        self._open[user_id] += 1
+        try:
+            yield
+        finally:
+            self._open[user_id] -= 1
+            if not self._open[user_id]:
+                del self._open[user_id]
+
+
+def of(request: Request) -> LargeAnswers:
+    """Those of this process."""
+    answers: LargeAnswers = request.app.state.large_answers
+    return answers
+
+
+class Download(StreamingResponse):
+    """A file of any length: each piece is made when the client has taken the one before."""
+
+    def __init__(self, request: Request, key: ApiKey, pieces: Pieces, **head: Any) -> None:
+        self._all = of(request)
+        self._key = key
+        self._right = Right()
+        super().__init__(self._in_turns(pieces()), **head)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. Raises `TooManyRequests` before anything."""
+        with self._all.held(self._key.user_id), rights(scope).hold(self._key) as self._right:
+            async with aclosing(self.body_iterator):  # type: ignore[type-var]
+                with suppress(_RightEnded):
+                    await super().__call__(scope, receive, send)
+
+    async def _in_turns(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
+        with closing(pieces):  # type: ignore[type-var]
+            while True:
+                _require(self._right)
+                async with self._all.turns.turn(self._key.user_id):
+                    piece = await run_in_threadpool(next, pieces, None)
+                if piece is None:
+                    return
+                if piece:
+                    yield piece
+
+
+class LargeJson(Response):
+    """JSON of any length, with a tag as every JSON has: made whole on the disk first, so that it is one state."""
+
+    media_type = "application/json"
+
+    def __init__(self, request: Request, key: ApiKey, pieces: Pieces) -> None:
+        super().__init__()
+        del self.headers["content-length"]
+        self._request = request
+        self._key = key
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Make it and send it, unless the client has it. Raises `TooManyRequests` and `Unchanged` before anything."""
+        answers = of(self._request)
+        request_state.of(scope).patience = PATIENCE
+        with (
+            answers.held(self._key.user_id),
+            rights(scope).hold(self._key) as right,
+            SpooledTemporaryFile(max_size=IN_MEMORY) as file,
+        ):
+            tag = await _while_it_is_wanted(self._made(answers, file), receive)
+            if tag is None:
+                return
+            if knows(self._request, tag):
+                raise Unchanged(tag)
+            self.headers["etag"] = tag
+            self.headers["content-length"] = str(file.tell())
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            file.seek(0)
+            while piece := await run_in_threadpool(file.read, _PIECE):
+                if right.ending:
+                    _log_ending(right.ending)
+                    return
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _made(self, answers: LargeAnswers, file: IO[bytes]) -> str:
+        gone = threading.Event()
+        async with answers.turns.turn(self._key.user_id):
+            making = asyncio.ensure_future(run_in_threadpool(_write, self._pieces, file, gone))
+            try:
+                return await asyncio.shield(making)
+            except asyncio.CancelledError:
+                gone.set()
+                with suppress(_Gone):
+                    await making  # the turn is over when the thread is
+                raise
+
+
+class _RightEnded(Exception):
+    """The key opens nothing any more."""
+
+
+def _require(right: Right) -> None:
+    if right.ending:
+        _log_ending(right.ending)
+        raise _RightEnded
+
+
+def _log_ending(ending: Ending) -> None:
+    """The connection is closed before the answer is whole: the server does that with an answer that is not ended."""
+    _log.warning("a download breaks off: %s", ending.detail)
+
+
+class _Gone(Exception):
+    """Nobody wants it any more."""
+
+
+def _write(pieces: Pieces, file: IO[bytes], gone: threading.Event) -> str:
+    """Write all of it; the tag."""
+    digest = hashlib.blake2b(digest_size=16)
+    with closing(pieces()) as parts:  # type: ignore[type-var]
+        for part in parts:
+            if gone.is_set():
+                raise _Gone
+            digest.update(part)
+            file.write(part)
+    return f'"{digest.hexdigest()}"'
+
+
+async def _while_it_is_wanted(work: Any, receive: Receive) -> str | None:
+    """What it comes to; None if the client goes away before."""
+    making = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((making, leaving), return_when=asyncio.FIRST_COMPLETED)
+        return making.result() if making.done() else None
+    finally:
+        for task in (making, leaving):
+            task.cancel()
+        await asyncio.gather(making, leaving, return_exceptions=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,81 @@
+"""How does a log leave the service? Bytes become characters, and a reader may stay until nothing more will come.
+
+Knows attempts and pieces of logs. Holds a session only while it reads.
+"""
+
+from __future__ import annotations
+
+import codecs
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import partial
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from api.streams.access import Right
+from api.streams.wakeups import Live
+from hsu_jobs import database, queries
+from hsu_jobs.artifacts import logs
+from hsu_jobs.database_outage import AWAY
+from hsu_jobs.tables import Attempt
+
+LINGER = timedelta(seconds=2)
+"""A runner's last words may come so much later than the end of its attempt."""
+
+_log = logging.getLogger(__name__)
+_decoder = codecs.getincrementaldecoder("utf-8")
+
+
+class Part(NamedTuple):
+    """A part of a log, in whole characters."""
+
+    first_byte: int
+    next_byte: int
+    """Where to read on."""
+    text: str
+
+
+def read(session: Session, attempt: Attempt, *, first_byte: int, tail: int | None) -> Part:
+    """The log from a place on, as far as it is written; of that the last `tail` lines."""
+    part = logs.read(session, attempt.id, first_byte=first_byte)
+    content = part.content if tail is None else _last_lines(part.content, tail)
+    decoder = _decoder("replace")
+    text = decoder.decode(content, final=attempt.ended_at is not None)
+    incomplete, _ = decoder.getstate()
+    return Part(part.next_byte - len(content), part.next_byte - len(incomplete), text)
+
+
+async def follow(live: Live, attempt: Attempt, first_byte: int, *, right: Right) -> AsyncIterator[str]:
+    """The log from a place on, as it grows, until the attempt has ended or the right to it; the last line then says so.
+
+    What many follow is read once for all of them.
+    """
+    decoder = _decoder("replace")
+    async for bell in live.turns(attempt.job_id):
+        if right.ending:
+            yield f"\n[this log is not followed any longer: {right.ending.detail}]\n"
+            return
+        try:
+            part, is_over = await bell.read(("log", attempt.id, first_byte), partial(_more, attempt.id, first_byte))
+        except AWAY as error:
+            _log.warning("a followed log of job %d waits for the database: %s", attempt.job_id, error)
+            continue
+        if text := decoder.decode(part.content, final=is_over):
+            yield text
+        if is_over:
+            return
+        first_byte = part.next_byte
+
+
+def _more(attempt_id: int, first_byte: int) -> tuple[logs.Text, bool]:
+    """What is new, and whether nothing will come after it."""
+    with database.transaction() as session:
+        is_over = session.execute(queries.ended_before(attempt_id, LINGER)).scalar_one()
+        return logs.read(session, attempt_id, first_byte=first_byte), is_over
+
+
+def _last_lines(content: bytes, count: int) -> bytes:
+    lines = content.splitlines(keepends=True)
+    return b"".join(lines[max(0, len(lines) - count) :])

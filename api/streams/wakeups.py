@@ -1,0 +1,180 @@
+"""Who waits for news of a job? Streams and long polls, woken by one subscription a process.
+
+Knows Redis' channel and bells. Nobody depends on a message: who waits also looks every `LOOK` seconds. What is read
+under one bell is read once for all who are at the same place, and nothing is kept for anybody: a stream that is slow
+is at an earlier place, and reads on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from types import FrameType
+from typing import Annotated, Any, TypeVar
+from weakref import WeakValueDictionary
+
+from fastapi import Depends, Request
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from starlette.concurrency import run_in_threadpool
+
+from hsu_jobs import pubsub
+from hsu_jobs.settings import settings
+
+LOOK = 2.0
+"""Seconds after which who waits looks even if nothing rang."""
+READERS = 8
+"""Reads for streams at the same time, however many streams there are: threads and connections are for requests too."""
+_AGAIN = 1.0
+"""Seconds until a Redis that is away is tried again."""
+_HEALTH = 10.0
+"""Seconds of silence after which the subscription is tried."""
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+
+class Bell:
+    """Rings once, with a job's next news."""
+
+    def __init__(self, readers: asyncio.Semaphore) -> None:
+        self.rung = asyncio.Event()
+        self._readers = readers
+        self._found: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def read(self, place: Hashable, look: Callable[[], _T]) -> _T:
+        """What `look` finds, in a thread: once, since this bell was hung up, for all who are at the same place."""
+        if place not in self._found:
+            self._found[place] = asyncio.create_task(self._read(look))
+        found: _T = await asyncio.shield(self._found[place])  # for the others, also when this one goes away
+        return found
+
+    async def _read(self, look: Callable[[], _T]) -> _T:
+        async with self._readers:
+            return await run_in_threadpool(look)
+
+
+class Live:
+    """Bells, each there as long as somebody waits for it."""
+
+    def __init__(self) -> None:
+        self._bells: WeakValueDictionary[int, Bell] = WeakValueDictionary()
+        self._readers = asyncio.Semaphore(READERS)
+        self._is_closing = False
+
+    async def turns(self, job_id: int, *, seconds: float = math.inf) -> AsyncIterator[Bell]:
+        """A bell each time that it is worth to look: at once, after news, and every `LOOK` seconds; the last when over.
+
+        Ends early when the server does.
+        """
+        until = time.monotonic() + seconds
+        while True:
+            bell = self._bells.setdefault(job_id, Bell(self._readers))  # before one looks: what comes then, rings
+            yield bell
+            left = until - time.monotonic()
+            if left <= 0 or self._is_closing:
+                return
+            await self._wait(job_id, bell, min(LOOK, left))
+
+    def ring(self, job_id: int) -> None:
+        """Wake those who wait for this job."""
+        if bell := self._bells.pop(job_id, None):
+            bell.rung.set()
+
+    def close(self) -> None:
+        """Let nobody wait any longer."""
+        self._is_closing = True
+        self._ring_all()
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[None]:
+        """Hear what Redis tells, while the `with` lasts."""
+        listener = asyncio.create_task(self._listen(settings().redis_url.get_secret_value()))
+        with _told_of_the_end(self.close):
+            yield
+        self.close()
+        while not listener.done():  # the Redis client may lose a cancellation while it connects
+            listener.cancel()
+            await asyncio.wait([listener], timeout=0.1)
+
+    async def _wait(self, job_id: int, bell: Bell, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await bell.rung.wait()
+                return
+        if self._bells.get(job_id) is bell:
+            self.ring(job_id)  # whoever looks anew, looks for all
+
+    async def _listen(self, url: str) -> None:
+        is_away = False
+        while True:
+            try:
+                async for job_id in _heard(url):
+                    is_away = False
+                    if job_id is None:
+                        self._ring_all()
+                    else:
+                        self.ring(job_id)
+            except (RedisError, OSError) as error:
+                if not is_away:
+                    _log.warning("Redis does not answer (%s); streams look every %g s", error, LOOK)
+                is_away = True
+            except Exception:
+                _log.exception("what Redis told could not be read; streams look every %g s", LOOK)
+            await asyncio.sleep(_AGAIN)
+
+    def _ring_all(self) -> None:
+        for job_id in list(self._bells):
+            self.ring(job_id)
+
+
+def _live(request: Request) -> Live:
+    live: Live = request.app.state.live
+    return live
+
+
+LiveNews = Annotated[Live, Depends(_live)]
+"""This process's bells."""
+
+
+async def _heard(url: str) -> AsyncIterator[int | None]:
+    """The jobs that are rung for; None where something may have been missed."""
+    redis = Redis.from_url(url, socket_connect_timeout=2, health_check_interval=_HEALTH, retry=Retry(NoBackoff(), 0))
+    async with redis, redis.pubsub() as subscription:
+        await subscription.subscribe(pubsub.channel(url))
+        yield None
+        while True:
+            message = await subscription.get_message(ignore_subscribe_messages=True, timeout=_HEALTH)
+            for job_id in pubsub.heard(message["data"]) if message else ():
+                yield job_id
+
+
+@contextmanager
+def _told_of_the_end(tell: Callable[[], None]) -> Iterator[None]:
+    """Hear of a signal at once: the server tells the app only when its connections have ended, and streams do not."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(tell)
+        handler = handlers[signal.Signals(number)]
+        assert callable(handler)
+        handler(number, frame)
+
+    heard = [number for number, handler in handlers.items() if callable(handler)]
+    for number in heard:
+        signal.signal(number, hear)
+    yield
+    for number in heard:
+        signal.signal(number, handlers[number])

@@ -1,0 +1,1 @@
+"""`hsu`: the service from a terminal, a file a group of commands."""

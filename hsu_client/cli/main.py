@@ -1,0 +1,319 @@
+"""`hsu`: the service from a terminal. HSU_URL says where it is, HSU_API_KEY who you are."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+import httpx2
+
+from hsu_client.answers import Job
+from hsu_client.cli import cluster, keys, render, terminal, webhooks
+from hsu_client.client import Client
+from hsu_client.export.command import export
+from hsu_client.problem import Problem, Unreachable
+
+
+class OneLineErrors(click.Group):
+    """Tells what the service refused in one line on stderr, and exits with 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except (Problem, Unreachable, ValueError, httpx2.InvalidURL) as error:
+            raise click.ClickException(terminal.visible(" ".join(str(error).split()))) from error
+
+
+@click.group(cls=OneLineErrors)
+@click.option("--url", envvar="HSU_URL", show_envvar=True, default="http://127.0.0.1:8000", show_default=True)
+@click.option("--key", envvar="HSU_API_KEY", show_envvar=True, help="Your API key.")
+@click.pass_context
+def main(context: click.Context, url: str, key: str | None) -> None:
+    """Train networks with hyperspherical uniformity and read their energy curves."""
+    terminal.set_up()
+    if not key:
+        raise click.ClickException("no API key: set HSU_API_KEY, or give --key")
+    context.obj = context.with_resource(Client(url, key))
+
+
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the service's own answer.")
+JOB = click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
+
+
+@main.command()
+@click.argument("file", type=click.File("rb"))
+@click.option("--idempotency-key", help="Sending the same spec again with the same key gives the same job.")
+@click.option("--follow", "stay", is_flag=True, help="Stay until the job ended.")
+@click.option("--dry-run", is_flag=True, help="Queue nothing: tell what the job would cost, and when it would start.")
+@AS_JSON
+@click.pass_obj
+def submit(
+    client: Client, file: BinaryIO, idempotency_key: str | None, *, stay: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Queue the job that FILE (JSON; - for standard input) describes."""
+    spec = terminal.read_json(file)
+    if dry_run:
+        quoted = client.quote(spec)
+        _show(quoted, render.quote(quoted), as_json=as_json)
+        return
+    job = client.submit(spec, idempotency_key=idempotency_key)
+    _show_made(job, as_json=as_json)
+    if job["duplicates"] and not as_json:
+        click.echo(render.duplicates(job["duplicates"]), err=True)
+    if stay:
+        _follow(client, job["id"])
+
+
+@main.command("show")
+@JOB
+@AS_JSON
+@click.pass_obj
+def show_job(client: Client, job_id: int, *, as_json: bool) -> None:
+    """How far a job is and what came of it."""
+    job = client.job(job_id)
+    _show(job, render.details(job), as_json=as_json)
+
+
+@main.command("list")
+@click.option("--state", multiple=True, help="Only jobs in this state; repeat for several.")
+@click.option("--tag", multiple=True, help="Only jobs with this tag; repeat for all of several.")
+@click.option("--regularizer", multiple=True, help="Only jobs with this kind; repeat for several.")
+@click.option("--where", multiple=True, metavar="BOUND", help="Only of these results: test_accuracy:gt:0.97.")
+@click.option("--sort", help="-created by default; name, -priority, -test_accuracy, test_loss and others.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.pass_obj
+def list_jobs(client: Client, /, sort: str | None, limit: int, **filters: Sequence[str]) -> None:
+    """Your jobs, newest first."""
+    found = client.jobs(page=min(limit, 100), sort=sort, **filters)
+    for job, _ in zip(found, range(limit), strict=False):
+        terminal.echo([render.line(job)])
+
+
+@main.command()
+@JOB
+@click.pass_obj
+def follow(client: Client, job_id: int) -> None:
+    """Stay with a job, and show how far it is, until it ended; exits with 1 unless it succeeded."""
+    _follow(client, job_id)
+
+
+@main.command()
+@JOB
+@click.option("--follow", "stay", is_flag=True, help="Stay, and print what happens, until the job has ended.")
+@AS_JSON
+@click.pass_obj
+def events(client: Client, job_id: int, *, stay: bool, as_json: bool) -> None:
+    """What happened to a job."""
+    for event in client.follow_events(job_id) if stay else client.events(job_id):
+        _show(event, [render.event(event)], as_json=as_json)
+
+
+@main.command()
+@JOB
+@click.pass_obj
+def cancel(client: Client, job_id: int) -> None:
+    """Ask a job to stop."""
+    terminal.echo([render.line(client.cancel(job_id))])
+
+
+@main.command()
+@JOB
+@click.pass_obj
+def pause(client: Client, job_id: int) -> None:
+    """Keep a job from running until it is resumed; a running one first saves its state."""
+    terminal.echo([render.line(client.pause(job_id))])
+
+
+@main.command()
+@JOB
+@click.pass_obj
+def resume(client: Client, job_id: int) -> None:
+    """Let a paused job wait for its turn again."""
+    terminal.echo([render.line(client.resume(job_id))])
+
+
+@main.command(context_settings={"ignore_unknown_options": True})  # so that a negative PRIORITY is no option
+@JOB
+@click.argument("priority", type=click.IntRange(-100, 100))
+@click.pass_obj
+def prioritise(client: Client, job_id: int, priority: int) -> None:
+    """Give a job another PRIORITY, from -100 to 100; higher goes first."""
+    terminal.echo([render.line(client.prioritise(job_id, priority))])
+
+
+@main.command()
+@JOB
+@click.option("--step", type=click.IntRange(min=0), help="Of the checkpoint; the newest by default.")
+@click.option(
+    "--change", metavar="JSON", default="{}", help='What is different: \'{"regularizer": {"kind": "comhe"}}\'.'
+)
+@click.option("--idempotency-key", help="Forking again with the same key gives the same job.")
+@AS_JSON
+@click.pass_obj
+def fork(
+    client: Client, job_id: int, step: int | None, change: str, idempotency_key: str | None, *, as_json: bool
+) -> None:
+    """Queue a job that goes on from a checkpoint of job ID with a changed spec."""
+    try:
+        changed = json.loads(change)
+    except json.JSONDecodeError as error:
+        raise click.ClickException(f"--change is not valid JSON: {error}") from error
+    if not isinstance(changed, dict):
+        raise click.ClickException(f"--change: expected a JSON object, found {change}")
+    job = client.fork(job_id, changed, step=step, idempotency_key=idempotency_key)
+    _show_made(job, as_json=as_json)
+
+
+@main.command()
+@JOB
+@AS_JSON
+@click.pass_obj
+def retry(client: Client, job_id: int, *, as_json: bool) -> None:
+    """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
+    job = client.retry(job_id)
+    _show_made(job, as_json=as_json)
+
+
+@main.command()
+@JOB
+@click.option("--removed", is_flag=True, help="Also those that are no longer there.")
+@click.pass_obj
+def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
+    """The saved states of a job, which it and its forks go on from."""
+    terminal.echo(render.table(render.checkpoints(client.checkpoints(job_id, removed=removed))))
+
+
+@main.command()
+@JOB
+@click.option("--attempt", type=click.IntRange(min=1), help="Its number; the last one by default.")
+@click.option("--tail", type=click.IntRange(min=0), help="Only so many last lines.")
+@click.option("--follow", "stay", is_flag=True, help="Stay, and print what comes, until the attempt has ended.")
+@click.pass_obj
+def log(client: Client, job_id: int, attempt: int | None, tail: int | None, *, stay: bool) -> None:
+    """What an attempt at a job printed."""
+    for text in client.log(job_id, attempt=attempt, tail=tail, follow=stay):
+        click.echo(terminal.visible_text(text), nl=False)
+
+
+LAYERS = click.option("--layer", "layers", multiple=True, help="Only this layer; repeat for several.")
+MEASURES = click.option("--measure", "measures", multiple=True, help="Only this measure; repeat for several.")
+RELATIVE_TO = click.option(
+    "--relative-to",
+    type=click.Choice(["random", "optimum"]),
+    help="The gap to random points, or to the proven optimum; only of curves that have it.",
+)
+
+
+@main.command()
+@JOB
+@LAYERS
+@MEASURES
+@RELATIVE_TO
+@click.option("--csv", "as_csv", is_flag=True, help="Every point: layer, measure, step, value, random, optimum.")
+@click.option(
+    "--save",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Every point, into a file: .csv, .parquet or .arrow.",
+)
+@click.pass_obj
+def curves(
+    client: Client,
+    job_id: int,
+    layers: Sequence[str],
+    measures: Sequence[str],
+    relative_to: str | None,
+    file: Path | None,
+    *,
+    as_csv: bool,
+) -> None:
+    """A job's energy curves: each one's first and last value, or every point as CSV or into a file.
+
+    Beside them what uniformly random points of the layer's shape would have, and the proven optimum where one is known.
+    """
+    if file:
+        chosen = {"layer": layers, "measure": measures} | ({"relative_to": relative_to} if relative_to else {})
+        with file.open("wb") as out_file:
+            out_file.writelines(client.curves_file(job_id, form=file.suffix.removeprefix("."), **chosen))
+        return
+    found = client.curves(job_id, layers=layers, measures=measures, relative_to=relative_to)
+    if not as_csv:
+        terminal.echo(render.table(render.summary(found)))
+        return
+    out = csv.writer(sys.stdout, lineterminator="\n")
+    out.writerow(["layer", "measure", "step", "value", "random", "optimum"])
+    for curve in found:
+        out.writerows(
+            (curve.layer or "", curve.measure, *point, curve.random, curve.optimum)
+            for point in zip(curve.steps, curve.values, strict=True)
+        )
+
+
+@main.command()
+@JOB
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@LAYERS
+@MEASURES
+@RELATIVE_TO
+@click.pass_obj
+def plot(
+    client: Client, job_id: int, file: Path, layers: Sequence[str], measures: Sequence[str], relative_to: str | None
+) -> None:
+    """Draw a job's curves into FILE (.png, .svg or .pdf): a panel for each measure, a line for each layer.
+
+    Thin lines of its colour: what random points would have (dashed), and the proven optimum (dotted).
+    Without --measure: each layer's own energy, half-space for hidden layers.
+    """
+    try:
+        from hsu_client.plot import draw  # heavy, and needed here only
+    except ModuleNotFoundError as error:
+        raise click.ClickException("drawing needs matplotlib: install the `plot` extra") from error
+    found = client.curves(job_id, layers=layers, measures=measures, relative_to=relative_to)
+    draw(client.job(job_id), found if measures else render.energies(found), file, relative_to=relative_to)
+    click.echo(f"drew {file}")
+
+
+@main.command()
+@click.pass_obj
+def catalog(client: Client) -> None:
+    """Everything that a spec may hold, as JSON with its schemas."""
+    terminal.echo_json(client.catalog(), indent=2)
+
+
+for command in (
+    keys.keys,
+    keys.audit,
+    cluster.queue,
+    cluster.workers,
+    cluster.worker,
+    cluster.users,
+    cluster.user,
+    webhooks.webhook,
+    export,
+):
+    main.add_command(command)
+
+
+def _follow(client: Client, job_id: int) -> None:
+    job = render.progress(client.follow(job_id), sys.stderr)
+    terminal.echo(render.details(job))
+    if job["state"] != "succeeded":
+        sys.exit(1)
+
+
+def _show(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
+    if as_json:
+        terminal.echo_json(answer)
+        return
+    terminal.echo(lines)
+
+
+def _show_made(job: Job, *, as_json: bool) -> None:
+    """The job that a request has made: to repeat the request would make another."""
+    terminal.echo_once(json.dumps(job) if as_json else terminal.visible(render.line(job)))

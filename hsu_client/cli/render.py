@@ -1,0 +1,349 @@
+"""How does a job look on a terminal? Text out of views and curves; knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from hsu_client.answers import ENDED, Curve, Job
+from hsu_client.cli.terminal import visible
+
+HIDDEN_ENERGY, FINAL_ENERGY = "mhe_s2_half", "mhe_s2"
+"""The energies shown by default: half space for hidden layers, never for the classifier."""
+
+
+def line(job: Job) -> str:
+    """A job in one line."""
+    steps = job["total_steps"]
+    percent = f"{100 * _part(job):3.0f} %" if steps else "spec not readable"
+    is_asked = job["state"] == "running" and job["wanted"] != "run"
+    state = f"running, is to {job['wanted']}" if is_asked else job["state"]
+    parts = [f"job {job['id']}", state, f"step {job['step']} of {steps or '?'}", percent, job["name"]]
+    return " · ".join(parts)
+
+
+def details(job: Job) -> Iterator[str]:
+    """A job in a few lines: how far it is, what came of it, what was tried."""
+    yield line(job)
+    yield f"owner      {job['owner']}" + (f"   tags {', '.join(job['tags'])}" if job["tags"] else "")
+    if job["parent"]:
+        yield f"from       job {job['parent']['id']} at step {job['parent']['step']}"
+    for name in ("created_at", "started_at", "finished_at", "deadline_at"):
+        if job[name]:
+            yield f"{name.removesuffix('_at'):<10} {utc(job[name])}"
+    if job["waiting"]:
+        yield f"waiting    {_why(job['waiting'])}"
+    for name, value in _outcome(job):
+        yield f"{name:<10} {value}"
+    if job["failure"]:
+        first, *others = job["failure"]["message"].splitlines() or [""]
+        yield f"failure    {job['failure']['code']}: {first}"
+        yield from (f"           {each}" for each in others)
+    if job.get("spec_error"):
+        yield f"spec       {job['spec_error']}"
+    if (earlier := job.get("attempt_count", 0) - len(job["attempts"])) > 0:
+        yield f"attempts   {earlier} earlier ones (hsu events {job['id']})"
+    for attempt in job["attempts"]:
+        kind = (attempt["outcome"] or {"kind": "running"}).get("kind", "unknown")
+        begun = f", from step {attempt['resumed_from']}" if attempt["resumed_from"] is not None else ""
+        where = f"{attempt['worker']} {attempt['device']}"
+        yield f"attempt {attempt['number']}  {where}: {kind} at step {attempt['step']}{begun}"
+
+
+def quote(told: Mapping[str, Any]) -> Iterator[str]:
+    """What is to be expected of a job, in a few lines."""
+    yield f"steps      {told['total_steps']}"
+    if costs := told["costs"]:
+        memory, share = costs["memory"], 100 * costs["penalty_share"]
+        yield f"parameters {costs['parameters']:,}"
+        yield f"step       {_number(costs['flops_per_step'] / 1e9)} GFLOP and the penalty's, about {share:.2g} % of all"
+        parts = {"activations": memory["activations"], "penalty": memory.get("penalty", 0)}
+        shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
+        yield f"memory     {_size(memory['total'])}, of it {shown}"
+        yield f"curves     {costs['curve_values']:,} values, {_size(costs['curve_bytes'])}"
+    yield f"waiting    {_why(told['waiting'])}"
+    yield "run time   " + (
+        f"about {_span(told['seconds'])}" if told["seconds"] is not None else "no like job has run yet"
+    )
+    if told["duplicates"]:
+        yield duplicates([each["id"] for each in told["duplicates"]])
+
+
+def duplicates(ids: Iterable[int]) -> str:
+    """That there are jobs which give the same."""
+    return f"duplicates jobs with the same result: {', '.join(map(str, ids))}"
+
+
+def event(seen: Mapping[str, Any]) -> str:
+    """Something that happened to a job, in one line."""
+    told = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
+    if isinstance(outcome := told.get("outcome"), Mapping):
+        told["outcome"] = outcome.get("kind", "unknown")
+    rest = ", ".join(f"{name} {value}" for name, value in told.items())
+    return f"{utc(seen['at'])}  {seen['event']['kind']:<11} {rest}".rstrip()
+
+
+def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """A job's checkpoints, as rows for `table`."""
+    rows = [
+        [
+            str(row["step"]),
+            str(row["attempt"]),
+            _size(row["bytes"]),
+            _maybe(row["metric"]),
+            _standing(row),
+            utc(row["created_at"]),
+        ]
+        for row in kept
+    ]
+    return [["step", "attempt", "size", "accuracy", "", "saved"], *rows]
+
+
+def pools(queue: Mapping[str, Any]) -> list[list[str]]:
+    """The pools of a queue, as rows for `table`."""
+    counts = ("workers", "slots", "busy", "waiting")
+    rows = [[pool["name"], *(str(pool[name]) for name in counts)] for pool in queue["pools"]]
+    return [["pool", *counts], *rows]
+
+
+def places(queue: Mapping[str, Any]) -> list[list[str]]:
+    """Who waits, in order, as rows for `table`."""
+    rows = [
+        [
+            f"{place['pool']} {place['position']}",
+            *(str(place[name]) for name in ("job", "priority", "gpus")),
+            place["owner"] or "",
+            _span(place["starts_in"]),
+            place["detail"] or place["reason"],
+        ]
+        for place in queue["places"]
+    ]
+    return [["place", "job", "priority", "gpus", "owner", "starts in", "why"], *rows]
+
+
+def workers(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """The machines, as rows for `table`."""
+    rows = [
+        [
+            worker["name"],
+            worker["pool"],
+            f"{worker['busy']} of {worker['slots']}",
+            _duty(worker),
+            " ".join(worker["devices"]),
+        ]
+        for worker in every
+    ]
+    return [["worker", "pool", "busy", "duty", "devices"], *rows]
+
+
+def _duty(worker: Mapping[str, Any]) -> str:
+    if not worker["is_there"]:
+        return f"{worker['duty']}, away"
+    return "; ".join([worker["duty"], *(f"lacks {lack}" for lack in worker.get("lacks", ()))])
+
+
+def users(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """Shares, quotas and usage, as rows for `table`."""
+    rows = [
+        [
+            user["name"],
+            _number(user["share"]),
+            f"{user['gpus']} of {'any' if user['max_gpus'] is None else user['max_gpus']}",
+            f"{user['usage'] / 3600:.2f}",
+        ]
+        for user in every
+    ]
+    return [["user", "share", "GPUs", "GPU hours"], *rows]
+
+
+def webhooks(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """The addresses that are told of jobs, as rows for `table`."""
+    rows = [
+        [
+            str(hook["id"]),
+            "active" if hook["active"] else f"inactive: {hook['disabled_because'] or 'as was asked'}",
+            str(hook["failures"]),
+            " ".join(hook["events"]),
+            hook["url"],
+        ]
+        for hook in every
+    ]
+    return [["webhook", "", "failures", "events", "address"], *rows]
+
+
+def deliveries(sent: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """What was sent to a webhook, as rows for `table`."""
+    rows = [
+        [
+            str(each["id"]),
+            each["kind"],
+            "" if each["job"] is None else str(each["job"]),
+            each["state"],
+            str(each["attempts"]),
+            each["error"] or ("" if each["status"] is None else str(each["status"])),
+            utc(each["next_attempt_at"]),
+        ]
+        for each in sent
+    ]
+    return [["delivery", "kind", "job", "state", "attempts", "answer", "not before"], *rows]
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows of text in columns below a first row of names: numbers aligned right, the rest left."""
+    rows = [[visible(cell) for cell in row] for row in rows]
+    columns = list(zip(*rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    aligned = [str.rjust if all(map(_is_number, column[1:])) else str.ljust for column in columns]
+    for row in rows:
+        cells = (align(cell, width) for align, cell, width in zip(aligned, row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def summary(curves: Iterable[Curve]) -> list[list[str]]:
+    """Each curve's first and last value and its references, as rows for `table`."""
+    head = ["layer", "measure", "points", "first", "last", "random", "optimum"]
+    return [head, *(_row(curve) for curve in sorted(curves, key=in_order) if curve.values)]
+
+
+def energies(curves: Iterable[Curve]) -> list[Curve]:
+    """Each layer's own energy: in half space for hidden layers, plain for the classifier."""
+    chosen = [curve for curve in curves if curve.layer and curve.measure == _energy_of(curve.layer)]
+    return sorted(chosen, key=in_order)
+
+
+def in_order(curve: Curve) -> tuple[bool, list[tuple[int, str]], str]:
+    """A key that sorts curves by depth: `hidden2` before `hidden10`, the classifier last."""
+    pieces = re.findall(r"\d+|\D+", curve.layer or "")
+    depth = [(int(piece), "") if piece.isdigit() else (0, piece) for piece in pieces]
+    return curve.layer == "classifier", depth, curve.measure
+
+
+def progress(views: Iterable[Job], out: TextIO) -> Job:
+    """Show a job on its way, in one line that is rewritten on a terminal; its last view."""
+    shown = ""
+    view: Job = {}
+    for view in views:
+        text = visible(line(view))
+        if out.isatty():
+            print(f"\r\x1b[K{_bar(view)} {text}", end="", file=out, flush=True)
+        elif _worth_a_line(view, shown):
+            print(text, file=out, flush=True)
+            shown = _stage(view)
+    if out.isatty():
+        print(file=out)
+    return view
+
+
+def utc(time: str | None) -> str:
+    """A time as the service writes it (RFC 3339), to the second in UTC: `2026-11-27T15:09:35Z`; nothing for none."""
+    if not time:
+        return ""
+    return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
+def _outcome(job: Job) -> Iterator[tuple[str, object]]:
+    """What came of a job, by name: all of a training, of points what they are worth."""
+    match job["result"]:
+        case None:
+            return
+        case {"task": "points"} as placed if not job.get("spec_error"):
+            yield from _placed(job["spec"], placed)
+        case trained:
+            for name, value in trained.items():
+                if name != "device":
+                    yield name, _number(value) if isinstance(value, float) else value
+            if device := trained.get("device"):
+                yield "trained on", _device(device)
+
+
+def _device(device: Mapping[str, Any]) -> str:
+    many = f"{device['count']} × " if device["count"] > 1 else ""
+    return f"{many}{device['type']} {device['name']}, threads {device['threads']}"
+
+
+def _placed(spec: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Without the coordinates, which can be 40,000. `float` also reads the strings "NaN" and "Infinity"."""
+    mirrored = " with their mirror images" if spec["half_space"] else ""
+    yield "points", f"{spec['n']} in {spec['d']} dimensions{mirrored} (--json prints them)"
+    yield "value", f"{float(result['value']):.10g}" + (f" (worst pole: {result['inner']})" if result["inner"] else "")
+    known = result["best_known"]
+    if known is None:
+        yield "best known", "nothing to compare with"
+        return
+    yield (
+        "best known",
+        f"{float(known['value']):.10g} ({'' if known['is_proven'] else 'not '}proven; {known['source']})",
+    )
+    yield "gap", f"{float(result['gap']):.3g}"
+
+
+def _worth_a_line(view: Job, shown: str) -> bool:
+    return _stage(view) != shown
+
+
+def _stage(view: Job) -> str:
+    """What a plain log shows once: each state, and each tenth of the way."""
+    tenth = int(10 * _part(view)) if view["state"] not in ENDED else 10
+    return f"{view['state']} {tenth}"
+
+
+def _bar(view: Job, width: int = 24) -> str:
+    done = int(width * _part(view))
+    return "█" * done + "░" * (width - done)
+
+
+def _part(view: Job) -> float:
+    """How far a job is, from 0 to 1; 0 where its service cannot read the spec, and so does not know."""
+    return view["step"] / view["total_steps"] if view["total_steps"] else 0.0
+
+
+def _energy_of(layer: str) -> str:
+    return FINAL_ENERGY if layer == "classifier" else HIDDEN_ENERGY
+
+
+def _row(curve: Curve) -> list[str]:
+    numbers = (curve.values[0], curve.values[-1], curve.random, curve.optimum)
+    shown = ["" if number is None else _number(number) for number in numbers]
+    return [curve.layer or "(model)", curve.measure, str(len(curve.values)), *shown]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _why(waiting: Mapping[str, Any]) -> str:
+    when = _span(waiting["starts_in"])
+    return f"{waiting['detail']}; about {when} to go" if when else str(waiting["detail"])
+
+
+def _span(seconds: float | None) -> str:
+    """A length of time as people say it; nothing if it is not known."""
+    if seconds is None:
+        return ""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _standing(checkpoint: Mapping[str, Any]) -> str:
+    return checkpoint["removed_because"] or ("best" if checkpoint["is_best"] else "")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _maybe(value: float | str | None) -> str:
+    """A number, also one of the strings "NaN" and "Infinity"."""
+    return "" if value is None else _number(float(value))
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"

@@ -1,0 +1,124 @@
+"""Which images does a step see, and how are they moved? A function of seed and step, so that resuming needs no state.
+
+Knows a data set as uint8 tensors on one device, where a batch is one indexing; of several processes, each takes its
+part of the same batch. Knows no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor
+from torch.nn.functional import pad
+
+from hsu_core.data.images import Images
+from hsu_core.ranks import ALONE, World
+
+TEST_BATCH = 1000
+"""Test images at once: more gain nothing and cost memory."""
+
+LARGEST_SHIFT = 8
+"""A crop moves an image by up to this fraction of its side: 4 pixels of 32 (He et al. 2016, arXiv 1512.03385, 4.2)."""
+
+Batch = tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]
+
+
+class Batches:
+    """The images of a data set on a device, batch by batch; in a parallel run, a rank's part of each."""
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        size: int,
+        seed: int,
+        device: torch.device,
+        augment: str = "none",
+        world: World = ALONE,
+    ) -> None:
+        self.train_x, self.train_y, self.test_x, self.test_y = (torch.from_numpy(array).to(device) for array in images)
+        self.size = size
+        self.seed = seed
+        self.augment = augment
+        self.world = world
+
+    def training(self, start: int) -> Iterator[Batch]:
+        """The batches of steps start, start + 1, … without end. An epoch has whole batches only, each image once."""
+        per_epoch = len(self.train_y) // self.size
+        part = self.world.part(self.size)
+        for step in count(start):
+            epoch, place = divmod(step, per_epoch)
+            if place == 0 or step == start:
+                order = epoch_order(len(self.train_y), seed=self.seed, epoch=epoch).to(self.train_y.device)
+            chosen = order[place * self.size : (place + 1) * self.size][part]
+            pixels = self.train_x[chosen]
+            if self.augment == "crop_flip":
+                pixels = moved(pixels, moves(self.size, *pixels.shape[2:], seed=self.seed, step=step).of(part))
+            yield normalised(pixels), self.train_y[chosen]
+
+    def testing(self) -> Iterator[Batch]:
+        """Every test image of the part once, in order."""
+        part = self.world.part(len(self.test_y))
+        for first in range(part.start, part.stop, TEST_BATCH):
+            chosen = slice(first, min(first + TEST_BATCH, part.stop))
+            yield normalised(self.test_x[chosen]), self.test_y[chosen]
+
+
+def epoch_order(images: int, *, seed: int, epoch: int) -> Int64[Tensor, " images"]:
+    """The order of the training images in an epoch: a permutation that depends on (seed, epoch) alone."""
+    return torch.randperm(images, generator=_generator(np.random.SeedSequence((seed, epoch))))
+
+
+class Moves(NamedTuple):
+    """How each image of a batch is moved: mirrored left to right or not, and then down and right."""
+
+    mirrored: Bool[Tensor, " n"]
+    down: Int64[Tensor, " n"]
+    right: Int64[Tensor, " n"]
+
+    def of(self, part: slice) -> Moves:
+        """Those of some images of the batch."""
+        return Moves(*(each[part] for each in self))
+
+
+def moves(count: int, height: int, width: int, *, seed: int, step: int) -> Moves:
+    """Drawn from (seed, step) alone; on the CPU, so that they are the same for every device."""
+    generator = _generator(np.random.SeedSequence((seed, step), spawn_key=(1,)))  # a stream apart from the orders'
+    mirrored = torch.rand(count, generator=generator) < 0.5
+    down, right = (torch.randint(-far, far + 1, (count,), generator=generator) for far in _farthest(height, width))
+    return Moves(mirrored, down, right)
+
+
+def moved(pixels: UInt8[Tensor, "n c h w"], how: Moves) -> UInt8[Tensor, "n c h w"]:
+    """The images over a black ground.
+
+    Black is what the usual recipe pads with (torchvision's RandomCrop(32, padding=4) before normalising), and the
+    ground of the digits and the clothes.
+    """
+    count, _, height, width = pixels.shape
+    below, beside = _farthest(height, width)
+    mirrored, down, right = (each.to(pixels.device)[:, None] for each in how)
+    rows = torch.arange(height, device=pixels.device) - down
+    columns = torch.arange(width, device=pixels.device) - right
+    columns = torch.where(mirrored, width - 1 - columns, columns)
+    image = torch.arange(count, device=pixels.device)[:, None, None]
+    padded = pad(pixels, (beside, beside, below, below)).permute(0, 2, 3, 1)
+    return padded[image, rows[:, :, None] + below, columns[:, None, :] + beside].permute(0, 3, 1, 2)
+
+
+def _farthest(*sides: int) -> list[int]:
+    return [side // LARGEST_SHIFT for side in sides]
+
+
+def _generator(entropy: np.random.SeedSequence) -> torch.Generator:
+    return torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
+
+
+def normalised(pixels: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """(pixels − 127.5)/128, as the authors do, in the memory layout that convolutions are fastest in."""
+    return pixels.to(torch.float32, memory_format=torch.channels_last).sub_(127.5).div_(128)

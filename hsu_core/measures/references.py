@@ -1,0 +1,129 @@
+"""What would random points have, and what the best ones? Per measure, for n points in d dimensions.
+
+Knows shapes and no weights: a reference belongs to a layer, not to a step, and makes curves of layers of different
+shape comparable. Where no finite value is defined or known it says None.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from statistics import fmean, median
+
+import torch
+from scipy.integrate import quad
+
+from hsu_core.measures import panel
+from hsu_core.measures.optima import best_known
+from hsu_core.outcomes import Reference
+from hsu_core.spec import Measure
+from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Riesz, Separation
+
+SEED, MOST_DRAWS, FEWEST_DRAWS, WORK = 0, 32, 2, 2**20
+"""Of the drawn matrices. As many as fit in WORK = draws · n(n + d): large ones differ little from each other, and the
+32 draws of a small layer take 0.03 s, those of all layers of `cnn9` as long as five recorded steps."""
+
+
+@cache
+def of_shape(
+    n: int, d: int, measures: tuple[Measure, ...], *, device: torch.device | str = "cpu"
+) -> Mapping[Measure, Reference]:
+    """What each measure of the panel is for n independent uniform points on S^(d−1), and at best.
+
+    `random` is the expectation. Of a mean over pairs it is exact, an integral over the angle of one pair, as its
+    fluctuation would be as large as what there is to gain; else the mean over a few matrices, always the same ones
+    for a shape. `mhe_s1`, `a1` in two and `mhe_s2`, `a2` in up to three dimensions have an infinite expectation: there
+    it is the median over such matrices. `optimum` is there only where it is proven and attained; the panel's
+    `covering`, an estimate from below, may fall short of its own.
+    """
+    exact = {name: _mean_over_pairs(*RIESZ[name], n=n, d=d) for name in measures if name in RIESZ}
+    random = {name: value for name, value in exact.items() if math.isfinite(value)}
+    random |= _drawn(n, d, [name for name in measures if name not in random], device=torch.device(device))
+    return {name: Reference(_finite(random[name]), _proven_optimum(name, n, d)) for name in measures}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+# --- random points ----------------------------------------------------------------------------------------------------
+
+
+def _mean_over_pairs(energy: Riesz, half_space: bool, *, n: int, d: int) -> float:  # noqa: FBT001  # a row of RIESZ
+    """The expected `energies.riesz`; infinite for s ≥ d − 1, NaN without a pair."""
+    if n < 2:
+        return math.nan
+    mean = _mean_over_angles(partial(_repulsion, energy), d) if energy.s < d - 1 else math.inf
+    if not half_space:
+        return mean
+    # Of the 2n − 1 others that a point of the doubled set has one is its own mirror image; the rest are uniform.
+    return ((2 * n - 2) * mean + _repulsion(energy, math.pi)) / (2 * n - 1)
+
+
+def _repulsion(energy: Riesz, angle: float) -> float:
+    rho = angle / math.pi if energy.angular else 2 * math.sin(angle / 2)
+    return -math.log(rho) if energy.s == 0 else rho**-energy.s
+
+
+def _mean_over_angles(f: Callable[[float], float], d: int) -> float:
+    """E f(θ) with θ the angle of two uniform points, whose density is proportional to sin^(d−2) θ."""
+
+    def integral(g: Callable[[float], float]) -> float:
+        # Folded at 90°, where the mass of a large d is: the nodes of the quadrature are densest at its ends.
+        value: float = quad(lambda t: g(t) * math.sin(t) ** (d - 2), 0, math.pi / 2, epsabs=1e-13, epsrel=1e-11)[0]
+        return value
+
+    return integral(lambda t: f(t) + f(math.pi - t)) / integral(lambda _: 2.0)
+
+
+def _drawn(n: int, d: int, measures: list[Measure], *, device: torch.device) -> dict[Measure, float]:
+    generator = torch.Generator().manual_seed(SEED)
+    draws = min(MOST_DRAWS, max(FEWEST_DRAWS, WORK // (n * (n + d)))) if measures else 0
+    panels = [panel.measure(torch.randn(n, d, generator=generator).to(device), measures) for _ in range(draws)]
+    return {name: (median if name in RIESZ else fmean)([measured[name] for measured in panels]) for name in measures}
+
+
+# --- the best points --------------------------------------------------------------------------------------------------
+
+
+def _proven_optimum(measure: Measure, n: int, d: int) -> float | None:
+    if n < 2 or d < 2:
+        return None
+    if measure == "resultant_length":
+        return 0.0  # a regular polygon in some plane
+    if measure == "effective_rank":
+        return float(min(n, d))  # orthonormal rows or a unit-norm tight frame: Benedetto and Fickus 2003
+    objective, half_space, in_its_unit = OBJECTIVES[measure]
+    best = best_known(objective, n, d, half_space=half_space)
+    return in_its_unit(best.value) if best and best.is_proven else None
+
+
+def _degrees(squared_distance: float) -> float:
+    return 2 * math.degrees(math.asin(math.sqrt(squared_distance) / 2))
+
+
+def _cosine(squared_distance: float) -> float:
+    return 1 - squared_distance / 2
+
+
+def _as_it_is(value: float) -> float:
+    return value
+
+
+RIESZ: dict[Measure, tuple[Riesz, bool]] = {
+    f"mhe_{letter}{s}{suffix}": (Riesz(s=s, angular=letter == "a"), suffix == "_half")  # type: ignore[misc]
+    for letter, s, suffix in itertools.product("sa", (0, 1, 2), ("", "_half"))
+}
+"""The energies of the panel, and whether each is in half space."""
+
+OBJECTIVES: dict[Measure, tuple[Objective, bool, Callable[[float], float]]] = {
+    **{name: (energy, half_space, _as_it_is) for name, (energy, half_space) in RIESZ.items()},
+    "separation": (Separation(), False, _as_it_is),
+    "min_angle": (Separation(), False, _degrees),
+    "coherence": (Separation(), True, _cosine),
+    "log_det": (GramDeterminant(), False, _as_it_is),
+    "covering": (Covering(), False, _degrees),
+}
+"""Which objective a measure is, whether in half space, and the measure from the objective's value."""

@@ -1,0 +1,94 @@
+"""What do layers that are alike add? The same as each alone, from one stack (b, n, d) in place of b matrices (n, d).
+
+Knows the kinds of terms, what they draw and what they keep. Knows no weights of a penalty and no schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from hsu_core import baselines, spec
+from hsu_core.fast.directions import unit_rows
+from hsu_core.regularizers import inner_problem
+from hsu_core.regularizers.terms import AtPoles, Moment, OfFeatures, OfProjections, OfStretch, OfWeights, Term
+
+
+def pay(device: torch.device) -> bool:
+    """Whether stacks pay: where launches cost more than such layers. On a CPU they are slower (docs/performance.md)."""
+    return device.type != "cpu"
+
+
+def likeness(term: Term, w: Float[Tensor, "n d"]) -> Hashable:
+    """Equal for two terms of one regularizer, of points w, that differ in their layers' numbers alone.
+
+    A final layer may have a loss of its own.
+    """
+    return type(term), w.shape, w.dtype, w.device, term.layer.is_final
+
+
+def together(terms: Sequence[Term], points: Sequence[Tensor], at: Moment) -> Float[Tensor, " b"]:
+    """The values of terms that are alike, of the points of each."""
+    return TOGETHER[type(terms[0])](terms, _stack(points), at)
+
+
+def _of_weights(terms: Sequence[OfWeights], w: Float[Tensor, "b n d"], _at: Moment) -> Float[Tensor, " b"]:
+    return terms[0].loss(w)
+
+
+def _at_poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+    """The poles of all layers move at once, each on its own layer's objective."""
+    objective = terms[0].objective
+    return inner_problem.worst(objective(w, _poles(terms, w.detach(), at)))
+
+
+def _poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, "b m d"]:
+    objective, inner = terms[0].objective, terms[0].inner
+    if isinstance(inner, spec.FreshPoles):
+        start = torch.stack([term.drawn(inner, own, at) for term, own in zip(terms, w, strict=True)])
+        return inner_problem.climb(inner_problem.slope(objective, w), start, steps=inner.steps)
+    kept = [term.pole(w) for term in terms]
+    if at.moves:
+        inner_problem.advance(kept, objective, w, lr=at.lr)
+    return torch.stack([each.beside(w) for each in kept])
+
+
+def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+    """One loss of all projections of all layers; a kept projection moves on its own."""
+    loss = terms[0].loss
+    if not terms[0].is_wide(w[0]):
+        return loss(w)
+    if terms[0].how.arithmetic == "authors":
+        return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
+    w = unit_rows(w)
+    matrices = torch.stack([term.matrices(own, at) for term, own in zip(terms, w.detach(), strict=True)])
+    return loss((w[:, None] @ matrices).flatten(0, 1)).view(len(terms), -1).mean(dim=1)
+
+
+def _of_stretch(terms: Sequence[OfStretch], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+    if terms[0].is_authors:
+        return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
+    starts = torch.stack([term.start(own, at) for term, own in zip(terms, w, strict=True)])
+    return baselines.spectral_isometry(w, starts, iterations=terms[0].iterations)
+
+
+def _of_features(terms: Sequence[OfFeatures], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+    """There is one classifier."""
+    return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
+
+
+def _stack(points: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, "b n d"]:
+    return torch.stack(list(points)) if len(points) > 1 else points[0][None]  # a large layer needs no copy
+
+
+TOGETHER: dict[type[Term], Callable[[Any, Tensor, Moment], Tensor]] = {
+    OfWeights: _of_weights,
+    AtPoles: _at_poles,
+    OfProjections: _of_projections,
+    OfStretch: _of_stretch,
+    OfFeatures: _of_features,
+}

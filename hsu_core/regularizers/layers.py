@@ -1,0 +1,218 @@
+"""Which weights of a model are points on a sphere, and what are they now?
+
+Knows modules, layer names and patterns. Knows no penalties and no training. A weight is read at each call from where it
+stands in the model: it may be made anew (weight norm, pruning), replaced, or be another one for the time of a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.parameter import is_lazy
+from torch.nn.utils.parametrize import ParametrizationList
+
+from hsu_core.regularizers import classifier
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""What is read. Further kinds of layers begin here, with `Layer.points`."""
+
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+"""Whose weights scale and are no directions, however many dimensions they have."""
+
+UNREAD: dict[type[nn.Module], str] = {
+    nn.ConvTranspose1d: "a transposed convolution",
+    nn.ConvTranspose2d: "a transposed convolution",
+    nn.ConvTranspose3d: "a transposed convolution",
+    nn.Embedding: "an embedding table",
+    nn.EmbeddingBag: "an embedding table",
+    nn.MultiheadAttention: "projections of attention",
+    nn.RNNBase: "recurrent weights",
+    nn.RNNCellBase: "recurrent weights",
+}
+"""Kinds of layers that have neurons and are not read, in words."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A linear or convolutional layer of a model, seen as n neurons in d dimensions."""
+
+    name: str
+    model: nn.Module
+    is_final: bool
+    """Whether the model's outputs come out here: the classifier."""
+    path: tuple[str, ...]
+    """The parts of the name."""
+
+    @property
+    def module(self) -> nn.Module:
+        """What stands there now."""
+        module = self.model
+        for part in self.path:
+            module = getattr(module, part)
+        return module
+
+    @property
+    def weight(self) -> Tensor:
+        """The weight as it is now. RuntimeError if another kind of module has been put there."""
+        return _weight(self.module, self.name)
+
+    @property
+    def sources(self) -> tuple[Tensor, ...]:
+        """The parameters that the weight is made of: mostly itself."""
+        return _sources(self.module)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether no gradient reaches its parameters."""
+        return all(isinstance(source, nn.Parameter) and not source.requires_grad for source in self.sources)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Neurons and dimensions."""
+        weight = self.weight
+        return len(weight), weight[0].numel()
+
+    def points(self) -> Float[Tensor, "n d"]:
+        """One row a neuron (output channel), kernels flattened; in float32 or wider."""
+        weight = self.weight
+        return weight.flatten(start_dim=1).to(torch.promote_types(weight.dtype, torch.float32))
+
+
+def layers(model: nn.Module, *, final: Collection[str] | None = None) -> list[Layer]:
+    """Every linear and convolutional layer of the model, in module order. ValueError if there is none.
+
+    `final` are the names of those whose outputs are the model's. By default they are found by the data flow; where
+    that cannot be followed it is the last one in module order.
+    """
+    names = read(model)
+    if not names:
+        raise ValueError(f"{type(model).__name__} has no linear and no convolutional layer")
+    if final is None:
+        final = classifier.find(model, names).names
+    return [Layer(name, model, is_final=name in final, path=_path(name)) for name in names]
+
+
+def read(model: nn.Module) -> list[str]:
+    """The names of the layers that are read. ValueError for a lazy one, which has no weight yet."""
+    found = [(name, module) for name, module in model.named_modules() if isinstance(module, LAYERS)]
+    for name, module in found:
+        if any(is_lazy(source) for source in _sources(module)):
+            raise ValueError(
+                f"{name} is a lazy layer and has no weight yet: "
+                "expected a model that has seen a batch, call it once before"
+            )
+    return [name for name, _ in found]
+
+
+def unread(model: nn.Module) -> dict[str, str]:
+    """Weights of two and more dimensions that are no points here, by the name of their module, and why."""
+    counted = {
+        id(source): name
+        for name, module in model.named_modules()
+        if isinstance(module, LAYERS)
+        for source in _sources(module)
+    }
+    told = {}
+    for name, module in model.named_modules():
+        if isinstance(module, (*LAYERS, *NORMS, ParametrizationList)) or ".parametrizations." in f".{name}.":
+            continue
+        for own, weight in _matrices(module):
+            label = name if own == "weight" and name else f"{name}.{own}".lstrip(".")
+            shared = counted.get(id(weight))
+            told[label] = (
+                f"shares its weight with {shared}, where it counts" if shared is not None else _why(module, own)
+            )
+    return told
+
+
+def chosen(found: Sequence[Layer], patterns: Iterable[str], *, field: str) -> list[Layer]:
+    """The layers that match any of the patterns. ValueError, naming the spec's field, for one that matches none."""
+    patterns = tuple(patterns)
+    for pattern in patterns:
+        if not any(fnmatchcase(layer.name, pattern) for layer in found):
+            names = ", ".join(layer.name for layer in found)
+            raise ValueError(f"{field}: {pattern!r} matches no layer; there are {names}")
+    return [layer for layer in found if any(fnmatchcase(layer.name, pattern) for pattern in patterns)]
+
+
+def _path(name: str) -> tuple[str, ...]:
+    return tuple(name.split(".")) if name else ()
+
+
+def _weight(module: nn.Module, name: str) -> Tensor:
+    if "parametrizations" in module._modules:
+        with _looking(module):
+            return _attribute(module, name)
+    for hook in module._forward_pre_hooks.values():
+        # What torch.nn.utils.prune and the older weight_norm and spectral_norm renew before a forward only.
+        if getattr(hook, "_tensor_name", None) == "weight" and hasattr(hook, "apply_mask"):
+            pruned: Tensor = hook.apply_mask(module)
+            return pruned
+        if getattr(hook, "name", None) == "weight" and hasattr(hook, "compute_weight"):
+            still = {"do_power_iteration": False} if hasattr(hook, "n_power_iterations") else {}
+            made: Tensor = hook.compute_weight(module, **still)
+            return made
+    return _attribute(module, name)
+
+
+def _attribute(module: nn.Module, name: str) -> Tensor:
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor):
+        raise RuntimeError(
+            f"{name}: expected a linear or convolutional layer, as there was when the penalty was built, "
+            f"found {type(module).__name__}: build the penalty again"
+        )
+    return weight
+
+
+@contextmanager
+def _looking(module: nn.Module) -> Iterator[None]:
+    """A parametrized weight is read as in evaluation: what it keeps (spectral norm's vectors) moves with forwards only.
+
+    It is then the very weight that the last forward used.
+    """
+    if torch.compiler.is_compiling():
+        yield
+        return
+    parts = [part for part in module.parametrizations.modules() if part.training]  # type: ignore[union-attr]
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = True
+
+
+def _sources(module: nn.Module) -> tuple[Tensor, ...]:
+    parametrizations = module._modules.get("parametrizations")
+    if parametrizations is not None and "weight" in parametrizations._modules:
+        return tuple(parametrizations.get_submodule("weight").parameters())
+    if "weight" in module._parameters:
+        return (module.weight,)  # type: ignore[return-value]
+    behind = tuple(own for name, own in module.named_parameters(recurse=False) if name.startswith("weight_"))
+    return behind or (_attribute(module, type(module).__name__),)
+
+
+def _matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """A module's own parameters of two and more dimensions, by their names in it; a lazy one as it will be."""
+    for name, own in module.named_parameters(recurse=False):
+        if is_lazy(own) or own.ndim > 1:
+            yield name, own
+    made_of = module._modules.get("parametrizations")
+    for name in made_of._modules if made_of is not None else ():
+        made = getattr(module, name)
+        if made.ndim > 1:
+            yield name, made
+
+
+def _why(module: nn.Module, own: str) -> str:
+    words = next((words for kind, words in UNREAD.items() if isinstance(module, kind)), None)
+    return f"is {words or f'{own} of {type(module).__name__}'}, which is not read as neurons"

@@ -1,0 +1,84 @@
+"""When is the state of a run saved, and which state was the best so far?
+
+Knows the policy of the spec, a clock and the scores. Knows no tensors: `write` does. A disk that does not take a
+checkpoint does not end a run: the checkpoint before is intact, and the next one may succeed.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from hsu_core import spec
+from hsu_core.outcomes import Saved
+from hsu_core.training.checkpoint import Scores
+
+_log = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds for which the last state waits for a disk that does not take it."""
+
+Write = Callable[[int, Scores], Saved | None]
+"""Saves the state after some updates, if there is a place for it; OSError if that does not take it."""
+
+
+class Saving:
+    """The checkpoints of one run."""
+
+    def __init__(
+        self,
+        policy: spec.Checkpoint,
+        *,
+        write: Write,
+        saved: Callable[[Saved], None],
+        before: Callable[[], object] = lambda: None,
+        patience: float | None = None,
+        start: int,
+        scores: Scores,
+    ) -> None:
+        self.policy = policy
+        self.write = write
+        self.saved = saved
+        self.before = before
+        """Called before each write; OSError if the place is not to be written to just now."""
+        self.patience = PATIENCE if patience is None else patience
+        self.start = start
+        self.scores = scores
+        """Also state: an interrupted run marks the same best as one that was not."""
+        self._tried_at = time.monotonic()
+
+    def note(self, step: int, accuracy: float) -> bool:
+        """Take the score of this step's evaluation; returns whether it is a new best that is to be saved."""
+        is_better = self.scores.best is None or accuracy > self.scores.best
+        self.scores = Scores(accuracy, accuracy, step) if is_better else self.scores._replace(last=accuracy)
+        return is_better and self.policy.keep_best
+
+    def is_due(self, step: int) -> bool:
+        """Whether steps or seconds ask for a checkpoint. Where the run starts there is one already, or no progress."""
+        if step == self.start:
+            return False
+        if self.policy.every is not None and step % self.policy.every == 0:
+            return True
+        return self.policy.seconds is not None and time.monotonic() - self._tried_at >= self.policy.seconds
+
+    def save_last(self, step: int) -> str | None:
+        """As `save`, but with patience: no later checkpoint makes good for this one."""
+        deadline = time.monotonic() + self.patience
+        while (reason := self.save(step)) and time.monotonic() < deadline:
+            time.sleep(1)
+        return reason
+
+    def save(self, step: int) -> str | None:
+        """Save the state, and tell; returns why it could not be, after a warning in the log."""
+        try:
+            self.before()
+            done = self.write(step, self.scores)
+        except OSError as error:
+            _log.warning("the checkpoint of step %d could not be saved: %s", step, error)
+            return str(error)
+        finally:
+            self._tried_at = time.monotonic()
+        if done:
+            self.saved(done)
+        return None

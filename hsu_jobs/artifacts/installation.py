@@ -1,0 +1,61 @@
+"""Which installation is this, and which storage is its own?
+
+The identity is one row of the database. The marker in the storage is written once, by the first worker that uses it;
+afterwards a storage without the marker is an outage and is never initialised silently. An operator may do it on
+purpose: `adopt`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy import func
+from sqlalchemy.orm import Session
+
+from hsu_jobs import queries
+from hsu_jobs.artifacts import missing_checkpoints
+from hsu_jobs.artifacts.storage import Storage
+from hsu_jobs.settings import Settings
+
+
+def storage(session: Session, settings: Settings) -> Storage:
+    """Name the installation's storage, as this machine reaches it: it may be away."""
+    return Storage(settings, session.execute(queries.installation()).scalar_one().identity)
+
+
+def marked_storage(session: Session, settings: Settings) -> Storage:
+    """As `storage`, marked now if no storage ever was. Raises `StorageUnavailable` if that cannot be done.
+
+    Of two workers that come first with folders of their own, one marks its folder and the other finds itself without.
+    """
+    if session.execute(queries.installation()).scalar_one().storage_marked_at is None:
+        row = session.execute(queries.installation_for_update()).scalar_one()
+        if row.storage_marked_at is None:
+            newest = session.execute(queries.newest_kept_checkpoint()).scalar_one_or_none()
+            Storage(settings, row.identity).mark(expected=newest.path if newest else None)
+            row.storage_marked_at = func.now()
+            session.flush()
+    return storage(session, settings)
+
+
+class Adopted(NamedTuple):
+    """What an adopted storage holds."""
+
+    kept: int
+    missing: int
+
+
+def adopt(session: Session, settings: Settings) -> Adopted:
+    """Make what the settings name this installation's storage, and note what it lacks as missing for good.
+
+    Raises `StorageUnavailable`.
+    """
+    row = session.execute(queries.installation_for_update()).scalar_one()
+    ours = Storage(settings, row.identity)
+    ours.mark(take_over=True)
+    row.storage_marked_at = func.now()
+    rows = session.execute(queries.kept_checkpoints()).scalars().all()
+    gone = missing_checkpoints.among(rows, ours)
+    for kept in gone:
+        missing_checkpoints.note(session, kept)
+    return Adopted(kept=len(rows) - len(gone), missing=len(gone))

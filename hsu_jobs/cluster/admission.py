@@ -1,0 +1,168 @@
+"""May this spec be queued here, by this key? What the spec's own types cannot know.
+
+Knows machines, what they can read, and what a key may ask for. A spec that could run for somebody else is `Forbidden`;
+one that could run for nobody is `SpecRejected`. Either points at the field.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from sqlalchemy.orm import Session
+
+from hsu_core import costs
+from hsu_core.data.files import DatasetNotFound, require
+from hsu_core.spec import Dataset
+from hsu_jobs import queries
+from hsu_jobs.errors import Fault, Forbidden, SpecRejected
+from hsu_jobs.settings import Settings
+from hsu_jobs.spec import JobSpec, Resources, TrainingJob
+from hsu_jobs.tables import ApiKey, Role
+
+MOST_PARAMETERS = 10**10
+"""With gradients and an optimizer's numbers 120 GB and more: what the largest GPU holds."""
+MOST_MEMORY = 2**40
+"""Bytes that a step may take on its device: more than any has."""
+MOST_VALUES = 10**9
+"""Numbers that a job's curves may hold: 8 GB of the database."""
+
+
+def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> None:
+    """Raise `Forbidden` or `SpecRejected` if the job could not run."""
+    check_priority(spec.priority, settings, key=key)
+    _check_quota(spec.resources, key)
+    faults = (
+        *_size_faults(spec),
+        *_machine_faults(session, spec.resources),
+        *_dataset_faults(session, spec, settings),
+    )
+    if faults:
+        raise SpecRejected("; ".join(fault.detail for fault in faults), faults=faults)
+
+
+def check_all(session: Session, specs: Sequence[JobSpec], settings: Settings, *, key: ApiKey) -> None:
+    """Raise `Forbidden` or `SpecRejected` if any of many jobs could not run, with what is wrong with each."""
+    refusals = []
+    for place, spec in enumerate(specs):
+        try:
+            check(session, spec, settings, key=key)
+        except (Forbidden, SpecRejected) as error:
+            error.faults = tuple(
+                fault.model_copy(update={"pointer": f"/jobs/{place}{fault.pointer}"}) for fault in error.faults
+            )
+            refusals.append(error)
+    if refusals:
+        first = refusals[0]
+        raise type(first)(
+            f"{len(refusals)} of {len(specs)} jobs cannot be queued, the first because {first.detail}",
+            faults=tuple(fault for refusal in refusals for fault in refusal.faults),
+        )
+
+
+def check_priority(priority: int, settings: Settings, *, key: ApiKey) -> None:
+    """Raise `Forbidden` if this key may not ask for so high a priority."""
+    most = settings.member_priority
+    if key.role is not Role.ADMIN and priority > most:
+        detail = f"members may ask for a priority of {most} at most, found {priority}; an admin may raise it"
+        raise Forbidden(detail, faults=(Fault(pointer="/priority", code="priority_too_high", detail=detail),))
+
+
+def _check_quota(resources: Resources, key: ApiKey) -> None:
+    most = key.user.max_gpus
+    if most is not None and resources.gpus > most:
+        detail = f"{key.user.name} may use {most} GPUs at once, found {resources.gpus}; an admin may raise it"
+        raise Forbidden(detail, faults=(Fault(pointer="/resources/gpus", code="over_quota", detail=detail),))
+
+
+def _size_faults(spec: JobSpec) -> Iterator[Fault]:
+    """Each field is in its range, but the product of several may be beyond every machine."""
+    if not isinstance(spec, TrainingJob):
+        return
+    found = costs.estimate(spec)
+    if found.parameters > MOST_PARAMETERS:
+        detail = f"the model may have {MOST_PARAMETERS:,} parameters at most, found {found.parameters:,}"
+        yield Fault(pointer="/model", code="too_many_parameters", detail=detail)
+    elif found.memory.total > MOST_MEMORY:
+        detail = f"a step may take {MOST_MEMORY:,} bytes at most, found {found.memory.total:,}: ask for a smaller batch"
+        yield Fault(pointer="/batch_size", code="too_much_memory", detail=detail)
+    if found.values > MOST_VALUES:
+        detail = f"the curves may hold {MOST_VALUES:,} values at most, found {found.values:,}: record less often"
+        yield Fault(pointer="/record/every", code="too_many_values", detail=detail)
+
+
+def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
+    """A machine that is just away counts: it will come back. Before the first one came, everything is believed."""
+    largest = _machines(session).largest
+    if not largest:
+        return
+    if resources.pool not in largest:
+        detail = f"there is no pool {resources.pool!r}; there are: {', '.join(sorted(largest))}"
+        yield Fault(pointer="/resources/pool", code="unknown_pool", detail=detail)
+        return
+    most = largest[resources.pool]
+    if resources.gpus > most:
+        detail = f"no machine of pool {resources.pool!r} has {resources.gpus} GPUs; the largest has {most}"
+        yield Fault(pointer="/resources/gpus", code="no_such_machine", detail=detail)
+
+
+class Machines(NamedTuple):
+    """What the workers that there ever were have, by pool."""
+
+    largest: dict[str, int]
+    """The GPUs of the largest one."""
+    datasets: dict[str, frozenset[str]]
+    """What all of them can read, together; a pool is missing while none of it has told."""
+
+
+def _machines(session: Session) -> Machines:
+    """What there is, looked up once a second at most: submissions come by the hundred."""
+    server, now = session.get_bind(), time.monotonic()
+    seen, machines = _seen.get(server, (-math.inf, Machines({}, {})))
+    if now - seen < 1:
+        return machines
+    datasets: dict[str, frozenset[str]] = {}
+    for pool, kinds in session.execute(queries.datasets_of_pools()):
+        if kinds is not None:
+            datasets[pool] = datasets.get(pool, frozenset()).union(kinds)
+    machines = Machines(dict(session.execute(queries.largest_machines()).all()), datasets)
+    _seen[server] = (now, machines)
+    return machines
+
+
+_seen: WeakKeyDictionary[object, tuple[float, Machines]] = WeakKeyDictionary()
+"""By database: when it was asked, and what it said."""
+
+
+def is_readable(session: Session, dataset: Dataset, settings: Settings) -> bool:
+    """Whether a worker of some pool can read a data set; this machine, while no worker has told."""
+    told = _machines(session).datasets.values()
+    if told:
+        return any(dataset.kind in kinds for kinds in told)
+    return not list(_missing_here(dataset, settings))
+
+
+def _dataset_faults(session: Session, spec: JobSpec, settings: Settings) -> Iterator[Fault]:
+    """The workers say what they can read; before one of the pool has told, this machine is taken for all."""
+    if not isinstance(spec, TrainingJob):
+        return
+    pool, kind = spec.resources.pool, spec.dataset.kind
+    have = _machines(session).datasets.get(pool)
+    if have is None:
+        yield from () if settings.allow_download else _missing_here(spec.dataset, settings)
+    elif kind not in have:
+        detail = (
+            f"no worker of pool {pool!r} can read {kind}; they have: {', '.join(sorted(have))}. Place its files in the "
+            "data folder of one (HSU_DATA_DIR), or let it fetch them (HSU_ALLOW_DOWNLOAD=true)"
+        )
+        yield Fault(pointer="/dataset", code="dataset_not_found", detail=detail)
+
+
+def _missing_here(dataset: Dataset, settings: Settings) -> Iterator[Fault]:
+    try:
+        require(dataset, settings.data_dir)
+    except DatasetNotFound as error:
+        yield Fault(pointer="/dataset", code="dataset_not_found", detail=f"{error} (HSU_ALLOW_DOWNLOAD=true)")

@@ -1,0 +1,205 @@
+"""Which messages are due, who carries them, and what becomes of one after an attempt?
+
+Knows rows. Owners take turns: none has more than so many couriers, and who has the fewest is next. A courier takes a
+webhook for a turn: it alone has its messages, the oldest first, until it gives it back
+or its time is up; what it writes after that is dropped. So each is delivered at least once, and by one at a time. A
+message that fails is tried again for `HSU_WEBHOOK_PATIENCE`; a webhook that fails rests longer each time, so that a
+receiver that is down costs one attempt a rest, however many messages wait.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from random import SystemRandom
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import Boolean, ColumnElement, Select, delete, func, literal_column, select, update
+from sqlalchemy.orm import Session, joinedload
+
+from hsu_jobs import row_failures
+from hsu_jobs.settings import Settings
+from hsu_jobs.tables import Delivery, DeliveryState, EventRow, Job, Webhook
+from hsu_jobs.webhooks import messages
+
+TURN = timedelta(seconds=60)
+"""A courier's time for one message, from its last word on; an attempt takes a quarter of it at most."""
+_AT_ONCE = 20
+LONGEST_WAIT = timedelta(hours=4)
+"""Between two attempts at one message."""
+LONGEST_REST = timedelta(minutes=10)
+"""Between two attempts at one webhook."""
+MOST_TOLD = 500
+"""Characters kept of an error."""
+_GONE = 410
+
+_now = func.now()
+_IS_PENDING = literal_column("(deliveries.state = 'pending')", Boolean)
+"""In the very words of the partial index."""
+_random = SystemRandom()
+
+
+class Message(NamedTuple):
+    """What is to be brought."""
+
+    delivery_id: int
+    id: str
+    body: bytes
+
+
+class Turn(NamedTuple):
+    """A courier's hold on a webhook."""
+
+    webhook_id: int
+    courier: UUID
+    url: str
+    secret: str
+    messages: Sequence[Message]
+
+
+class Answer(NamedTuple):
+    """What came of an attempt."""
+
+    status: int | None
+    """Null if there was no answer."""
+    error: str | None = None
+    """What was wrong; null if it was delivered."""
+    response: str | None = None
+
+
+def due(session: Session, *, limit: int = 100) -> list[int]:
+    """The webhooks that somebody should carry messages to."""
+    chosen = select(Webhook.id).where(_wants_a_courier()).order_by(Webhook.rests_until).limit(limit)
+    return list(session.execute(chosen).scalars())
+
+
+def take(session: Session, webhook_id: int) -> Turn | None:
+    """Become the courier of a webhook, unless somebody is or nothing is due."""
+    return _taken(session, select(Webhook).where(Webhook.id == webhook_id, _wants_a_courier()))
+
+
+def take_next(session: Session, *, most_of_one: int) -> Turn | None:
+    """Become the courier of the webhook that is next; None if nothing is due, or only of owners with enough couriers.
+
+    Next is a webhook of the owner with the fewest couriers just now, on all workers together; of several owners, the
+    one who was served longest ago. So whose receivers are slow waits for them alone.
+    """
+    owner = (
+        select(
+            Webhook.owner_id.label("id"),
+            func.count().filter(Webhook.courier_until > _now).label("couriers"),
+            func.max(Webhook.served_at).label("served_at"),
+        )
+        .group_by(Webhook.owner_id)
+        .subquery("owner")
+    )
+    due = select(Webhook).join(owner, owner.c.id == Webhook.owner_id).where(_wants_a_courier())
+    order = (owner.c.couriers, owner.c.served_at.asc().nulls_first(), Webhook.served_at.asc().nulls_first(), Webhook.id)
+    return _taken(session, due.where(owner.c.couriers < most_of_one).order_by(*order).limit(1))
+
+
+def settle(session: Session, turn: Turn, message: Message, answer: Answer, settings: Settings) -> bool:
+    """Write down what came of an attempt; whether the courier may go on to its next message."""
+    webhook = session.execute(_held(turn)).scalar_one_or_none()
+    if webhook is None:  # removed, or another courier's by now
+        return False
+    delivery = session.get(Delivery, message.delivery_id)
+    if delivery is None:  # tidied away
+        return True
+    delivery.attempts += 1
+    delivery.attempted_at = _now
+    delivery.status, delivery.response = answer.status, answer.response
+    delivery.error = answer.error and answer.error[:MOST_TOLD]
+    webhook.courier_until = _now + TURN
+    if answer.error is None:
+        delivery.state, delivery.delivered_at = DeliveryState.DELIVERED, _now
+        webhook.failures = 0
+        return webhook.active
+    _put_off(session, delivery, webhook, answer, settings)
+    return False
+
+
+def finish(session: Session, turn: Turn) -> bool:
+    """Give a webhook back; whether more is due already."""
+    session.execute(
+        update(Webhook)
+        .where(Webhook.id == turn.webhook_id, Webhook.courier == turn.courier)
+        .values(courier=None, courier_until=None)
+    )
+    return bool(session.execute(select(_wants_a_courier()).where(Webhook.id == turn.webhook_id)).scalar())
+
+
+def tidy(session: Session, keep: timedelta) -> None:
+    """Forget what was sent longer ago than this, a part at a time."""
+    old = select(Delivery.id).where(Delivery.created_at < _now - keep).order_by(Delivery.created_at).limit(1000)
+    session.execute(delete(Delivery).where(Delivery.id.in_(old.scalar_subquery())))
+
+
+def _taken(session: Session, wanted: Select[Webhook]) -> Turn | None:
+    locked = wanted.with_for_update(of=Webhook, key_share=True, skip_locked=True)
+    webhook = session.execute(locked).scalar_one_or_none()
+    if webhook is None:
+        return None
+    courier = uuid.uuid4()
+    webhook.courier, webhook.courier_until, webhook.served_at = courier, _now + TURN, _now
+    found = []
+    for delivery, event, job in session.execute(_due_of(webhook.id)):
+        try:
+            body = messages.body(delivery, event, job)
+        except Exception as error:  # it would fail each time, and keep every message after it from being sent
+            row_failures.note("webhook messages", f"delivery {delivery.id}", error)
+            delivery.state, delivery.error = DeliveryState.FAILED, f"it could not be written: {error}"[:MOST_TOLD]
+        else:
+            found.append(Message(delivery.id, messages.message_id(delivery), body))
+    return Turn(webhook.id, courier, webhook.url, webhook.secret, found)
+
+
+def _put_off(session: Session, delivery: Delivery, webhook: Webhook, answer: Answer, settings: Settings) -> None:
+    wait = _backoff(delivery.attempts, settings.webhook_retry, longest=LONGEST_WAIT)
+    now = session.execute(select(_now)).scalar_one()
+    gives_up = now + wait > delivery.asked_at + settings.webhook_patience
+    if gives_up or answer.status == _GONE:
+        delivery.state = DeliveryState.FAILED
+    else:
+        delivery.next_attempt_at = now + wait
+    webhook.failures = min(webhook.failures + 1, 2**31 - 1)
+    webhook.rests_until = now + _backoff(webhook.failures, settings.webhook_retry, longest=LONGEST_REST)
+    if answer.status == _GONE:
+        webhook.active, webhook.disabled_because = False, "its receiver answered 410 Gone"
+    elif webhook.failures >= settings.webhook_failures:
+        webhook.active = False
+        webhook.disabled_because = f"{webhook.failures} attempts in a row failed; the last: {delivery.error}"
+
+
+def _backoff(failures: int, first: timedelta, *, longest: timedelta) -> timedelta:
+    """Twice as long after each, and not all at the same moment."""
+    doubled: int = 2 ** min(failures - 1, 20)
+    return min(first * doubled, longest) * _random.uniform(0.8, 1.2)
+
+
+def _wants_a_courier() -> ColumnElement[bool]:
+    is_free = Webhook.courier_until.is_(None) | (Webhook.courier_until <= _now)
+    has_mail = select(Delivery.id).where(Delivery.webhook_id == Webhook.id, _is_due()).exists()
+    return Webhook.active & (Webhook.rests_until <= _now) & is_free & has_mail
+
+
+def _is_due() -> ColumnElement[bool]:
+    return _IS_PENDING & (Delivery.next_attempt_at <= _now)
+
+
+def _due_of(webhook_id: int) -> Select[Delivery, EventRow | None, Job | None]:
+    """The oldest first; those that failed after the others, so that one that is never taken holds up none."""
+    told = select(Delivery, EventRow, Job).options(joinedload(Job.owner))
+    joined = told.outerjoin(EventRow, EventRow.id == Delivery.event_id).outerjoin(Job, Job.id == EventRow.job_id)
+    return (
+        joined.where(Delivery.webhook_id == webhook_id, _is_due())
+        .order_by(Delivery.attempts > 0, Delivery.id)
+        .limit(_AT_ONCE)
+    )
+
+
+def _held(turn: Turn) -> Select[Webhook]:
+    mine = select(Webhook).where(Webhook.id == turn.webhook_id, Webhook.courier == turn.courier)
+    return mine.with_for_update(key_share=True)

@@ -1,0 +1,523 @@
+"""The library on models that are not ours, in loops that are not ours."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, linear
+from torch.nn.utils import parametrizations, prune
+
+from hsu_core import energies, regularizers, spec
+from hsu_core.regularizers.layers import layers
+
+D, CLASSES = 12, 5
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(16, D, generator=generator), torch.randint(CLASSES, (16,), generator=generator)
+
+
+class HeadFirst(nn.Module):
+    """The classifier is defined first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.head = nn.Linear(8, CLASSES)
+        self.body = nn.Sequential(nn.Linear(D, 9), nn.ReLU(), nn.Linear(9, 8), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.body(x))
+        return logits
+
+
+def expected(model: nn.Module, *, final: str, hidden: tuple[str, ...]) -> Tensor:
+    """Half-space energy of hidden layers plus ten times that of the classifier, of the weights as they are."""
+    weights = [model.get_submodule(name).weight.flatten(start_dim=1) for name in hidden]
+    last = model.get_submodule(final).weight
+    return sum((energies.riesz(w, half_space=True) for w in weights), 10 * energies.riesz(last))
+
+
+def of_head_first(model: nn.Module) -> Tensor:
+    return expected(model, final="head", hidden=("body.0", "body.2"))
+
+
+def descend(model: nn.Module, penalty: regularizers.Penalty, *, steps: int = 2) -> None:
+    x, y = batch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for step in range(steps):
+        loss = cross_entropy(model(x), y) + penalty(step, lr=0.1)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def test_the_loop_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[3] / "README.md").read_text()
+    (loop,) = (part.partition("```")[0] for part in text.split("```python\n")[1:] if "regularizers.build" in part)
+    names: dict[str, Any] = {}
+    exec(loop, names)
+    assert names["penalty"](20, lr=0.1) > 0
+    assert names["penalty"](21, lr=0.1) == 0
+    assert capsys.readouterr().err == ""
+
+
+# --- weights are read at each call ------------------------------------------------------------------------------------
+
+
+def reparametrize(how: Callable[[nn.Module], object]) -> Callable[[nn.Module], None]:
+    def change(model: nn.Module) -> None:
+        for layer in layers(model):
+            how(layer.module)
+
+    return change
+
+
+MADE_OF_OTHERS: dict[str, Callable[[nn.Module], None]] = {
+    "weight_norm": reparametrize(parametrizations.weight_norm),
+    "orthogonal": reparametrize(parametrizations.orthogonal),
+    "spectral_norm": reparametrize(parametrizations.spectral_norm),
+    "prune": reparametrize(lambda module: prune.random_unstructured(module, "weight", amount=0.3)),
+    "prune twice": reparametrize(
+        lambda module: [prune.l1_unstructured(module, "weight", amount=0.2) for _ in range(2)],
+    ),
+}
+
+
+@pytest.mark.parametrize("when", ["before build", "after build"])
+@pytest.mark.parametrize("how", MADE_OF_OTHERS)
+def test_a_weight_that_is_made_of_others_is_made_anew_at_each_call(how: str, when: str) -> None:
+    model = HeadFirst()
+    if when == "before build":
+        MADE_OF_OTHERS[how](model)
+    penalty = regularizers.build(spec.MHE(), model)
+    if when == "after build":
+        MADE_OF_OTHERS[how](model)
+    before = penalty().item()
+    descend(model, penalty)
+    after = penalty().item()
+    model(batch()[0])  # what hooks keep is then as new as it gets
+    model.eval()
+    assert after == pytest.approx(of_head_first(model).item(), rel=1e-5)
+    if how != "orthogonal":  # whose energy is the best one, wherever it turns
+        assert after != before
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
+@pytest.mark.parametrize("how", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_so_is_one_that_older_hooks_make_before_a_forward_only(how: Callable[[nn.Module], nn.Module]) -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.MHE(), model)
+    reparametrize(how)(model)
+    descend(model, penalty)
+    for _ in range(2):
+        penalty().backward()  # without a forward in between
+
+
+def test_reading_moves_nothing_that_a_parametrization_keeps() -> None:
+    model = HeadFirst()
+    MADE_OF_OTHERS["spectral_norm"](model)
+    penalty = regularizers.build(spec.MHE(), model)
+    before = copy.deepcopy(model.state_dict())
+    penalty()
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    assert all(module.training for module in model.modules())
+
+
+def load_other_weights(model: nn.Module) -> None:
+    torch.manual_seed(7)
+    model.load_state_dict({name: torch.randn_like(own) for name, own in model.state_dict().items()}, assign=True)
+
+
+def replace_a_parameter(model: nn.Module) -> None:
+    torch.manual_seed(7)
+    model.get_submodule("body.0").weight = nn.Parameter(torch.randn(9, D))
+
+
+def replace_a_layer(model: nn.Module) -> None:
+    torch.manual_seed(7)
+    model.head = nn.Linear(8, 3)
+
+
+@pytest.mark.parametrize("change", [load_other_weights, replace_a_parameter, replace_a_layer])
+def test_what_takes_the_place_of_a_weight_is_what_counts(change: Callable[[nn.Module], None]) -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.MHE(), model)
+    old = penalty().item()
+    model(batch()[0])
+    change(model)
+    assert penalty().item() == pytest.approx(of_head_first(model).item(), rel=1e-5)
+    assert penalty().item() != pytest.approx(old, rel=1e-3)
+
+
+def test_a_layer_that_became_something_else_is_an_error_that_names_it() -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.MHE(), model)
+    model.body[2] = nn.Identity()
+    with pytest.raises(RuntimeError, match=r"body\.2: expected a linear .* found Identity"):
+        penalty()
+
+
+def test_features_are_caught_where_a_new_classifier_stands() -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.Uniformity(), model)
+    model(batch()[0])
+    penalty()
+    model.head = nn.Linear(8, 3)
+    with pytest.raises(RuntimeError, match="call the model first"):
+        penalty()
+    model(2 * batch()[0])
+    assert penalty().requires_grad
+
+
+# --- the classifier ---------------------------------------------------------------------------------------------------
+
+
+class Called(nn.Module):
+    """Layers that a function puts together."""
+
+    def __init__(self, forward: Callable[..., Any], **parts: nn.Module) -> None:
+        super().__init__()
+        self.together = forward
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+    def forward(self, x: Tensor, return_features: bool = False) -> Any:
+        result = self.together(self, x)
+        return (result, x) if return_features else result
+
+
+def finals(model: nn.Module) -> list[str]:
+    return [layer.name for layer in layers(model) if layer.is_final]
+
+
+def square() -> nn.Linear:
+    return nn.Linear(D, D)
+
+
+FLOWS: dict[str, tuple[nn.Module, list[str]]] = {
+    "head first": (HeadFirst(), ["head"]),
+    "in a sequence": (nn.Sequential(square(), nn.ReLU(), square()), ["2"]),
+    "residual": (Called(lambda m, x: m.head(m.b(x) + x), head=square(), b=square()), ["head"]),
+    "added to the output": (Called(lambda m, x: (h := m.b(x)) + m.head(h), head=square(), b=square()), ["head"]),
+    "beside its features": (
+        Called(lambda m, x: {"y": m.head(h := m.b(x)), "h": h}, head=square(), b=square()),
+        ["head"],
+    ),
+    "by hand": (Called(lambda m, x: linear(m.b(x), m.head.weight), head=square(), b=square()), ["head"]),
+    "normalized and scaled": (
+        Called(lambda m, x: 5 * m.norm(m.head(m.b(x))).softmax(dim=1), head=square(), norm=nn.LayerNorm(D), b=square()),
+        ["head"],
+    ),
+    "two heads": (Called(lambda m, x: (m.a(m.b(x)), m.c(m.b(x))), a=square(), c=square(), b=square()), ["a", "c"]),
+    "recurrent body": (
+        Called(lambda m, x: m.head(m.rnn(x)[0]), head=square(), rnn=nn.GRU(D, D), b=square()),
+        ["head"],
+    ),
+    "no layer at the end": (
+        Called(lambda m, x: m.up(m.b(m.a(x))[:, :, None]), up=nn.ConvTranspose1d(D, 3, 2), a=square(), b=square()),
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_the_classifier_is_where_the_outputs_come_out(name: str) -> None:
+    model, names = FLOWS[name]
+    assert finals(model) == names
+
+
+def test_following_the_flow_leaves_no_trace_in_the_model() -> None:
+    class Counting(HeadFirst):
+        calls = 0
+        kept: Any = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            self.kept = x
+            return super().forward(x + torch.rand(1))
+
+    model = Counting()
+    state = torch.get_rng_state()
+    assert finals(model) == ["head"]
+    assert (model.calls, model.kept) == (0, None)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def branching(model: nn.Module, x: Tensor) -> Tensor:
+    result: Tensor = model.head(model.b(x)) if x.sum() > 0 else model.head(x)
+    return result
+
+
+def test_where_the_flow_cannot_be_followed_the_classifier_has_to_be_named() -> None:
+    model = Called(branching, head=nn.Linear(D, CLASSES), b=square())
+    for chosen in (spec.MHE(), spec.Uniformity(), spec.SO()):
+        with pytest.raises(ValueError, match=r"cannot tell which layer is the classifier.*final=….*one of head, b"):
+            regularizers.build(chosen, model)
+    named = regularizers.build(spec.MHE(), model, final="head").by_layer()
+    torch.testing.assert_close(named["head"], 10 * energies.riesz(model.head.weight))
+    same_for_all = spec.MHE(half_space=False, hidden_weight=1.0, final_weight=1.0)
+    assert list(regularizers.build(same_for_all, model).by_layer()) == ["head", "b"]
+    with pytest.raises(ValueError, match="final: 'haed' is no layer; there are head, b"):
+        regularizers.build(spec.MHE(), model, final="haed")
+
+
+def test_with_the_head_defined_first_values_and_features_are_the_right_ones() -> None:
+    model = HeadFirst()
+    torch.testing.assert_close(regularizers.build(spec.MHE(), model)(), of_head_first(model))
+    penalty = regularizers.build(spec.KoLeo(), model)
+    x, _ = batch()
+    model(x)
+    (term,) = penalty.terms
+    torch.testing.assert_close(term.features, model.body(x))
+
+
+def test_features_of_two_heads_need_a_name() -> None:
+    model = FLOWS["two heads"][0]
+    with pytest.raises(ValueError, match="one layer that its outputs come out of, found a, c: name it"):
+        regularizers.build(spec.Uniformity(), model)
+    penalty = regularizers.build(spec.Uniformity(), model, final="c")
+    model(batch()[0])
+    assert penalty().isfinite()
+
+
+# --- counted once, told if left out -----------------------------------------------------------------------------------
+
+
+def test_a_weight_of_two_layers_counts_once_and_for_the_classifier() -> None:
+    model = nn.Sequential(square(), nn.ReLU(), square(), nn.ReLU(), nn.Linear(D, D))
+    model[2].weight = model[0].weight
+    penalty = regularizers.build(spec.MHE(), model)
+    assert list(penalty.by_layer()) == ["0", "4"]
+    assert penalty.skipped == {"2": "shares its weight with 0, where it counts"}
+    assert list(regularizers.build(spec.MHE(layers=("2", "4")), model).by_layer()) == ["2", "4"]
+    model[4].weight = model[0].weight
+    assert list(regularizers.build(spec.MHE(), model).by_layer()) == ["4"]
+
+
+def test_weights_that_are_no_points_are_told_with_the_reason() -> None:
+    model = nn.Sequential()
+    for name, part in {
+        "tokens": nn.Embedding(20, D),
+        "attention": nn.MultiheadAttention(D, 2),
+        "recurrent": nn.LSTM(D, D),
+        "up": nn.ConvTranspose2d(3, 4, 2),
+        "norm": nn.LayerNorm((3, D)),
+        "head": nn.Linear(D, 20),
+    }.items():
+        model.add_module(name, part)
+    model.own = nn.Parameter(torch.ones(3, 4))
+    penalty = regularizers.build(spec.MHE(), model, final="head")
+    assert list(penalty.by_layer()) == ["attention.out_proj", "head"]
+    assert penalty.skipped == {
+        "own": "is own of Sequential, which is not read as neurons",
+        "tokens": "is an embedding table, which is not read as neurons",
+        "attention.in_proj_weight": "is projections of attention, which is not read as neurons",
+        "recurrent.weight_ih_l0": "is recurrent weights, which is not read as neurons",
+        "recurrent.weight_hh_l0": "is recurrent weights, which is not read as neurons",
+        "up": "is a transposed convolution, which is not read as neurons",
+    }
+    with pytest.raises(ValueError, match=r"'tok\*' matches no layer that is read: tokens is an embedding table"):
+        regularizers.build(spec.MHE(layers=("tok*",)), model, final="head")
+    model.head.weight = model.tokens.weight
+    assert regularizers.build(spec.MHE(), model, final="head").skipped["tokens"] == (
+        "shares its weight with head, where it counts"
+    )
+
+
+# --- errors at build --------------------------------------------------------------------------------------------------
+
+
+def test_none_needs_no_layer() -> None:
+    assert regularizers.build(spec.NoRegularizer(), nn.ReLU())().item() == 0
+
+
+@pytest.mark.parametrize("chosen", [spec.MHE(), spec.MHP(), spec.Uniformity()])
+def test_a_model_of_which_all_is_frozen_is_refused(chosen: spec.Regularizer) -> None:
+    model = HeadFirst().requires_grad_(requires_grad=False)
+    with pytest.raises(ValueError, match=f"{chosen.kind} has nothing to move: .* all frozen"):
+        regularizers.build(chosen, model)
+
+
+def test_a_lazy_layer_is_refused_with_what_to_do() -> None:
+    with pytest.raises(ValueError, match=r"0 is a lazy layer and has no weight yet: .* call it once"):
+        regularizers.build(spec.MHE(), nn.Sequential(nn.LazyLinear(4), nn.LazyLinear(3)))
+
+
+def test_a_schedule_without_a_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="follows the schedule decay: expected build"):
+        regularizers.build(spec.MHE(schedule=spec.Decay()), HeadFirst())
+
+
+# --- one call a step --------------------------------------------------------------------------------------------------
+
+
+def kept(penalty: regularizers.Penalty) -> list[Tensor]:
+    return [buffer.clone() for buffer in penalty.buffers()]
+
+
+MOVING: list[spec.Regularizer] = [
+    spec.MHP(inner=spec.AuthorsPole()),
+    spec.MHC(inner=spec.AuthorsPole()),
+    spec.CoMHE(projection="angle", dimension=3),
+]
+
+
+@pytest.mark.parametrize("chosen", MOVING, ids=lambda chosen: chosen.kind)
+@pytest.mark.parametrize("step", [None, 4])
+def test_what_is_kept_moves_once_a_step_however_often_it_is_asked(chosen: spec.Regularizer, step: int | None) -> None:
+    penalty = regularizers.build(chosen, HeadFirst())
+    start = kept(penalty)
+    values = [penalty(step, lr=0.1)]
+    once = kept(penalty)
+    values += [penalty(step, lr=0.1), sum(penalty.by_layer(step).values()), penalty.value(step, lr=0.1)]
+    penalty.inner_gaps(step)
+    assert all(map(torch.equal, kept(penalty), once))
+    assert not any(map(torch.equal, once, start))
+    assert all(value.item() == pytest.approx(values[0].item()) for value in values)
+    penalty(5, lr=0.1)
+    assert not any(map(torch.equal, kept(penalty), once))
+
+
+def test_every_kth_step_is_gated_and_scaled_by_the_call_itself() -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.MHE(every=4), model)
+    full = of_head_first(model).item()
+    assert [penalty(step).item() for step in range(6)] == pytest.approx([4 * full, 0, 0, 0, 4 * full, 0])
+    assert penalty.value(3).item() == pytest.approx(full)
+
+
+def test_without_a_step_updates_are_counted() -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.MHE(every=3), model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    acted = []
+    for _ in range(7):
+        for _ in range(2):  # two parts of a batch
+            loss = model(batch()[0]).square().mean() + penalty()
+            loss.backward()
+        acted.append(penalty().item() > 0)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert acted == [True, False, False, True, False, False, True]
+
+
+def test_a_pole_without_a_learning_rate_is_refused() -> None:
+    penalty = regularizers.build(spec.MHP(inner=spec.AuthorsPole()), HeadFirst())
+    with pytest.raises(ValueError, match=r"expected penalty\(step, lr=…\) or a spec with inner\.lr"):
+        penalty(0)
+    assert regularizers.build(spec.MHP(inner=spec.AuthorsPole(lr=0.1)), HeadFirst())(0).isfinite()
+
+
+# --- functional parameters, meta, compiled steps ----------------------------------------------------------------------
+
+
+def test_functional_parameters_are_followed() -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.MHE(), model)
+    params = {name: (2 + own.detach()).requires_grad_() for name, own in model.named_parameters()}
+    other = HeadFirst()
+    other.load_state_dict(params)
+    value = penalty(params=params)
+    torch.testing.assert_close(value, of_head_first(other))
+    value.backward()
+    of_head_first(other).backward()
+    torch.testing.assert_close(params["head.weight"].grad, other.head.weight.grad, rtol=1e-4, atol=0)
+    assert model.head.weight.grad is None
+    with pytest.raises(ValueError, match=r"expected names of the model's parameters, found head\.w"):
+        penalty(params={"head.w": params["head.weight"]})
+
+
+def test_a_call_inside_of_a_functional_one_follows_by_itself() -> None:
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = HeadFirst()
+            self.penalty = regularizers.build(spec.MHE(), self.model)
+
+        def forward(self, x: Tensor) -> Tensor:
+            loss: Tensor = self.model(x).square().mean() + self.penalty()
+            return loss
+
+    both = Both()
+    params = {name: (2 + own.detach()).requires_grad_() for name, own in both.named_parameters()}
+    gradients = torch.func.grad(lambda given: torch.func.functional_call(both, given, batch()[0]))(params)
+    plain = torch.autograd.grad(torch.func.functional_call(both, params, batch()[0]), list(params.values()))
+    torch.testing.assert_close(list(gradients.values()), list(plain))
+    assert gradients["model.head.weight"].abs().sum() > 0
+
+
+def test_a_call_that_would_not_follow_is_refused() -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.MHE(), model)
+    params = {name: own.detach().clone().requires_grad_() for name, own in model.named_parameters()}
+    torch.func.functional_call(model, params, batch()[0])
+    with pytest.raises(RuntimeError, match=r"other weights than it holds.*penalty\(step, params=…\)"):
+        penalty()
+    assert penalty(params=dict(model.named_parameters())).isfinite()
+    model(batch()[0])
+    assert penalty().isfinite()
+
+
+@pytest.mark.parametrize("chosen", [spec.MHE(), spec.MHP(), spec.SRIP(), *MOVING], ids=lambda chosen: chosen.kind)
+def test_a_model_on_meta_is_taken_and_counts_once_it_has_numbers(chosen: spec.Regularizer) -> None:
+    with torch.device("meta"):
+        model = HeadFirst()
+    penalty = regularizers.build(chosen, model)
+    assert penalty(0, lr=0.1).device.type == "meta"
+    model.to_empty(device="cpu")
+    model.load_state_dict(HeadFirst().state_dict())
+    plain = regularizers.build(chosen, HeadFirst())
+    for step in range(2):
+        torch.testing.assert_close(penalty(step, lr=0.1), plain(step, lr=0.1))
+
+
+@pytest.mark.parametrize("chosen", [spec.MHE(every=2), *MOVING, spec.KoLeo()], ids=lambda chosen: chosen.kind)
+def test_a_compiled_step_has_the_values_and_gradients_of_a_plain_one(
+    chosen: spec.Regularizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # the compiler cannot look into its checks
+    x, y = batch()
+    models = [HeadFirst(), HeadFirst()]
+    penalties = [regularizers.build(chosen, model) for model in models]
+
+    def loss(which: int, step: int, lr: float) -> Tensor:
+        return cross_entropy(models[which](x), y) + penalties[which](step, lr=lr)
+
+    compiled = torch.compile(lambda step, lr: loss(0, step, lr), fullgraph=True, backend="aot_eager")
+    for step in range(12):
+        found, plain = compiled(step, 0.1 / (1 + step)), loss(1, step, 0.1 / (1 + step))
+        torch.testing.assert_close(found, plain)
+        for model, value in zip(models, (found, plain), strict=True):
+            model.zero_grad()
+            value.backward()
+            with torch.no_grad():
+                for own in model.parameters():
+                    own -= 0.1 * own.grad
+    torch.testing.assert_close(models[0].state_dict(), models[1].state_dict())
+
+
+def test_a_copy_of_model_and_penalty_goes_its_own_way() -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.MHP(inner=spec.AuthorsPole()), model)
+    other, copied = copy.deepcopy((model, penalty))
+    descend(other, copied)
+    assert copied.by_layer().keys() == penalty.by_layer().keys()
+    assert copied.value(9, lr=0.1) != penalty.value(9, lr=0.1)
+    assert copied.handle != penalty.handle
+
+
+def test_half_precision_weights_are_counted_in_float32() -> None:
+    model = HeadFirst()
+    penalty = regularizers.build(spec.MHE(), model.to(torch.bfloat16))
+    torch.testing.assert_close(penalty(), of_head_first(model.float()), rtol=1e-4, atol=0)
+    model.to(torch.bfloat16)
+    descend(model.float(), penalty)

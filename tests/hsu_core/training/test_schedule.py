@@ -1,0 +1,33 @@
+"""The learning rate is a function of progress alone."""
+
+from typing import get_args
+
+import pytest
+
+from hsu_core import spec
+from hsu_core.training.schedule import FACTORS, rate
+
+
+def rates(schedule: spec.Schedule, *steps: int, total: int = 100) -> list[float]:
+    return [rate(schedule, 0.1, step=step, total=total) for step in steps]
+
+
+def test_every_kind_of_the_spec_has_a_factor() -> None:
+    assert set(FACTORS) == {part.model_fields["kind"].default for part in get_args(get_args(spec.Schedule)[0])}
+
+
+def test_a_constant_rate_stays() -> None:
+    assert rates(spec.Constant(), 0, 50, 100) == [0.1, 0.1, 0.1]
+
+
+def test_a_step_decay_falls_at_its_milestones() -> None:
+    schedule = spec.StepDecay(milestones=(0.4, 0.7), gamma=0.5)
+    assert rates(schedule, 0, 39, 40, 69, 70, 99) == [0.1, 0.1, 0.05, 0.05, 0.025, 0.025]
+
+
+def test_a_cosine_falls_from_the_base_rate_to_0() -> None:
+    assert rates(spec.Cosine(), 0, 50, 100) == pytest.approx([0.1, 0.05, 0])
+
+
+def test_a_warm_up_rises_from_0_to_the_base_rate() -> None:
+    assert rates(spec.Cosine(warmup=0.2), 0, 10, 20, 60, 100) == pytest.approx([0, 0.05, 0.1, 0.05, 0])

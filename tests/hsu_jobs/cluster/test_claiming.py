@@ -1,0 +1,487 @@
+"""Which job is next, and which has to make room: priority, shares over time, quotas, machines, on a real Postgres."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from samples import DIGITS, ROOM, TRAINED
+from sqlalchemy import func, insert, select, text
+from sqlalchemy.orm import Session
+from waiting import until
+
+from hsu_jobs import attempts, database, lifecycle
+from hsu_jobs.attempts import Claim
+from hsu_jobs.cluster import claiming, workers
+from hsu_jobs.cluster.claiming import Room
+from hsu_jobs.outcomes import Crashed, Failed, Outcome, Released, Succeeded
+from hsu_jobs.settings import Settings
+from hsu_jobs.states import State, Stop, Wanted
+from hsu_jobs.tables import Attempt, Duty, EventRow, Job, User, Worker
+
+Submit = Callable[..., Job]
+Later = Callable[[float], None]
+
+SETTINGS = Settings(retry_after=timedelta(microseconds=1), patience=timedelta(minutes=5), lease=timedelta(hours=1))
+DONE = Succeeded(result=TRAINED)
+GPUS = ("cuda:0", "cuda:1", "cuda:2", "cuda:3")
+
+
+def claim(session: Session, room: Room = ROOM, settings: Settings = SETTINGS) -> Claim | None:
+    found = attempts.claim(session, room, settings)
+    session.expire_all()
+    return found
+
+
+def claimed(session: Session, room: Room = ROOM) -> Claim:
+    found = claim(session, room)
+    assert found is not None
+    return found
+
+
+def order(session: Session) -> list[int]:
+    """The jobs in the order in which they are started, on a machine with room for all."""
+    return [found.job_id for found in iter(lambda: claim(session), None)]
+
+
+def person(session: Session, name: str, *, share: float = 1, max_gpus: int | None = None) -> User:
+    user = User(name=name, share=share, max_gpus=max_gpus)
+    session.add(user)
+    session.flush()
+    return user
+
+
+def machine(session: Session, name: str, *, gpus: int, pool: str = "default") -> None:
+    workers.register(session, name, pool=pool, devices=GPUS[:gpus], slots=gpus)
+
+
+def test_higher_priority_goes_first_and_of_equals_the_oldest(session: Session, owner: User, submit: Submit) -> None:
+    first, low, high, last = (submit(owner, priority=priority) for priority in (0, -3, 7, 0))
+    assert order(session) == [high.id, first.id, last.id, low.id]
+
+
+def test_priority_counts_for_more_than_a_share(session: Session, owner: User, submit: Submit) -> None:
+    bob = person(session, "bob")
+    owner.usage = 1e6
+    his, hers = submit(bob), submit(owner, priority=1)
+    assert order(session) == [hers.id, his.id]
+
+
+def test_who_used_less_goes_first(session: Session, owner: User, submit: Submit) -> None:
+    bob = person(session, "bob")
+    owner.usage, bob.usage = 2.0, 1.0
+    hers, his = submit(owner), submit(bob)
+    assert order(session) == [his.id, hers.id]
+
+
+def test_used_time_fades(session: Session, owner: User, submit: Submit) -> None:
+    bob = person(session, "bob")
+    owner.usage, bob.usage = 100.0, 60.0
+    owner.usage_at = func.now() - SETTINGS.usage_half_life
+    hers, his = submit(owner), submit(bob)
+    assert order(session) == [hers.id, his.id]
+
+
+def simulated(
+    session: Session, later: Later, *, slots: int, seconds: Callable[[], float], until: Callable[[], bool]
+) -> None:
+    """Run what is queued on so many slots, each job for its seconds, until the end."""
+    running: list[tuple[float, Claim]] = []
+    clock = 0.0
+    while not until():
+        while len(running) < slots and not until():
+            later(0.001)  # no two claims have the same instant
+            running.append((clock + seconds(), claimed(session)))
+        running.sort(key=lambda one: one[0])
+        end, first = running.pop(0)
+        later(end - clock)
+        clock = end
+        attempts.settle(session, first.token, DONE, SETTINGS)
+
+
+def waiting(session: Session, user: User) -> int:
+    return session.execute(select(func.count()).where(Job.owner_id == user.id, Job.state == "queued")).scalar_one()
+
+
+def used(session: Session, user: User) -> float:
+    """GPU seconds; the half-life is a day, so that an hour hardly fades."""
+    question = select(func.usage_now(User.usage, User.gpus, User.usage_at, SETTINGS.usage_half_life.total_seconds()))
+    return float(session.execute(question.where(User.id == user.id)).scalar_one())
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_two_users_with_equal_shares_each_get_half_while_both_wait(
+    session: Session, owner: User, submit: Submit, later: Later, seed: int
+) -> None:
+    bob, chance = person(session, "bob"), random.Random(seed)
+    for user, jobs in ((owner, 100), (bob, 10)):
+        for _ in range(jobs):
+            submit(user)
+    simulated(session, later, slots=2, seconds=lambda: chance.uniform(8, 12), until=lambda: waiting(session, bob) == 0)
+    hers, his = used(session, owner), used(session, bob)
+    assert his / (hers + his) == pytest.approx(0.5, rel=0.1)
+    assert waiting(session, owner) > 80
+
+
+def test_three_times_the_share_gets_three_times_the_gpus(
+    session: Session, owner: User, submit: Submit, later: Later
+) -> None:
+    big, chance = person(session, "big", share=3), random.Random(0)
+    for user in (owner, big):
+        for _ in range(50):
+            submit(user)
+    simulated(session, later, slots=2, seconds=lambda: chance.uniform(8, 12), until=lambda: waiting(session, big) == 0)
+    assert used(session, big) / used(session, owner) == pytest.approx(3, rel=0.1)
+
+
+def test_usage_is_the_integral_of_gpus_in_use_that_fade(session: Session) -> None:
+    half_life, rate, usage = 3600.0, np.log(2) / 3600, 17.0
+    numeric, steps = 17.0, 100_000
+    for gpus, seconds in ((2, 500.0), (0, 4000.0), (5, 7200.0), (1, 0.0), (3, 60.0)):
+        question = "SELECT usage_now(:usage, :gpus, now() - make_interval(secs => :seconds), :half_life)"
+        values = {"usage": usage, "gpus": gpus, "seconds": seconds, "half_life": half_life}
+        usage = float(session.execute(text(question), values).scalar_one())
+        step = seconds / steps
+        for _ in range(steps):  # the midpoint rule for du/dt = gpus - rate * u
+            middle = numeric + step / 2 * (gpus - rate * numeric)
+            numeric += step * (gpus - rate * middle)
+        assert usage == pytest.approx(numeric, rel=1e-9)
+
+
+def test_a_quota_is_never_exceeded_however_many_claim_at_once(session: Session, owner: User, submit: Submit) -> None:
+    owner.max_gpus = 3
+    for number in range(40):
+        submit(owner, resources={"gpus": 1 + number % 2})
+    session.commit()
+    in_use = select(func.coalesce(func.sum(Attempt.gpus), 0)).where(Attempt.ended_at.is_(None))
+
+    def work(number: int) -> list[int]:
+        seen = []
+        for _ in range(12):
+            with database.transaction() as own:
+                mine = attempts.claim(own, Room(f"w{number}", "default", GPUS[:2], 2), SETTINGS)
+            with database.transaction() as own:
+                seen.append(own.execute(in_use).scalar_one())
+            if mine is not None:
+                with database.transaction() as own:
+                    attempts.settle(own, mine.token, Released() if number % 2 else DONE, SETTINGS)
+        return seen
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = [gpus for part in pool.map(work, range(8)) for gpus in part]
+    assert max(seen) == 3
+    session.expire_all()
+    assert owner.gpus == 0
+
+
+def test_a_job_gets_as_many_gpus_as_it_asks_for(session: Session, owner: User, submit: Submit) -> None:
+    submit(owner, resources={"gpus": 3})
+    assert claim(session, Room("w", "default", GPUS[:2], 4)) is None
+    assert claim(session, Room("w", "default", GPUS[:2], 2)) is None
+    found = claimed(session, Room("w", "default", GPUS, 4))
+    assert found.devices == GPUS[:3]
+    assert session.execute(select(Attempt.device, Attempt.gpus)).one() == ("cuda:0,cuda:1,cuda:2", 3)
+    assert owner.gpus == 3
+
+
+def test_a_smaller_job_passes_one_that_does_not_fit_yet(session: Session, owner: User, submit: Submit) -> None:
+    submit(owner, resources={"gpus": 2})
+    small = submit(owner)
+    machine(session, "w", gpus=2)
+    assert claimed(session, Room("w", "default", GPUS[:1], 2)).job_id == small.id
+
+
+def test_a_job_is_only_taken_by_its_pool(session: Session, owner: User, submit: Submit) -> None:
+    job = submit(owner, resources={"pool": "large"})
+    assert claim(session) is None
+    assert claimed(session, ROOM._replace(pool="large")).job_id == job.id
+
+
+@pytest.mark.parametrize("duty", [Duty.DRAINING, Duty.EXCLUDED])
+def test_a_worker_off_duty_gets_nothing(session: Session, owner: User, submit: Submit, duty: Duty) -> None:
+    submit(owner)
+    machine(session, ROOM.worker, gpus=1)
+    session.get_one(Worker, ROOM.worker).duty = duty
+    session.flush()
+    assert claim(session) is None
+    assert claim(session, ROOM._replace(worker="other")) is not None
+
+
+def test_a_job_that_backs_off_is_passed_until_its_time(
+    session: Session, owner: User, submit: Submit, later: Later
+) -> None:
+    first, second = submit(owner, priority=1), submit(owner)
+    attempts.settle(session, claimed(session).token, Crashed(message="SIGSEGV"), Settings())
+    assert order(session) == [second.id]
+    later(4.9)
+    assert order(session) == []
+    later(0.2)
+    assert order(session) == [first.id]
+
+
+HALF_FREE = Room("one", "default", GPUS[:1], 2)
+
+
+@pytest.fixture
+def big(session: Session, owner: User, submit: Submit, later: Later) -> Job:
+    """A job for two GPUs that has waited for long, two machines of which one GPU each is free, and a small job."""
+    job = submit(owner, resources={"gpus": 2})
+    later(301)
+    for name in ("one", "two"):
+        machine(session, name, gpus=2)
+    submit(owner)
+    return job
+
+
+def test_what_becomes_free_on_one_machine_is_kept_for_a_job_that_has_waited_long(session: Session, big: Job) -> None:
+    assert claim(session, HALF_FREE) is None
+    assert session.get_one(Worker, "one").holding == big.id
+    assert claimed(session, HALF_FREE._replace(worker="two")).job_id != big.id
+    assert session.get_one(Worker, "two").holding is None
+
+
+def test_the_job_for_which_a_machine_was_kept_starts_there_and_the_machine_is_anybodys_again(
+    session: Session, owner: User, submit: Submit, big: Job
+) -> None:
+    assert claim(session, HALF_FREE) is None
+    assert claimed(session, HALF_FREE._replace(free=GPUS[:2])).job_id == big.id
+    assert claim(session, HALF_FREE) is not None
+    assert session.get_one(Worker, "one").holding is None
+
+
+def test_higher_priority_passes_a_machine_that_is_kept(session: Session, owner: User, submit: Submit, big: Job) -> None:
+    urgent = submit(owner, priority=1)
+    assert claimed(session, HALF_FREE).job_id == urgent.id
+    assert session.get_one(Worker, "one").holding == big.id
+    assert claim(session, HALF_FREE) is None
+
+
+def test_a_machine_that_fell_silent_keeps_nothing(session: Session, later: Later, big: Job) -> None:
+    assert claim(session, HALF_FREE) is None
+    later(SETTINGS.lease.total_seconds() + 1)
+    assert claim(session, HALF_FREE._replace(worker="two")) is None
+    assert session.get_one(Worker, "two").holding == big.id
+
+
+def test_a_job_that_has_not_waited_long_keeps_nothing(session: Session, owner: User, submit: Submit) -> None:
+    submit(owner, resources={"gpus": 2})
+    small = submit(owner)
+    machine(session, "one", gpus=2)
+    assert claimed(session, HALF_FREE).job_id == small.id
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gpus_in_use_are_those_of_the_live_attempts_whatever_happens(
+    session: Session, owner: User, submit: Submit, later: Later, seed: int
+) -> None:
+    chance = random.Random(seed)
+    users = [owner, person(session, "bob", max_gpus=3), person(session, "eve", share=2)]
+    room = Room("w", "default", GPUS, 4)
+    live: list[Claim] = []
+    endings: list[Outcome] = [DONE, Released(), Crashed(message="SIGSEGV"), Failed(code="diverged", message="NaN")]
+
+    def claim_one() -> None:
+        if found := claim(session, room._replace(free=GPUS[: chance.randint(1, 4)])):
+            live.append(found)
+
+    def settle_one() -> None:
+        if live:
+            attempts.settle(session, live.pop(chance.randrange(len(live))).token, chance.choice(endings), SETTINGS)
+
+    def lose_one() -> None:
+        if live:
+            lost = live.pop(chance.randrange(len(live)))
+            row = session.execute(select(Attempt).where(Attempt.token == lost.token)).scalar_one()
+            row.lease_expires_at = func.now() - timedelta(seconds=1)
+            session.flush()
+            assert attempts.expire(session, SETTINGS) == [lost.job_id]
+
+    def ask() -> None:
+        unfinished = session.execute(select(Job.id).where(Job.finished_at.is_(None), Job.wanted == Wanted.RUN))
+        lifecycle.__dict__[chance.choice(["pause", "cancel"])](session, chance.choice(unfinished.scalars().all()))
+
+    for _ in range(80):
+        submit(chance.choice(users), resources={"gpus": chance.choice([1, 1, 2, 4])}, priority=chance.randint(-1, 1))
+        chance.choice([claim_one, claim_one, claim_one, settle_one, settle_one, lose_one, ask])()
+        later(1)
+        check(session)
+    while live:
+        settle_one()
+    check(session)
+    session.expire_all()
+    assert {user.gpus for user in users} == {0}
+
+
+def check(session: Session) -> None:
+    """What must be so after each transaction."""
+    session.flush()
+    gpus = func.coalesce(func.sum(Attempt.gpus).filter(Attempt.ended_at.is_(None)), 0)
+    rows = select(User.gpus, User.max_gpus, gpus).outerjoin(Job, Job.owner_id == User.id).outerjoin(Attempt)
+    for noted, quota, counted in session.execute(rows.group_by(User.id)):
+        assert noted == counted
+        assert quota is None or noted <= quota
+    waiting = select(Job.state, Job.wanted).where(Job.state.in_((State.QUEUED, State.PAUSED))).distinct()
+    assert set(session.execute(waiting)) <= {(State.QUEUED, Wanted.RUN), (State.PAUSED, Wanted.PAUSE)}
+    running = session.execute(select(Job.id).where(Job.state == State.RUNNING)).scalars().all()
+    live = session.execute(select(Attempt.job_id).where(Attempt.ended_at.is_(None))).scalars().all()
+    assert sorted(running) == sorted(live)
+
+
+def test_a_claim_reads_as_few_rows_of_a_long_queue_as_of_a_short_one(session: Session, owner: User) -> None:
+    """Also by a plan that was made when the queue was empty, and when it was known to be short."""
+    person(session, "bob")
+    job = {"name": "x", "tags": [], "spec": DIGITS, "fingerprint": "", "state": State.QUEUED, "wanted": Wanted.RUN}
+    for _ in range(10):  # psycopg prepares what comes often
+        assert claim(session) is None
+    session.execute(insert(Job), [job | {"owner_id": owner.id}] * 2)
+    session.execute(text("ANALYZE"))
+    assert claim(session) is not None
+    session.execute(insert(Job), [job | {"owner_id": owner.id + number % 2} for number in range(4000)])
+    scans = text("SELECT pg_stat_get_xact_numscans('jobs'::regclass), pg_stat_get_xact_numscans(:index ::regclass)")
+    rows = text(
+        "SELECT pg_stat_get_xact_tuples_returned('jobs'::regclass), pg_stat_get_xact_tuples_fetched('jobs'::regclass)"
+    )
+    before = np.array([*session.execute(scans, {"index": "jobs_runnable"}).one(), *session.execute(rows).one()])
+    assert claim(session) is not None
+    after = np.array([*session.execute(scans, {"index": "jobs_runnable"}).one(), *session.execute(rows).one()])
+    sequential, probes, returned, fetched = (after - before).tolist()
+    kinds = 1 + len(ROOM.datasets)  # one probe each says whether any job waits for it
+    assert (sequential, probes, returned) == (0, kinds + 2, 0)
+    assert fetched < 10
+
+
+def running(session: Session, owner: User, submit: Submit, worker: str, *, priority: int = 0, gpus: int = 1) -> Job:
+    job = submit(owner, priority=priority, resources={"gpus": gpus})
+    assert claimed(session, Room(worker, "default", GPUS[:gpus], 4)).job_id == job.id
+    return job
+
+
+def asked_to_stop(session: Session) -> list[int]:
+    session.flush()
+    stopping = select(Attempt.job_id).where(Attempt.stop == Stop.PREEMPT, Attempt.ended_at.is_(None))
+    return sorted(session.execute(stopping).scalars())
+
+
+def test_the_lowest_priority_makes_room_and_of_equals_the_one_that_started_last(
+    session: Session, owner: User, submit: Submit, later: Later
+) -> None:
+    machine(session, "w", gpus=3)
+    made = []
+    for priority in (0, -1, -1):
+        made.append(running(session, owner, submit, "w", priority=priority))
+        later(1)
+    submit(owner, priority=5)
+    session.flush()
+    assert claiming.make_room(session, SETTINGS) == [made[2].id]
+    assert asked_to_stop(session) == [made[2].id]
+    event = session.execute(select(EventRow.event).order_by(EventRow.id.desc())).scalars().first()
+    assert event == {"kind": "stopping", "attempt": 1, "why": "preempt"}
+
+
+def test_a_place_that_is_being_vacated_is_not_asked_for_twice(session: Session, owner: User, submit: Submit) -> None:
+    machine(session, "w", gpus=2)
+    made = [running(session, owner, submit, "w") for _ in range(2)]
+    submit(owner, priority=5)
+    session.flush()
+    assert len(claiming.make_room(session, SETTINGS)) == 1
+    session.flush()
+    assert claiming.make_room(session, SETTINGS) == []
+    submit(owner, priority=5)
+    session.flush()
+    assert len(claiming.make_room(session, SETTINGS)) == 1
+    assert asked_to_stop(session) == sorted(job.id for job in made)
+
+
+def test_nothing_is_stopped_where_there_is_room(session: Session, owner: User, submit: Submit) -> None:
+    machine(session, "w", gpus=1)
+    running(session, owner, submit, "w")
+    machine(session, "idle", gpus=1)
+    submit(owner, priority=5)
+    session.flush()
+    assert claiming.make_room(session, SETTINGS) == []
+
+
+def test_nothing_is_stopped_where_it_would_not_be_enough(session: Session, owner: User, submit: Submit) -> None:
+    machine(session, "w", gpus=2)
+    running(session, owner, submit, "w", priority=9)
+    running(session, owner, submit, "w", priority=0)
+    submit(owner, priority=5, resources={"gpus": 2})
+    submit(owner, priority=5, resources={"pool": "other"})
+    session.flush()
+    assert claiming.make_room(session, SETTINGS) == []
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda session: claiming.make_room(session, SETTINGS),
+        lambda session: workers.drain(session, "idle"),
+        lambda session: attempts.claim(session, ROOM, SETTINGS),
+    ],
+    ids=["make room", "drain", "claim"],
+)
+def test_nothing_is_started_meanwhile(
+    session: Session,
+    owner: User,
+    submit: Submit,
+    is_anybody_waiting: Callable[[], bool],
+    hold: Callable[[Session], object],
+) -> None:
+    machine(session, "idle", gpus=1)
+    made = {submit(owner).id for _ in range(2)}
+    session.commit()
+
+    def other() -> int:
+        with database.transaction() as own:
+            return claimed(own, ROOM._replace(worker="other")).job_id
+
+    with ThreadPoolExecutor(1) as pool:
+        hold(session)
+        started = pool.submit(other)
+        until(is_anybody_waiting)
+        session.commit()
+        assert started.result(timeout=60) in made
+
+
+def test_equal_priority_stops_nothing(session: Session, owner: User, submit: Submit) -> None:
+    machine(session, "w", gpus=1)
+    running(session, owner, submit, "w", priority=5)
+    submit(owner, priority=5)
+    session.flush()
+    assert claiming.make_room(session, SETTINGS) == []
+
+
+def test_who_is_at_the_quota_stops_nobody(session: Session, owner: User, submit: Submit) -> None:
+    machine(session, "w", gpus=1)
+    running(session, owner, submit, "w")
+    submit(person(session, "bob", max_gpus=0), priority=5)
+    session.flush()
+    assert claiming.make_room(session, SETTINGS) == []
+
+
+def test_a_job_for_several_gpus_stops_several_of_one_machine(session: Session, owner: User, submit: Submit) -> None:
+    machine(session, "one", gpus=2)
+    machine(session, "two", gpus=3)
+    running(session, owner, submit, "one", priority=1, gpus=2)
+    lowest = [running(session, owner, submit, "two") for _ in range(3)]
+    submit(owner, priority=5, resources={"gpus": 3})
+    session.flush()
+    assert sorted(claiming.make_room(session, SETTINGS)) == [job.id for job in lowest]
+
+
+def test_a_preempted_job_waits_again_and_the_urgent_one_runs(session: Session, owner: User, submit: Submit) -> None:
+    machine(session, "w", gpus=1)
+    low = submit(owner)
+    mine = claimed(session)
+    urgent = submit(owner, priority=5)
+    session.flush()
+    claiming.make_room(session, SETTINGS)
+    session.flush()
+    assert attempts.release(session, mine.token, SETTINGS).kind == "preempted"
+    session.flush()
+    assert order(session) == [urgent.id, low.id]
+    assert low.strikes == 0

@@ -1,0 +1,165 @@
+"""What does a spec ask to be done? Train a network, or place points on a sphere, and say how that ended.
+
+Knows specs, the mathematics and this machine's folders. Knows no jobs, attempts or databases: progress leaves through
+`report`, what to compare it with through `describe`, a wish to stop arrives through `should_stop`; what a stop makes
+of the job is the runner's to say.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hsu_core import sphere
+from hsu_core.data.download import DownloadFailed
+from hsu_core.data.files import DatasetNotFound
+from hsu_core.data.images import DamagedFile
+from hsu_core.outcomes import Diverged, Finished, Reference, Saved, Series, Stopped
+from hsu_core.training import hardware
+from hsu_core.training.launch import RankDied, train
+from hsu_core.training.out_of_memory import is_out_of_memory
+from hsu_jobs.outcomes import (
+    BestKnown,
+    Crashed,
+    Device,
+    Failed,
+    Faulty,
+    PointsResult,
+    Succeeded,
+    TrainingResult,
+    Unavailable,
+)
+from hsu_jobs.settings import Settings
+from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
+
+Done = Succeeded | Failed | Crashed | Faulty | Unavailable | Stopped
+Describe = Callable[[Mapping[Series, Reference]], None]
+Report = Callable[[int, Mapping[Series, float]], None]
+ShouldStop = Callable[[], bool]
+
+
+def do(
+    spec: JobSpec,
+    *,
+    describe: Describe,
+    report: Report,
+    saved: Callable[[Saved], None],
+    before_saving: Callable[[], object] = lambda: None,
+    should_stop: ShouldStop,
+    checkpoint_dir: Path,
+    resume_from: Path | None,
+    settings: Settings,
+    gpus: int = 0,
+) -> Done:
+    """Do what the spec asks, on so many GPUs or on the CPU.
+
+    Whatever goes wrong in it is a `Failed`, but for what only this machine lacks. If fewer GPUs are there than were
+    given, it is the machine's fault and nothing is done: never what was to run on a GPU on a CPU in its place.
+    """
+    if reason := hardware.missing(gpus):
+        return Faulty(message=reason)
+    try:
+        match spec:
+            case TrainingJob():
+                return _train(
+                    spec,
+                    settings,
+                    gpus=gpus,
+                    describe=describe,
+                    report=report,
+                    saved=saved,
+                    before_saving=before_saving,
+                    save_patience=min(settings.storage_patience.total_seconds(), spec.limits.stall / 3),
+                    should_stop=should_stop,
+                    checkpoint_dir=checkpoint_dir,
+                    resume_from=resume_from,
+                )
+            case PointsJob():
+                return _place(spec, report, should_stop)
+    except (DatasetNotFound, DamagedFile, DownloadFailed) as error:
+        return Unavailable(code="dataset_unavailable", message=str(error))
+    except RankDied as error:
+        if error.for_memory:
+            return Failed(code="out_of_memory", message=str(error))
+        return Crashed(message=str(error))
+    except Exception as error:
+        traceback.print_exc()
+        message = f"{type(error).__name__}: {error}"
+        if is_out_of_memory(error):
+            return Failed(code="out_of_memory", message=message)
+        return Faulty(message=message) if is_hardware(message) else Failed(code="error", message=message)
+
+
+def is_hardware(message: str) -> bool:
+    """Whether an error is the machine's and not the job's, by what CUDA and NCCL say of it."""
+    return any(sign in message.lower() for sign in _HARDWARE)
+
+
+_HARDWARE = (
+    "uncorrectable ecc error",
+    "cuda error: unknown error",
+    "cuda error: hardware stack error",
+    "cuda driver initialization failed",
+    "cuda unknown error",
+    "no cuda-capable device",
+    "no cuda gpus are available",
+    "found no nvidia driver",
+    "busy or unavailable",
+    "driver/library version mismatch",
+    "cuda driver version is insufficient",
+    "system not yet initialized",
+    "gpu is lost",
+    "unspecified launch failure",
+    "nvlink",
+    "unhandled system error",
+)
+
+
+def _train(spec: TrainingJob, settings: Settings, *, gpus: int, **windows: Any) -> Done:
+    ended = train(
+        spec,
+        processes=spec.resources.gpus,
+        data_dir=settings.data_dir,
+        device="cuda" if gpus else "cpu",
+        allow_download=settings.allow_download,
+        **windows,
+    )
+    match ended:
+        case Finished(metrics=metrics, skipped_layers=skipped, unsaved=unsaved, device=device):
+            result = TrainingResult.model_validate(metrics | {"device": device and asdict(device)})
+            return Succeeded(result=result, skipped_layers=skipped, unsaved=unsaved)
+        case Diverged(step=step, layer=layer, measure=measure):
+            where = f"{measure} of {layer}" if layer else measure
+            return Failed(code="diverged", message=f"{where} was not finite at step {step}")
+        case Stopped():
+            return ended
+
+
+def _place(spec: PointsJob, report: Report, should_stop: ShouldStop) -> Done:
+    found = sphere.optimize(
+        spec.n,
+        spec.d,
+        spec.objective,
+        half_space=spec.half_space,
+        starts=spec.starts,
+        seed=spec.seed,
+        report=report,
+        should_stop=should_stop,
+    )
+    if isinstance(found, Stopped):
+        return found
+    known = found.best_known
+    return Succeeded(
+        result=PointsResult(
+            value=found.value,
+            values=found.values,
+            best_known=known and BestKnown(value=known.value, source=known.source, is_proven=known.is_proven),
+            gap=found.gap,
+            inner=found.inner,
+            points=found.points.tolist(),
+            device=Device(**asdict(hardware.used(found.points.device))),
+        )
+    )

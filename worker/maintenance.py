@@ -1,0 +1,73 @@
+"""What is tidied up in the database, beside the jobs? Blocks of curves are merged, and what was kept long enough goes.
+
+Every worker does it in its sweeps: none is needed for it, and no two do the same at the same time.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from sqlalchemy.orm import Session
+
+from hsu_jobs import curves, database, row_failures
+from hsu_jobs.access import audit, idempotency
+from hsu_jobs.artifacts import installation
+from hsu_jobs.artifacts.missing_checkpoints import Audit
+from hsu_jobs.curves import compaction
+from hsu_jobs.settings import Settings
+from hsu_jobs.webhooks import deliveries
+
+_log = logging.getLogger(__name__)
+
+_AT_MOST = timedelta(seconds=5)
+"""Time for merging in one sweep; what is left is for the next one."""
+
+
+def tend(settings: Settings) -> None:
+    """Do what is due. Each duty is a transaction of its own: one that fails keeps no other from being done."""
+    merge_blocks()
+    for name, duty in _duties(settings).items():
+        with row_failures.alone("upkeep", name), database.transaction() as session:
+            duty(session)
+
+
+def _duties(settings: Settings) -> dict[str, Callable[[Session], object]]:
+    keep_curves = settings.keep_curves
+    duties: dict[str, Callable[[Session], object]] = {
+        "idempotency keys": lambda session: idempotency.forget(session, keep=settings.idempotency_keep),
+        "deliveries": lambda session: deliveries.tidy(session, settings.webhook_log),
+        "audit log": lambda session: session.execute(audit.outlived(settings.audit_retention)),
+    }
+    if keep_curves is not None:
+        duties["old curves"] = lambda session: curves.forget_ended(session, before=keep_curves)
+    return duties
+
+
+def look_for_missing_files(audit: Audit, settings: Settings) -> None:
+    """Note which kept checkpoints nobody can go on from any more; a storage that is away says nothing of them."""
+    with database.transaction() as session:
+        storage = installation.storage(session, settings)
+    try:
+        found = audit.look(storage, at_most=_AT_MOST)
+    except OSError:
+        return  # who looks for work says it in the log
+    if found:
+        _log.warning("the files of %d checkpoints are missing", found)
+
+
+def merge_blocks() -> int:
+    """Merge the blocks of curves that are to be merged, a transaction each time; how many times."""
+    deadline, merged = time.monotonic() + _AT_MOST.total_seconds(), 0
+    with database.transaction() as session:
+        jobs = compaction.due(session)
+    for job_id in jobs:
+        with row_failures.alone("merging curves", f"job {job_id}"):
+            while time.monotonic() < deadline:
+                with database.transaction() as session:
+                    if not compaction.compact(session, job_id):
+                        break
+                merged += 1
+    return merged

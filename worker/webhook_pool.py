@@ -1,0 +1,100 @@
+"""Which webhooks are called at the same time? Users take turns, and none ever has all the threads.
+
+Knows threads. `deliveries.take_next` chooses whose webhook is next; `worker/webhook_sender.py` sends. A slow receiver
+costs a thread that waits, and its own user's turns. A message of the broker only wakes: every `HSU_POLL` it looks
+anyway.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from sqlalchemy import exc
+
+from hsu_jobs import database
+from hsu_jobs.settings import Settings
+from hsu_jobs.webhooks import deliveries
+from hsu_jobs.webhooks.deliveries import Turn
+from worker import webhook_sender
+
+_log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """The threads of one worker that call webhooks."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._most = settings.webhook_couriers
+        self._most_of_one = min(settings.webhook_couriers_per_user, self._most - 1)
+        self._changed = threading.Condition()
+        self._is_rung = True
+        self._is_stopping = False
+        self._under_way = 0
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to call."""
+        self._thread = threading.Thread(target=self._run, name="webhooks", daemon=True)
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look soon whether something is due."""
+        with self._changed:
+            self._is_rung = True
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Begin no more. What is under way has `HSU_SHUTDOWN` to end; after that its webhooks are free in a minute."""
+        with self._changed:
+            self._is_stopping = True
+            self._changed.notify_all()
+        if self._thread:
+            self._thread.join()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way, timeout=self._settings.shutdown.total_seconds())
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            try:
+                while self._has_room() and self._begin_next():
+                    pass
+            except exc.SQLAlchemyError as error:
+                _log.warning("webhooks wait for the database: %s", error)
+            except Exception:  # whatever it was, the next look may be better
+                _log.exception("webhooks wait")
+            with self._changed:
+                self._changed.wait_for(self._is_to_look, timeout=self._settings.poll.total_seconds())
+                self._is_rung = False
+
+    def _is_to_look(self) -> bool:
+        return self._is_rung or self._is_stopping
+
+    def _has_room(self) -> bool:
+        with self._changed:
+            return self._under_way < self._most and not self._is_stopping
+
+    def _begin_next(self) -> bool:
+        """Begin the turn of the webhook that is next; whether there is one."""
+        with database.transaction() as session:
+            turn = deliveries.take_next(session, most_of_one=self._most_of_one)
+        if turn is None:
+            return False
+        with self._changed:
+            self._under_way += 1
+        threading.Thread(target=self._deliver, args=(turn,), name=f"webhook-{turn.webhook_id}", daemon=True).start()
+        return True
+
+    def _deliver(self, turn: Turn) -> None:
+        try:
+            webhook_sender.deliver(turn, self._settings)
+        except exc.SQLAlchemyError as error:
+            _log.warning("webhook %d waits for the database: %s", turn.webhook_id, error)
+        except Exception:
+            _log.exception("webhook %d", turn.webhook_id)
+        finally:
+            with self._changed:
+                self._under_way -= 1
+                self._is_rung = True
+                self._changed.notify_all()
