@@ -23,6 +23,7 @@ from uuid import UUID
 
 from hsu_core.outcomes import Stopped
 from hsu_core.training import checkpoint
+from hsu_core.training.callbacks import Callbacks
 from hsu_jobs import attempts, database, log_format
 from hsu_jobs.artifacts import checkpoints, installation
 from hsu_jobs.artifacts.storage import Storage, StorageUnavailable
@@ -173,6 +174,7 @@ def _run(
 ) -> dispatch.Done | None:
     """Do the work; nothing if the attempt was lost meanwhile."""
     surplus: list[str] = []
+    patience = min(settings.storage_patience.total_seconds(), spec.limits.stall / 3)
 
     def keep_few() -> None:
         assert isinstance(spec, TrainingJob)  # nothing else saves
@@ -191,22 +193,20 @@ def _run(
         step=start.step if start else 0,
         on_saved=keep_few,
         publish=storage.publish,
-        storage_patience=min(settings.storage_patience.total_seconds(), spec.limits.stall / 3),
+        storage_patience=patience,
         folder=settings.artifacts_dir,
     )
     with reporter:
-        done = dispatch.do(
-            spec,
+        callbacks = Callbacks(
             describe=reporter.describe,
             report=reporter.report,
-            saved=reporter.saved,
             should_stop=lambda: parent_pipe.pulled.is_set() or reporter.lost or reporter.desired.asks_to_stop,
-            before_saving=lambda: storage.prepare(job.id, attempt.number),
             checkpoint_dir=storage.checkpoint_folder(job.id, attempt.number),
-            resume_from=resume_from,
-            settings=settings,
-            gpus=parent_pipe.gpus,
+            before_saving=lambda: storage.prepare(job.id, attempt.number),
+            saved=reporter.saved,
+            save_patience=patience,
         )
+        done = dispatch.do(spec, callbacks, resume_from=resume_from, settings=settings, gpus=parent_pipe.gpus)
     if reporter.lost:
         return None
     if reporter.unpublished and isinstance(done, Succeeded):
