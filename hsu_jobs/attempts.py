@@ -44,7 +44,7 @@ from hsu_jobs.outcomes import (
     verdict,
 )
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import Limits, limits_of, read
+from hsu_jobs.spec import Limits, TrainingJob, limits_of, read
 from hsu_jobs.states import State, Stop, Wanted
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
 
@@ -88,12 +88,12 @@ def claim(session: Session, room: Room, settings: Settings) -> Claim | None:
     if started is None:
         return None
     try:
-        limits = read(started.spec).limits
+        spec = read(started.spec)
     except SpecNotReadable as error:
         error.job_id = started.job_id
         raise
-    dataset = (started.spec.get("dataset") or {}).get("kind", "")
-    return Claim(started.job_id, started.attempt, token, room.free[: started.gpus], limits, dataset)
+    dataset = spec.dataset.kind if isinstance(spec, TrainingJob) else ""
+    return Claim(started.job_id, started.attempt, token, room.free[: started.gpus], spec.limits, dataset)
 
 
 def held(session: Session, token: UUID) -> tuple[Job, Attempt]:

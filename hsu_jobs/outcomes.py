@@ -160,10 +160,13 @@ class Lost(Ending):
 
 
 class Unavailable(Ending):
-    """What the attempt needs was not there: the machine's storage or data set. No strike: the job waits for it."""
+    """What the attempt needs was not there: the machine's storage or data set, or a version that reads its checkpoint.
+
+    No strike: the job waits for it.
+    """
 
     kind: Literal["unavailable"] = "unavailable"
-    code: Literal["storage_unavailable", "dataset_unavailable"]
+    code: Literal["storage_unavailable", "dataset_unavailable", "checkpoint_not_readable"]
     message: str
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from samples import PLACED, TRAINED
+from samples import DIGITS, PLACED, TRAINED
 from sqlalchemy import text
 
 from hsu_client.cli import render
@@ -16,11 +16,19 @@ from hsu_jobs import attempts, database, row_failures, settings
 from hsu_jobs.attempts import Claim
 from hsu_jobs.cluster import workers
 from hsu_jobs.outcomes import Succeeded
+from hsu_jobs.spec import parse
 from hsu_jobs.tables import Role
 
 Submit = Callable[..., dict[str, Any]]
 
+STORED = parse(DIGITS).model_dump(mode="json")
+"""A spec as this version stores it."""
 SPECS = [
+    json.dumps(STORED | {"version": 9}),
+    json.dumps(STORED | {"version": "of tomorrow"}),
+    json.dumps(STORED | {"regularizer": {"kind": "of_tomorrow"}}),
+    json.dumps(STORED | {"batch_size": 10**9}),
+    json.dumps(STORED | {"field_of_tomorrow": 1}),
     '{"task": "classification", "regularizer": {"kind": "of_tomorrow"}}',
     '{"task": "segmentation"}',
     '{"version": 2}',
