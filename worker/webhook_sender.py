@@ -17,7 +17,7 @@ from functools import cache
 
 import httpcore2
 
-from hsu_jobs import database, doorbell
+from hsu_jobs import database, doorbell, row_failures
 from hsu_jobs.settings import Settings
 from hsu_jobs.webhooks import addresses, deliveries, messages
 from hsu_jobs.webhooks.addresses import Refused, Unresolved
@@ -53,22 +53,33 @@ def carry(webhook_id: int, settings: Settings) -> None:
 
 
 def deliver(turn: Turn, settings: Settings) -> bool:
-    """Bring what a turn holds, and give the webhook back; whether more is due already."""
-    _bring(turn, settings)
+    """Bring what a turn holds, and give the webhook back; whether more is due already.
+
+    A message whose end could not be written down would be sent again at once: then the webhook rests until the turn's
+    time is up.
+    """
+    if not _bring(turn, settings):
+        return False
     with database.transaction() as session:
         return deliveries.finish(session, turn)
 
 
-def _bring(turn: Turn, settings: Settings) -> None:
-    began = time.monotonic()
+def _bring(turn: Turn, settings: Settings) -> bool:
+    """Send one message after the other; whether what became of each could be written down."""
+    began, all_written = time.monotonic(), True
     for message in turn.messages:
         answer = _sign_and_post(turn, message, settings)
         if answer.error is not None:
             _log.info("webhook %d did not take %s: %s", turn.webhook_id, message.id, answer.error)
-        with database.transaction() as session:
-            goes_on = deliveries.settle(session, turn, message, answer, settings)
-        if not goes_on or time.monotonic() - began > A_TURN:
-            return
+        goes_on = is_written = False
+        with row_failures.alone("webhook deliveries", f"delivery {message.delivery_id}"):
+            with database.transaction() as session:
+                goes_on = deliveries.settle(session, turn, message, answer, settings)
+            is_written = True
+        all_written &= is_written
+        if (is_written and not goes_on) or time.monotonic() - began > A_TURN:
+            break
+    return all_written
 
 
 def _sign_and_post(turn: Turn, message: Message, settings: Settings) -> Answer:
