@@ -24,7 +24,7 @@ from hsu_jobs.cluster import claiming, fair_share, workers
 from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
-from hsu_jobs.events import Damaged, Ended, Restored, Saved
+from hsu_jobs.events import Damaged, Ended, Restored, Saved, kind_of
 from hsu_jobs.lifecycle import move, record
 from hsu_jobs.outcomes import (
     OUTCOME,
@@ -259,8 +259,8 @@ def _got_further(session: Session, attempt: Attempt) -> bool:
 
 def _times_unavailable(job: Job) -> int:
     """How many of the last attempts, in a row, found that what they need was not there."""
-    ended = (attempt.outcome or {} for attempt in reversed(job.attempts))
-    return sum(1 for _ in takewhile(lambda outcome: outcome.get("kind") == "unavailable", ended))
+    ended = (attempt.outcome for attempt in reversed(job.attempts))
+    return sum(1 for _ in takewhile(lambda outcome: kind_of(outcome) == "unavailable", ended))
 
 
 def _backoff(strikes: int, first: timedelta) -> timedelta:

@@ -216,9 +216,9 @@ def verdict(outcome: Outcome, *, strikes: int, max_strikes: int, wanted: Wanted)
         case Overdue():
             return State.FAILED, PAST_DEADLINE
         case Cancelled() | Paused() | Preempted() | Released() | Unavailable():
-            return _WHERE[wanted], None
+            return _WHERE.get(wanted, State.QUEUED), None
         case Crashed() | Stalled() | Faulty() | Lost() if strikes < max_strikes or wanted is Wanted.CANCEL:
-            return _WHERE[wanted], None
+            return _WHERE.get(wanted, State.QUEUED), None
         case Crashed(message=message):
             return State.FAILED, Failure(code="crashed", message=f"{_given_up(strikes)}: {message}")
         case Stalled(message=message):
@@ -234,7 +234,8 @@ def verdict(outcome: Outcome, *, strikes: int, max_strikes: int, wanted: Wanted)
 PAST_DEADLINE = Failure(code="deadline", message="the job had not ended by its deadline (limits.deadline)")
 
 _WHERE = {Wanted.RUN: State.QUEUED, Wanted.PAUSE: State.PAUSED, Wanted.CANCEL: State.CANCELLED}
-"""Where a job goes that is no longer running and has not ended by itself."""
+"""Where a job goes that is no longer running and has not ended by itself. With a wish that only a newer version knows
+it is queued, where that version finds it: this one starts nothing with such a wish."""
 
 
 def _given_up(strikes: int) -> str:

@@ -47,7 +47,7 @@ async def changed(
         request_state.of(request.scope).patience += wait
         async for bell in live.turns(job_id, seconds=wait):
             right.require()
-            if await bell.read("state", partial(_state, job_id)) is not (during or state):
+            if await bell.read("state", partial(_state, job_id)) != (during or state):
                 return
 
 
