@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -40,3 +41,10 @@ class Curve(NamedTuple):
         known = {name: told[name] for name in cls._fields if name in told}
         numbers = {name: known[name] for name in ("values", "min", "max") if known.get(name) is not None}
         return cls(**known | {name: [float(each) for each in column] for name, column in numbers.items()})
+
+
+def depth(curve: Curve) -> tuple[bool, list[tuple[int, str]], str]:
+    """A key that sorts curves by the depth of their layers: `hidden2` before `hidden10`, the classifier last."""
+    pieces = re.findall(r"\d+|\D+", curve.layer or "")
+    numbered = [(int(piece), "") if piece.isdigit() else (0, piece) for piece in pieces]
+    return curve.layer == "classifier", numbered, curve.measure

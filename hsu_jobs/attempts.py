@@ -24,8 +24,9 @@ from hsu_jobs.cluster import claiming, fair_share, workers
 from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
+from hsu_jobs.event_log import record
 from hsu_jobs.events import Damaged, Ended, Restored, Saved, kind_of
-from hsu_jobs.lifecycle import move, record
+from hsu_jobs.lifecycle import move
 from hsu_jobs.outcomes import (
     OUTCOME,
     Asked,

@@ -16,6 +16,7 @@ from api.views.each_row import shown
 from api.views.jobs import View
 from hsu_core.spec.values import WHOLE, Real
 from hsu_jobs import database, queries
+from hsu_jobs.cluster import fair_share
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.names import LONGEST_STORED
 from hsu_jobs.settings import settings
@@ -91,7 +92,7 @@ def change_user(
 
 def _users(session: orm.Session) -> list[UserView]:
     columns = ("name", "share", "max_gpus", "max_waiting", "gpus")
-    rows = session.execute(queries.users_with_usage(settings().usage_half_life))
+    rows = session.execute(fair_share.users_with_usage(settings().usage_half_life))
 
     def view(row: Row[User, float]) -> UserView:
         user, usage = row

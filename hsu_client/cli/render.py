@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from hsu_client.answers import ENDED, Curve, Job
-from hsu_client.cli.terminal import visible
+from hsu_client.answers import ENDED, Curve, Job, depth
+from hsu_client.escapes import visible
 
 HIDDEN_ENERGY, FINAL_ENERGY = "mhe_s2_half", "mhe_s2"
 """The energies shown by default: half space for hidden layers, never for the classifier."""
@@ -204,20 +203,13 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def summary(curves: Iterable[Curve]) -> list[list[str]]:
     """Each curve's first and last value and its references, as rows for `table`."""
     head = ["layer", "measure", "points", "first", "last", "random", "optimum"]
-    return [head, *(_row(curve) for curve in sorted(curves, key=in_order) if curve.values)]
+    return [head, *(_row(curve) for curve in sorted(curves, key=depth) if curve.values)]
 
 
 def energies(curves: Iterable[Curve]) -> list[Curve]:
     """Each layer's own energy: in half space for hidden layers, plain for the classifier."""
     chosen = [curve for curve in curves if curve.layer and curve.measure == _energy_of(curve.layer)]
-    return sorted(chosen, key=in_order)
-
-
-def in_order(curve: Curve) -> tuple[bool, list[tuple[int, str]], str]:
-    """A key that sorts curves by depth: `hidden2` before `hidden10`, the classifier last."""
-    pieces = re.findall(r"\d+|\D+", curve.layer or "")
-    depth = [(int(piece), "") if piece.isdigit() else (0, piece) for piece in pieces]
-    return curve.layer == "classifier", depth, curve.measure
+    return sorted(chosen, key=depth)
 
 
 def progress(views: Iterable[Job], out: TextIO) -> Job:
