@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class FairTurns:
+class FairSlots:
     """Turns of one process: `at_once` together, of which `most_of_one` may be one user's."""
 
     def __init__(self, at_once: int, *, most_of_one: int) -> None:
@@ -20,38 +20,38 @@ class FairTurns:
         self._most_of_one = most_of_one
         self._lock = threading.Lock()
         self._held: Counter[int] = Counter()
-        self._waiting: dict[int, list[_Place]] = {}
+        self._waiting: dict[int, list[_Waiter]] = {}
         """By user, whose turn is next first."""
 
     @asynccontextmanager
-    async def turn(self, user_id: int) -> AsyncIterator[None]:
+    async def slot(self, user_id: int) -> AsyncIterator[None]:
         """Wait for this user's turn, and have it."""
         with self._lock:
-            place = self._placed(user_id)
-        if place is not None:
-            await self._wait(user_id, place)
+            waiter = self._queued(user_id)
+        if waiter is not None:
+            await self._wait(user_id, waiter)
         try:
             yield
         finally:
             with self._lock:
                 self._give_back(user_id)
 
-    def _placed(self, user_id: int) -> _Place | None:
-        """A place among those who wait; None if the turn is there at once."""
+    def _queued(self, user_id: int) -> _Waiter | None:
+        """A waiter among those who wait; None if the turn is there at once."""
         if self._free and user_id not in self._waiting and self._held[user_id] < self._most_of_one:
             self._give(user_id)
             return None
-        place = _Place(asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(user_id, []).append(place)
-        return place
+        waiter = _Waiter(asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(user_id, []).append(waiter)
+        return waiter
 
-    async def _wait(self, user_id: int, place: _Place) -> None:
+    async def _wait(self, user_id: int, waiter: _Waiter) -> None:
         try:
-            await place.called
+            await waiter.called
         except asyncio.CancelledError:
             with self._lock:
-                place.is_left = True
-                if place.is_given:  # at the same moment
+                waiter.is_left = True
+                if waiter.is_given:  # at the same moment
                     self._give_back(user_id)
             raise
 
@@ -72,7 +72,7 @@ class FairTurns:
                 self._give_first_of(other)
 
     def _give_first_of(self, user_id: int) -> None:
-        waiting = [place for place in self._waiting.pop(user_id) if not place.is_left]
+        waiting = [waiter for waiter in self._waiting.pop(user_id) if not waiter.is_left]
         if waiting:
             self._give(user_id)
             waiting.pop(0).call()
@@ -80,7 +80,7 @@ class FairTurns:
             self._waiting[user_id] = waiting
 
 
-class _Place:
+class _Waiter:
     """Of one who waits."""
 
     def __init__(self, called: asyncio.Future[None]) -> None:

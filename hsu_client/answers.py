@@ -36,9 +36,9 @@ class Curve(NamedTuple):
     nans: list[int] | None = None
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Curve:
+    def of(cls, view: Mapping[str, Any]) -> Curve:
         """A curve as the service tells it: what JSON's numbers cannot hold are the strings NaN, Infinity, -Infinity."""
-        known = {name: told[name] for name in cls._fields if name in told}
+        known = {name: view[name] for name in cls._fields if name in view}
         numbers = {name: known[name] for name in ("values", "min", "max") if known.get(name) is not None}
         return cls(**known | {name: [float(each) for each in column] for name, column in numbers.items()})
 

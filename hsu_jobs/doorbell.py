@@ -68,7 +68,7 @@ def celery() -> Celery:
     return app
 
 
-class Bell:
+class Doorbell:
     """Rings without keeping anybody waiting, and once for many: a ring only wakes.
 
     The first is at once; those that come while it rests are one.
@@ -111,22 +111,22 @@ class Bell:
 
 
 @cache
-def bell() -> Bell:
+def shared() -> Doorbell:
     """The process's bell."""
-    return Bell()
+    return Doorbell()
 
 
 def ring(job_id: int) -> bool:
     """Tell the workers that a job waits; whether Redis took it. If nobody hears it, the sweep rings again."""
-    return _say(RING, job_id, f"job {job_id} waits")
+    return _send(RING, job_id, f"job {job_id} waits")
 
 
-def ring_for_mail(webhook_id: int) -> bool:
+def ring_for_webhook(webhook_id: int) -> bool:
     """Tell the workers that a webhook has messages; whether Redis took it. The sweep rings again."""
-    return _say(CARRY, webhook_id, f"webhook {webhook_id} has messages")
+    return _send(CARRY, webhook_id, f"webhook {webhook_id} has messages")
 
 
-def _say(task: str, id: int, why: str) -> bool:  # noqa: A002
+def _send(task: str, id: int, why: str) -> bool:  # noqa: A002
     """Send a message; whether Redis took it. After one that it did not take it is left alone for a moment."""
     app = celery()
     rest = _rest(app)

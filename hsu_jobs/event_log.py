@@ -18,4 +18,4 @@ def record(session: Session, job_id: int, event: Event) -> None:
     of a job's events become visible in ascending order: a reader that has seen one has seen those before it.
     """
     session.execute(queries.happened(job_id, event.model_dump(mode="json")))
-    pubsub.tell(session, job_id)
+    pubsub.notify(session, job_id)

@@ -31,11 +31,11 @@ _TOLD = "news"
 _log = logging.getLogger(__name__)
 
 
-def tell(session: Session, job_id: int) -> None:
+def notify(session: Session, job_id: int) -> None:
     """Ring for a job when this transaction is committed; once, however much it wrote of it."""
     told = session.info.setdefault(_TOLD, set())
     if not told:
-        database.afterwards(session, partial(_ring, told))
+        database.after_commit(session, partial(_publish, told))
     told.add(job_id)
 
 
@@ -45,16 +45,16 @@ def channel(url: str) -> str:
     return f"hsu.news.{told.get('db', 0)}"
 
 
-def heard(message: bytes) -> list[int]:
+def parse(message: bytes) -> list[int]:
     """The jobs that a message rings for; what is none of ours rings for nothing."""
     return [int(word) for word in message.split() if word.isdigit()]
 
 
-def _ring(job_ids: Iterable[int]) -> None:
-    _bell(settings().redis_url.get_secret_value()).ring(job_ids)
+def _publish(job_ids: Iterable[int]) -> None:
+    _publisher(settings().redis_url.get_secret_value()).publish(job_ids)
 
 
-class _Bell:
+class _Publisher:
     """A process's connection to Redis, left alone for a while after it did not answer."""
 
     def __init__(self, url: str) -> None:
@@ -65,7 +65,7 @@ class _Bell:
         self._lock = threading.Lock()
         self._next = 0.0
 
-    def ring(self, job_ids: Iterable[int]) -> None:
+    def publish(self, job_ids: Iterable[int]) -> None:
         """Tell whoever listens; a word in the log if it cannot be told."""
         with self._lock:
             if time.monotonic() < self._next:
@@ -77,4 +77,4 @@ class _Bell:
                 _log.warning("Redis does not answer (%s); those who wait for news look for themselves", error)
 
 
-_bell = cache(_Bell)
+_publisher = cache(_Publisher)

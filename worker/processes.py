@@ -1,4 +1,4 @@
-"""How does a runner's process begin and end? Fresh, in a session of its own, on a leash, with its output carried away.
+"""How does a runner's process begin and end? Fresh, in a session of its own, tied to us by a pipe, with its output carried away.
 
 A spare one is started ahead of time and has torch imported, so that a job does not wait for that; it touches no CUDA
 before it is told its devices.

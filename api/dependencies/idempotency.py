@@ -40,7 +40,7 @@ MADE: Responses = {
 ALL_MADE: Responses = {201: {"headers": {"Idempotency-Replayed": MADE[201]["headers"]["Idempotency-Replayed"]}}}
 
 
-class Answering:
+class IdempotentRequest:
     """Answers a request, or gives the answer again that it got before."""
 
     def __init__(self, session: Session, request: idempotency.Request | None) -> None:
@@ -57,29 +57,29 @@ class Answering:
         if self.request is None:
             return answer()
         keep = settings().idempotency_keep
-        if given := idempotency.before(self.session, self.request, keep=keep):
-            return _again(given)
+        if given := idempotency.stored(self.session, self.request, keep=keep):
+            return _replayed(given)
         response = answer()
-        given = idempotency.Given(response.status_code, response.headers.get("location"), bytes(response.body))
-        idempotency.keep(self.session, self.request, given, keep=keep)
+        given = idempotency.StoredAnswer(response.status_code, response.headers.get("location"), bytes(response.body))
+        idempotency.store(self.session, self.request, given, keep=keep)
         return response
 
 
-async def answering(
+async def idempotent(
     request: Request, key: Member, session: Session, idempotency_key: IdempotencyKey = None
-) -> Answering:
+) -> IdempotentRequest:
     """What answers this request."""
     if idempotency_key is None:
-        return Answering(session, None)
+        return IdempotentRequest(session, None)
     asked = hashlib.sha256(f"{request.method} {route_path(request.scope)}\n".encode() + await request.body())
-    return Answering(session, idempotency.Request(key.user_id, _bare(idempotency_key), asked.digest()))
+    return IdempotentRequest(session, idempotency.Request(key.user_id, _bare(idempotency_key), asked.digest()))
 
 
-Once = Annotated[Answering, Depends(answering, scope="function")]
+Idempotent = Annotated[IdempotentRequest, Depends(idempotent, scope="function")]
 """Call it with what does the request, and return what it returns."""
 
 
-def _again(given: idempotency.Given) -> Response:
+def _replayed(given: idempotency.StoredAnswer) -> Response:
     headers = {"Idempotency-Replayed": "true"} | ({"Location": given.location} if given.location else {})
     return Response(given.body, given.status, headers, media_type="application/json")
 

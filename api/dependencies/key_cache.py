@@ -23,18 +23,18 @@ _MOST = 10_000
 _log = logging.getLogger(__name__)
 
 
-class _Known(NamedTuple):
+class _CachedKey(NamedTuple):
     key: ApiKey
     until: float
 
 
-_known: dict[bytes, _Known] = {}
+_cache: dict[bytes, _CachedKey] = {}
 
 
-def remembered(key: str) -> Found | None:
+def cached(key: str) -> Found | None:
     """A key that was looked up a moment ago and still opens something."""
-    known = _known.get(keys.digest(key))
-    return None if known is None or time.monotonic() >= known.until else Found(known.key, opens=True)
+    kept = _cache.get(keys.digest(key))
+    return None if kept is None or time.monotonic() >= kept.until else Found(kept.key, opens=True)
 
 
 def look_up(key: str) -> Found | None:
@@ -47,13 +47,13 @@ def look_up(key: str) -> Found | None:
     if found.was_used_long_ago:
         _note_use(found.row)
     kept = min(settings().key_cache.total_seconds(), math.inf if found.seconds is None else found.seconds)
-    _remember(found.row, until=asked + kept)
+    _store(found.row, until=asked + kept)
     return found
 
 
-def forget() -> None:
+def clear() -> None:
     """Ask the database again, for every key."""
-    _known.clear()
+    _cache.clear()
 
 
 def _note_use(key: ApiKey) -> None:
@@ -65,7 +65,7 @@ def _note_use(key: ApiKey) -> None:
         _log.warning("the use of a key is not noted: %s", error)
 
 
-def _remember(key: ApiKey, *, until: float) -> None:
-    if len(_known) >= _MOST:
-        _known.clear()
-    _known[key.digest] = _Known(key, until)
+def _store(key: ApiKey, *, until: float) -> None:
+    if len(_cache) >= _MOST:
+        _cache.clear()
+    _cache[key.digest] = _CachedKey(key, until)

@@ -11,7 +11,7 @@ from sqlalchemy import orm
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import cancellation
-from api.fair_slots import FairTurns
+from api.fair_slots import FairSlots
 from api.middleware import audit, request_state
 from hsu_jobs import database
 
@@ -30,16 +30,16 @@ _NOBODY = 0
 """In place of a user's number, for requests without a key."""
 
 
-async def turn(request: Request) -> AsyncIterator[None]:
+async def slot(request: Request) -> AsyncIterator[None]:
     """The request's turn to hold a session."""
-    turns: FairTurns = request.app.state.turns
-    key = request_state.of(request.scope).key
-    async with turns.turn(key.user_id if key else _NOBODY):
+    slots: FairSlots = request.app.state.slots
+    key = request_state.current(request.scope).key
+    async with slots.slot(key.user_id if key else _NOBODY):
         yield
 
 
 async def session(
-    request: Request, response: Response, _turn: Annotated[None, Depends(turn, scope="function")]
+    request: Request, response: Response, _slot: Annotated[None, Depends(slot, scope="function")]
 ) -> AsyncIterator[orm.Session]:
     """The request's transaction; a GET changes nothing and has none.
 

@@ -1,7 +1,7 @@
 """Has what a client knows changed? `ETag` and `If-None-Match` (RFC 9110) on every GET that is answered with JSON.
 
 A tag is a digest of the body, unless the route tells one that is cheaper to know: then it may say so before anything is
-loaded, with `Unchanged`. Streams and downloads have none.
+loaded, with `NotModified`. Streams and downloads have none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TOLD: dict[str, dict[str, Any]] = {
 }
 
 
-class Unchanged(Exception):
+class NotModified(Exception):
     """The client has what it asks for; `tag` is that of it."""
 
     def __init__(self, tag: str) -> None:
@@ -33,12 +33,12 @@ class Unchanged(Exception):
         self.tag = tag
 
 
-def knows(request: Request, tag: str) -> bool:
+def has_current(request: Request, tag: str) -> bool:
     """Whether the client has what this tag stands for."""
     return _is_among(tag, request.headers.get("if-none-match", ""))
 
 
-class Tagging:
+class ETags:
     """ASGI middleware: tells the tag of each JSON answer, and leaves out a body that the client has."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -92,8 +92,8 @@ class _Answer:
 
 def install(app: FastAPI) -> None:
     """Tag the app's answers."""
-    app.add_middleware(Tagging)
-    app.add_exception_handler(Unchanged, _unchanged)
+    app.add_middleware(ETags)
+    app.add_exception_handler(NotModified, _unchanged)
 
 
 def describe(app: FastAPI) -> None:
@@ -113,7 +113,7 @@ def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _unchanged(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Unchanged)
+    assert isinstance(error, NotModified)
     return Response(status_code=304, headers={"ETag": error.tag})
 
 

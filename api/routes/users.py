@@ -83,7 +83,7 @@ def change_user(
     user = session.execute(queries.user_by_name(name)).scalar_one_or_none()
     if user is None:
         raise NotFound(f"there is no user {name!r}: a user comes into being with their first API key")
-    database.afterwards(session, key_cache.forget)
+    database.after_commit(session, key_cache.clear)
     for field in change.model_fields_set:
         setattr(user, field, getattr(change, field))
     session.flush()

@@ -1,1 +1,1 @@
-"""How does an answer go on for long? Live streams of events, curves and logs, and large downloads."""
+"""How does an answer go on for long? Wakeups streams of events, curves and logs, and large downloads."""

@@ -31,7 +31,7 @@ CHECK = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Ending(NamedTuple):
+class AccessEnd(NamedTuple):
     """Why something that lasted ends."""
 
     code: str
@@ -40,10 +40,10 @@ class Ending(NamedTuple):
 
 
 @dataclass(eq=False)
-class Right:
+class Access:
     """The right of one thing that lasts."""
 
-    ending: Ending | None = None
+    ending: AccessEnd | None = None
     """Why it has ended, once it has."""
 
     def require(self) -> None:
@@ -52,32 +52,32 @@ class Right:
             raise Unauthorized(self.ending.detail)
 
 
-class Rights:
+class AccessWatch:
     """What lasts in this process, by key."""
 
     def __init__(self) -> None:
-        self._held: defaultdict[int, set[Right]] = defaultdict(set)
+        self._held: defaultdict[int, set[Access]] = defaultdict(set)
 
     @contextmanager
-    def hold(self, key: ApiKey) -> Iterator[Right]:
+    def hold(self, key: ApiKey) -> Iterator[Access]:
         """The right of something that lasts as long as the `with`. Raises `TooManyStreams`."""
         mine, most = self._held[key.id], settings().streams_per_key
         if len(mine) >= most:
             raise TooManyStreams(f"this key has {len(mine)} streams and waiting answers open: {most} are the most")
-        right = Right()
-        mine.add(right)
+        access = Access()
+        mine.add(access)
         try:
-            yield right
+            yield access
         finally:
-            mine.discard(right)
+            mine.discard(access)
             if not mine:
                 self._held.pop(key.id, None)
 
-    def end(self, keys: Mapping[int, Ending]) -> None:
+    def end(self, keys: Mapping[int, AccessEnd]) -> None:
         """End what rests on these keys."""
         for key_id, ending in keys.items():
-            for right in self._held.get(key_id, ()):
-                right.ending = ending
+            for access in self._held.get(key_id, ()):
+                access.ending = ending
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
@@ -102,41 +102,41 @@ class Rights:
             self.end(ended)
 
 
-def _ended(key_ids: Collection[int]) -> dict[int, Ending]:
+def _ended(key_ids: Collection[int]) -> dict[int, AccessEnd]:
     with database.reading() as session:
         rows = session.execute(queries.keys_that_ended(key_ids)).all()
     return {key_id: REVOKED if is_revoked else EXPIRED for key_id, is_revoked in rows}
 
 
-REVOKED = Ending("key_revoked", "the API key that this was opened with was revoked")
-EXPIRED = Ending("key_expired", "the API key that this was opened with has expired")
+REVOKED = AccessEnd("key_revoked", "the API key that this was opened with was revoked")
+EXPIRED = AccessEnd("key_expired", "the API key that this was opened with has expired")
 
 
-def rights(scope: Scope) -> Rights:
+def access_watch(scope: Scope) -> AccessWatch:
     """Those of the process that answers."""
-    found: Rights = scope["app"].state.rights
+    found: AccessWatch = scope["app"].state.access_watch
     return found
 
 
-class Lasting:
+class AccessUntilSent:
     """A request's way to last."""
 
     def __init__(self, request: Request, until_sent: ExitStack) -> None:
         self._request = request
         self._until_sent = until_sent
 
-    def begin(self) -> Right:
+    def begin(self) -> Access:
         """From now on until the whole answer is sent. Raises `TooManyStreams`."""
         scope = self._request.scope
-        key = request_state.of(scope).key
+        key = request_state.current(scope).key
         assert key is not None  # a route that lasts asks for a key first
-        return self._until_sent.enter_context(rights(scope).hold(key))
+        return self._until_sent.enter_context(access_watch(scope).hold(key))
 
 
-async def _lasting(request: Request) -> AsyncIterator[Lasting]:
+async def _until_sent(request: Request) -> AsyncIterator[AccessUntilSent]:
     with ExitStack() as until_sent:
-        yield Lasting(request, until_sent)
+        yield AccessUntilSent(request, until_sent)
 
 
-CanLast = Annotated[Lasting, Depends(_lasting)]
+LongLived = Annotated[AccessUntilSent, Depends(_until_sent)]
 """scope=request: what was begun ends when the last of the answer was sent, or the client is gone."""

@@ -23,10 +23,10 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from api.fair_slots import FairTurns
+from api.fair_slots import FairSlots
 from api.middleware import request_state
-from api.middleware.etags import Unchanged, knows
-from api.streams.access import Ending, Right, rights
+from api.middleware.etags import NotModified, has_current
+from api.streams.access import Access, AccessEnd, access_watch
 from hsu_jobs.errors import TooManyRequests
 from hsu_jobs.tables import ApiKey
 
@@ -46,11 +46,11 @@ _log = logging.getLogger(__name__)
 Pieces = Callable[[], Iterator[bytes]]
 
 
-class LargeAnswers:
+class LargeResponses:
     """Those of one process."""
 
     def __init__(self, *, at_once: int = AT_ONCE, most_open: int = MOST_OPEN) -> None:
-        self.turns = FairTurns(at_once, most_of_one=1)
+        self.slots = FairSlots(at_once, most_of_one=1)
         self._most_open = most_open
         self._open: Counter[int] = Counter()
 
@@ -69,9 +69,9 @@ class LargeAnswers:
                 del self._open[user_id]
 
 
-def of(request: Request) -> LargeAnswers:
+def of_process(request: Request) -> LargeResponses:
     """Those of this process."""
-    answers: LargeAnswers = request.app.state.large_answers
+    answers: LargeResponses = request.app.state.large_responses
     return answers
 
 
@@ -79,23 +79,23 @@ class Download(StreamingResponse):
     """A file of any length: each piece is made when the client has taken the one before."""
 
     def __init__(self, request: Request, key: ApiKey, pieces: Pieces, **head: Any) -> None:
-        self._all = of(request)
+        self._all = of_process(request)
         self._key = key
-        self._right = Right()
+        self._access = Access()
         super().__init__(self._in_turns(pieces()), **head)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Raises `TooManyRequests` before anything."""
-        with self._all.held(self._key.user_id), rights(scope).hold(self._key) as self._right:
+        with self._all.held(self._key.user_id), access_watch(scope).hold(self._key) as self._access:
             async with aclosing(self.body_iterator):  # type: ignore[type-var]
-                with suppress(_RightEnded):
+                with suppress(_AccessEnded):
                     await super().__call__(scope, receive, send)
 
     async def _in_turns(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         with closing(pieces):  # type: ignore[type-var]
             while True:
-                _require(self._right)
-                async with self._all.turns.turn(self._key.user_id):
+                _require(self._access)
+                async with self._all.slots.slot(self._key.user_id):
                     piece = await run_in_threadpool(next, pieces, None)
                 if piece is None:
                     return
@@ -116,33 +116,33 @@ class LargeJson(Response):
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Make it and send it, unless the client has it. Raises `TooManyRequests` and `Unchanged` before anything."""
-        answers = of(self._request)
-        request_state.of(scope).patience = PATIENCE
+        """Make it and send it, unless the client has it. Raises `TooManyRequests` and `NotModified` before anything."""
+        answers = of_process(self._request)
+        request_state.current(scope).patience = PATIENCE
         with (
             answers.held(self._key.user_id),
-            rights(scope).hold(self._key) as right,
+            access_watch(scope).hold(self._key) as access,
             SpooledTemporaryFile(max_size=IN_MEMORY) as file,
         ):
             tag = await _while_it_is_wanted(self._made(answers, file), receive)
             if tag is None:
                 return
-            if knows(self._request, tag):
-                raise Unchanged(tag)
+            if has_current(self._request, tag):
+                raise NotModified(tag)
             self.headers["etag"] = tag
             self.headers["content-length"] = str(file.tell())
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             file.seek(0)
             while piece := await run_in_threadpool(file.read, _PIECE):
-                if right.ending:
-                    _log_ending(right.ending)
+                if access.ending:
+                    _log_ending(access.ending)
                     return
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _made(self, answers: LargeAnswers, file: IO[bytes]) -> str:
+    async def _made(self, answers: LargeResponses, file: IO[bytes]) -> str:
         gone = threading.Event()
-        async with answers.turns.turn(self._key.user_id):
+        async with answers.slots.slot(self._key.user_id):
             making = asyncio.ensure_future(run_in_threadpool(_write, self._pieces, file, gone))
             try:
                 return await asyncio.shield(making)
@@ -153,17 +153,17 @@ class LargeJson(Response):
                 raise
 
 
-class _RightEnded(Exception):
+class _AccessEnded(Exception):
     """The key opens nothing any more."""
 
 
-def _require(right: Right) -> None:
-    if right.ending:
-        _log_ending(right.ending)
-        raise _RightEnded
+def _require(access: Access) -> None:
+    if access.ending:
+        _log_ending(access.ending)
+        raise _AccessEnded
 
 
-def _log_ending(ending: Ending) -> None:
+def _log_ending(ending: AccessEnd) -> None:
     """The connection is closed before the answer is whole: the server does that with an answer that is not ended."""
     _log.warning("a download breaks off: %s", ending.detail)
 

@@ -51,10 +51,10 @@ def details(job: Job) -> Iterator[str]:
         yield f"attempt {attempt['number']}  {where}: {kind} at step {attempt['step']}{begun}"
 
 
-def quote(told: Mapping[str, Any]) -> Iterator[str]:
+def quote(quoted: Mapping[str, Any]) -> Iterator[str]:
     """What is to be expected of a job, in a few lines."""
-    yield f"steps      {told['total_steps']}"
-    if costs := told["costs"]:
+    yield f"steps      {quoted['total_steps']}"
+    if costs := quoted["costs"]:
         memory, share = costs["memory"], 100 * costs["penalty_share"]
         yield f"parameters {costs['parameters']:,}"
         yield f"step       {_number(costs['flops_per_step'] / 1e9)} GFLOP and the penalty's, about {share:.2g} % of all"
@@ -62,12 +62,12 @@ def quote(told: Mapping[str, Any]) -> Iterator[str]:
         shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
         yield f"memory     {_size(memory['total'])}, of it {shown}"
         yield f"curves     {costs['curve_values']:,} values, {_size(costs['curve_bytes'])}"
-    yield f"waiting    {_why(told['waiting'])}"
+    yield f"waiting    {_why(quoted['waiting'])}"
     yield "run time   " + (
-        f"about {_span(told['seconds'])}" if told["seconds"] is not None else "no like job has run yet"
+        f"about {_span(quoted['seconds'])}" if quoted["seconds"] is not None else "no like job has run yet"
     )
-    if told["duplicates"]:
-        yield duplicates([each["id"] for each in told["duplicates"]])
+    if quoted["duplicates"]:
+        yield duplicates([each["id"] for each in quoted["duplicates"]])
 
 
 def duplicates(ids: Iterable[int]) -> str:
@@ -77,10 +77,10 @@ def duplicates(ids: Iterable[int]) -> str:
 
 def event(seen: Mapping[str, Any]) -> str:
     """Something that happened to a job, in one line."""
-    told = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
-    if isinstance(outcome := told.get("outcome"), Mapping):
-        told["outcome"] = outcome.get("kind", "unknown")
-    rest = ", ".join(f"{name} {value}" for name, value in told.items())
+    quoted = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
+    if isinstance(outcome := quoted.get("outcome"), Mapping):
+        quoted["outcome"] = outcome.get("kind", "unknown")
+    rest = ", ".join(f"{name} {value}" for name, value in quoted.items())
     return f"{utc(seen['at'])}  {seen['event']['kind']:<11} {rest}".rstrip()
 
 
@@ -158,7 +158,7 @@ def users(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def webhooks(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
-    """The addresses that are told of jobs, as rows for `table`."""
+    """The addresses that are quoted of jobs, as rows for `table`."""
     rows = [
         [
             str(hook["id"]),

@@ -25,7 +25,7 @@ class Request(NamedTuple):
     """Over method, path and body."""
 
 
-class Given(NamedTuple):
+class StoredAnswer(NamedTuple):
     """What it was answered."""
 
     status: int
@@ -33,7 +33,7 @@ class Given(NamedTuple):
     body: bytes
 
 
-def before(session: Session, request: Request, *, keep: timedelta) -> Given | None:
+def stored(session: Session, request: Request, *, keep: timedelta) -> StoredAnswer | None:
     """What this request was answered before; if nothing, it is ours alone until the transaction ends.
 
     Raises `UnderWay` if somebody else is about to answer it, and `IdempotencyConflict` if its key came with another.
@@ -47,13 +47,13 @@ def before(session: Session, request: Request, *, keep: timedelta) -> Given | No
                 f"Idempotency-Key {request.key!r} came with another request before; "
                 "use a new key for a new request, or send the same one again"
             )
-        return Given(*given)
+        return StoredAnswer(*given)
     if not is_ours:
         raise _under_way(request)
     return None
 
 
-def keep(session: Session, request: Request, given: Given, *, keep: timedelta) -> None:
+def store(session: Session, request: Request, given: StoredAnswer, *, keep: timedelta) -> None:
     """Remember the answer. Raises `UnderWay` if somebody else was faster: what was done is then to be undone."""
     values = request._asdict() | given._asdict() | {"seconds": keep.total_seconds()}
     if session.execute(_REMEMBER, values).one_or_none() is None:

@@ -25,7 +25,7 @@ from hsu_jobs import database, doorbell
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Delivery, DeliveryState, User, Webhook
 from hsu_jobs.webhooks import addresses, deliveries, subscriptions
-from hsu_jobs.webhooks.deliveries import Message, Turn
+from hsu_jobs.webhooks.deliveries import Batch, Message
 from worker import webhook_sender
 
 LOOPBACK = ("127.0.0.0/8", "::1")
@@ -140,7 +140,7 @@ def test_a_message_whose_end_cannot_be_written_keeps_no_other_from_being_sent_an
 ) -> None:
     settle = webhook_sender.deliveries.settle
 
-    def broken(session: Session, turn: Turn, message: Message, *rest: Any) -> bool:
+    def broken(session: Session, turn: Batch, message: Message, *rest: Any) -> bool:
         if message.delivery_id == first.id:
             raise ValueError("it cannot be written")
         return settle(session, turn, message, *rest)
@@ -167,7 +167,7 @@ def test_gone_ends_a_webhook(hook: Hook, opened: Settings) -> None:
 
 def test_more_than_a_turn_holds_rings_again(hook: Hook, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[int] = []
-    monkeypatch.setattr(doorbell, "ring_for_mail", rung.append)
+    monkeypatch.setattr(doorbell, "ring_for_webhook", rung.append)
     with receiver() as there:
         mine = hook(there.url, pings=25)
         webhook_sender.carry(mine, opened)

@@ -1,4 +1,4 @@
-"""Live streams of events, from a real server process over a real Postgres and a real Redis."""
+"""Wakeups streams of events, from a real server process over a real Postgres and a real Redis."""
 
 from __future__ import annotations
 
