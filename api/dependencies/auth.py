@@ -38,6 +38,8 @@ async def holder(request: Request, credentials: Credentials) -> ApiKey:
         await rate_limit.count_failure(own)
         raise keys.unknown()
     await rate_limit.count_request(own, own.key)
+    if not isinstance(own.key.role, Role):
+        raise Unauthorized(f"only a newer version of the service knows what a key of the role {own.key.role} may do")
     return own.key
 
 

@@ -48,7 +48,7 @@ async def changed(
         request_state.current(request.scope).patience += wait
         async for subscription in wakeups.changes(job_id, seconds=wait):
             access.require()
-            if await subscription.read("state", partial(_state, job_id)) is not (during or state):
+            if await subscription.read("state", partial(_state, job_id)) != (during or state):
                 return
 
 
