@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from samples import DIGITS
 
+from hsu_client import escapes
 from hsu_client.cli import render
 from hsu_client.cli.main import main
 from hsu_client.client import Client
