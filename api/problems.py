@@ -102,9 +102,9 @@ def _brief(fault: Fault) -> Fault:
 
 
 def unexpected_error() -> JSONResponse:
-    """The response for an error that nobody foresaw."""
+    """The response for an unexpected error."""
     title = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
-    detail = "the service failed in a way that nobody foresaw; its log holds the trace under this request_id"
+    detail = "an unexpected error in the service; its log holds the trace under this request_id"
     return _response(Problem(title=title, status=500, code="internal_error", detail=detail), None)
 
 

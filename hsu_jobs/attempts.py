@@ -65,7 +65,12 @@ class Claim(NamedTuple):
 
 
 class DesiredState(NamedTuple):
-    """What its owner and the service want of a running attempt."""
+    """What its owner and the service want of a running attempt.
+
+    Two processes read it. The runner gets it with each write of curves, within `HSU_FLUSH`, and stops at its next step.
+    The supervisor gets it with each renewal of the lease: it also reaches a runner that does not write (it imports,
+    reads data, or hangs), and sees when a runner that should stop does not.
+    """
 
     wanted: Wanted
     """What the owner wants."""

@@ -188,11 +188,6 @@ def running_attempts() -> Select[Attempt]:
     return select(Attempt).where(Attempt.ended_at.is_(None)).options(joinedload(Attempt.job, innerjoin=True))
 
 
-def running_of(job_id: int) -> Select[Attempt]:
-    """A job's live attempt."""
-    return select(Attempt).where(Attempt.job_id == job_id, Attempt.ended_at.is_(None))
-
-
 def running_on(worker: str) -> Select[Attempt]:
     """A worker's live attempts, locked."""
     return select(Attempt).where(Attempt.worker == worker, Attempt.ended_at.is_(None)).with_for_update()

@@ -62,7 +62,7 @@ class Lease:
             self.is_over = True
         except AWAY as error:
             self._uptime.note_refusal()
-            _log.warning("a lease cannot be renewed; its attempt goes on: %s", error)
+            _log.warning("a lease could not be renewed; the attempt continues: %s", error)
         else:
             self._uptime.note_answer()
             self.idle = min(idle, self._uptime.length)  # what was measured during an outage is not written yet

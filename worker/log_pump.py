@@ -75,7 +75,7 @@ class Pump:
                 with database.transaction() as session:
                     logs.append(session, token, first_byte, content, limit=self._settings.log_limit)
             except AWAY as error:
-                _log.warning("a log waits: the database does not answer: %s", error)
+                _log.warning("the log of an attempt is kept in memory until the database answers: %s", error)
                 return False
         with self._lock:
             done = first_byte + len(content) - self._first_byte

@@ -96,6 +96,8 @@ def _can_be_written(folder: Path) -> bool:
 
 def _report(found: Readiness) -> None:
     without = [kind for kind in LAYOUT if kind not in found.datasets]
-    _log.info("it can read %s%s", ", ".join(found.datasets), f"; it lacks {', '.join(without)}" if without else "")
+    _log.info(
+        "this worker can read %s%s", ", ".join(found.datasets), f"; it lacks {', '.join(without)}" if without else ""
+    )
     for lack in found.lacks:
-        _log.warning("it takes no jobs while it lacks %s", lack)
+        _log.warning("this worker takes no jobs while it lacks %s", lack)

@@ -62,7 +62,7 @@ class Reporter:
         """
         self.desired = DesiredState(Wanted.RUN, None)
         self.lost = False
-        """Whether nothing more is written: the attempt is no longer ours, or writing failed in an unforeseen way."""
+        """Whether nothing more is written: the attempt is no longer ours, or writing failed unexpectedly."""
         self.unpublished: str | None = None
         """Why a checkpoint is not where all machines find it, once the reporter has closed; None if all are."""
         self._token = token

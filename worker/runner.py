@@ -41,24 +41,24 @@ T = TypeVar("T")
 
 
 class ParentPipe:
-    """Standard input, read by a thread: a wish to stop, or the supervisor's death."""
+    """Standard input, read by a thread: a request to stop, or the end of the supervisor."""
 
     def __init__(self) -> None:
         first = sys.stdin.readline()
         if not first:
             sys.exit()  # a spare that was not needed
-        told = json.loads(first)
-        self.token = UUID(told["token"])
-        os.environ["CUDA_VISIBLE_DEVICES"] = told["visible"]
-        self.gpus = len(told["visible"].split(",")) if told["visible"] else 0
-        self.pulled = threading.Event()
-        threading.Thread(target=self._listen, name="leash", daemon=True).start()
+        order = json.loads(first)
+        self.token = UUID(order["token"])
+        os.environ["CUDA_VISIBLE_DEVICES"] = order["visible"]
+        self.gpus = len(order["visible"].split(",")) if order["visible"] else 0
+        self.stop_requested = threading.Event()
+        threading.Thread(target=self._listen, name="parent-pipe", daemon=True).start()
 
     def _listen(self) -> None:
         for line in sys.stdin:
             if line.strip() == "stop":
-                self.pulled.set()
-        os._exit(1)  # nobody renews the lease any more: go before it runs out
+                self.stop_requested.set()
+        os._exit(1)  # the supervisor is gone and its lease will end: stop before another worker takes the job
 
 
 class CannotGoOn(Exception):
@@ -70,13 +70,13 @@ class CannotGoOn(Exception):
 
 
 def run_attempt(parent_pipe: ParentPipe, settings: Settings) -> str:
-    """Run the attempt that the leash names; returns as what it ended."""
+    """Run the attempt that the supervisor named; returns the kind of its end."""
     try:
         job, attempt = _ask(lambda session: attempts.held(session, parent_pipe.token))
         try:
             spec = read(job.spec)
         except SpecNotReadable as error:  # another version's worker may run it; this machine claims it no more
-            _log.warning("the job goes back to the queue: %s", error)
+            _log.warning("this version cannot read the spec; the job is queued again: %s", error)
             _ask(lambda session: attempts.settle(session, parent_pipe.token, Released(), settings))
             return Released().kind
         done = _attempted(job, attempt, spec, parent_pipe, settings)
@@ -99,7 +99,7 @@ def _attempted(
     except CannotGoOn as error:
         return Failed(code=error.code, message=str(error))
     except OSError as error:
-        _log.warning("the storage is away: %s", error)
+        _log.warning("the storage does not answer: %s", error)
         return Unavailable(code="storage_unavailable", message=str(error))
     done = _run(job, attempt, spec, parent_pipe, settings, storage=storage, start=start, resume_from=resume_from)
     if isinstance(done, Failed) and done.code == "error" and (trouble := _trouble(storage)):
@@ -158,7 +158,7 @@ def _tidy(job: Job, attempt: Attempt, storage: Storage) -> None:
     try:
         storage.tidy(job.id, given_up=found.given_up, known=found.known, before=attempt.number)
     except OSError as error:
-        _log.warning("what was given up stays: %s", error)
+        _log.warning("surplus checkpoints could not be removed: %s", error)
 
 
 def _run(
@@ -183,7 +183,7 @@ def _run(
         try:
             storage.remove(surplus)
         except OSError as error:
-            _log.warning("%d files stay for now: %s", len(surplus), error)
+            _log.warning("%d checkpoint files could not be removed yet: %s", len(surplus), error)
         else:
             surplus.clear()
 
@@ -200,7 +200,7 @@ def _run(
         callbacks = Callbacks(
             describe=reporter.describe,
             report=reporter.report,
-            should_stop=lambda: parent_pipe.pulled.is_set() or reporter.lost or reporter.desired.asks_to_stop,
+            should_stop=lambda: parent_pipe.stop_requested.is_set() or reporter.lost or reporter.desired.asks_to_stop,
             checkpoint_dir=storage.checkpoint_folder(job.id, attempt.number),
             before_saving=lambda: storage.prepare(job.id, attempt.number),
             saved=reporter.saved,

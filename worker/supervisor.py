@@ -77,7 +77,7 @@ class Supervisor:
         except NameTaken:
             raise
         except Exception as error:
-            _log.warning("it joins once the database answers: %s", error)
+            _log.warning("this worker joins when the database answers: %s", error)
         _log.info("%s serves %s", self._name, ", ".join(self._devices.names))
         for thread in self._threads:
             thread.start()
@@ -103,7 +103,7 @@ class Supervisor:
     def _serve(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
-            _keep_on(self._claim_all)
+            _keep_on(self._claim_all, "claiming jobs")
             # A worker may have gone deaf to Redis: after a while it looks for itself.
             self._wake.wait(self._settings.poll.total_seconds())
 
@@ -222,13 +222,13 @@ class Supervisor:
 
     def _sweep_often(self) -> None:
         while not self._stopping.wait(self._settings.sweep.total_seconds()):
-            _keep_on(self._sweep)
+            _keep_on(self._sweep, "the sweep")
 
     def _audit_often(self) -> None:
         """A thread of its own: a storage that hangs must not keep anybody from noticing a lost worker."""
         audit = Audit()
         while not self._stopping.wait(self._settings.sweep.total_seconds()):
-            _keep_on(lambda: maintenance.look_for_missing_files(audit, self._settings))
+            _keep_on(lambda: maintenance.look_for_missing_files(audit, self._settings), "the search for missing files")
 
     def _sweep(self) -> None:
         """End what is lost or late, make room for what matters more, tidy up. Every worker does.
@@ -251,7 +251,7 @@ class Supervisor:
             return  # nobody could renew a lease for a while (record 30)
         lost = _in_transaction(partial(attempts.expire, settings=self._settings))
         if lost:
-            _log.warning("lost the workers of jobs %s", lost)
+            _log.warning("the workers of jobs %s are gone; the jobs are queued again or ended", lost)
             self.wake()
 
 
@@ -264,11 +264,11 @@ def _about(claim: Claim) -> About:
     return About(_log, {"job": claim.job_id, "attempt": claim.attempt})
 
 
-def _keep_on(work: Callable[[], None]) -> None:
-    """Do it; whatever goes wrong, the next time may go better."""
+def _keep_on(work: Callable[[], None], name: str) -> None:
+    """Do it; whatever goes wrong is logged, since the next time may go better."""
     try:
         work()
     except AWAY as error:
-        _log.warning("the database does not answer: %s", error)
+        _log.warning("%s: the database does not answer: %s", name, error)
     except Exception:
-        _log.exception("it goes on")
+        _log.exception("%s failed; the worker continues and tries again", name)

@@ -61,9 +61,9 @@ class Dispatcher:
                 while self._has_room() and self._begin_next():
                     pass
             except exc.SQLAlchemyError as error:
-                _log.warning("webhooks wait for the database: %s", error)
+                _log.warning("webhooks are not called until the database answers: %s", error)
             except Exception:  # whatever it was, the next look may be better
-                _log.exception("webhooks wait")
+                _log.exception("choosing the next webhook failed; it is tried again")
             with self._changed:
                 self._changed.wait_for(self._is_to_look, timeout=self._settings.poll.total_seconds())
                 self._is_rung = False
@@ -92,7 +92,7 @@ class Dispatcher:
         except exc.SQLAlchemyError as error:
             _log.warning("webhook %d waits for the database: %s", batch.webhook_id, error)
         except Exception:
-            _log.exception("webhook %d", batch.webhook_id)
+            _log.exception("webhook %d could not be called", batch.webhook_id)
         finally:
             with self._changed:
                 self._under_way -= 1

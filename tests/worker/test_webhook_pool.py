@@ -118,7 +118,7 @@ def test_a_database_that_is_away_is_waited_for(
         hook("ada", there.url)
         with dispatching(opened):
             until(lambda: not pending())
-    assert "webhooks wait for the database" in caplog.text
+    assert "webhooks are not called until the database answers" in caplog.text
     assert "on purpose" in caplog.text
 
 
