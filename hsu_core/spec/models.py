@@ -8,6 +8,13 @@ from pydantic import Field
 
 from hsu_core.spec.values import Spec, Width, at_most
 
+__all__ = [
+    "CNN9",
+    "MLP",
+    "Model",
+    "SmallCNN",
+]
+
 DEEPEST = 32
 """Hidden layers of an MLP."""
 

@@ -13,6 +13,10 @@ from pydantic import Field, model_validator
 from hsu_core.spec.objectives import Objective
 from hsu_core.spec.values import WHOLE, Flag, Seed, Spec, fault
 
+__all__ = [
+    "PointsSpec",
+]
+
 MOST_POINTS = 2_000
 """Mirror images included."""
 MOST_COORDINATES = 40_000

@@ -26,6 +26,23 @@ from hsu_core.spec.values import (
     fault,
 )
 
+__all__ = [
+    "MEASURES",
+    "SGD",
+    "AdamW",
+    "Checkpoint",
+    "Constant",
+    "Cosine",
+    "Duration",
+    "Evaluate",
+    "Measure",
+    "Optimizer",
+    "Record",
+    "Schedule",
+    "StepDecay",
+    "TrainingSpec",
+]
+
 MOST_STEPS = 2**31 - 1
 """Optimizer steps of one training: as many as `steps` may ask for, also where epochs are counted."""
 
