@@ -11,6 +11,7 @@ from hsu_core.spec import (
     baselines,
     datasets,
     family,
+    geometry,
     menus,
     models,
     objectives,
@@ -23,6 +24,7 @@ from hsu_core.spec import (
 from hsu_core.spec.baselines import *
 from hsu_core.spec.datasets import *
 from hsu_core.spec.family import *
+from hsu_core.spec.geometry import *
 from hsu_core.spec.menus import *
 from hsu_core.spec.models import *
 from hsu_core.spec.objectives import *
@@ -36,6 +38,7 @@ __all__: list[str] = []
 __all__ += baselines.__all__
 __all__ += datasets.__all__
 __all__ += family.__all__
+__all__ += geometry.__all__
 __all__ += menus.__all__
 __all__ += models.__all__
 __all__ += objectives.__all__
