@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from hsu_core import sphere
 from hsu_core.data.download import DownloadFailed
@@ -79,6 +79,8 @@ def do(
                 )
             case PointsJob():
                 return _place(spec, report, should_stop)
+            case _:
+                assert_never(spec)
     except (DatasetNotFound, DamagedFile, DownloadFailed) as error:
         return Unavailable(code="dataset_unavailable", message=str(error))
     except RankDied as error:
@@ -136,6 +138,8 @@ def _train(spec: TrainingJob, settings: Settings, *, gpus: int, **windows: Any) 
             return Failed(code="diverged", message=f"{where} was not finite at step {step}")
         case Stopped():
             return ended
+        case _:
+            assert_never(ended)
 
 
 def _place(spec: PointsJob, report: Report, should_stop: ShouldStop) -> Done:

@@ -18,6 +18,7 @@ from hsu_core.spec import (
     penalties,
     points,
     regularizers,
+    task,
     training,
     values,
 )
@@ -31,6 +32,7 @@ from hsu_core.spec.objectives import *
 from hsu_core.spec.penalties import *
 from hsu_core.spec.points import *
 from hsu_core.spec.regularizers import *
+from hsu_core.spec.task import *
 from hsu_core.spec.training import *
 from hsu_core.spec.values import *
 
@@ -45,5 +47,6 @@ __all__ += objectives.__all__
 __all__ += penalties.__all__
 __all__ += points.__all__
 __all__ += regularizers.__all__
+__all__ += task.__all__
 __all__ += training.__all__
 __all__ += values.__all__
