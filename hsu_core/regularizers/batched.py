@@ -6,7 +6,7 @@ Knows the kinds of terms, what they draw and what they keep. Knows no weights of
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from torch import Tensor
 from hsu_core import baselines, spec
 from hsu_core.fast.directions import unit_rows
 from hsu_core.regularizers import inner_problem
-from hsu_core.regularizers.terms import AtPoles, Moment, OfFeatures, OfProjections, OfStretch, OfWeights, Term
+from hsu_core.regularizers.terms import AnyTerm, AtPoles, OfFeatures, OfProjections, OfStretch, OfWeights, StepContext
 
 
 def pay(device: torch.device) -> bool:
@@ -23,7 +23,7 @@ def pay(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def likeness(term: Term, w: Float[Tensor, "n d"]) -> Hashable:
+def likeness(term: AnyTerm, w: Float[Tensor, "n d"]) -> Hashable:
     """Equal for two terms of one regularizer, of points w, that differ in their layers' numbers alone.
 
     A final layer may have a loss of its own.
@@ -31,22 +31,39 @@ def likeness(term: Term, w: Float[Tensor, "n d"]) -> Hashable:
     return type(term), w.shape, w.dtype, w.device, term.layer.is_final
 
 
-def together(terms: Sequence[Term], points: Sequence[Tensor], at: Moment) -> Float[Tensor, " b"]:
+def together(terms: Sequence[AnyTerm], points: Sequence[Tensor], at: StepContext) -> Float[Tensor, " b"]:
     """The values of terms that are alike, of the points of each."""
-    return TOGETHER[type(terms[0])](terms, _stack(points), at)
+    return _way(terms[0])(terms, _stack(points), at)
 
 
-def _of_weights(terms: Sequence[OfWeights], w: Float[Tensor, "b n d"], _at: Moment) -> Float[Tensor, " b"]:
+def _way(term: AnyTerm) -> Callable[[Any, Tensor, StepContext], Tensor]:
+    """How a kind of term is computed for a stack of layers."""
+    match term:
+        case OfWeights():
+            return _of_weights
+        case AtPoles():
+            return _at_poles
+        case OfProjections():
+            return _of_projections
+        case OfStretch():
+            return _of_stretch
+        case OfFeatures():
+            return _of_features
+        case _:
+            assert_never(term)
+
+
+def _of_weights(terms: Sequence[OfWeights], w: Float[Tensor, "b n d"], _at: StepContext) -> Float[Tensor, " b"]:
     return terms[0].loss(w)
 
 
-def _at_poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+def _at_poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
     """The poles of all layers move at once, each on its own layer's objective."""
     objective = terms[0].objective
     return inner_problem.worst(objective(w, _poles(terms, w.detach(), at)))
 
 
-def _poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, "b m d"]:
+def _poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, "b m d"]:
     objective, inner = terms[0].objective, terms[0].inner
     if isinstance(inner, spec.FreshPoles):
         start = torch.stack([term.drawn(inner, own, at) for term, own in zip(terms, w, strict=True)])
@@ -57,7 +74,7 @@ def _poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> F
     return torch.stack([each.beside(w) for each in kept])
 
 
-def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
     """One loss of all projections of all layers; a kept projection moves on its own."""
     loss = terms[0].loss
     if not terms[0].is_wide(w[0]):
@@ -69,26 +86,17 @@ def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], a
     return loss((w[:, None] @ matrices).flatten(0, 1)).view(len(terms), -1).mean(dim=1)
 
 
-def _of_stretch(terms: Sequence[OfStretch], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+def _of_stretch(terms: Sequence[OfStretch], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
     if terms[0].is_authors:
         return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
     starts = torch.stack([term.start(own, at) for term, own in zip(terms, w, strict=True)])
     return baselines.spectral_isometry(w, starts, iterations=terms[0].iterations)
 
 
-def _of_features(terms: Sequence[OfFeatures], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+def _of_features(terms: Sequence[OfFeatures], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
     """There is one classifier."""
     return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
 
 
 def _stack(points: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, "b n d"]:
     return torch.stack(list(points)) if len(points) > 1 else points[0][None]  # a large layer needs no copy
-
-
-TOGETHER: dict[type[Term], Callable[[Any, Tensor, Moment], Tensor]] = {
-    OfWeights: _of_weights,
-    AtPoles: _at_poles,
-    OfProjections: _of_projections,
-    OfStretch: _of_stretch,
-    OfFeatures: _of_features,
-}

@@ -20,7 +20,7 @@ from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers import batched, classifier, custom_op
 from hsu_core.regularizers.in_use import InUse
 from hsu_core.regularizers.layers import Layer, chosen, layers, read, unread
-from hsu_core.regularizers.terms import AtPoles, Moment, Term, feature_term, layer_term
+from hsu_core.regularizers.terms import AnyTerm, AtPoles, StepContext, feature_term, layer_term
 
 
 def build(
@@ -81,7 +81,7 @@ class Penalty(nn.Module):
         self._moved_at: int | None = None
         self.handle = custom_op.handle_of(self)
 
-    def add(self, term: Term, weight: float) -> None:
+    def add(self, term: AnyTerm, weight: float) -> None:
         """Add a term."""
         self.terms.append(term)
         self.weights.append(weight)
@@ -128,7 +128,7 @@ class Penalty(nn.Module):
 
     def by_layer(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
         """The weighted term of each regularized layer, as they add up to `value`. Nothing that is kept moves."""
-        at = Moment(self._now(step), lr, moves=False)
+        at = StepContext(self._now(step), lr, moves=False)
         found = {
             term.layer.name: value
             for terms, values in self._values(self.points(), at)
@@ -138,7 +138,7 @@ class Penalty(nn.Module):
 
     def inner_gaps(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
         """By layer, how much worse a pole exists than those that the penalty found. Only `mhp` and `mhc` have any."""
-        at = Moment(self._now(step), lr, moves=False)
+        at = StepContext(self._now(step), lr, moves=False)
         searched = [term for term, _ in self._weighted() if isinstance(term, AtPoles)]
         gaps = {}
         for term in searched:
@@ -172,7 +172,7 @@ class Penalty(nn.Module):
         acts = self.acts(step)
         if not points or (gated and not acts):
             return torch.zeros((), device=points[0].device if points else self._held.device)
-        at = Moment(step, lr, moves=acts and step != self._moved_at)
+        at = StepContext(step, lr, moves=acts and step != self._moved_at)
         total = torch.cat([values for _, values in self._values(points, at)]).sum()
         if at.moves and not points[0].is_meta:  # where nothing moved
             self._moved_at = step
@@ -191,7 +191,7 @@ class Penalty(nn.Module):
         self._mark = mark
         return self._updates
 
-    def _values(self, points: Sequence[Tensor], at: Moment) -> list[tuple[list[Term], Float[Tensor, " b"]]]:
+    def _values(self, points: Sequence[Tensor], at: StepContext) -> list[tuple[list[AnyTerm], Float[Tensor, " b"]]]:
         """The weighted terms, those that are alike together where stacks pay."""
         if not points:
             return []
@@ -205,8 +205,8 @@ class Penalty(nn.Module):
                 for alike, of_each, weight in _alike(terms)
             ]
 
-    def _weighted(self) -> list[tuple[Term, float]]:
-        terms: list[Term] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
+    def _weighted(self) -> list[tuple[AnyTerm, float]]:
+        terms: list[AnyTerm] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
         return list(zip(terms, self.weights, strict=True))
 
     def _schedule(self, step: int) -> float:
@@ -357,9 +357,9 @@ def _too_small(regularizer: spec.LayerPenalty, layer: Layer) -> str | None:
 
 
 def _alike(
-    terms: Iterable[tuple[tuple[Term, float], Tensor]],
-) -> list[tuple[list[Term], list[Tensor], float]]:
-    groups: dict[Hashable, tuple[list[Term], list[Tensor], float]] = {}
+    terms: Iterable[tuple[tuple[AnyTerm, float], Tensor]],
+) -> list[tuple[list[AnyTerm], list[Tensor], float]]:
+    groups: dict[Hashable, tuple[list[AnyTerm], list[Tensor], float]] = {}
     for (term, weight), w in terms:
         alike, points, _ = groups.setdefault((weight, batched.likeness(term, w)), ([], [], weight))
         alike.append(term)

@@ -1,8 +1,8 @@
 """What does a regularizer add for one layer, or for one batch of features? Lower is always better.
 
-Knows one layer at a time (several as one stack: `stacks`), the energies, and the state that some terms keep (a pole, a
-projection). Knows no sum over layers and no schedule: those are `regularizers`, which also hand in the points, read
-once a call. Random numbers depend on seed, layer and step alone, so that a resumed run, and every rank of a parallel
+Knows one layer at a time (several as one stack: `batched.py`), the energies, and the state that some terms keep (a
+pole, a projection). Knows no sum over layers and no schedule: `penalty.py` does, and it reads the points once a call
+and passes them in. Random numbers depend on seed, layer and step alone, so a resumed run, and every rank of a parallel
 one, draws the same.
 """
 
@@ -28,8 +28,8 @@ from hsu_core.regularizers.projections import KeptProjection, distortion, gaussi
 Kept = TypeVar("Kept", bound=nn.Module)
 
 
-class Moment(NamedTuple):
-    """When a penalty is asked for."""
+class StepContext(NamedTuple):
+    """The step at which a penalty is computed."""
 
     step: int
     lr: float | None
@@ -51,8 +51,8 @@ class Term(nn.Module, ABC):
         return self.layer.points()
 
     @abstractmethod
-    def forward(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
-        """The value of these points at this moment."""
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
+        """The value of these points at this step."""
 
     def generator(self, use: str, device: torch.device) -> torch.Generator | None:
         """Random numbers for one use, the same whenever it is asked for. None on `meta`, where there are no numbers."""
@@ -70,7 +70,7 @@ class OfWeights(Term):
         super().__init__(layer, seed)
         self.loss = loss
 
-    def forward(self, w: Float[Tensor, "n d"], _at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], _at: StepContext) -> Float[Tensor, ""]:
         """The loss of the weights as they are."""
         return self.loss(w)
 
@@ -89,12 +89,12 @@ class AtPoles(Term):
         if isinstance(inner, spec.AuthorsPole):
             self.kept = self._new_pole(inner, layer.weight.flatten(start_dim=1))
 
-    def forward(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """The objective at the worst poles, after they have moved."""
         return inner_problem.worst(self.objective(w, self._poles(w.detach(), at)))
 
     @torch.no_grad()
-    def gap(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
+    def gap(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """How much worse a pole exists than the worst one of this moment, by a longer search. At least 0."""
         own = self._poles(w, at._replace(moves=False))
         climbed = inner_problem.climb(inner_problem.slope(self.objective, w), own, steps=LONG_SEARCH)
@@ -105,7 +105,7 @@ class AtPoles(Term):
         found: Tensor = self.objective(w, torch.cat([own, climbed, others])).amax()
         return found - best
 
-    def _poles(self, w: Tensor, at: Moment) -> Float[Tensor, "m d"]:
+    def _poles(self, w: Tensor, at: StepContext) -> Float[Tensor, "m d"]:
         if isinstance(self.inner, spec.FreshPoles):
             start = self.drawn(self.inner, w, at)
             return inner_problem.climb(inner_problem.slope(self.objective, w), start, steps=self.inner.steps)
@@ -125,7 +125,7 @@ class AtPoles(Term):
         generator = self.generator("pole", torch.device("cpu"))
         return inner_problem.PersistentPole(inner, w.shape[-1], weight=self.weight, generator=generator).to(w.device)
 
-    def drawn(self, inner: spec.FreshPoles, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, "m d"]:
+    def drawn(self, inner: spec.FreshPoles, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, "m d"]:
         """Where fresh poles begin at this moment."""
         return inner_problem.drawn(inner.poles, like=w, generator=self.generator(f"poles/{at.step}", w.device))
 
@@ -150,7 +150,7 @@ class OfProjections(Term):
         if how.projection != "random" and self.is_wide(w):
             self.kept = self._new_projection(w)
 
-    def forward(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """The mean energy; of the neurons themselves if they have no more dimensions than a projection."""
         if not self.is_wide(w):
             return self.loss(w)
@@ -159,7 +159,7 @@ class OfProjections(Term):
         w = unit_rows(w)  # whose projections are numbers, whatever the lengths
         return torch.stack([self.loss(w @ matrix) for matrix in self.matrices(w.detach(), at)]).mean()
 
-    def matrices(self, w: Tensor, at: Moment) -> Float[Tensor, "count d p"]:
+    def matrices(self, w: Tensor, at: StepContext) -> Float[Tensor, "count d p"]:
         """The projections of this moment, after those that are kept have moved."""
         if self.kept is None:
             generator = self.generator(f"projections/{at.step}", w.device)
@@ -171,7 +171,7 @@ class OfProjections(Term):
         matrix: Tensor = kept()
         return matrix.to(w.device)
 
-    def _of_authors(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, "count d p"]:
+    def _of_authors(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, "count d p"]:
         """Theirs of raw weights: a kept one after a further step, which the weights' gradient goes through."""
         matrices = self.matrices(w.detach(), at)
         if self.kept is None:
@@ -186,7 +186,7 @@ class OfProjections(Term):
             return lambda matrix: theirs(matrix) + authors.DECAY / 2 * matrix.square().sum()
         return self._distortion(w) if self.how.projection == "angle" else self._relief(w)
 
-    def _rate(self, at: Moment) -> float:
+    def _rate(self, at: StepContext) -> float:
         rate = self.how.lr or at.lr
         if rate is None:
             raise ValueError(
@@ -224,14 +224,14 @@ class OfStretch(Term):
         self.iterations = iterations
         self.is_authors = arithmetic == "authors"
 
-    def forward(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """The estimate from this step's start."""
         if self.is_authors:
             w = w.mT if len(w) > w.shape[1] else w
             return baselines.spectral_isometry(w, self.start(w, at), iterations=self.iterations).square()
         return baselines.spectral_isometry(w, self.start(w, at), iterations=self.iterations)
 
-    def start(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, " n"]:
+    def start(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, " n"]:
         """Where the iteration begins at this moment."""
         generator = self.generator(f"start/{at.step}", w.device)
         if self.is_authors:
@@ -263,7 +263,7 @@ class OfFeatures(Term):
             )
         return self.features
 
-    def forward(self, w: Float[Tensor, "n d"], _at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], _at: StepContext) -> Float[Tensor, ""]:
         """The loss of the features."""
         return self.loss(self.world.gathered(computable(w)))
 
@@ -277,6 +277,10 @@ class OfFeatures(Term):
         if module.training and module is self.heard[0]:
             caught = inputs[0] if inputs else named["input"]
             self.features = caught.flatten(start_dim=1)
+
+
+AnyTerm = OfWeights | AtPoles | OfProjections | OfStretch | OfFeatures
+"""Every kind of term."""
 
 
 def _mhe(chosen: spec.MHE | spec.CoMHE, *, half_space: bool) -> Callable[[Tensor], Tensor]:
@@ -295,7 +299,7 @@ def _negative(energy: Callable[..., Tensor], **how: bool) -> Callable[[Tensor], 
     return lambda w: -energy(w, **how)
 
 
-def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight: float) -> Term:
+def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight: float) -> AnyTerm:
     """The term of a regularizer for one layer; `weight` is what the whole term will be multiplied by."""
     half_space = isinstance(chosen, spec.SpherePenalty) and chosen.half_space and not layer.is_final
     of_weights = partial(OfWeights, layer, seed)
@@ -339,7 +343,7 @@ def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight
             assert_never(chosen)
 
 
-def feature_term(chosen: spec.FeatureRegularizer, layer: Layer, *, seed: int, world: World) -> Term:
+def feature_term(chosen: spec.FeatureRegularizer, layer: Layer, *, seed: int, world: World) -> AnyTerm:
     """The term of a regularizer on features, which enter the classifier."""
     return OfFeatures(layer, seed, loss=_feature_loss(chosen), world=world)
 

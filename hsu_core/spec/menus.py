@@ -5,14 +5,12 @@ A menu is written once, as the union of its members. Filters, catalogs and tests
 
 from __future__ import annotations
 
-from typing import Annotated, get_args, get_origin
-
-from hsu_core.spec.values import Spec
+from typing import Annotated, Any, get_args, get_origin
 
 __all__ = ["kinds", "members"]
 
 
-def members(menu: object) -> tuple[type[Spec], ...]:
+def members(menu: object) -> tuple[type[Any], ...]:
     """The classes of a union `A | B`, with or without `Annotated[…, discriminator]` around it, in its order."""
     if get_origin(menu) is Annotated:
         menu = get_args(menu)[0]

@@ -17,12 +17,12 @@ from hsu_core.spec.geometry import Geometry, Layer, conv3x3
 
 BATCH = 3
 CHOICES: list[spec.Model] = [
-    *(member() for member in spec.members(spec.Model)),  # type: ignore[misc]
+    *(member() for member in spec.members(spec.Model)),
     spec.MLP(hidden=()),
     spec.MLP(hidden=(7, 5, 3)),
     spec.SmallCNN(width=5),
 ]
-DATASETS: list[spec.Dataset] = [member() for member in spec.members(spec.Dataset)]  # type: ignore[misc]
+DATASETS: list[spec.Dataset] = [member() for member in spec.members(spec.Dataset)]
 NETWORKS = [
     pytest.param(model, dataset, id=f"{model.kind}{number} {dataset.kind}")
     for number, model in enumerate(CHOICES)
