@@ -93,7 +93,13 @@ def estimate(training: spec.TrainingSpec) -> Costs:
 
 def _kept_numbers(optimizer: spec.Optimizer) -> int:
     """Numbers that the optimizer keeps for each weight."""
-    return 2 if isinstance(optimizer, spec.AdamW) else int(optimizer.momentum > 0)
+    match optimizer:
+        case spec.SGD(momentum=momentum):
+            return int(momentum > 0)
+        case spec.AdamW():
+            return 2
+        case _:
+            assert_never(optimizer)
 
 
 def _activations(training: spec.TrainingSpec, network: Geometry) -> int:

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -153,18 +154,22 @@ def train(
 
 
 def _optimizer(chosen: spec.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    if isinstance(chosen, spec.SGD):
-        return torch.optim.SGD(
-            model.parameters(),
-            lr=chosen.lr,
-            momentum=chosen.momentum,
-            nesterov=chosen.nesterov,
-            weight_decay=chosen.weight_decay,
-            fused=True,
-        )
-    return torch.optim.AdamW(
-        model.parameters(), lr=chosen.lr, betas=chosen.betas, weight_decay=chosen.weight_decay, fused=True
-    )
+    match chosen:
+        case spec.SGD():
+            return torch.optim.SGD(
+                model.parameters(),
+                lr=chosen.lr,
+                momentum=chosen.momentum,
+                nesterov=chosen.nesterov,
+                weight_decay=chosen.weight_decay,
+                fused=True,
+            )
+        case spec.AdamW():
+            return torch.optim.AdamW(
+                model.parameters(), lr=chosen.lr, betas=chosen.betas, weight_decay=chosen.weight_decay, fused=True
+            )
+        case _:
+            assert_never(chosen)
 
 
 def _is_due(step: int, every: int | None) -> bool:
