@@ -25,6 +25,7 @@ from hsu_core.fast.directions import computable
 from hsu_core.measures import panel
 from hsu_core.outcomes import Stopped
 from hsu_core.training import checkpoint
+from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
 
 Energy = Callable[[Tensor], Tensor]
@@ -240,10 +241,14 @@ def _last_state(asked: spec.TrainingSpec, device: torch.device, *, stop_at: int 
         resume_from = None
         if stop_at is not None:
             asked_to_stop = iter([False] * stop_at + [True])
-            stopped = train(asked, device=device, checkpoint_dir=folder, should_stop=lambda: next(asked_to_stop))
+            stopped = train(
+                asked,
+                device=device,
+                callbacks=Callbacks(checkpoint_dir=folder, should_stop=lambda: next(asked_to_stop)),
+            )
             assert isinstance(stopped, Stopped), f"expected a run that was stopped, found {stopped}"
             resume_from = checkpoint.latest(folder)
-        train(asked, device=device, checkpoint_dir=folder, resume_from=resume_from)
+        train(asked, device=device, resume_from=resume_from, callbacks=Callbacks(checkpoint_dir=folder))
         last = checkpoint.latest(folder)
         assert last is not None
         return load_file(last)

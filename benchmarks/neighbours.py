@@ -24,6 +24,7 @@ from typing import NamedTuple
 
 from hsu_core import spec
 from hsu_core.outcomes import Finished
+from hsu_core.training.callbacks import Callbacks
 from worker import cores
 
 OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "MKL_NUM_THREADS")
@@ -130,7 +131,7 @@ def train(steps: int) -> Measured:
         duration=spec.Duration(steps=steps),
         record=spec.Record(measures=()),
     )
-    assert isinstance(loop.train(training, report=report), Finished)
+    assert isinstance(loop.train(training, callbacks=Callbacks(report=report)), Finished)
     seconds, processor = (last - first for first, last in zip(began[0], began[-1], strict=True))
     return Measured(seconds, processor, torch.get_num_threads(), digest.hexdigest()[:12])
 

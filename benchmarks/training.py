@@ -26,6 +26,7 @@ from hsu_core import models, spec
 from hsu_core.data.batches import Batches
 from hsu_core.data.images import Images
 from hsu_core.training import loop as trainer
+from hsu_core.training.callbacks import Callbacks
 
 FACTS = spec.CIFAR100.facts
 BATCH = 128
@@ -159,7 +160,7 @@ def train(images: Images, precision: str, *, should_stop: Callable[[], bool], de
         }
     )
     with mock.patch.object(trainer.reading, "load", return_value=images):
-        trainer.train(asked, should_stop=should_stop, device=device)
+        trainer.train(asked, callbacks=Callbacks(should_stop=should_stop), device=device)
 
 
 if __name__ == "__main__":

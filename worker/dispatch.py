@@ -1,24 +1,23 @@
 """What does a spec ask to be done? Train a network, or place points on a sphere, and say how that ended.
 
-Knows specs, the mathematics and this machine's folders. Knows no jobs, attempts or databases: progress leaves through
-`report`, what to compare it with through `describe`, a wish to stop arrives through `should_stop`; what a stop makes
-of the job is the runner's to say.
+Knows specs, the mathematics and this machine's folders. Knows no jobs, attempts or databases: `Callbacks` carry what
+is measured and the request to stop. The runner decides what a stop means for the job.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, assert_never
+from typing import assert_never
 
 from hsu_core import sphere
 from hsu_core.data.download import DownloadFailed
 from hsu_core.data.files import DatasetNotFound
 from hsu_core.data.images import DamagedFile
-from hsu_core.outcomes import Diverged, Finished, Reference, Saved, Series, Stopped
+from hsu_core.outcomes import Diverged, Finished, Stopped
 from hsu_core.training import hardware
+from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.launch import RankDied, train
 from hsu_core.training.out_of_memory import is_out_of_memory
 from hsu_jobs.outcomes import (
@@ -36,24 +35,9 @@ from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
 
 Done = Succeeded | Failed | Crashed | Faulty | Unavailable | Stopped
-Describe = Callable[[Mapping[Series, Reference]], None]
-Report = Callable[[int, Mapping[Series, float]], None]
-ShouldStop = Callable[[], bool]
 
 
-def do(
-    spec: JobSpec,
-    *,
-    describe: Describe,
-    report: Report,
-    saved: Callable[[Saved], None],
-    before_saving: Callable[[], object] = lambda: None,
-    should_stop: ShouldStop,
-    checkpoint_dir: Path,
-    resume_from: Path | None,
-    settings: Settings,
-    gpus: int = 0,
-) -> Done:
+def do(spec: JobSpec, callbacks: Callbacks, *, resume_from: Path | None, settings: Settings, gpus: int = 0) -> Done:
     """Do what the spec asks, on so many GPUs or on the CPU.
 
     Whatever goes wrong in it is a `Failed`, but for what only this machine lacks. If fewer GPUs are there than were
@@ -64,21 +48,9 @@ def do(
     try:
         match spec:
             case TrainingJob():
-                return _train(
-                    spec,
-                    settings,
-                    gpus=gpus,
-                    describe=describe,
-                    report=report,
-                    saved=saved,
-                    before_saving=before_saving,
-                    save_patience=min(settings.storage_patience.total_seconds(), spec.limits.stall / 3),
-                    should_stop=should_stop,
-                    checkpoint_dir=checkpoint_dir,
-                    resume_from=resume_from,
-                )
+                return _train(spec, callbacks, settings, gpus=gpus, resume_from=resume_from)
             case PointsJob():
-                return _place(spec, report, should_stop)
+                return _place(spec, callbacks)
             case _:
                 assert_never(spec)
     except (DatasetNotFound, DamagedFile, DownloadFailed) as error:
@@ -120,14 +92,15 @@ _HARDWARE = (
 )
 
 
-def _train(spec: TrainingJob, settings: Settings, *, gpus: int, **windows: Any) -> Done:
+def _train(spec: TrainingJob, callbacks: Callbacks, settings: Settings, *, gpus: int, resume_from: Path | None) -> Done:
     ended = train(
         spec,
         processes=spec.resources.gpus,
         data_dir=settings.data_dir,
         device="cuda" if gpus else "cpu",
         allow_download=settings.allow_download,
-        **windows,
+        callbacks=callbacks,
+        resume_from=resume_from,
     )
     match ended:
         case Finished(metrics=metrics, skipped_layers=skipped, unsaved=unsaved, device=device):
@@ -142,7 +115,7 @@ def _train(spec: TrainingJob, settings: Settings, *, gpus: int, **windows: Any) 
             assert_never(ended)
 
 
-def _place(spec: PointsJob, report: Report, should_stop: ShouldStop) -> Done:
+def _place(spec: PointsJob, callbacks: Callbacks) -> Done:
     found = sphere.optimize(
         spec.n,
         spec.d,
@@ -150,8 +123,8 @@ def _place(spec: PointsJob, report: Report, should_stop: ShouldStop) -> Done:
         half_space=spec.half_space,
         starts=spec.starts,
         seed=spec.seed,
-        report=report,
-        should_stop=should_stop,
+        report=callbacks.report,
+        should_stop=callbacks.should_stop,
     )
     if isinstance(found, Stopped):
         return found

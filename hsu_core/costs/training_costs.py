@@ -13,7 +13,7 @@ from typing import NamedTuple, assert_never
 
 from hsu_core import spec
 from hsu_core.costs import penalty_costs
-from hsu_core.costs.penalty_costs import PenaltyTerm
+from hsu_core.costs.penalty_costs import PenaltyCost
 from hsu_core.spec import Geometry, Layer
 
 FLOAT = 4
@@ -146,7 +146,7 @@ def _kept_behind(layer: Layer) -> _Kept:
     return _Kept(numbers if is_kept else numbers + size, places)
 
 
-def _terms(training: spec.TrainingSpec, network: Geometry) -> Iterator[PenaltyTerm]:
+def _terms(training: spec.TrainingSpec, network: Geometry) -> Iterator[PenaltyCost]:
     """What each term of the penalty takes."""
     chosen = training.regularizer
     match chosen:

@@ -15,12 +15,12 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypedDict, Unpack
+from typing import Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -28,10 +28,11 @@ from torch import distributed
 
 from hsu_core import spec
 from hsu_core.data import reading
-from hsu_core.outcomes import Outcome, Reference, Saved, Series
+from hsu_core.outcomes import Outcome
 from hsu_core.ranks import World
 from hsu_core.training import loop as one
 from hsu_core.training import out_of_memory
+from hsu_core.training.callbacks import SILENT, Callbacks
 
 HOST = "127.0.0.1"
 """Where the ranks meet: nobody else can reach it."""
@@ -57,18 +58,6 @@ class RankDied(Exception):
         """Whether it ended for want of memory."""
 
 
-class Windows(TypedDict, total=False):
-    """What only the first rank has; see `train`."""
-
-    describe: Callable[[Mapping[Series, Reference]], None] | None
-    report: Callable[[int, Mapping[Series, float]], None]
-    should_stop: Callable[[], bool]
-    saved: Callable[[Saved], None]
-    before_saving: Callable[[], object]
-    save_patience: float | None
-    checkpoint_dir: Path | None
-
-
 def train(
     training: spec.TrainingSpec,
     *,
@@ -77,7 +66,7 @@ def train(
     data_dir: Path | None = None,
     resume_from: Path | None = None,
     allow_download: bool = False,
-    **windows: Unpack[Windows],
+    callbacks: Callbacks = SILENT,
 ) -> Outcome:
     """Train as `train` does, by so many processes: the same updates up to rounding, the same files.
 
@@ -95,7 +84,7 @@ def train(
             data_dir=data_dir,
             resume_from=resume_from,
             allow_download=allow_download,
-            **windows,
+            callbacks=callbacks,
         )
     if reason := training.indivisible(processes) or _too_few_devices(device, processes):
         raise ValueError(reason)
@@ -112,7 +101,7 @@ def train(
             resume_from=resume_from,
         )
         others.tell(order)
-        return _take_part(order, listening=listening.detach(), **windows)
+        return _take_part(order, listening=listening.detach(), callbacks=callbacks)
 
 
 class Order(BaseModel):
@@ -155,7 +144,7 @@ def _end_with_the_first() -> None:
     os._exit(1)
 
 
-def _take_part(order: Order, *, listening: int | None = None, **windows: Unpack[Windows]) -> Outcome:
+def _take_part(order: Order, *, listening: int | None = None, callbacks: Callbacks = SILENT) -> Outcome:
     with joined(order, listening=listening) as world:
         return one.train(
             order.training,
@@ -163,7 +152,7 @@ def _take_part(order: Order, *, listening: int | None = None, **windows: Unpack[
             data_dir=order.data_dir,
             resume_from=order.resume_from,
             world=world,
-            **windows,
+            callbacks=callbacks,
         )
 
 

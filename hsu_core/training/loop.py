@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import assert_never
 
@@ -20,12 +19,14 @@ from torch.nn.functional import cross_entropy
 from hsu_core import models, regularizers, spec
 from hsu_core.data import reading
 from hsu_core.data.batches import Batch, Batches
+from hsu_core.data.images import Images
 from hsu_core.measures import panel, references
 from hsu_core.outcomes import DeviceUsed, Diverged, Finished, Outcome, Reference, Saved, Series, Stopped
 from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers.layers import Layer, chosen, layers
 from hsu_core.regularizers.penalty import Penalty
 from hsu_core.training import checkpoint, hardware, replica, schedule
+from hsu_core.training.callbacks import SILENT, Callbacks
 from hsu_core.training.saving import Saving
 
 Values = dict[Series, float]
@@ -36,96 +37,93 @@ TEST_ACCURACY = Series(None, "test_accuracy")
 def train(
     training: spec.TrainingSpec,
     *,
-    describe: Callable[[Mapping[Series, Reference]], None] | None = None,
-    report: Callable[[int, Mapping[Series, float]], None] = lambda step, values: None,  # noqa: ARG005
-    should_stop: Callable[[], bool] = lambda: False,
-    saved: Callable[[Saved], None] = lambda saved: None,  # noqa: ARG005
-    before_saving: Callable[[], object] = lambda: None,
-    save_patience: float | None = None,
+    callbacks: Callbacks = SILENT,
     data_dir: Path | None = None,
     device: torch.device | str = "cpu",
-    checkpoint_dir: Path | None = None,
     resume_from: Path | None = None,
     allow_download: bool = False,
     world: World = ALONE,
 ) -> Outcome:
-    """Train to the end, or until asked to stop, or until what is reported tells that a number is not finite.
+    """Train to the end, until asked to stop, or until a reported number is not finite.
 
-    `describe` gets what every layer's measures are to be compared with, once, before the first point. `report` gets all
-    values of a step in one call: at step 0, every `record.every` steps, at evaluations and at the last step.
-    `should_stop` is asked before every update.
-
-    With a `checkpoint_dir` the state is saved as the spec says, when stopped, and at the end; `saved` is told once the
-    file is durable. A disk that does not take it, or `before_saving`, which may raise OSError while the place is away,
-    ends nothing: the last state waits for `save_patience` seconds (by default `saving.PATIENCE`), and what is missing
-    then is `unsaved` of the outcome. Files are never removed:
-    what is kept is up to the caller. A run resumed from such a file reports that step again and ends, on a CPU, bit for
-    bit as if it had never stopped. The global random generators are neither read nor moved.
+    Values are reported at step 0, every `record.every` steps, at evaluations and at the last step. The state is saved
+    as the spec says, when stopped, and at the end. A disk that does not take a state does not end the run: the last
+    state waits, and is `unsaved` of the outcome if that does not help. Files are never removed: the caller decides what
+    is kept. A run resumed from such a file reports that step again and ends, on a CPU, bit for bit as if it had never
+    stopped. The global random generators are neither read nor moved.
 
     In a `world` of several, every rank calls this with the same spec, device apart, and makes the same updates up to
-    rounding as one process would; only the first rank is asked whether to stop. `parallel` starts the others.
+    rounding as one process would; only the first rank is asked whether to stop. `launch` starts the others.
 
     Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch; ValueError for a layer that is not there, a
     layer that cannot be regularized, a checkpoint beyond the last step, or a batch without equal parts.
     """
     began = time.monotonic()
-    device = torch.device(device)
     if reason := training.indivisible(world.size):
         raise ValueError(reason)
     images = reading.load(training.dataset, data_dir, allow_download=allow_download)
-    batches = Batches(
-        images, size=training.batch_size, seed=training.seed, device=device, augment=training.augment, world=world
-    )
-    model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
-    network = replica.of(model, world)
-    optimizer = _optimizer(training.optimizer, model)
-    total = training.total_steps
-    penalty = regularizers.build(training.regularizer, model, seed=training.seed, total_steps=total, world=world)
-    found = layers(model)
-    watched = chosen(found, training.record.layers, field="record.layers")
-    start, scores = 0, checkpoint.Scores()
-    if resume_from:
-        start, scores = checkpoint.load(resume_from, model, optimizer, penalty=penalty, wanted=training)
-    if start > total:
-        raise ValueError(f"expected a checkpoint of at most {total} steps, found one of {start}: {resume_from}")
-    if describe:
-        describe(_references(watched, training.record))
+    return _Run(training, images, callbacks, torch.device(device), resume_from, world, began).to_the_end()
 
-    def write(step: int, scores: checkpoint.Scores) -> Saved | None:
-        if not checkpoint_dir:
-            return None
-        return checkpoint.save(
-            checkpoint_dir, model, optimizer, penalty=penalty, step=step, made_by=training, scores=scores
+
+class _Run:
+    """One run: everything that its steps need, prepared."""
+
+    def __init__(
+        self,
+        training: spec.TrainingSpec,
+        images: Images,
+        callbacks: Callbacks,
+        device: torch.device,
+        resume_from: Path | None,
+        world: World,
+        began: float,
+    ) -> None:
+        """`began`: on the monotonic clock, before the data were read."""
+        self.training, self.callbacks, self.world, self.began = training, callbacks, world, began
+        self.batches = Batches(
+            images, size=training.batch_size, seed=training.seed, device=device, augment=training.augment, world=world
         )
+        self.total = training.total_steps
+        self.model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
+        self.network = replica.wrap(self.model, world)
+        self.optimizer = _optimizer(training.optimizer, self.model)
+        self.penalty = regularizers.build(
+            training.regularizer, self.model, seed=training.seed, total_steps=self.total, world=world
+        )
+        self.layers = layers(self.model)
+        self.recorded = chosen(self.layers, training.record.layers, field="record.layers")
+        self.start, scores = 0, checkpoint.Scores()
+        if resume_from:
+            self.start, scores = checkpoint.load(
+                resume_from, self.model, self.optimizer, penalty=self.penalty, wanted=training
+            )
+        if self.start > self.total:
+            raise ValueError(
+                f"expected a checkpoint of at most {self.total} steps, found one of {self.start}: {resume_from}"
+            )
+        self.saving = Saving(training.checkpoint, callbacks, write=self._write, start=self.start, scores=scores)
 
-    saving = Saving(
-        training.checkpoint,
-        write=write,
-        saved=saved,
-        before=before_saving,
-        patience=save_patience,
-        start=start,
-        scores=scores,
-    )
+    def to_the_end(self) -> Outcome:
+        """Run every step."""
+        self.callbacks.describe(_references(self.recorded, self.training.record))
+        # One pass more than there are updates: the last one only looks.
+        steps = range(self.start, self.total + 1)
+        for step, batch in zip(steps, self.batches.training(self.start), strict=False):
+            is_last = step == self.total
+            if not is_last and self.world.agree(self.callbacks.should_stop()):
+                return Stopped(step, self.saving.save(step))
+            if outcome := self._step(step, batch, is_last=is_last):
+                return outcome
+        raise AssertionError("the last pass returns")
 
-    # One pass more than there are updates: the last one only looks.
-    for step, batch in zip(range(start, total + 1), batches.training(start), strict=False):
-        is_last = step == total
-        if not is_last and world.agree(should_stop()):
-            return Stopped(step, saving.save(step))
+    def _step(self, step: int, batch: Batch, *, is_last: bool) -> Outcome | None:
+        """Look at one step and, but at the last, update the weights; the outcome if the run ends here."""
+        training, penalty, world = self.training, self.penalty, self.world
+        values, unsaved = self._evaluated_and_saved(step, is_last=is_last)
 
-        values: Values = {}
-        is_best, unsaved = False, None
-        if is_last or _is_due(step, training.evaluate.every or training.steps_per_epoch):
-            values |= _evaluate(model, batches, precision=training.precision, world=world)
-            is_best = saving.note(step, values[TEST_ACCURACY])
-        # Before the penalty, which moves the authors' poles when it is called; a resumed run does this step again.
-        if is_last or is_best or saving.is_due(step):
-            unsaved = saving.save_last(step) if is_last else saving.save(step)
-
-        learning_rate = schedule.rate(training.schedule, training.optimizer.lr, step=step, total=total)
-        logits = _logits(network, batch, precision=training.precision)
+        learning_rate = schedule.rate(training.schedule, training.optimizer.lr, step=step, total=self.total)
+        logits = _logits(self.network, batch, precision=training.precision)
         loss = cross_entropy(logits, batch[1])
         acts, is_recorded = penalty.acts(step), is_last or step % training.record.every == 0
         energy = penalty.value(step, lr=learning_rate) if acts or is_recorded else loss.new_zeros(())
@@ -133,24 +131,53 @@ def train(
             accuracy = (logits.argmax(dim=1) == batch[1]).float().mean()
             values |= _of_model(loss=world.mean(loss), penalty=energy, accuracy=world.mean(accuracy))
             values[Series(None, "learning_rate")] = learning_rate
-            values |= _of_layers(watched, training.record)
+            values |= _of_layers(self.recorded, training.record)
             values |= _of_poles(penalty.inner_gaps(step, lr=learning_rate))
         if values:
-            report(step, values)
-            if trouble := _trouble(step, values, found, penalty):
+            self.callbacks.report(step, values)
+            if trouble := _trouble(step, values, self.layers, penalty):
                 return trouble
         if is_last:
-            metrics = _metrics(values, model, steps=step - start, seconds=time.monotonic() - began)
-            return Finished(step, metrics, penalty.skipped, unsaved, _device(model, world))
+            seconds = time.monotonic() - self.began
+            metrics = _metrics(values, self.model, steps=step - self.start, seconds=seconds)
+            return Finished(step, metrics, penalty.skipped, unsaved, _device(self.model, world))
 
-        optimizer.zero_grad()
+        self.optimizer.zero_grad()
         objective: Tensor = loss + penalty.every * energy if acts else loss
         objective.backward()  # type: ignore[no-untyped-call]
         world.align(penalty.buffers())
-        for group in optimizer.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
-        optimizer.step()
-    raise AssertionError("the last pass returns")
+        self.optimizer.step()
+        return None
+
+    def _evaluated_and_saved(self, step: int, *, is_last: bool) -> tuple[Values, str | None]:
+        """What the evaluation measured, if one is due, and why the last state could not be saved.
+
+        Before the penalty, which moves the authors' poles when it is called; a resumed run does this step again.
+        """
+        training, values, is_best = self.training, Values(), False
+        if is_last or _is_due(step, training.evaluate.every or training.steps_per_epoch):
+            values = _evaluate(self.model, self.batches, precision=training.precision, world=self.world)
+            is_best = self.saving.note(step, values[TEST_ACCURACY])
+        if is_last:
+            return values, self.saving.save_last(step)
+        if is_best or self.saving.is_due(step):
+            self.saving.save(step)
+        return values, None
+
+    def _write(self, step: int, scores: checkpoint.Scores) -> Saved | None:
+        if not self.callbacks.checkpoint_dir:
+            return None
+        return checkpoint.save(
+            self.callbacks.checkpoint_dir,
+            self.model,
+            self.optimizer,
+            penalty=self.penalty,
+            step=step,
+            made_by=self.training,
+            scores=scores,
+        )
 
 
 def _optimizer(chosen: spec.Optimizer, model: nn.Module) -> torch.optim.Optimizer:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from hsu_core import spec
 from hsu_core.outcomes import Saved
+from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.checkpoint import Scores
 
 _log = logging.getLogger(__name__)
@@ -29,20 +30,15 @@ class Saving:
     def __init__(
         self,
         policy: spec.Checkpoint,
+        callbacks: Callbacks,
         *,
         write: Write,
-        saved: Callable[[Saved], None],
-        before: Callable[[], object] = lambda: None,
-        patience: float | None = None,
         start: int,
         scores: Scores,
     ) -> None:
         self.policy = policy
+        self.callbacks = callbacks
         self.write = write
-        self.saved = saved
-        self.before = before
-        """Called before each write; OSError if the place is not to be written to just now."""
-        self.patience = PATIENCE if patience is None else patience
         self.start = start
         self.scores = scores
         """Also state: an interrupted run marks the same best as one that was not."""
@@ -64,7 +60,8 @@ class Saving:
 
     def save_last(self, step: int) -> str | None:
         """As `save`, but with patience: no later checkpoint makes good for this one."""
-        deadline = time.monotonic() + self.patience
+        patience = self.callbacks.save_patience
+        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         while (reason := self.save(step)) and time.monotonic() < deadline:
             time.sleep(1)
         return reason
@@ -72,7 +69,7 @@ class Saving:
     def save(self, step: int) -> str | None:
         """Save the state, and tell; returns why it could not be, after a warning in the log."""
         try:
-            self.before()
+            self.callbacks.before_saving()
             done = self.write(step, self.scores)
         except OSError as error:
             _log.warning("the checkpoint of step %d could not be saved: %s", step, error)
@@ -80,5 +77,5 @@ class Saving:
         finally:
             self._tried_at = time.monotonic()
         if done:
-            self.saved(done)
+            self.callbacks.saved(done)
         return None

@@ -15,6 +15,7 @@ from samples import DIGITS
 from hsu_core.data.download import DownloadFailed
 from hsu_core.data.files import DatasetNotFound
 from hsu_core.data.images import DamagedFile
+from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.launch import RankDied
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import parse
@@ -30,15 +31,8 @@ def ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Exceptio
             raise error
 
         monkeypatch.setattr(dispatch, "train", train)
-        windows = {name: lambda *_: None for name in ("describe", "report", "saved")}
-        done = dispatch.do(
-            parse(DIGITS),
-            **windows,
-            should_stop=lambda: False,
-            checkpoint_dir=tmp_path,
-            resume_from=None,
-            settings=Settings(),
-        )
+        callbacks = Callbacks(checkpoint_dir=tmp_path)
+        done = dispatch.do(parse(DIGITS), callbacks, resume_from=None, settings=Settings())
         return done.model_dump()
 
     return tried

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from hsu_core import costs, models, regularizers, spec
 from hsu_core.measures import panel
 from hsu_core.regularizers import layers
+from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
 
 BATCH = 4
@@ -93,7 +94,7 @@ def test_a_run_reports_just_so_many_values(fields: dict[str, Any]) -> None:
         nonlocal reported
         reported += len(values)
 
-    train(asked, report=report)
+    train(asked, callbacks=Callbacks(report=report))
     assert costs.estimate(asked).values == reported
 
 

@@ -29,6 +29,7 @@ from hsu_core.data.files import DatasetNotFound
 from hsu_core.outcomes import Diverged, Finished, Series, Stopped
 from hsu_core.ranks import ALONE, World
 from hsu_core.training import checkpoint, launch, out_of_memory
+from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
 
 STEPS = 8
@@ -97,9 +98,11 @@ def be_a_rank(rank: str, port: str, listening: str, folder: str) -> None:
         for name, changes in CASES.items():
             train(
                 training(**changes),
-                report=lambda _, values, name=name: penalties[name].append(values[PENALTY].hex()),  # type: ignore[misc]
-                checkpoint_dir=Path(folder, rank, name),
                 world=world,
+                callbacks=Callbacks(
+                    report=lambda _, values, name=name: penalties[name].append(values[PENALTY].hex()),
+                    checkpoint_dir=Path(folder, rank, name),
+                ),
             )
         diverged = train(training(optimizer={"kind": "sgd", "lr": 1e38, "weight_decay": 1e38}), world=world)
     Path(folder, rank, "penalties.json").write_text(json.dumps(penalties))
@@ -130,8 +133,7 @@ def test_two_processes_make_the_updates_of_one(of_both: Path, name: str, tmp_pat
     penalties: list[float] = []
     train(
         training(**CASES[name]),
-        report=lambda _, values: penalties.append(values[PENALTY]),
-        checkpoint_dir=tmp_path,
+        callbacks=Callbacks(report=lambda _, values: penalties.append(values[PENALTY]), checkpoint_dir=tmp_path),
     )
     assert_close(last_of(tmp_path), last_of(of_both / "0" / name))
     of_two = json.loads((of_both / "0" / "penalties.json").read_text())[name]
@@ -176,21 +178,27 @@ def test_what_two_processes_began_one_may_end_and_two_end_it_bit_for_bit(of_both
     chosen = training(**CASES[name])
     curves: dict[int, Mapping[Series, float]] = {}
     outcome = launch.train(
-        chosen, processes=2, report=curves.__setitem__, should_stop=stop_after(3), checkpoint_dir=tmp_path
+        chosen,
+        processes=2,
+        callbacks=Callbacks(report=curves.__setitem__, should_stop=stop_after(3), checkpoint_dir=tmp_path),
     )
     assert outcome == Stopped(3)
     assert list(curves) == [0, 1, 2]
 
     stopped, unbroken = last_of(tmp_path), last_of(of_both / "0" / name)
-    train(chosen, resume_from=stopped, checkpoint_dir=tmp_path / "one")
+    train(chosen, resume_from=stopped, callbacks=Callbacks(checkpoint_dir=tmp_path / "one"))
     assert_close(unbroken, last_of(tmp_path / "one"))
-    assert isinstance(launch.train(chosen, processes=2, resume_from=stopped, checkpoint_dir=tmp_path), Finished)
+    assert isinstance(
+        launch.train(chosen, processes=2, resume_from=stopped, callbacks=Callbacks(checkpoint_dir=tmp_path)), Finished
+    )
     assert last_of(tmp_path).read_bytes() == unbroken.read_bytes()
 
 
 def test_what_one_process_began_two_may_end(of_both: Path, tmp_path: Path) -> None:
-    train(training(), should_stop=stop_after(3), checkpoint_dir=tmp_path)
-    outcome = launch.train(training(), processes=2, resume_from=last_of(tmp_path), checkpoint_dir=tmp_path)
+    train(training(), callbacks=Callbacks(should_stop=stop_after(3), checkpoint_dir=tmp_path))
+    outcome = launch.train(
+        training(), processes=2, resume_from=last_of(tmp_path), callbacks=Callbacks(checkpoint_dir=tmp_path)
+    )
     assert isinstance(outcome, Finished)
     assert_close(last_of(of_both / "0" / "mhe"), last_of(tmp_path))
     assert not other_ranks()
@@ -221,8 +229,8 @@ def test_a_missing_data_set_is_told_as_by_one_process() -> None:
 
 
 def test_one_process_needs_no_other(tmp_path: Path) -> None:
-    launch.train(training(), processes=1, checkpoint_dir=tmp_path / "parallel")
-    train(training(), checkpoint_dir=tmp_path / "alone")
+    launch.train(training(), processes=1, callbacks=Callbacks(checkpoint_dir=tmp_path / "parallel"))
+    train(training(), callbacks=Callbacks(checkpoint_dir=tmp_path / "alone"))
     assert last_of(tmp_path / "parallel").read_bytes() == last_of(tmp_path / "alone").read_bytes()
 
 
@@ -238,7 +246,7 @@ def train_for_long(does: str) -> NoReturn:
             time.sleep(600 if does == "is deaf" else 0)
 
     launch.GRACE = 1.0
-    launch.train(training(duration={"steps": 10**6}), processes=2, report=report)
+    launch.train(training(duration={"steps": 10**6}), processes=2, callbacks=Callbacks(report=report))
     sys.exit("it came to an end")
 
 

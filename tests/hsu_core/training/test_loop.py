@@ -20,6 +20,7 @@ from hsu_core.measures import references
 from hsu_core.outcomes import Diverged, Finished, Reference, Saved, Series, Stopped
 from hsu_core.regularizers.layers import layers
 from hsu_core.training import checkpoint, saving
+from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
 
 Curves = dict[int, Mapping[Series, float]]
@@ -81,7 +82,7 @@ def test_digits_with_half_space_mhe_reach_95_percent_while_every_energy_falls() 
             duration={"epochs": 8},
             batch_size=64,
         ),
-        report=report,
+        callbacks=Callbacks(report=report),
     )
     assert isinstance(outcome, Finished)
     assert outcome.metrics["test_accuracy"] >= 0.95
@@ -98,7 +99,7 @@ def test_every_way_to_train_lowers_the_loss(
 ) -> None:
     curves, report = recorder()
     chosen = training(optimizer=optimizer, regularizer=regularizer, precision=precision, duration={"steps": 44})
-    assert isinstance(train(chosen, report=report), Finished)
+    assert isinstance(train(chosen, callbacks=Callbacks(report=report)), Finished)
     assert curves[44][Series(None, "loss")] < 0.9 * curves[0][Series(None, "loss")]
 
 
@@ -106,7 +107,7 @@ def weights_after(steps: int, folder: Path, regularizer: dict[str, Any], *, resu
     """The checkpoint of so many steps of plain descent, without momentum and decay."""
     plain = {"kind": "sgd", "lr": 0.05, "momentum": 0, "weight_decay": 0}
     chosen = training(regularizer=regularizer, optimizer=plain, duration={"steps": steps})
-    train(chosen, checkpoint_dir=folder, resume_from=resume_from)
+    train(chosen, resume_from=resume_from, callbacks=Callbacks(checkpoint_dir=folder))
     return folder / f"step-{steps:09}.safetensors"
 
 
@@ -128,7 +129,7 @@ def test_a_penalty_of_every_second_step_acts_there_twice_as_strong_and_not_at_al
 
 def test_points_come_at_the_start_as_often_as_asked_at_evaluations_and_at_the_end() -> None:
     curves, report = recorder()
-    train(training(evaluate={"every": 4}), report=report)
+    train(training(evaluate={"every": 4}), callbacks=Callbacks(report=report))
     of_a_step = {Series(None, name) for name in ("loss", "penalty", "accuracy", "learning_rate")} | {
         Series(layer, measure)
         for layer in ("conv1", "conv2", "conv3", "classifier")
@@ -148,7 +149,7 @@ def test_points_come_at_the_start_as_often_as_asked_at_evaluations_and_at_the_en
 def test_step_0_describes_the_initial_weights() -> None:
     curves, report = recorder()
     chosen = training()
-    train(chosen, report=report)
+    train(chosen, callbacks=Callbacks(report=report))
     model = models.build(chosen.model, chosen.dataset.facts, seed=chosen.seed)
     for layer in layers(model):
         by_hand = energies.riesz(layer.points().double(), half_space=True).item()
@@ -160,8 +161,11 @@ def test_step_0_describes_the_initial_weights() -> None:
 def test_a_curve_does_not_depend_on_how_often_or_how_long_it_is_recorded() -> None:
     curves, report = recorder()
     more, report_more = recorder()
-    train(training(), report=report)
-    train(training(duration={"steps": 15}, record={"every": 1}, evaluate={"every": 2}), report=report_more)
+    train(training(), callbacks=Callbacks(report=report))
+    train(
+        training(duration={"steps": 15}, record={"every": 1}, evaluate={"every": 2}),
+        callbacks=Callbacks(report=report_more),
+    )
     for step, values in curves.items():
         assert {series: more[step][series] for series in values if not series.measure.startswith("test")} == {
             series: value for series, value in values.items() if not series.measure.startswith("test")
@@ -178,7 +182,7 @@ def test_what_to_compare_a_layer_with_is_told_once_and_first_whatever_the_job_op
         assert not curves
         told.append(found)
 
-    train(chosen, describe=first, report=report)
+    train(chosen, callbacks=Callbacks(describe=first, report=report))
     (found,) = told
     assert set(found) == {series for series in curves[0] if series.layer}
     for layer, shape in (("conv1", (4, 9)), ("classifier", (10, 8))):
@@ -188,7 +192,10 @@ def test_what_to_compare_a_layer_with_is_told_once_and_first_whatever_the_job_op
 
 def test_only_the_chosen_layers_are_measured() -> None:
     curves, report = recorder()
-    train(training(duration={"steps": 1}, record={"layers": ["conv[12]", "classifier"]}), report=report)
+    train(
+        training(duration={"steps": 1}, record={"layers": ["conv[12]", "classifier"]}),
+        callbacks=Callbacks(report=report),
+    )
     assert {series.layer for series in curves[0]} == {None, "conv1", "conv2", "classifier"}
     assert len(curves[0]) == 4 + 3 * len(spec.MEASURES)
 
@@ -210,7 +217,7 @@ def test_layers_that_cannot_be_spread_are_told_with_the_end() -> None:
 @pytest.mark.parametrize(("kind", "has_gap"), [("mhp", True), ("mhc", True), ("mhe", False)])
 def test_the_inner_gap_of_poles_is_a_curve_of_every_layer(kind: str, *, has_gap: bool) -> None:
     curves, report = recorder()
-    train(training(regularizer={"kind": kind}), report=report)
+    train(training(regularizer={"kind": kind}), callbacks=Callbacks(report=report))
     for step in (0, 5, 10, 12):
         gaps = {series.layer: value for series, value in curves[step].items() if series.measure == "inner_gap"}
         assert list(gaps) == (["conv1", "conv2", "conv3", "classifier"] if has_gap else [])
@@ -219,7 +226,7 @@ def test_the_inner_gap_of_poles_is_a_curve_of_every_layer(kind: str, *, has_gap:
 
 def test_metrics_are_those_of_the_last_point() -> None:
     curves, report = recorder()
-    outcome = train(training(), report=report)
+    outcome = train(training(), callbacks=Callbacks(report=report))
     assert isinstance(outcome, Finished)
     last = curves[12]
     for metric, name in [("test_accuracy",) * 2, ("test_loss",) * 2, ("penalty",) * 2, ("train_loss", "loss")]:
@@ -233,10 +240,10 @@ def test_the_global_generators_are_neither_read_nor_moved() -> None:
     again, report_again = recorder()
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    train(training(), report=report)
+    train(training(), callbacks=Callbacks(report=report))
     assert torch.equal(before, torch.get_rng_state())
     torch.manual_seed(2)
-    train(training(), report=report_again)
+    train(training(), callbacks=Callbacks(report=report_again))
     assert again == curves
 
 
@@ -250,21 +257,19 @@ def test_a_run_that_was_stopped_twice_ends_bit_for_bit_as_one_that_was_not(
 ) -> None:
     chosen = training(optimizer=optimizer, model=model, duration={"steps": 50}, schedule={"kind": "cosine"})
     whole, report = recorder()
-    train(chosen, report=report, checkpoint_dir=tmp_path / "whole")
+    train(chosen, callbacks=Callbacks(report=report, checkpoint_dir=tmp_path / "whole"))
 
     pieces: Curves = {}
     folder, resume_from = tmp_path / "pieces", None
     for updates, expected in ((0, Stopped(0)), (7, Stopped(7)), (40, Stopped(47))):
         outcome = train(
             chosen,
-            report=pieces.__setitem__,
-            should_stop=stop_after(updates),
-            checkpoint_dir=folder,
             resume_from=resume_from,
+            callbacks=Callbacks(report=pieces.__setitem__, should_stop=stop_after(updates), checkpoint_dir=folder),
         )
         assert outcome == expected
         resume_from = checkpoint.latest(folder)
-    train(chosen, report=pieces.__setitem__, checkpoint_dir=folder, resume_from=resume_from)
+    train(chosen, resume_from=resume_from, callbacks=Callbacks(report=pieces.__setitem__, checkpoint_dir=folder))
 
     assert pieces == whole
     name = "step-000000050.safetensors"
@@ -297,7 +302,7 @@ def test_an_augmented_run_that_was_stopped_at_random_ends_bit_for_bit_as_one_tha
         evaluate={"every": 11},
     )
     whole: list[Saved] = []
-    train(chosen, checkpoint_dir=tmp_path / "whole", saved=whole.append)
+    train(chosen, callbacks=Callbacks(checkpoint_dir=tmp_path / "whole", saved=whole.append))
 
     drawn = random.Random(0)
     stops, pieces = 0, list[Saved]()
@@ -305,10 +310,10 @@ def test_an_augmented_run_that_was_stopped_at_random_ends_bit_for_bit_as_one_tha
     while isinstance(
         train(
             chosen,
-            should_stop=stop_after(drawn.randint(0, 7)),
-            checkpoint_dir=folder,
-            saved=pieces.append,
             resume_from=resume_from,
+            callbacks=Callbacks(
+                should_stop=stop_after(drawn.randint(0, 7)), checkpoint_dir=folder, saved=pieces.append
+            ),
         ),
         Stopped,
     ):
@@ -338,7 +343,7 @@ def test_an_augmented_run_that_dies_at_random_ends_bit_for_bit_as_one_that_did_n
         checkpoint={"every": 4},
     )
     whole, report = recorder()
-    train(chosen, report=report, checkpoint_dir=tmp_path / "whole")
+    train(chosen, callbacks=Callbacks(report=report, checkpoint_dir=tmp_path / "whole"))
 
     drawn = random.Random(0)
     deaths, pieces, folder = 0, Curves(), tmp_path / "pieces"
@@ -346,10 +351,10 @@ def test_an_augmented_run_that_dies_at_random_ends_bit_for_bit_as_one_that_did_n
         with suppress(KeyboardInterrupt):
             train(
                 chosen,
-                report=pieces.__setitem__,
-                should_stop=die_after(drawn.randint(5, 12)),
-                checkpoint_dir=folder,
                 resume_from=checkpoint.latest(folder),
+                callbacks=Callbacks(
+                    report=pieces.__setitem__, should_stop=die_after(drawn.randint(5, 12)), checkpoint_dir=folder
+                ),
             )
             break
         deaths += 1
@@ -373,7 +378,7 @@ def test_checkpoints_are_saved_as_often_as_asked_and_at_the_end(
     tmp_path: Path, policy: dict[str, Any], steps: list[int]
 ) -> None:
     told: list[Saved] = []
-    train(training(checkpoint=policy), checkpoint_dir=tmp_path, saved=told.append)
+    train(training(checkpoint=policy), callbacks=Callbacks(checkpoint_dir=tmp_path, saved=told.append))
     assert [one.step for one in told] == steps
     assert [one.path for one in told] == sorted(tmp_path.iterdir())
     for one in told:
@@ -391,7 +396,7 @@ def test_every_better_evaluation_is_saved_and_an_interrupted_run_marks_the_same(
     )
     curves, report = recorder()
     whole: list[Saved] = []
-    train(chosen, report=report, checkpoint_dir=tmp_path / "whole", saved=whole.append)
+    train(chosen, callbacks=Callbacks(report=report, checkpoint_dir=tmp_path / "whole", saved=whole.append))
     accuracy = {step: values[TEST] for step, values in curves.items() if TEST in values}
     best = [step for step in accuracy if accuracy[step] > max((a for s, a in accuracy.items() if s < step), default=-1)]
     assert [one.step for one in whole if one.is_best] == best
@@ -403,10 +408,8 @@ def test_every_better_evaluation_is_saved_and_an_interrupted_run_marks_the_same(
     for updates in (best[0], best[1] - best[0], 2, 4, 10**9):  # at a best evaluation, at another, and elsewhere
         train(
             chosen,
-            should_stop=stop_after(updates),
-            checkpoint_dir=folder,
-            saved=pieces.append,
             resume_from=resume_from,
+            callbacks=Callbacks(should_stop=stop_after(updates), checkpoint_dir=folder, saved=pieces.append),
         )
         resume_from = checkpoint.latest(folder)
     of_content = {one.step: one.sha256 for one in pieces}
@@ -428,8 +431,8 @@ def test_a_disk_that_takes_no_checkpoint_does_not_end_the_run(
         limits.enter_context(largest_file(done.bytes - 1))
 
     with ExitStack() as limits:
-        outcome = train(chosen, checkpoint_dir=tmp_path, saved=fill_the_disk)
-        again = train(chosen, checkpoint_dir=tmp_path, should_stop=stop_after(7))
+        outcome = train(chosen, callbacks=Callbacks(checkpoint_dir=tmp_path, saved=fill_the_disk))
+        again = train(chosen, callbacks=Callbacks(checkpoint_dir=tmp_path, should_stop=stop_after(7)))
     assert isinstance(outcome, Finished)
     assert "File too large" in str(outcome.unsaved)
     assert isinstance(again, Stopped)
@@ -446,7 +449,7 @@ def test_the_last_state_waits_until_the_disk_takes_it(tmp_path: Path, monkeypatc
     with ExitStack() as limits:
         limits.enter_context(largest_file(1000))
         monkeypatch.setattr(saving.time, "sleep", lambda _: limits.close())
-        outcome = train(training(), checkpoint_dir=tmp_path, saved=told.append)
+        outcome = train(training(), callbacks=Callbacks(checkpoint_dir=tmp_path, saved=told.append))
     assert isinstance(outcome, Finished)
     assert outcome.unsaved is None
     assert [one.step for one in told] == [12]
@@ -462,7 +465,8 @@ def test_the_next_checkpoint_may_succeed(tmp_path: Path) -> None:
                 limits.close()
 
         outcome = train(
-            training(checkpoint={"every": 5}), checkpoint_dir=tmp_path, report=empty_the_disk, saved=told.append
+            training(checkpoint={"every": 5}),
+            callbacks=Callbacks(checkpoint_dir=tmp_path, report=empty_the_disk, saved=told.append),
         )
     assert isinstance(outcome, Finished)
     assert outcome.unsaved is None
@@ -470,22 +474,22 @@ def test_the_next_checkpoint_may_succeed(tmp_path: Path) -> None:
 
 
 def test_resuming_at_the_end_only_looks(tmp_path: Path) -> None:
-    train(training(), checkpoint_dir=tmp_path)
+    train(training(), callbacks=Callbacks(checkpoint_dir=tmp_path))
     curves, report = recorder()
-    outcome = train(training(), report=report, resume_from=checkpoint.latest(tmp_path))
+    outcome = train(training(), resume_from=checkpoint.latest(tmp_path), callbacks=Callbacks(report=report))
     assert isinstance(outcome, Finished)
     assert list(curves) == [12]
 
 
 def test_a_checkpoint_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
-    train(training(), checkpoint_dir=tmp_path)
+    train(training(), callbacks=Callbacks(checkpoint_dir=tmp_path))
     with pytest.raises(ValueError, match="a checkpoint of at most 3 steps, found one of 12"):
         train(training(duration={"steps": 3}), resume_from=checkpoint.latest(tmp_path))
 
 
 def test_weights_that_are_no_longer_finite_end_the_run_at_their_layer() -> None:
     curves, report = recorder()
-    outcome = train(training(optimizer={"kind": "sgd", "lr": 1e30}), report=report)
+    outcome = train(training(optimizer={"kind": "sgd", "lr": 1e30}), callbacks=Callbacks(report=report))
     assert outcome == Diverged(5, "conv1", "weights")
     assert math.isnan(curves[5][Series("conv1", "mhe_s2_half")])
 
@@ -494,7 +498,10 @@ def test_weights_that_are_no_longer_finite_end_the_run_at_their_layer() -> None:
 def test_an_evaluation_of_weights_that_are_not_finite_is_the_last_point(regularizer: dict[str, Any]) -> None:
     curves, report = recorder()
     rare = {"record": {"every": 1000, "measures": ["mhe_s2"]}, "evaluate": {"every": 3}}
-    outcome = train(training(optimizer={"kind": "sgd", "lr": 1e30}, regularizer=regularizer, **rare), report=report)
+    outcome = train(
+        training(optimizer={"kind": "sgd", "lr": 1e30}, regularizer=regularizer, **rare),
+        callbacks=Callbacks(report=report),
+    )
     assert outcome == Diverged(3, "conv1", "weights")
     assert list(curves) == [0, 3]
 
@@ -557,7 +564,7 @@ def test_cnn9_makes_20_steps_on_cifar100() -> None:
         precision="bf16",
     )
     curves, report = recorder()
-    outcome = train(chosen, report=report, data_dir=data_dir(chosen.dataset))
+    outcome = train(chosen, data_dir=data_dir(chosen.dataset), callbacks=Callbacks(report=report))
     assert isinstance(outcome, Finished)
     assert outcome.metrics["parameters"] == 2_995_520
     assert {series.layer for series in curves[20]} >= {"conv1_1", "conv3_3", "fc", "classifier"}
@@ -578,7 +585,7 @@ def test_cnn9_makes_20_steps_on_cifar100() -> None:
 def test_what_a_penalty_keeps_or_draws_resumes_bit_for_bit(regularizer: dict[str, Any], tmp_path: Path) -> None:
     whole, interrupted = tmp_path / "whole", tmp_path / "interrupted"
     chosen = training(regularizer=regularizer, checkpoint={"every": 5}, record={"every": 4, "measures": ["mhe_s2"]})
-    train(chosen, checkpoint_dir=whole)
-    train(chosen, checkpoint_dir=interrupted, resume_from=whole / "step-000000005.safetensors")
+    train(chosen, callbacks=Callbacks(checkpoint_dir=whole))
+    train(chosen, resume_from=whole / "step-000000005.safetensors", callbacks=Callbacks(checkpoint_dir=interrupted))
     last = "step-000000012.safetensors"
     assert (whole / last).read_bytes() == (interrupted / last).read_bytes()
