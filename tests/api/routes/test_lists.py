@@ -163,7 +163,7 @@ def test_a_cursor_that_is_none_is_refused(ada: TestClient, cursor: str) -> None:
 def test_a_forged_cursor_is_no_more_than_a_bad_request(ada: TestClient, submit: Submit) -> None:
     digest = listing._digest(listing.Listing(sort="-priority"))
     for key, job_id in (("high", 1), (None, 1), (1e300, 1), (1, 2**70), ([1], 1), (True, 1)):
-        forged = listing._encoded(listing._Place(key, job_id), digest)
+        forged = listing._encoded(listing._Cursor(key, job_id), digest)
         assert refused(ada, cursor=forged, sort="-priority")["code"] == "invalid_cursor"
 
 
