@@ -63,7 +63,7 @@ class Problem(BaseModel):
     """For a bad spec: the wrong fields, the first twenty of them."""
     more_errors: int = 0
     """How many other fields are wrong."""
-    state: State | None = None
+    state: State | str | None = None
     """For a job that does not allow it: what it is."""
     legal: list[Action] = []
     """For a job that does not allow it: what may be asked of it instead."""

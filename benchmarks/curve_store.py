@@ -195,7 +195,8 @@ def others(jobs: int, steps: int, series: int) -> None:
 def sample_once(job_id: int, buckets: int) -> None:
     """One curve as a chart."""
     with database.transaction() as session:
-        chart = curves.sample(session, [job_id], Choice(measures=["measure0"], layers=["layer0"]), max_points=buckets)
+        choice = Choice(measures=["measure0"], layers=["layer0"])
+        chart = curves.sample(session, curves.find(session, [job_id], choice), choice, max_points=buckets)
     assert buckets / 2 <= len(chart.curves[0].buckets.first) <= buckets
 
 

@@ -25,7 +25,7 @@ from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
 from hsu_jobs.event_log import record
-from hsu_jobs.events import Damaged, Ended, Restored, Saved
+from hsu_jobs.events import Damaged, Ended, Restored, Saved, kind_of
 from hsu_jobs.lifecycle import move
 from hsu_jobs.outcomes import (
     OUTCOME,
@@ -89,12 +89,12 @@ def claim(session: Session, room: Room, settings: Settings) -> Claim | None:
     if started is None:
         return None
     try:
-        limits = read(started.spec).limits
+        spec = read(started.spec)
     except SpecNotReadable as error:
         error.job_id = started.job_id
         raise
-    dataset = (started.spec.get("dataset") or {}).get("kind", "")
-    return Claim(started.job_id, started.attempt, token, room.free[: started.gpus], limits, dataset)
+    dataset = spec.required_dataset.kind if spec.required_dataset else ""
+    return Claim(started.job_id, started.attempt, token, room.free[: started.gpus], spec.limits, dataset)
 
 
 def held(session: Session, token: UUID) -> tuple[Job, Attempt]:
@@ -260,8 +260,8 @@ def _got_further(session: Session, attempt: Attempt) -> bool:
 
 def _times_unavailable(job: Job) -> int:
     """How many of the last attempts, in a row, found that what they need was not there."""
-    ended = (attempt.outcome or {} for attempt in reversed(job.attempts))
-    return sum(1 for _ in takewhile(lambda outcome: outcome.get("kind") == "unavailable", ended))
+    ended = (attempt.outcome for attempt in reversed(job.attempts))
+    return sum(1 for _ in takewhile(lambda outcome: kind_of(outcome) == "unavailable", ended))
 
 
 def _backoff(strikes: int, first: timedelta) -> timedelta:

@@ -104,7 +104,8 @@ class IllegalMove(JobsError):
         """Say what the job is and what may be asked of it instead."""
         possible = tuple(sorted(legal(state, wanted)))
         doing = "" if wanted is Wanted.RUN or state in TERMINAL or state is State.PAUSED else f" and is to {wanted}"
-        detail = f"the job is {state}{doing}: {action} is not possible; what is: {', '.join(possible)}"
+        what_is = ", ".join(possible) or "nothing, a newer version of the service knows this state"
+        detail = f"the job is {state}{doing}: {action} is not possible; what is: {what_is}"
         return cls(detail, state=state, possible=possible)
 
 

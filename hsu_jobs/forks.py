@@ -1,7 +1,7 @@
 """What is the spec of a job that goes on from another's checkpoint? The parent's with some fields changed.
 
 Knows specs. A change is a JSON merge patch (RFC 7396), but that an object of another `kind` replaces the old one whole:
-the parameters of one regularizer mean nothing to the next.
+the parameters of one regularizer mean nothing to the next. It changes the spec as it is shown, in the present shape.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hsu_core.spec import versions
 from hsu_jobs.errors import Fault, SpecRejected
-from hsu_jobs.spec import JobSpec, parse, read
+from hsu_jobs.spec import JobSpec, in_present_shape, parse, read
 
 
 def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: int = 0) -> JobSpec:
@@ -18,7 +19,7 @@ def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: 
 
     Raises `SpecNotReadable` if this version cannot read the parent's.
     """
-    before, after = read(parent), parse(merged(parent, change))
+    before, after = read(parent), parse(patched(parent, change))
     if from_step == 0:
         return after
     faults = tuple(
@@ -28,6 +29,17 @@ def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: 
     if faults:
         raise SpecRejected("the changed spec cannot go on from this checkpoint", faults=faults)
     return after
+
+
+def patched(parent: Mapping[str, Any], change: Mapping[str, Any]) -> Any:
+    """The parent's spec in the present shape, with the change applied. Raises `SpecNotReadable` or `SpecRejected`.
+
+    A change cannot be of another version: its fields would be put into a spec of the present one.
+    """
+    if change.get("version") not in (None, versions.PRESENT):
+        detail = f"a change is made to the spec as it is shown, in version {versions.PRESENT}: leave `version` out"
+        raise SpecRejected(detail, faults=(Fault(pointer="/version", code="version_of_a_change", detail=detail),))
+    return merged(in_present_shape(parent), change)
 
 
 def merged(old: object, change: object) -> Any:

@@ -199,7 +199,7 @@ def ask_to_stop(session: Session, running: Collection[Attempt], why: Stop) -> No
 
 def move(job: Job, to: State) -> None:
     """The one door: write a job's state. Raises `IllegalMove`."""
-    if to not in MOVES[job.state]:
+    if to not in MOVES.get(job.state, ()):
         raise IllegalMove(f"a job that is {job.state} cannot become {to}")
     job.state = to
     if to is State.QUEUED:

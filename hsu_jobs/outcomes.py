@@ -179,10 +179,13 @@ class Lost(Ending):
 
 
 class Unavailable(Ending):
-    """What the attempt needs was not there: the machine's storage or data set. No strike: the job waits for it."""
+    """What the attempt needs was not there: the machine's storage or data set, or a version that reads its checkpoint.
+
+    No strike: the job waits for it.
+    """
 
     kind: Literal["unavailable"] = "unavailable"
-    code: Literal["storage_unavailable", "dataset_unavailable"]
+    code: Literal["storage_unavailable", "dataset_unavailable", "checkpoint_not_readable"]
     message: str
 
 
@@ -235,9 +238,9 @@ def verdict(outcome: Outcome, *, failure_count: int, max_failures: int, wanted: 
         case Overdue():
             return State.FAILED, PAST_DEADLINE
         case Cancelled() | Paused() | Preempted() | Released() | Unavailable():
-            return _WHERE[wanted], None
+            return _WHERE.get(wanted, State.QUEUED), None
         case Crashed() | Stalled() | Faulty() | Lost() if failure_count < max_failures or wanted is Wanted.CANCEL:
-            return _WHERE[wanted], None
+            return _WHERE.get(wanted, State.QUEUED), None
         case Crashed(message=message):
             return State.FAILED, Failure(code="crashed", message=f"{_given_up(failure_count)}: {message}")
         case Stalled(message=message):
@@ -253,7 +256,8 @@ def verdict(outcome: Outcome, *, failure_count: int, max_failures: int, wanted: 
 PAST_DEADLINE = Failure(code="deadline", message="the job had not ended by its deadline (limits.deadline)")
 
 _WHERE = {Wanted.RUN: State.QUEUED, Wanted.PAUSE: State.PAUSED, Wanted.CANCEL: State.CANCELLED}
-"""Where a job goes that is no longer running and has not ended by itself."""
+"""Where a job goes that is no longer running and has not ended by itself. With a wish that only a newer version knows
+it is queued, where that version finds it: this one starts nothing with such a wish."""
 
 
 def _given_up(failure_count: int) -> str:

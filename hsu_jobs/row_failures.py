@@ -36,11 +36,16 @@ def savepoint(session: Session, loop: str, row: str) -> Iterator[None]:
 
 
 @contextmanager
-def alone(loop: str, row: str) -> Iterator[None]:
-    """Process a row of a loop that needs no undoing here; the rows after it are processed whatever becomes of it."""
+def alone(loop: str, row: str, *, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Process a row of a loop that needs no undoing here; the rows after it are processed whatever becomes of it.
+
+    `but`: errors that are no row's failure, beside those of a database that does not answer. They are passed on.
+    """
     try:
         yield
     except AWAY:
+        raise
+    except but:
         raise
     except Exception as error:
         note(loop, row, error)

@@ -2,6 +2,7 @@
 
 Knows names, tags and limits. Knows nothing of who submits it or when it runs. A spec is parsed once, when it is
 submitted (`parse`); what is stored may have been written by another version, and is read with `read` or `limits_of`.
+An older spec is upgraded first, whether it comes from a client or from the database (`hsu_core/spec/versions.py`).
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hsu_core import costs
 from hsu_core.costs import Costs
-from hsu_core.spec import PointsSpec, Spec, TrainingSpec, kinds
+from hsu_core.spec import PointsSpec, Spec, TrainingSpec, kinds, versions
 from hsu_core.spec.values import WHOLE, Seconds, at_most, fault
+from hsu_core.spec.versions import PRESENT, UnknownVersion
 from hsu_jobs.errors import SpecNotReadable
 from hsu_jobs.names import PoolName
 
@@ -40,6 +42,8 @@ Name = Annotated[
     str, StringConstraints(strip_whitespace=True, pattern=rf"^[^\x00]*[^{_SPACE}][^\x00]*$", max_length=200)
 ]
 Priority = Annotated[int, Field(ge=-100, le=100), WHOLE]
+Version = Annotated[int, Field(ge=1, json_schema_extra={"maximum": PRESENT}), WHOLE]
+"""No newer one comes here: `_in_present_shape` refuses it, and says what is known."""
 
 
 class Resources(Spec):
@@ -68,6 +72,9 @@ class Envelope(Spec):
     Nothing here changes the result, but that sums over several GPUs are rounded otherwise.
     """
 
+    version: Version = PRESENT
+    """Of the spec's shape. A spec without it has the present one. An older spec is upgraded when it is read, so what
+    is shown is always in the present shape."""
     name: Name = "untitled"
     tags: Annotated[tuple[Tag, ...], Field(max_length=32), at_most(32)] = ()
     priority: Priority = 0
@@ -115,11 +122,15 @@ AnyJob = TrainingJob | PointsJob
 TASKS = kinds(AnyJob, tag="task")
 
 
-def _with_task(value: object) -> object:
-    """A spec that names its task: without one it is about classification."""
+def _in_present_shape(value: object) -> object:
+    """A spec of the present version, which names its task: without one it is about classification."""
     if not isinstance(value, Mapping):
         return value
-    named: dict[Any, Any] = {"task": TASKS[0], **value}
+    try:
+        tree = versions.upgraded(value, unmarked=versions.PRESENT)
+    except UnknownVersion as error:
+        raise fault("version", "unknown_version", str(error)) from error
+    named: dict[Any, Any] = {"task": TASKS[0], **tree}
     if named["task"] not in TASKS:
         raise fault(
             "task", "unknown_task", f"there are the tasks {', '.join(TASKS)}, found {reprlib.repr(named['task'])}"
@@ -127,7 +138,7 @@ def _with_task(value: object) -> object:
     return named
 
 
-JobSpec = Annotated[AnyJob, Discriminator("task"), BeforeValidator(_with_task)]
+JobSpec = Annotated[AnyJob, Discriminator("task"), BeforeValidator(_in_present_shape)]
 _JOB_SPEC: TypeAdapter[AnyJob] = TypeAdapter(JobSpec)
 
 
@@ -180,18 +191,35 @@ Specs = Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE), W
 
 
 def read(stored: object) -> JobSpec:
-    """The spec that is stored with a job. Raises `SpecNotReadable` if this version does not know what is in it.
+    """The spec that is stored with a job, in the present shape.
 
-    A newer version may have written it, or a plug-in that is gone.
+    Raises `SpecNotReadable` if this version cannot read it: a newer one wrote it, or a plug-in that is gone.
     """
+    tree = in_present_shape(stored)
     try:
-        return _JOB_SPEC.validate_python(stored)
+        return _JOB_SPEC.validate_python(tree)
     except ValidationError as error:
         first, more = error.errors(include_url=False)[0], error.error_count() - 1
         where = "/".join(map(str, first["loc"])) or "the spec"
         others = f" (and {more} more)" if more else ""
-        detail = f"this version of the service cannot read the stored spec: {where}: {first['msg']}{others}"
-        raise SpecNotReadable(detail[:_LONGEST_REASON]) from error
+        raise _not_readable(f"{where}: {first['msg']}{others}") from error
+    except Exception as error:  # a validator that met what no client can send
+        raise _not_readable(f"{type(error).__name__}: {error}") from error
+
+
+def in_present_shape(stored: object) -> Any:
+    """The tree that is stored with a job, upgraded to the present version. Raises `SpecNotReadable`."""
+    if not isinstance(stored, Mapping):
+        return stored
+    try:
+        return versions.upgraded(stored)
+    except UnknownVersion as error:
+        raise _not_readable(f"version: {error}") from error
+
+
+def _not_readable(reason: str) -> SpecNotReadable:
+    detail = f"this version of the service cannot read the stored spec: {reason}"
+    return SpecNotReadable(detail[:_LONGEST_REASON])
 
 
 _LONGEST_REASON = 500
@@ -209,7 +237,11 @@ def is_readable(stored: object) -> bool:
 
 def limits_of(stored: object) -> Limits:
     """The limits of a stored spec; the default ones if this version cannot read them."""
-    told = stored.get("limits", {}) if isinstance(stored, Mapping) else {}
+    try:
+        tree = in_present_shape(stored)
+    except SpecNotReadable:
+        tree = stored  # a newer version may have left the limits where they are
+    told = tree.get("limits", {}) if isinstance(tree, Mapping) else {}
     try:
         return Limits.model_validate(told)
     except ValidationError:

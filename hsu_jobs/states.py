@@ -65,7 +65,9 @@ _ENDED = frozenset({Action.RETRY, Action.FORK})
 
 
 def legal(state: State, wanted: Wanted) -> frozenset[Action]:
-    """What may be asked of a job that is and is to be so."""
+    """What may be asked of a job that is and is to be so. Either may be a text that only a newer version knows."""
+    if state not in MOVES:
+        return frozenset()
     if state in TERMINAL:
         return _ENDED
     match wanted:
@@ -73,7 +75,7 @@ def legal(state: State, wanted: Wanted) -> frozenset[Action]:
             return _ALIVE | {Action.PAUSE}
         case Wanted.PAUSE:  # also while it is still running: the wish is taken back
             return _ALIVE | {Action.RESUME, Action.PAUSE}
-        case Wanted.CANCEL:
+        case _:  # it is to be cancelled, or a newer version knows what it is to be: it still can be cancelled
             return frozenset({Action.CANCEL, Action.FORK})
 
 

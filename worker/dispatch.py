@@ -18,6 +18,7 @@ from hsu_core.data.images import DamagedFile
 from hsu_core.outcomes import Diverged, Finished, Stopped
 from hsu_core.training import hardware
 from hsu_core.training.callbacks import Callbacks
+from hsu_core.training.checkpoint import CheckpointOfNewerVersion
 from hsu_core.training.launch import RankDied, train
 from hsu_core.training.out_of_memory import is_out_of_memory
 from hsu_jobs.outcomes import (
@@ -55,6 +56,8 @@ def do(spec: JobSpec, callbacks: Callbacks, *, resume_from: Path | None, setting
                 assert_never(spec)
     except (DatasetNotFound, DamagedFile, DownloadFailed) as error:
         return Unavailable(code="dataset_unavailable", message=str(error))
+    except CheckpointOfNewerVersion as error:  # after a roll-back: a worker of that version can go on from it
+        return Unavailable(code="checkpoint_not_readable", message=str(error))
     except RankDied as error:
         if error.for_memory:
             return Failed(code="out_of_memory", message=str(error))

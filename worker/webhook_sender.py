@@ -17,7 +17,7 @@ from functools import cache
 
 import httpcore2
 
-from hsu_jobs import database, doorbell
+from hsu_jobs import database, doorbell, row_failures
 from hsu_jobs.settings import Settings
 from hsu_jobs.webhooks import addresses, deliveries, messages
 from hsu_jobs.webhooks.addresses import Refused, Unresolved
@@ -53,22 +53,33 @@ def carry(webhook_id: int, settings: Settings) -> None:
 
 
 def deliver(batch: Batch, settings: Settings) -> bool:
-    """Send a batch, then end the claim; whether more messages are due already."""
-    _send_all(batch, settings)
+    """Send a batch, then end the claim; whether more messages are due already.
+
+    A message whose result could not be stored would be sent again at once: then the webhook rests until the claim's
+    end.
+    """
+    if not _send_all(batch, settings):
+        return False
     with database.transaction() as session:
         return deliveries.finish(session, batch)
 
 
-def _send_all(batch: Batch, settings: Settings) -> None:
-    began = time.monotonic()
+def _send_all(batch: Batch, settings: Settings) -> bool:
+    """Send one message after the other; whether every result could be stored."""
+    began, all_written = time.monotonic(), True
     for message in batch.messages:
         answer = _sign_and_post(batch, message, settings)
         if answer.error is not None:
             _log.info("webhook %d did not take %s: %s", batch.webhook_id, message.id, answer.error)
-        with database.transaction() as session:
-            goes_on = deliveries.settle(session, batch, message, answer, settings)
-        if not goes_on or time.monotonic() - began > LONGEST_BATCH:
-            return
+        goes_on = is_written = False
+        with row_failures.alone("webhook deliveries", f"delivery {message.delivery_id}"):
+            with database.transaction() as session:
+                goes_on = deliveries.settle(session, batch, message, answer, settings)
+            is_written = True
+        all_written &= is_written
+        if (is_written and not goes_on) or time.monotonic() - began > LONGEST_BATCH:
+            break
+    return all_written
 
 
 def _sign_and_post(batch: Batch, message: Message, settings: Settings) -> Answer:

@@ -32,12 +32,13 @@ async def holder(request: Request, credentials: Credentials) -> ApiKey:
         raise Unauthorized("send your API key as `Authorization: Bearer <key>`")
     secret = credentials.credentials
     found = key_cache.cached(secret) or await run_in_threadpool(key_cache.look_up, secret)
-    own.key = found.row if found else None
-    if own.key is None or found is None or not found.opens:
-        own.is_refused = own.key is not None
+    own.identify(found.row if found else None, is_valid=found is not None and found.opens)
+    if own.key is None or own.is_refused:
         await rate_limit.count_failure(own)
         raise keys.unknown()
     await rate_limit.count_request(own, own.key)
+    if not isinstance(own.key.role, Role):
+        raise Unauthorized(f"only a newer version of the service knows what a key of the role {own.key.role} may do")
     return own.key
 
 

@@ -10,7 +10,8 @@ from fastapi import Depends, Header, Request, Response
 
 from api.dependencies.auth import Member
 from api.dependencies.session import Session
-from api.middleware import audit
+from api.middleware import request_state
+from api.middleware.request_state import RequestState
 from api.path_prefix import route_path
 from api.problems import Responses
 from hsu_jobs.access import idempotency
@@ -43,15 +44,14 @@ ALL_MADE: Responses = {201: {"headers": {"Idempotency-Replayed": MADE[201]["head
 class IdempotentRequest:
     """Answers a request, or repeats the stored answer of an earlier one."""
 
-    def __init__(self, session: Session, request: idempotency.Request | None) -> None:
+    def __init__(self, state: RequestState, session: Session, request: idempotency.Request | None) -> None:
+        self.state = state
         self.session = session
         self.request = request
 
     def __call__(self, answer: Callable[[], Response]) -> Response:
         """The response; `answer` executes the request, and is called only if there is no stored answer."""
-        response = self._answered(answer)
-        self.session.info[audit.ANSWER] = response
-        return response
+        return self.state.respond(self._answered(answer))
 
     def _answered(self, answer: Callable[[], Response]) -> Response:
         if self.request is None:
@@ -69,10 +69,11 @@ async def idempotent(
     request: Request, key: Member, session: Session, idempotency_key: IdempotencyKey = None
 ) -> IdempotentRequest:
     """The object that answers this request."""
+    state = request_state.current(request.scope)
     if idempotency_key is None:
-        return IdempotentRequest(session, None)
+        return IdempotentRequest(state, session, None)
     asked = hashlib.sha256(f"{request.method} {route_path(request.scope)}\n".encode() + await request.body())
-    return IdempotentRequest(session, idempotency.Request(key.user_id, _bare(idempotency_key), asked.digest()))
+    return IdempotentRequest(state, session, idempotency.Request(key.user_id, _bare(idempotency_key), asked.digest()))
 
 
 Idempotent = Annotated[IdempotentRequest, Depends(idempotent, scope="function")]

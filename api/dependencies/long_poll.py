@@ -45,10 +45,10 @@ async def changed(
         return
     state = await run_in_threadpool(_state_for, key, job_id)
     with access_watch(request.scope).hold(key) as access:
-        request_state.current(request.scope).patience += wait
+        request_state.current(request.scope).allow(wait)
         async for subscription in wakeups.changes(job_id, seconds=wait):
             access.require()
-            if await subscription.read("state", partial(_state, job_id)) is not (during or state):
+            if await subscription.read("state", partial(_state, job_id)) != (during or state):
                 return
 
 

@@ -18,8 +18,6 @@ from hsu_jobs import database
 from hsu_jobs.errors import TooManyRequests
 from hsu_jobs.tables import ApiKey, AuditRow
 
-ANSWER = "answer"
-"""Where a session's `info` holds the response, if the route makes it itself."""
 _log = logging.getLogger(__name__)
 
 
@@ -28,11 +26,11 @@ def write(session: Session, request: Request, response: Response) -> None:
     own = request_state.current(request.scope)
     if own.key is None or not own.may_change:
         return
-    answer = session.info.get(ANSWER, response)
+    answer = own.response or response
     status = answer.status_code or getattr(request.scope["route"], "status_code", None) or HTTPStatus.OK
     location = answer.headers.get("location")
     session.add(_line(own, own.key, status=status, came={"location": location} if location else {}))
-    database.after_commit(session, lambda: setattr(own, "is_audited", True))
+    database.after_commit(session, own.audited)
 
 
 def is_missing(own: RequestState) -> bool:

@@ -35,7 +35,7 @@ class RequestLog:
 
             async def answer(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    own.status = message["status"]
+                    own.begin_answer(message["status"])
                     message["headers"] = [*message.get("headers", ()), *own.headers, *security_headers(scope)]
                     counted.begins(message["headers"])
                 await send(message)

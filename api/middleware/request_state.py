@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from time import perf_counter
 
+from starlette.responses import Response
 from starlette.types import Scope
 
 from hsu_jobs.tables import ApiKey
@@ -22,22 +23,50 @@ _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 @dataclass(slots=True)
 class RequestState:
-    """A request and its answer."""
+    """A request and its answer. Each change has a method, named after what happened."""
 
     scope: Scope
     request_id: str
     begun: float
-    key: ApiKey | None = None
-    """Of whoever asks; also one that opens nothing any more."""
-    is_refused: bool = False
-    """Whether that key opens nothing any more."""
-    is_audited: bool = False
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """What the answer is to carry, whoever makes it."""
-    patience: float = 0.0
-    """Seconds beyond the usual time that the client wants to wait for the answer."""
-    status: int = 0
+    """Added to the answer, by whatever code it is made."""
+    key: ApiKey | None = field(default=None, init=False)
+    """The key that was sent, if it is known; also one that is not valid any more."""
+    is_refused: bool = field(default=False, init=False)
+    """Whether that key is not valid any more."""
+    is_audited: bool = field(default=False, init=False)
+    """Whether the audit log has a line of the request."""
+    response: Response | None = field(default=None, init=False)
+    """The response that a route made itself, if it did."""
+    status: int = field(default=0, init=False)
     """Of the answer, once it begins."""
+    _extra_seconds: float = field(default=0.0, init=False)
+
+    def identify(self, key: ApiKey | None, *, is_valid: bool) -> None:
+        """The key was looked up (`dependencies.auth`)."""
+        self.key, self.is_refused = key, key is not None and not is_valid
+
+    def allow(self, seconds: float) -> None:
+        """The answer may take so much longer than usual (`dependencies.long_poll`, `streams.large_responses`)."""
+        self._extra_seconds += seconds
+
+    def take_extra_seconds(self) -> float:
+        """The time that was allowed and not yet taken (`middleware.time_limit`)."""
+        seconds, self._extra_seconds = self._extra_seconds, 0.0
+        return seconds
+
+    def respond(self, response: Response) -> Response:
+        """A route made its response itself (`dependencies.idempotency`)."""
+        self.response = response
+        return response
+
+    def begin_answer(self, status: int) -> None:
+        """The answer begins (`middleware.request_log`)."""
+        self.status = status
+
+    def audited(self) -> None:
+        """The line in the audit log is committed (`middleware.audit`)."""
+        self.is_audited = True
 
     @property
     def method(self) -> str:

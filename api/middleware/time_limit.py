@@ -32,9 +32,8 @@ class TimeLimit:
         late: list[asyncio.Task[None]] = []
 
         def give_up() -> None:
-            if own.patience:
-                alarms.append(loop.call_later(own.patience, give_up))
-                own.patience = 0.0
+            if extra := own.take_extra_seconds():
+                alarms.append(loop.call_later(extra, give_up))
                 return
             problem = TookTooLong(f"the answer did not begin within {self.limit.total_seconds():g} s; ask for less")
             late.append(asyncio.ensure_future(respond(problem)(scope, receive, send)))

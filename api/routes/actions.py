@@ -129,7 +129,9 @@ def retry_job(job: OwnedJob, key: Member, session: Session, once: Idempotent) ->
 def _forked(job: Job, asked: Fork, key: ApiKey, session: orm.Session) -> Response:
     quota.require_room_for_jobs(session, key.user_id, 1, settings())
     _look_for_missing(job, session)
-    with pointing_into("change", forks.merged(job.spec, asked.change)):
+    with pointing_into("change", asked.change):
+        patched = forks.patched(job.spec, asked.change)
+    with pointing_into("change", patched):
         made = lifecycle.fork(session, job.id, owner=key.user, step=asked.step, change=asked.change)
         return _queued(made, key, session)
 

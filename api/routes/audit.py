@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from api.dependencies.auth import Admin
 from api.dependencies.session import Session
 from api.problems import problems
+from api.views.each_row import shown
 from api.views.jobs import View
 from hsu_core.spec.values import EXACT
 from hsu_jobs.access import audit
@@ -66,5 +67,5 @@ def read_audit(
     """Who changed what, for admins: every request that changed something or was refused, kept `HSU_AUDIT_RETENTION`."""
     wanted = audit.newest_first(user=user, action=action, since=since, before=cursor, limit=limit + 1)
     rows = session.execute(wanted).scalars().all()
-    entries = [AuditView.of(row) for row in rows[:limit]]
-    return AuditPage(entries=entries, next_cursor=str(entries[-1].id) if len(rows) > limit else None)
+    next_cursor = str(rows[limit - 1].id) if len(rows) > limit else None
+    return AuditPage(entries=shown("audit log", rows[:limit], AuditView.of), next_cursor=next_cursor)

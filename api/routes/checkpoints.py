@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from api.dependencies.jobs import OwnedJob
 from api.dependencies.session import Session
 from api.problems import problems
+from api.views.each_row import shown
 from api.views.jobs import View
 from hsu_jobs import queries
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
@@ -55,5 +56,5 @@ def list_checkpoints(
 ) -> CheckpointsView:
     """The states of a job that it, or a fork, can go on from."""
     rows = session.execute(queries.checkpoints_of(job.id)).scalars()
-    kept = [CheckpointView.of(row) for row in rows if removed or row.removed_at is None]
-    return CheckpointsView(job=job.id, checkpoints=kept)
+    kept = [row for row in rows if removed or row.removed_at is None]
+    return CheckpointsView(job=job.id, checkpoints=shown("list of checkpoints", kept, CheckpointView.of))

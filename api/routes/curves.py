@@ -21,7 +21,7 @@ from api.views import curve_formats, curve_json
 from api.views.curve_formats import MEDIA_TYPES, CurvesView, Format
 from hsu_core.spec.values import EXACT
 from hsu_jobs import curves, database
-from hsu_jobs.curves import Choice
+from hsu_jobs.curves import Choice, Lines
 from hsu_jobs.errors import BadRequest, NotFound, TooMuch, Unauthorized, UpgradeRequired
 from hsu_jobs.tables import ApiKey
 
@@ -90,28 +90,29 @@ def compare_curves(
 
 
 def _answer(request: Request, key: ApiKey, session: orm.Session, job_ids: list[int], asked: Asked) -> Response:
-    size = _size(session, job_ids, asked)
+    lines = curves.find(session, job_ids, asked.choice)
+    size = _size(session, lines, asked)
     if asked.form.format is not Format.JSON:
         headers = {"Content-Disposition": f'attachment; filename="curves.{asked.form.format}"'}
         pieces = partial(_file, job_ids, asked)
         return Download(request, key, pieces, headers=headers, media_type=asked.form.format.media_type)
     if size > LARGE:
         return LargeJson(request, key, partial(_long_json, job_ids, asked))
-    return Response(b"".join(_json(session, job_ids, asked)), media_type=Format.JSON.media_type)
+    return Response(b"".join(_json(session, lines, asked)), media_type=Format.JSON.media_type)
 
 
-def _size(session: orm.Session, job_ids: list[int], asked: Asked) -> int:
-    """Values, or buckets, of the answer. Raises `TooMuch`, and `NotFound` if there is no such curve."""
+def _size(session: orm.Session, lines: Lines, asked: Asked) -> int:
+    """Values, or buckets, of the answer. Raises `TooMuch`."""
     most = asked.form.max_points
     if most is not None:
-        size = sum(curves.most_buckets(session, job_id, asked.choice, max_points=most) for job_id in job_ids)
+        size = curves.most_buckets(session, lines, max_points=most)
         if size > MOST_BUCKETS:
             raise TooMuch(
                 f"charts hold {MOST_BUCKETS:,} buckets at most, and these may be {size:,}: ask for fewer curves or "
                 "steps, for fewer max_points, or for every point as a file (format=parquet)"
             )
         return size
-    size = sum(curves.count(session, job_id, asked.choice) for job_id in job_ids)
+    size = curves.count(session, lines)
     if asked.form.format is Format.JSON and size > MOST_IN_JSON:
         raise TooMuch(
             f"JSON holds {MOST_IN_JSON:,} values at most, and these are {size:,}: ask for a chart (max_points), "
@@ -120,16 +121,16 @@ def _size(session: orm.Session, job_ids: list[int], asked: Asked) -> int:
     return size
 
 
-def _json(session: orm.Session, job_ids: list[int], asked: Asked) -> Iterator[bytes]:
+def _json(session: orm.Session, lines: Lines, asked: Asked) -> Iterator[bytes]:
     choice, form = asked
     if form.max_points is not None:
-        chart = curves.sample(session, job_ids, choice, max_points=form.max_points)
+        chart = curves.sample(session, lines, choice, max_points=form.max_points)
         found = (curve_json.in_buckets(curve, times=form.times) for curve in chart.curves)
         return curve_json.written(found, relative_to=choice.relative_to, bucket=chart.width)
     found = (
         curve_json.every_point(job_id, curve, times=form.times)
-        for job_id in job_ids
-        for curve in curves.each(session, job_id, choice, values=LARGE)
+        for job_id, line in lines.items()
+        for curve in curves.each(session, line, choice, values=LARGE)
     )
     return curve_json.written(found, relative_to=choice.relative_to, bucket=None)
 
@@ -138,7 +139,7 @@ def _long_json(job_ids: list[int], asked: Asked) -> Iterator[bytes]:
     """In a transaction of its own, of which every part is one state."""
     with database.transaction() as session:
         database.repeatable_read(session)
-        yield from _json(session, job_ids, asked)
+        yield from _json(session, curves.find(session, job_ids, asked.choice), asked)
 
 
 def _file(job_ids: list[int], asked: Asked) -> Iterator[bytes]:
@@ -150,5 +151,5 @@ def _file(job_ids: list[int], asked: Asked) -> Iterator[bytes]:
 
 def _chart(job_ids: list[int], choice: Choice, max_points: int) -> Iterator[Table]:
     with database.transaction() as session:
-        chart = curves.sample(session, job_ids, choice, max_points=max_points)
+        chart = curves.sample(session, curves.find(session, job_ids, choice), choice, max_points=max_points)
     yield curve_formats.chart_table(chart)

@@ -14,6 +14,7 @@ from api.streams.access import LongLived
 from api.streams.events import Events, parse_position
 from api.streams.sse import EventStream
 from api.streams.wakeups import LiveWakeups
+from api.views.each_row import shown
 from api.views.jobs import EventView, View
 from hsu_core.spec.values import EXACT
 from hsu_jobs import queries
@@ -40,8 +41,8 @@ def list_events(
 ) -> EventPage:
     """What happened to a job since it was submitted."""
     rows = session.execute(queries.events_of(job.id, after=cursor, limit=limit + 1)).scalars().all()
-    events = [EventView.of(row) for row in rows[:limit]]
-    return EventPage(job=job.id, events=events, next_cursor=str(events[-1].id) if len(rows) > limit else None)
+    next_cursor = str(rows[limit - 1].id) if len(rows) > limit else None
+    return EventPage(job=job.id, events=shown("list of events", rows[:limit], EventView.of), next_cursor=next_cursor)
 
 
 @router.get(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -14,6 +15,7 @@ from api.dependencies.jobs import JobTag, OwnedJob
 from api.dependencies.long_poll import Changed
 from api.dependencies.session import Session
 from api.problems import problems
+from api.views.each_row import shown
 from api.views.jobs import JobPage, JobPart, JobPartPage, JobView, rendered
 from hsu_jobs import listing, queries
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized
@@ -37,7 +39,7 @@ def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query(
     """Your jobs, newest first; everyone's for an admin. Points that a job placed come with the job alone."""
     fields = job_fields.chosen(asked.fields)
     found = listing.page(session, queries.jobs_visible_to(key), asked, cursor=asked.cursor, limit=asked.limit)
-    jobs = [JobView.of(job, with_points=False) for job in found.jobs]
+    jobs = shown("list of jobs", found.jobs, partial(JobView.of, with_points=False))
     return JobPage(jobs=jobs, next_cursor=found.next_cursor).only(fields)
 
 

@@ -12,6 +12,7 @@ from api.dependencies import key_cache
 from api.dependencies.auth import Member, Viewer
 from api.dependencies.session import Session
 from api.problems import problems
+from api.views.each_row import shown
 from api.views.jobs import View
 from hsu_core.spec.values import EXACT, Real
 from hsu_jobs import database, queries
@@ -37,7 +38,8 @@ class KeyView(View):
     """The part of the key that may be shown: `hsu_<prefix>_…`."""
     name: str
     user: str
-    role: Role
+    role: Role | str
+    """`admin`, `member`, `viewer`, or a role of a newer version: with such a key nothing is opened here."""
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
@@ -185,8 +187,8 @@ def list_keys(
     wanted = queries.keys_visible_to(key).order_by(ApiKey.id.desc()).limit(limit + 1)
     wanted = wanted if cursor is None else wanted.where(ApiKey.id < cursor)
     page = session.execute(wanted).scalars().all()
-    shown = [KeyView.of(row) for row in page[:limit]]
-    return KeyPage(keys=shown, next_cursor=str(shown[-1].id) if len(page) > limit else None)
+    next_cursor = str(page[limit - 1].id) if len(page) > limit else None
+    return KeyPage(keys=shown("list of keys", page[:limit], KeyView.of), next_cursor=next_cursor)
 
 
 @router.get("/{key_id}", responses=problems(BadRequest, Unauthorized, NotFound, Gone))

@@ -100,7 +100,7 @@ class DuplicateView(View):
     """A job that must give an equal result."""
 
     id: int
-    state: State
+    state: State | str
 
 
 class QuoteView(View):

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import orm
+from sqlalchemy import Row, orm
 
 from api.dependencies import key_cache
 from api.dependencies.auth import Admin, Viewer
 from api.dependencies.session import Session
 from api.problems import problems
+from api.views.each_row import shown
 from api.views.jobs import View
 from hsu_core.spec.values import WHOLE, Real
 from hsu_jobs import database, queries
@@ -19,7 +20,7 @@ from hsu_jobs.cluster import fair_share
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.names import LONGEST_STORED
 from hsu_jobs.settings import settings
-from hsu_jobs.tables import Role
+from hsu_jobs.tables import Role, User
 
 router = APIRouter(prefix="/v1/users", tags=["cluster"])
 
@@ -92,4 +93,9 @@ def change_user(
 def _users(session: orm.Session) -> list[UserView]:
     columns = ("name", "share", "max_gpus", "max_waiting", "gpus")
     rows = session.execute(fair_share.users_with_usage(settings().usage_half_life))
-    return [UserView(**{name: getattr(user, name) for name in columns}, usage=usage) for user, usage in rows]
+
+    def view(row: Row[User, float]) -> UserView:
+        user, usage = row
+        return UserView(**{name: getattr(user, name) for name in columns}, usage=usage)
+
+    return shown("list of users", rows, view)

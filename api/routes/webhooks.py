@@ -12,6 +12,7 @@ from sqlalchemy import orm
 from api.dependencies.auth import Member, Viewer
 from api.dependencies.session import Session
 from api.problems import problems
+from api.views.each_row import shown
 from api.views.jobs import View
 from hsu_core.spec.values import EXACT, Flag
 from hsu_jobs import database, doorbell
@@ -109,7 +110,7 @@ class DeliveryView(View):
     job: int | None
     event: int | None
     """The event's id."""
-    state: DeliveryState
+    state: DeliveryState | str
     attempts: int
     """Since it was made, or last asked for again."""
     created_at: datetime
@@ -155,7 +156,7 @@ class JobInBrief(View):
     name: str
     tags: list[str]
     owner: str
-    state: State
+    state: State | str
     fingerprint: str
     failure: Failure | None
     created_at: datetime
@@ -216,7 +217,9 @@ def create_webhook(new: NewWebhook, key: Member, session: Session, response: Res
 def list_webhooks(key: Viewer, session: Session) -> WebhooksView:
     """Your webhooks."""
     return WebhooksView(
-        webhooks=[WebhookView.of(each) for each in session.execute(subscriptions.owned_by(key.user_id)).scalars()]
+        webhooks=shown(
+            "list of webhooks", session.execute(subscriptions.owned_by(key.user_id)).scalars(), WebhookView.of
+        )
     )
 
 
@@ -266,10 +269,9 @@ def list_deliveries(
     chosen = chosen if state is None else chosen.where(Delivery.state == state)
     chosen = chosen if cursor is None else chosen.where(Delivery.id < cursor)
     rows = session.execute(chosen.limit(limit + 1)).all()
-    page = [DeliveryView.of(*row) for row in rows[:limit]]
-    return DeliveryPage(
-        webhook=webhook.id, deliveries=page, next_cursor=str(page[-1].id) if len(rows) > limit else None
-    )
+    page = shown("list of deliveries", rows[:limit], lambda row: DeliveryView.of(*row))
+    next_cursor = str(rows[limit - 1][0].id) if len(rows) > limit else None
+    return DeliveryPage(webhook=webhook.id, deliveries=page, next_cursor=next_cursor)
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}", responses=problems(*_ALWAYS))

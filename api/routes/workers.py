@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import orm
+from sqlalchemy import Row, orm
 
 from api.dependencies.auth import Admin, Viewer
 from api.dependencies.session import Session
 from api.problems import problems
+from api.views.each_row import shown
 from api.views.jobs import View
 from hsu_core.spec.values import Flag
 from hsu_jobs import queries
@@ -20,7 +20,7 @@ from hsu_jobs.cluster import workers
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.names import LONGEST_STORED
 from hsu_jobs.settings import settings
-from hsu_jobs.tables import Duty
+from hsu_jobs.tables import Duty, Worker
 
 router = APIRouter(prefix="/v1/workers", tags=["cluster"])
 
@@ -74,7 +74,7 @@ class Drain(BaseModel):
 @router.get("", responses=problems(Unauthorized))
 def list_workers(_key: Viewer, session: Session) -> WorkersView:
     """The machines of every pool."""
-    return WorkersView(workers=list(_workers(session)))
+    return WorkersView(workers=_workers(session))
 
 
 @router.get("/{name:path}", responses=problems(BadRequest, Unauthorized, NotFound))
@@ -108,8 +108,12 @@ def _worker(session: orm.Session, name: str) -> WorkerView:
     return every[name]
 
 
-def _workers(session: orm.Session) -> Iterator[WorkerView]:
+def _workers(session: orm.Session) -> list[WorkerView]:
     session.flush()
-    for worker, busy, is_there in session.execute(queries.workers_at_work(settings().lease)):
-        columns = set(WorkerView.model_fields) - {"busy", "is_there"}
-        yield WorkerView(**{name: getattr(worker, name) for name in columns}, busy=busy, is_there=is_there)
+    return shown("list of workers", session.execute(queries.workers_at_work(settings().lease)), _view)
+
+
+def _view(row: Row[Worker, int, bool]) -> WorkerView:
+    worker, busy, is_there = row
+    columns = set(WorkerView.model_fields) - {"busy", "is_there"}
+    return WorkerView(**{name: getattr(worker, name) for name in columns}, busy=busy, is_there=is_there)

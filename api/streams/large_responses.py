@@ -118,7 +118,7 @@ class LargeJson(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Make it and send it, unless the client has it. Raises `TooManyRequests` and `NotModified` before anything."""
         answers = of_process(self._request)
-        request_state.current(scope).patience = PATIENCE
+        request_state.current(scope).allow(PATIENCE)
         with (
             answers.held(self._key.user_id),
             access_watch(scope).hold(self._key) as access,

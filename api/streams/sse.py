@@ -75,7 +75,7 @@ class End(BaseModel):
     """The last message of a stream."""
 
     job: int
-    state: State
+    state: State | str
 
 
 class EventStream(StreamingResponse):

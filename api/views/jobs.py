@@ -61,7 +61,9 @@ class AttemptView(View):
     @classmethod
     def of(cls, attempt: Attempt) -> Self:
         """The view of a row."""
-        return cls(**{name: getattr(attempt, name) for name in cls.model_fields})
+        told = {name: getattr(attempt, name) for name in cls.model_fields}
+        outcome = None if attempt.outcome is None else _as_stored(attempt.outcome)
+        return cls(**told | {"outcome": outcome})
 
 
 class ParentView(View):
@@ -97,8 +99,9 @@ class JobView(View):
     name: str
     tags: list[str]
     owner: str
-    state: State
-    wanted: Wanted
+    state: State | str
+    """`queued`, `running`, `paused`, `succeeded`, `failed`, `cancelled`, or a state of a newer version."""
+    wanted: Wanted | str
     """What its owner wants: a running job that is to be cancelled is still running until it has stopped."""
     spec: JobSpec | dict[str, Any]
     """As it is stored, where `spec_error` tells that this version cannot read it."""

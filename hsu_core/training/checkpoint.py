@@ -25,12 +25,17 @@ from torch.optim import Optimizer
 
 from hsu_core import spec
 from hsu_core.outcomes import Saved
+from hsu_core.spec import versions
 
 FORMAT = 2
 
 
 class CheckpointMismatch(Exception):
     """A file is no checkpoint, a damaged one, or one of another model or optimizer; the message says what differs."""
+
+
+class CheckpointOfNewerVersion(CheckpointMismatch):
+    """A newer service wrote the spec in the file: one of its version can go on from it."""
 
 
 class Scores(NamedTuple):
@@ -47,7 +52,7 @@ class Description(NamedTuple):
     step: int
     """Updates made."""
     spec: dict[str, Any]
-    """The training spec that it was made by, as JSON values."""
+    """The training spec that it was made by, as JSON values, in the present shape (`hsu_core/spec/versions.py`)."""
     scores: Scores
 
 
@@ -64,7 +69,7 @@ def save(
     """Write `step-….safetensors` into the folder, whole or not at all. OSError if the disk does not take it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.safetensors"
-    header = {"format": FORMAT, "step": step, "spec": made_by.model_dump(mode="json"), "scores": scores._asdict()}
+    header = {"format": FORMAT, "step": step, "spec": _stored(made_by), "scores": scores._asdict()}
     tensors = {name: value.detach().contiguous() for name, value in _state(model, optimizer, penalty).items()}
     content = serialized(tensors, metadata={"hsu": json.dumps(header)})
     _write(path, content)
@@ -104,7 +109,7 @@ def describe(path: Path) -> Description:
         raise CheckpointMismatch(f"{path}: expected a checkpoint, found: {error}") from error
     if header.get("format") != FORMAT:
         raise CheckpointMismatch(f"{path}: expected a checkpoint of format {FORMAT}, found {header.get('format')}")
-    return Description(header["step"], header["spec"], Scores(**header["scores"]))
+    return Description(header["step"], _upgraded(header["spec"], path), Scores(**header["scores"]))
 
 
 def load(
@@ -128,7 +133,7 @@ def load(
     optimizer.load_state_dict(
         {"state": _optimizer_state(tensors, model), "param_groups": optimizer.state_dict()["param_groups"]}
     )
-    is_same_run = description.spec == wanted.model_dump(mode="json")
+    is_same_run = description.spec == _stored(wanted)
     return description.step, description.scores if is_same_run else Scores()
 
 
@@ -149,6 +154,20 @@ def _state(model: nn.Module, optimizer: Optimizer, penalty: nn.Module) -> dict[s
             if value is not None  # momentum that is 0 has no buffer
         },
     }
+
+
+def _stored(made_by: spec.TrainingSpec) -> dict[str, Any]:
+    """A spec as a file keeps it: with its version, whether it is a service's or only the library's."""
+    return {**made_by.model_dump(mode="json"), "version": versions.PRESENT}
+
+
+def _upgraded(stored: dict[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        return versions.upgraded(stored)
+    except versions.NewerVersion as error:
+        raise CheckpointOfNewerVersion(f"{path}: its spec cannot be read: {error}") from error
+    except versions.UnknownVersion as error:
+        raise CheckpointMismatch(f"{path}: its spec cannot be read: {error}") from error
 
 
 def _optimizer_state(tensors: dict[str, Tensor], model: nn.Module) -> dict[int, dict[str, Tensor]]:

@@ -165,7 +165,7 @@ def _descendants(session: Session, key_id: int, *, but: int | None) -> list[int]
 def _line(key_id: int, makers: Mapping[int, int | None]) -> list[int]:
     """A key and those that made it, as far as they are known."""
     line = [key_id]
-    while (maker := makers.get(line[-1])) is not None:
+    while (maker := makers.get(line[-1])) is not None and maker not in line:
         line.append(maker)
     return line
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from sqlalchemy import func
 from sqlalchemy.orm import Session
 
-from hsu_jobs import queries
+from hsu_jobs import queries, row_failures
 from hsu_jobs.artifacts import missing_checkpoints
 from hsu_jobs.artifacts.storage import Storage
 from hsu_jobs.settings import Settings
@@ -56,6 +56,7 @@ def adopt(session: Session, settings: Settings) -> Adopted:
     row.storage_marked_at = func.now()
     rows = session.execute(queries.kept_checkpoints()).scalars().all()
     gone = missing_checkpoints.among(rows, ours)
-    for kept in gone:
-        missing_checkpoints.note(session, kept)
+    for path, kept in [(each.path, each) for each in gone]:
+        with row_failures.savepoint(session, "adopting artifacts", path):
+            missing_checkpoints.note(session, kept)
     return Adopted(kept=len(rows) - len(gone), missing=len(gone))

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
-from hsu_jobs import database, queries
+from hsu_jobs import database, queries, row_failures
 from hsu_jobs.artifacts import checkpoints
 from hsu_jobs.artifacts.storage import Storage
 from hsu_jobs.event_log import record
@@ -60,11 +60,18 @@ class Audit:
         for row in rows:
             if time.monotonic() > deadline:
                 return found
-            if among([row], storage):
-                with database.transaction() as session:
-                    note(session, row)
-                found += 1
+            with row_failures.alone("missing files", f"checkpoint {row.id}", but=(OSError,)):
+                found += _note_if_missing(row, storage)
             self._after = row.id
         if len(rows) < AT_ONCE:
             self._after = 0
         return found
+
+
+def _note_if_missing(row: CheckpointRow, storage: Storage) -> bool:
+    """Say so if a checkpoint's file is missing; whether it is. Raises `StorageUnavailable`."""
+    if not among([row], storage):
+        return False
+    with database.transaction() as session:
+        note(session, row)
+    return True

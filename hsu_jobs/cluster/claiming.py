@@ -46,7 +46,8 @@ WITH readable AS (  -- of the data sets that the worker has, those that some job
         SELECT FROM jobs WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND jobs.dataset = kind)
 ),
 head AS (  -- the first job of each user, size and data set: a few index probes, however many jobs wait
-    SELECT job.*, (usage_now(usage, users.gpus, usage_at, :half_life) + users.gpus * :soon) / nullif(share, 0) AS used
+    SELECT job.*, least(usage_now(usage, users.gpus, usage_at, :half_life) + users.gpus * :soon, 1e100)
+                  / CASE WHEN share > 0 THEN greatest(share, 1e-9) END AS used  -- bounded: an overflow ended all claims
     FROM users
     CROSS JOIN generate_series(1, :machine) AS size
     CROSS JOIN readable

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Double, func, select
 from sqlalchemy.orm import Session
 
-from hsu_jobs import queries
+from hsu_jobs import queries, row_failures
 from hsu_jobs.cluster import fair_share
 from hsu_jobs.cluster.claiming import SOON
 from hsu_jobs.errors import SpecNotReadable
@@ -26,8 +26,8 @@ from hsu_jobs.tables import Attempt, Job, User, Worker
 
 _RECENT = 50
 """Ended attempts whose mean length is taken as typical."""
-_NO_SHARE = 1e-9
-"""In place of a share of 0, which the API never writes: nobody divides by it."""
+_LEAST_SHARE, _LARGEST_SHARE = 1e-9, 1e6
+"""A share outside, such as 0, counts as one of these: one user's row ends nobody's estimate."""
 
 
 class Waiting(NamedTuple):
@@ -218,7 +218,11 @@ def _typical(session: Session, pool: str) -> float | None:
 def _owners(session: Session, settings: Settings) -> dict[int, _Owner]:
     used = fair_share.usage_now(settings.usage_half_life) + User.gpus * SOON.total_seconds()
     rows = session.execute(select(User.id, User.name, User.share, used, User.gpus, User.max_gpus)).all()
-    return {row[0]: _Owner(*row[1:])._replace(share=row[2] or _NO_SHARE) for row in rows}
+    return {row[0]: _Owner(*row[1:])._replace(share=_bounded(row[2])) for row in rows}
+
+
+def _bounded(share: float) -> float:
+    return min(max(_LEAST_SHARE, share), _LARGEST_SHARE)  # in this order, NaN is the least one
 
 
 def _places(session: Session, pool: Pool, owners: dict[int, _Owner], limit: int) -> Iterator[QueuePosition]:
@@ -226,11 +230,12 @@ def _places(session: Session, pool: Pool, owners: dict[int, _Owner], limit: int)
     queued = _in_order(_first_of_each(session, pool.name, limit), owners, pool.typical or 1.0)
     ahead = 0
     for job in islice(queued, limit):
-        owner = owners[job.owner_id]
-        waiting = _unreadable(job)
+        owner, waiting = owners[job.owner_id], None
+        with row_failures.alone("queue", f"job {job.id}"):
+            waiting = _unreadable(job) or _reason(pool, owner, job, now=now, ahead=ahead)
         if waiting is None:
-            waiting = _reason(pool, owner, job, now=now, ahead=ahead)
-            ahead += 1
+            continue
+        ahead += waiting.reason != SpecNotReadable.code
         yield QueuePosition(job.id, job.owner_id, owner.name, job.name, job.priority, job.gpus, job.pool, waiting)
 
 

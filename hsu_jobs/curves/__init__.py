@@ -15,7 +15,7 @@ NaN and infinities come back as they were written, bit for bit.
 
 from hsu_jobs.curves.amounts import count, most_buckets, windows
 from hsu_jobs.curves.layout import Point
-from hsu_jobs.curves.lineage import LAST_STEP, Choice, Origin, are_there
+from hsu_jobs.curves.lineage import LAST_STEP, Choice, Lines, Origin, are_there, find
 from hsu_jobs.curves.long_reads import LongCurve, each
 from hsu_jobs.curves.reading import Curve, read
 from hsu_jobs.curves.sampling import Chart, Sampled, sample
@@ -26,6 +26,7 @@ __all__ = [
     "Chart",
     "Choice",
     "Curve",
+    "Lines",
     "LongCurve",
     "Origin",
     "Point",
@@ -33,6 +34,7 @@ __all__ = [
     "are_there",
     "count",
     "each",
+    "find",
     "forget_ended",
     "most_buckets",
     "read",

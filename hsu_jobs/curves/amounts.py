@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Series
-from hsu_jobs.curves.lineage import Choice, Line, line_of
+from hsu_jobs.curves.lineage import Choice, Line, Lines, line_of
 from hsu_jobs.tables import Block
 
 
@@ -27,15 +27,14 @@ class _Piece(NamedTuple):
         return self.steps * len(self.series)
 
 
-def count(session: Session, job_id: int, choice: Choice) -> int:
-    """How many values the choice holds, or some more: at its ends, as if every step was recorded. Raises `NotFound`."""
-    return of_each(session, line_of(session, job_id, choice)).total()
+def count(session: Session, lines: Lines) -> int:
+    """How many values these curves hold, or some more: at their ends, as if every step was recorded."""
+    return sum(of_each(session, line).total() for line in lines.values())
 
 
-def most_buckets(session: Session, job_id: int, choice: Choice, *, max_points: int) -> int:
-    """How many buckets a chart of the choice has at most. Raises `NotFound`."""
-    sizes = of_each(session, line_of(session, job_id, choice))
-    return sum(min(size, max_points) for size in sizes.values())
+def most_buckets(session: Session, lines: Lines, *, max_points: int) -> int:
+    """How many buckets a chart of these curves has at most."""
+    return sum(min(size, max_points) for line in lines.values() for size in of_each(session, line).values())
 
 
 def of_each(session: Session, line: Line) -> Counter[Series]:

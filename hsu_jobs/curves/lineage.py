@@ -69,6 +69,15 @@ def line_of(session: Session, job_id: int, choice: Choice) -> Line:
     return Line([stretch for stretch in stretches if stretch.series], references)
 
 
+Lines = dict[int, Line]
+"""The chosen curves of several jobs, by job."""
+
+
+def find(session: Session, job_ids: Iterable[int], choice: Choice) -> Lines:
+    """Find the chosen curves of several jobs. Raises `NotFound` as `line_of` does."""
+    return {job_id: line_of(session, job_id, choice) for job_id in job_ids}
+
+
 def are_there(session: Session, job_id: int, choice: Choice) -> bool:
     """Whether a job has a curve of every layer and measure that is named."""
     try:

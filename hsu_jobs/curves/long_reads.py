@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs.curves import amounts
-from hsu_jobs.curves.lineage import Choice, Line, line_of, origin_of, shifted
+from hsu_jobs.curves.lineage import Choice, Line, origin_of, shifted
 from hsu_jobs.curves.reading import Curve, read_line
 
 
@@ -27,9 +27,8 @@ class LongCurve(NamedTuple):
     """Its points in ascending steps; each call reads them anew."""
 
 
-def each(session: Session, job_id: int, choice: Choice, *, values: int) -> Iterator[LongCurve]:
-    """The chosen curves of a job, of which about so many values are in memory at a time. Raises `NotFound`."""
-    line = line_of(session, job_id, choice)
+def each(session: Session, line: Line, choice: Choice, *, values: int) -> Iterator[LongCurve]:
+    """The chosen curves of a job, of which about so many values are in memory at a time."""
     sizes = amounts.of_each(session, line)
     for names in _together(sizes, values):
         mine = _only(line, names)

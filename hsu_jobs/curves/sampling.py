@@ -17,7 +17,7 @@ from hsu_core.outcomes import Reference, Series
 from hsu_jobs.curves import layout
 from hsu_jobs.curves.extracts import Part, extracts
 from hsu_jobs.curves.layout import Cells
-from hsu_jobs.curves.lineage import Choice, Line, Stretch, line_of, origin_of, shifted
+from hsu_jobs.curves.lineage import Choice, Line, Lines, Stretch, origin_of, shifted
 from hsu_jobs.tables import Block
 
 
@@ -39,12 +39,11 @@ class Chart(NamedTuple):
     curves: list[Sampled]
 
 
-def sample(session: Session, job_ids: Sequence[int], choice: Choice, *, max_points: int) -> Chart:
-    """The chosen curves of jobs in at most so many buckets. Raises `NotFound` as `read` does.
+def sample(session: Session, lines: Lines, choice: Choice, *, max_points: int) -> Chart:
+    """The chosen curves of jobs in at most so many buckets.
 
     With a bucket for each step nothing is lost: minimum, maximum and last value are then the same.
     """
-    lines = {job_id: line_of(session, job_id, choice) for job_id in job_ids}
     width = _width(session, [stretch for line in lines.values() for stretch in line.stretches], max_points)
     curves = [curve for job_id, line in lines.items() for curve in _sampled(session, job_id, line, choice, width)]
     return Chart(width, curves)

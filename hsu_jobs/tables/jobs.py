@@ -68,8 +68,10 @@ class Job(Row):
     dataset: Mapped[str] = mapped_column(Computed("coalesce(spec #>> '{dataset,kind}', '')", persisted=True))
     """The kind of data set that a machine must have for it; empty if it needs none."""
     fingerprint: Mapped[str]
-    state: Mapped[State]
-    wanted: Mapped[Wanted]
+    state: Mapped[State] = mapped_column(OpenEnum(State))
+    """A state of a newer version is a plain text: it is shown, and no move leads out of it."""
+    wanted: Mapped[Wanted] = mapped_column(OpenEnum(Wanted))
+    """A wish of a newer version is a plain text: the job does not start, and a running attempt stops."""
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     gpus: Mapped[int] = mapped_column(SmallInteger, server_default="1")
     pool: Mapped[str] = mapped_column(server_default="default")

@@ -8,7 +8,7 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, Index, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from hsu_jobs.tables.base import ID, NOW, Row
+from hsu_jobs.tables.base import ID, NOW, OpenEnum, Row
 
 
 class Role(StrEnum):
@@ -19,8 +19,10 @@ class Role(StrEnum):
     VIEWER = "viewer"
 
     def covers(self, other: Role) -> bool:
-        """Whether this role may do all that the other may."""
+        """Whether this role may do all that the other may. What a role of a newer version may do, an admin's covers."""
         ascending = (Role.VIEWER, Role.MEMBER, Role.ADMIN)
+        if other not in ascending:
+            return self is Role.ADMIN
         return ascending.index(self) >= ascending.index(other)
 
 
@@ -56,7 +58,8 @@ class ApiKey(Row):
     name: Mapped[str] = mapped_column(server_default="")
     prefix: Mapped[str]
     digest: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
-    role: Mapped[Role]
+    role: Mapped[Role] = mapped_column(OpenEnum(Role))
+    """A role of a newer version is a plain text, and opens nothing."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     expires_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]

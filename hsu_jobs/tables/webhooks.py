@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import ForeignKey, Index, SmallInteger, UniqueConstraint, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hsu_jobs.tables.base import ID, NOW, Row
+from hsu_jobs.tables.base import ID, NOW, OpenEnum, Row
 from hsu_jobs.tables.jobs import EventRow
 from hsu_jobs.tables.people import User
 
@@ -72,7 +72,7 @@ class Delivery(Row):
     event_id: Mapped[int | None] = mapped_column(ForeignKey(EventRow.id))
     message: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
     """The same at every attempt, so that who hears it twice can tell."""
-    state: Mapped[DeliveryState] = mapped_column(server_default="pending")
+    state: Mapped[DeliveryState] = mapped_column(OpenEnum(DeliveryState), server_default="pending")
     attempts: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     asked_at: Mapped[datetime] = mapped_column(server_default=NOW)

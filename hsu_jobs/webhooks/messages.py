@@ -69,7 +69,7 @@ def _summary(job: Job) -> dict[str, Any]:
         "name": job.name,
         "tags": job.tags,
         "owner": job.owner.name,
-        "state": job.state.value,
+        "state": str(job.state),
         "fingerprint": job.fingerprint,
         "failure": job.failure,
         **{name: at.isoformat() if (at := getattr(job, name)) else None for name in times},

@@ -16,6 +16,7 @@ from hsu_core.data.download import DownloadFailed
 from hsu_core.data.files import DatasetNotFound
 from hsu_core.data.images import DamagedFile
 from hsu_core.training.callbacks import Callbacks
+from hsu_core.training.checkpoint import CheckpointMismatch, CheckpointOfNewerVersion
 from hsu_core.training.launch import RankDied
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import parse
@@ -123,6 +124,14 @@ def test_data_that_cannot_be_read_here_are_the_machines_lack_and_not_the_jobs_fa
 ) -> None:
     done = ended(error)
     assert (done["kind"], done["code"], done["message"]) == ("unavailable", "dataset_unavailable", str(error))
+
+
+def test_a_checkpoint_of_a_newer_version_waits_for_a_worker_that_can_read_it(
+    ended: Callable[[Exception], dict[str, Any]],
+) -> None:
+    told = ended(CheckpointOfNewerVersion("its spec was written by spec version 9"))
+    assert (told["kind"], told["code"]) == ("unavailable", "checkpoint_not_readable")
+    assert ended(CheckpointMismatch("another model"))["kind"] == "failed"
 
 
 def test_the_death_of_a_rank_is_a_crash(ended: Callable[[Exception], dict[str, Any]]) -> None:

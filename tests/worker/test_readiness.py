@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from samples import ROOM
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 from waiting import until
 
 from hsu_core.data.files import IDX
@@ -24,7 +25,7 @@ from hsu_jobs.errors import Gone
 from hsu_jobs.outcomes import Unavailable
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
-from hsu_jobs.tables import CheckpointRow, EventRow, Job, Worker
+from hsu_jobs.tables import CheckpointRow, EventRow, Job, RowFailure, Worker
 from worker import runner
 from worker.devices import Devices
 from worker.readiness import ReadinessCheck
@@ -156,6 +157,28 @@ def test_an_audit_finds_what_is_missing_and_then_nothing_goes_on_from_it(
     assert kept() == []
     with database.transaction() as session, pytest.raises(Gone, match="its file is missing"):
         checkpoints.at(session, session.get_one(Job, claim.job_id), None)
+
+
+def test_a_checkpoint_that_cannot_be_audited_keeps_no_other_from_being_found_missing(
+    claim: Claim, kept: Callable[[], list[int]], storage: Storage, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note = missing_checkpoints.note
+
+    def broken(session: Session, row: CheckpointRow) -> None:
+        if row.step == 10:
+            raise ValueError("it cannot be noted")
+        note(session, row)
+
+    monkeypatch.setattr(missing_checkpoints, "note", broken)
+    for file in settings.artifacts_dir.glob("jobs/*/*/*.safetensors"):
+        file.unlink()
+    assert missing_checkpoints.Audit().look(storage, at_most=settings.sweep) == 1
+    assert kept() == [10]
+    with database.transaction() as session:
+        assert installation.adopt(session, settings).missing == 1
+    with database.transaction() as session:
+        failures = session.execute(select(RowFailure.loop, RowFailure.failures)).all()
+    assert dict(failures) == {"missing files": 1, "adopting artifacts": 1}
 
 
 def test_a_storage_that_is_adopted_on_purpose_is_used_and_what_it_lacks_is_missing(

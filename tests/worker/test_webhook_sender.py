@@ -18,12 +18,14 @@ import pytest
 import trustme
 from receiving import Receiver, receiver, said
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from hsu_client.webhooks import verify
 from hsu_jobs import database, doorbell
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Delivery, DeliveryState, User, Webhook
 from hsu_jobs.webhooks import addresses, deliveries, subscriptions
+from hsu_jobs.webhooks.deliveries import Batch, Message
 from worker import webhook_sender
 
 LOOPBACK = ("127.0.0.0/8", "::1")
@@ -131,6 +133,27 @@ def test_a_webhook_that_is_removed_while_its_message_is_on_the_way_hurts_nobody(
         webhook_sender.carry(mine, opened)
     assert len(there.received) == 1, "nothing more is sent to it"
     assert sent(mine) == []
+
+
+def test_a_message_whose_end_cannot_be_written_keeps_no_other_from_being_sent_and_is_not_sent_again_at_once(
+    hook: Hook, opened: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = webhook_sender.deliveries.settle
+
+    def broken(session: Session, turn: Batch, message: Message, *rest: Any) -> bool:
+        if message.delivery_id == first.id:
+            raise ValueError("it cannot be written")
+        return settle(session, turn, message, *rest)
+
+    with receiver() as there:
+        mine = hook(there.url, pings=3)
+        first = sent(mine)[0]
+        monkeypatch.setattr(webhook_sender.deliveries, "settle", broken)
+        for _ in range(2):
+            webhook_sender.carry(mine, opened)
+    pending, delivered = DeliveryState.PENDING, DeliveryState.DELIVERED
+    assert [each.state for each in sent(mine)] == [pending, delivered, delivered]
+    assert len(there.received) == 3
 
 
 def test_gone_ends_a_webhook(hook: Hook, opened: Settings) -> None:

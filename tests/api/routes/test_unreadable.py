@@ -8,19 +8,28 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from samples import PLACED, TRAINED
-from sqlalchemy import text
+from samples import DIGITS, PLACED, TRAINED
+from sqlalchemy import select, text
 
 from hsu_client.cli import render
-from hsu_jobs import attempts, database, row_failures, settings
+from hsu_jobs import attempts, database, lifecycle, row_failures, settings
 from hsu_jobs.attempts import Claim
-from hsu_jobs.cluster import workers
+from hsu_jobs.cluster import claiming, workers
 from hsu_jobs.outcomes import Succeeded
-from hsu_jobs.tables import Role
+from hsu_jobs.spec import parse
+from hsu_jobs.tables import Role, RowFailure
+from hsu_jobs.webhooks import deliveries
 
 Submit = Callable[..., dict[str, Any]]
 
+STORED = parse(DIGITS).model_dump(mode="json")
+"""A spec as this version stores it."""
 SPECS = [
+    json.dumps(STORED | {"version": 9}),
+    json.dumps(STORED | {"version": "of tomorrow"}),
+    json.dumps(STORED | {"regularizer": {"kind": "of_tomorrow"}}),
+    json.dumps(STORED | {"batch_size": 10**9}),
+    json.dumps(STORED | {"field_of_tomorrow": 1}),
     '{"task": "classification", "regularizer": {"kind": "of_tomorrow"}}',
     '{"task": "segmentation"}',
     '{"version": 2}',
@@ -174,6 +183,35 @@ def test_an_event_of_another_version_is_told_as_it_is_in_pages_and_streams(
     sent = ada.get(f"/v1/jobs/{job}/events/stream").text
     told = [json.loads(line.removeprefix("data: ")) for line in sent.splitlines() if line.startswith("data: ")]
     assert told[:3] == [first, strange, last]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_what_looks_at_many_jobs_goes_on_beside_it(
+    ada: TestClient, root: TestClient, submit: Submit, start: Callable[[], Claim], spec: str
+) -> None:
+    """Quotes, filters, sweeps and messages, with one that runs and one that waits past its deadline."""
+    hook = ada.post("/v1/webhooks", json={"url": "https://8.8.8.8/", "events": ["submitted"]}).json()["id"]
+    running, late, other = submit(ada)["id"], submit(ada, limits={"deadline": 1000})["id"], submit(ada)
+    assert start().job_id == running
+    for job in (running, late):
+        spoil(job, spec)
+    quoted = ada.post("/v1/jobs?dry_run=true", json=other["spec"])
+    assert {each["id"] for each in quoted.json()["duplicates"]} == {running, late, other["id"]}
+    for query in ("?regularizer=mhe", "?sort=-test_accuracy", "?where=test_accuracy:gt:0", "?fields=id,spec"):
+        assert ada.get(f"/v1/jobs{query}").status_code == 200, query
+    write("UPDATE attempts SET lease_expires_at = now() - interval '1 s'")
+    write("UPDATE jobs SET deadline_at = now() - interval '1 s' WHERE id = :job", job=late)
+    with database.transaction() as session:
+        assert attempts.expire(session, settings.settings()) == [running]
+        assert lifecycle.expire_overdue(session) == [late]
+        claiming.make_room(session, settings.settings())
+    with database.transaction() as session:
+        turn = deliveries.take(session, hook)
+    assert turn is not None
+    assert [json.loads(message.body)["job"]["id"] for message in turn.messages] == [running, late, other["id"]]
+    assert root.get("/metrics").status_code == 200
+    with database.transaction() as session:
+        assert session.execute(select(RowFailure.loop)).all() == []
 
 
 def test_failures_of_rows_are_counted_in_the_metrics(as_user: Callable[[str, Role], TestClient]) -> None:

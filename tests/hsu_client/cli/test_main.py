@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from hsu_client.cli.main import main
@@ -24,7 +24,7 @@ from hsu_jobs.attempts import Claim
 from hsu_jobs.cluster import workers
 from hsu_jobs.outcomes import Released
 from hsu_jobs.settings import Settings
-from hsu_jobs.tables import Worker
+from hsu_jobs.tables import Job, Worker
 
 SPEC = str(Path(__file__).parents[3] / "examples" / "digits-mhe.json")
 
@@ -59,6 +59,22 @@ def test_show_tells_of_a_job_in_words_or_as_json(hsu: Any) -> None:
     job = _submitted(hsu)
     assert "owner      ada" in hsu("show", job).stdout
     assert json.loads(hsu("show", "--json", job).stdout)["id"] == int(job)
+
+
+def test_a_job_with_a_spec_of_a_newer_version_is_shown_listed_and_cancelled(hsu: Any, session: Session) -> None:
+    job, other = _submitted(hsu), _submitted(hsu)
+    stored = json.loads(Path(SPEC).read_text()) | {"version": 9}
+    session.execute(update(Job).where(Job.id == int(job)).values(spec=stored))
+    shown = hsu("show", job)
+    assert shown.exit_code == 0
+    assert "written by spec version 9; this service reads the versions 1 to " in shown.stdout
+    assert json.loads(hsu("show", "--json", job).stdout)["spec"] == stored
+    lines = hsu("list", "--limit", "2").stdout.splitlines()
+    assert [line.split(" · ")[0] for line in lines] == [f"job {other}", f"job {job}"]
+    assert "spec not readable" in lines[1]
+    assert f"job {job} · cancelled" in hsu("cancel", job).stdout
+    refused = hsu("retry", job)
+    assert (refused.exit_code, "cannot read the stored spec" in refused.stderr) == (1, True)
 
 
 def test_list_shows_the_newest_first_and_no_more_than_asked(hsu: Any) -> None:

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import update
+from sqlalchemy.orm import Session
 
 from hsu_client.cli.main import main
+from hsu_jobs.tables import Job
 
 
 @pytest.fixture
@@ -32,6 +35,24 @@ def test_jobs_are_taken_to_files(hsu: Any, job_id: int, tmp_path: Path) -> None:
     whole = next((tmp_path / "wb").glob("*/wandb-history.jsonl")).read_text()
     assert whole == (tmp_path / "one.jsonl").read_text()
     assert json.loads(whole.splitlines()[-1])["_step"] == 5
+
+
+@pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning")  # MLflow's own
+@pytest.mark.parametrize(
+    "spec", [{"version": 9, "tree": {"of": "tomorrow"}}, {"regularizer": {"kind": "of_tomorrow"}}, [1], "text"]
+)
+def test_a_job_with_a_spec_of_another_version_is_taken_as_it_is_stored(
+    hsu: Any, session: Session, job_id: int, tmp_path: Path, spec: object
+) -> None:
+    session.execute(update(Job).where(Job.id == job_id).values(spec=spec))
+    for target in (("tensorboard", "tb"), ("mlflow", "ml.db"), ("wandb-jsonl", "wb")):
+        where = f"sqlite:///{tmp_path}/ml.db" if target[0] == "mlflow" else str(tmp_path / target[1])
+        done = hsu(str(job_id), "--to", target[0], where)
+        assert done.exit_code == 0, done.output
+    config = json.loads(next((tmp_path / "wb").glob("*/config.yaml")).read_text())
+    assert {name: each["value"] for name, each in config.items() if name != "hsu"} == (
+        spec if isinstance(spec, dict) else {"stored": spec}
+    )
 
 
 @pytest.mark.parametrize(

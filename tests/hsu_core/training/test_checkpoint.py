@@ -1,6 +1,7 @@
 """A checkpoint is whole or absent, and says so when it does not fit."""
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 import pytest
 import torch
 from limits import largest_file
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hsu_core import models, spec
 from hsu_core.outcomes import Saved
+from hsu_core.spec import versions
 from hsu_core.training import checkpoint
 
 NOTHING_SCORED = checkpoint.Scores()
@@ -78,7 +81,7 @@ def test_loading_restores_every_tensor_and_its_memory_layout(tmp_path: Path, kin
 def test_a_checkpoint_describes_itself(tmp_path: Path) -> None:
     made_by = training()
     path = written(tmp_path, made_by, step=7).path
-    assert checkpoint.describe(path) == (7, made_by.model_dump(mode="json"), NOTHING_SCORED)
+    assert checkpoint.describe(path) == (7, made_by.model_dump(mode="json") | {"version": 1}, NOTHING_SCORED)
 
 
 def test_what_saving_tells_is_true_of_the_file(tmp_path: Path) -> None:
@@ -117,6 +120,47 @@ def test_scores_start_anew_with_another_spec(tmp_path: Path) -> None:
     told = checkpoint.save(tmp_path, model, optimizer, penalty=STATELESS, step=1, made_by=made_by, scores=scores)
     assert told.is_best
     assert checkpoint.load(told.path, *started(wanted), penalty=STATELESS, wanted=wanted) == (1, NOTHING_SCORED)
+
+
+def stored_with(told: Saved, change: Callable[[dict[str, Any]], object]) -> Path:
+    """The file with another spec in its header."""
+    with safe_open(told.path, framework="pt") as file:
+        header = json.loads(file.metadata()["hsu"])
+    change(header["spec"])
+    save_file(load_file(told.path), told.path, metadata={"hsu": json.dumps(header)})
+    return told.path
+
+
+def test_a_checkpoint_of_the_time_before_versions_is_of_the_same_run(tmp_path: Path) -> None:
+    made_by = training()
+    scores = checkpoint.Scores(0.5, 0.5, 1)
+    told = checkpoint.save(
+        tmp_path, *started(made_by, steps=1), penalty=STATELESS, step=1, made_by=made_by, scores=scores
+    )
+    path = stored_with(told, lambda spec: spec.pop("version"))
+    assert checkpoint.load(path, *started(made_by), penalty=STATELESS, wanted=made_by) == (1, scores)
+
+
+def test_a_checkpoint_with_an_older_spec_is_upgraded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_by = training()
+    path = stored_with(written(tmp_path, made_by), lambda spec: spec.update(network=spec.pop("model")))
+    with pytest.raises(KeyError):
+        checkpoint.load(path, *started(made_by), penalty=STATELESS, wanted=made_by)
+    monkeypatch.setattr(versions, "PRESENT", 2)
+    monkeypatch.setattr(versions, "UPGRADES", {1: _network_is_model})
+    assert checkpoint.load(path, *started(made_by), penalty=STATELESS, wanted=made_by)[0] == 1
+
+
+def _network_is_model(tree: dict[str, Any]) -> dict[str, Any]:
+    tree["model"] = tree.pop("network")
+    return tree
+
+
+def test_a_checkpoint_with_a_newer_spec_says_which(tmp_path: Path) -> None:
+    made_by = training()
+    path = stored_with(written(tmp_path, made_by), lambda spec: spec.update(version=9))
+    with pytest.raises(checkpoint.CheckpointOfNewerVersion, match="written by spec version 9"):
+        checkpoint.load(path, *started(made_by), penalty=STATELESS, wanted=made_by)
 
 
 def test_saving_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Series
 from hsu_jobs import database, lifecycle
-from hsu_jobs.curves import Choice, Point, compaction, layout, read, roll_back, sample, write
+from hsu_jobs.curves import Choice, Point, compaction, find, layout, read, roll_back, sample, write
 from hsu_jobs.curves.lineage import LAST_STEP
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.states import State
@@ -216,7 +216,8 @@ def test_any_history_reads_as_if_every_point_had_been_kept_in_a_list(
     first = data.draw(st.just(0) | st.integers(0, model.next_step))
     last = data.draw(st.just(LAST_STEP) | st.integers(first, model.next_step + 1))
     max_points = data.draw(st.integers(1, 40))
-    chart = sample(session, [job.id], Choice(first=first, last=last), max_points=max_points)
+    choice = Choice(first=first, last=last)
+    chart = sample(session, find(session, [job.id], choice), choice, max_points=max_points)
     for curve in chart.curves:
         cells = curve.buckets
         assert len(cells.first) <= max_points

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import lifecycle
-from hsu_jobs.curves import Choice, Point, count, each, forget_ended, read, roll_back, windows, write
-from hsu_jobs.curves.lineage import LAST_STEP
+from hsu_jobs.curves import Choice, Point, count, each, find, forget_ended, read, roll_back, windows, write
+from hsu_jobs.curves.lineage import LAST_STEP, line_of
 from hsu_jobs.errors import NotFound
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.tables import Block, User
@@ -131,8 +131,8 @@ def test_what_is_asked_for_is_counted_without_the_rest_of_its_block(
 ) -> None:
     made = job(session, owner, spec)
     write(session, made, [Point(step, 0, {LOSS: 1.0, ENERGY: 2.0}) for step in range(1000)])
-    assert count(session, made, Choice()) == 2000
-    assert count(session, made, Choice(measures=["loss"], first=10, last=12)) == 3
+    assert count(session, find(session, [made], Choice())) == 2000
+    assert count(session, find(session, [made], Choice(measures=["loss"], first=10, last=12))) == 3
     assert [(piece.first, piece.last) for piece in windows(session, made, Choice(first=5, last=9), values=1)] == [
         (5, 9)
     ]
@@ -243,7 +243,9 @@ def test_long_curves_come_in_parts_that_are_the_whole(
     write(session, fork.id, [Point(35, 1, {TEST: 0.5, LOSS: 2.0}), Point(50, 1, {LOSS: 3.0})])
     for choice in (Choice(), Choice(first=8, last=36), Choice(measures=["loss"], first=51)):
         whole = read(session, fork.id, choice)
-        for expected, curve in zip(whole, each(session, fork.id, choice, values=values), strict=True):
+        for expected, curve in zip(
+            whole, each(session, line_of(session, fork.id, choice), choice, values=values), strict=True
+        ):
             assert (curve.layer, curve.measure, curve.reference) == expected[:3]
             for _ in range(2):
                 parts = list(curve.parts())
