@@ -12,7 +12,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from typing import get_args
 
 import torch
 
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
-    kinds = [kind() for kind in get_args(get_args(spec.Regularizer)[0]) if kind is not spec.NoRegularizer]
+    kinds = [kind() for kind in spec.members(spec.Regularizer) if kind is not spec.NoRegularizer]
     once = {chosen.kind: _penalty(chosen) for chosen in kinds}
     once["panel"] = _panel()
     seconds: dict[str, list[float]] = {kind: [] for kind in once}

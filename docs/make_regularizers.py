@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import matplotlib
 import torch
@@ -51,7 +51,7 @@ The best that 24 points can do on S²: smallest angle 43.69°.
 def main() -> None:
     """Write the page and its pictures."""
     PICTURES.mkdir(exist_ok=True)
-    kinds = [kind for kind in get_args(get_args(spec.Regularizer)[0]) if kind is not spec.NoRegularizer]
+    kinds = [kind for kind in spec.members(spec.Regularizer) if kind is not spec.NoRegularizer]
     sections = [_section(kind(**SETTINGS.get(kind.model_fields["kind"].default, {}))) for kind in kinds]
     (HERE / "regularizers.md").write_text("\n".join([HEAD, *sections]))
 

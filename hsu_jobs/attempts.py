@@ -45,7 +45,7 @@ from hsu_jobs.outcomes import (
     verdict,
 )
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import Limits, TrainingJob, limits_of, read
+from hsu_jobs.spec import Limits, limits_of, read
 from hsu_jobs.states import State, Stop, Wanted
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
 
@@ -98,7 +98,7 @@ def claim(session: Session, room: Room, settings: Settings) -> Claim | None:
     except SpecNotReadable as error:
         error.job_id = started.job_id
         raise
-    dataset = spec.dataset.kind if isinstance(spec, TrainingJob) else ""
+    dataset = spec.required_dataset.kind if spec.required_dataset else ""
     return Claim(started.job_id, started.attempt, token, room.free[: started.gpus], spec.limits, dataset)
 
 

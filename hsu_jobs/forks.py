@@ -11,7 +11,7 @@ from typing import Any
 
 from hsu_core.spec import versions
 from hsu_jobs.errors import Fault, SpecRejected
-from hsu_jobs.spec import JobSpec, TrainingJob, in_present_shape, parse, read
+from hsu_jobs.spec import JobSpec, in_present_shape, parse, read
 
 
 def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: int = 0) -> JobSpec:
@@ -22,24 +22,12 @@ def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: 
     before, after = read(parent), parse(patched(parent, change))
     if from_step == 0:
         return after
-    faults = []
-    if not isinstance(before, TrainingJob) or not isinstance(after, TrainingJob):
-        faults.append(_fault("/task", "the task must stay classification"))
-    else:
-        if after.model != before.model:
-            faults.append(_fault("/model", "the model must stay as it is: its weights are taken over"))
-        if after.optimizer.kind != before.optimizer.kind:
-            faults.append(
-                _fault("/optimizer/kind", f"the optimizer must stay {before.optimizer.kind}: so does its state")
-            )
-        if after.dataset.facts != before.dataset.facts:
-            faults.append(_fault("/dataset", "images and classes must be as many and as large as the parent's"))
-        if after.total_steps < from_step:
-            faults.append(
-                _fault("/duration", f"expected at least the checkpoint's {from_step} steps, found {after.total_steps}")
-            )
+    faults = tuple(
+        Fault(pointer=pointer, code="does_not_fit_checkpoint", detail=reason)
+        for pointer, reason in before.misfits(after, from_step)
+    )
     if faults:
-        raise SpecRejected("the changed spec cannot go on from this checkpoint", faults=tuple(faults))
+        raise SpecRejected("the changed spec cannot go on from this checkpoint", faults=faults)
     return after
 
 
@@ -62,7 +50,3 @@ def merged(old: object, change: object) -> Any:
     kept = {} if other_kind or not isinstance(old, Mapping) else old
     both = {**kept, **{name: merged(kept.get(name), value) for name, value in change.items()}}
     return {name: value for name, value in both.items() if not (name in change and change[name] is None)}
-
-
-def _fault(pointer: str, detail: str) -> Fault:
-    return Fault(pointer=pointer, code="does_not_fit_checkpoint", detail=detail)

@@ -13,7 +13,7 @@ import json
 import math
 import operator
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -21,32 +21,31 @@ from sqlalchemy import BigInteger, ColumnElement, Double, Select, Text, literal,
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
+from hsu_core import spec
+from hsu_core.spec import kinds
 from hsu_jobs.errors import BadRequest, Fault
 from hsu_jobs.names import PoolName
+from hsu_jobs.outcomes import METRICS
 from hsu_jobs.spec import Tag
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job, User
 from hsu_jobs.timestamps import Timestamp
 
-Metric = Literal[
-    "test_accuracy", "test_loss", "train_loss", "penalty", "seconds", "steps_per_second", "parameters", "value", "gap"
-]
-METRICS: tuple[Metric, ...] = Metric.__args__  # type: ignore[attr-defined]
-"""What results hold: the first ones those of trainings, the last two those of points."""
+SORTS = (
+    *("-created", "created", "-priority", "priority", "name", "-name"),
+    *(sort for metric in METRICS for sort in (f"-{metric}", metric)),
+)
 
-Sort = Literal[
-    "-created", "created", "-priority", "priority", "name", "-name",
-    "-test_accuracy", "test_accuracy", "-test_loss", "test_loss", "-train_loss", "train_loss", "-penalty", "penalty",
-    "-seconds", "seconds", "-steps_per_second", "steps_per_second", "-parameters", "parameters",
-    "-value", "value", "-gap", "gap",
-]  # fmt: skip
-
-RegularizerKind = Literal[
-    "none", "mhe", "mhs", "mhp", "rmhp", "mhc", "mgd", "so", "dso", "mutual_coherence", "srip", "mma", "comhe",
-    "uniformity", "koleo",
-]  # fmt: skip
-ModelKind = Literal["mlp", "small_cnn", "cnn9"]
-DatasetKind = Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100"]
+if TYPE_CHECKING:  # a type checker cannot compute the members of a Literal
+    Sort = str
+    RegularizerKind = str
+    ModelKind = str
+    DatasetKind = str
+else:
+    Sort = Literal[SORTS]
+    RegularizerKind = Literal[kinds(spec.Regularizer)]
+    ModelKind = Literal[kinds(spec.Model)]
+    DatasetKind = Literal[kinds(spec.Dataset)]
 
 _NO_NUL = r"^[^\x00]*$"
 """The one character that Postgres' text cannot hold."""

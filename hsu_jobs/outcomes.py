@@ -6,7 +6,8 @@ Expected endings are values, `match`ed side by side. Knows no rows and no proces
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, assert_never
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, assert_never, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 
@@ -79,8 +80,26 @@ class PointsResult(Ending):
     recorded."""
 
 
-Result = Annotated[TrainingResult | PointsResult, Field(discriminator="task")]
-RESULT: TypeAdapter[TrainingResult | PointsResult] = TypeAdapter(Result)
+AnyResult = TrainingResult | PointsResult
+Result = Annotated[AnyResult, Field(discriminator="task")]
+RESULT: TypeAdapter[AnyResult] = TypeAdapter(Result)
+
+
+def _numbers(result: type[BaseModel]) -> list[str]:
+    """The fields of a result that hold one number, or null in its place."""
+    return [name for name, field in result.model_fields.items() if _is_number(field.annotation)]
+
+
+def _is_number(annotation: object) -> bool:
+    if get_origin(annotation) in (Union, UnionType):
+        return any(map(_is_number, get_args(annotation)))
+    if get_origin(annotation) is Annotated:
+        return _is_number(get_args(annotation)[0])
+    return annotation in (int, float)
+
+
+METRICS = tuple(dict.fromkeys(name for result in get_args(AnyResult) for name in _numbers(result)))
+"""What lists filter and sort by: every number of a result, those of trainings first."""
 
 
 class Succeeded(Ending):

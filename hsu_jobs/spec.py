@@ -26,7 +26,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from hsu_core.spec import PointsSpec, Spec, TrainingSpec, versions
+from hsu_core import costs
+from hsu_core.costs import Costs
+from hsu_core.spec import PointsSpec, Spec, TrainingSpec, kinds, versions
 from hsu_core.spec.values import WHOLE, Seconds, at_most, fault
 from hsu_core.spec.versions import PRESENT, UnknownVersion
 from hsu_jobs.errors import SpecNotReadable
@@ -86,6 +88,10 @@ class Envelope(Spec):
         content = self.model_dump(mode="json", exclude=set(Envelope.model_fields))
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
+    def costs(self) -> Costs | None:
+        """What the job will cost; None if that cannot be told before it has run."""
+        return None
+
 
 class TrainingJob(TrainingSpec, Envelope):
     """A training run, as people submit it."""
@@ -95,6 +101,10 @@ class TrainingJob(TrainingSpec, Envelope):
         if reason := self.indivisible(self.resources.gpus):
             raise fault("batch_size", "batch_not_divisible", reason)
         return self
+
+    def costs(self) -> Costs:
+        """What the training will cost."""
+        return costs.estimate(self)
 
 
 class PointsJob(PointsSpec, Envelope):
@@ -107,7 +117,9 @@ class PointsJob(PointsSpec, Envelope):
         return self
 
 
-TASKS = ("classification", "points")
+AnyJob = TrainingJob | PointsJob
+"""The menu of tasks; the first one is meant where a spec names none."""
+TASKS = kinds(AnyJob, tag="task")
 
 
 def _in_present_shape(value: object) -> object:
@@ -126,8 +138,8 @@ def _in_present_shape(value: object) -> object:
     return named
 
 
-JobSpec = Annotated[TrainingJob | PointsJob, Discriminator("task"), BeforeValidator(_in_present_shape)]
-_JOB_SPEC: TypeAdapter[TrainingJob | PointsJob] = TypeAdapter(JobSpec)
+JobSpec = Annotated[AnyJob, Discriminator("task"), BeforeValidator(_in_present_shape)]
+_JOB_SPEC: TypeAdapter[AnyJob] = TypeAdapter(JobSpec)
 
 
 def parse(value: object) -> JobSpec:

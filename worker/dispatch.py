@@ -9,6 +9,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import asdict
 from pathlib import Path
+from typing import assert_never
 
 from hsu_core import sphere
 from hsu_core.data.download import DownloadFailed
@@ -51,6 +52,8 @@ def do(spec: JobSpec, callbacks: Callbacks, *, resume_from: Path | None, setting
                 return _train(spec, callbacks, settings, gpus=gpus, resume_from=resume_from)
             case PointsJob():
                 return _place(spec, callbacks)
+            case _:
+                assert_never(spec)
     except (DatasetNotFound, DamagedFile, DownloadFailed) as error:
         return Unavailable(code="dataset_unavailable", message=str(error))
     except CheckpointOfNewerVersion as error:  # after a roll-back: a worker of that version can go on from it
@@ -111,6 +114,8 @@ def _train(spec: TrainingJob, callbacks: Callbacks, settings: Settings, *, gpus:
             return Failed(code="diverged", message=f"{where} was not finite at step {step}")
         case Stopped():
             return ended
+        case _:
+            assert_never(ended)
 
 
 def _place(spec: PointsJob, callbacks: Callbacks) -> Done:

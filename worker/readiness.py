@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 from hsu_core import spec
 from hsu_core.data.files import LAYOUT, DatasetNotFound, require
@@ -83,7 +83,7 @@ def _is_readable(kind: str, settings: Settings) -> bool:
     return True
 
 
-_DATASETS = {each().kind: each for each in get_args(get_args(spec.Dataset)[0])}
+_DATASETS = {each().kind: each for each in spec.members(spec.Dataset)}
 
 
 def _can_be_written(folder: Path) -> bool:

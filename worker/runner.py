@@ -31,7 +31,7 @@ from hsu_jobs.database_outage import AWAY
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
 from hsu_jobs.outcomes import Failed, Released, Succeeded, Unavailable
 from hsu_jobs.settings import Settings, settings
-from hsu_jobs.spec import JobSpec, TrainingJob, read
+from hsu_jobs.spec import JobSpec, read
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
 from worker import dispatch
 from worker.reporter import Reporter
@@ -177,8 +177,8 @@ def _run(
     patience = min(settings.storage_patience.total_seconds(), spec.limits.stall / 3)
 
     def keep_few() -> None:
-        assert isinstance(spec, TrainingJob)  # nothing else saves
-        policy = spec.checkpoint
+        policy = spec.checkpoint_policy
+        assert policy is not None  # a state was saved
         surplus.extend(_ask(lambda session: checkpoints.give_up_surplus(session, job.id, policy)))
         try:
             storage.remove(surplus)

@@ -91,11 +91,11 @@ class Catalog(View):
 def show_catalog(_key: Viewer, session: Session) -> Catalog:
     """Tasks, objectives for points, regularizers, models, data sets, optimizers and schedules."""
     return Catalog(
-        tasks=[Entry(**_described(kind, tag="task")) for kind in _members(JobSpec)],
-        objectives=[_objective(kind) for kind in _members(spec.Objective)],
-        regularizers=[_regularizer(kind) for kind in _members(spec.Regularizer)],
+        tasks=[Entry(**_described(kind, tag="task")) for kind in spec.members(JobSpec)],
+        objectives=[_objective(kind) for kind in spec.members(spec.Objective)],
+        regularizers=[_regularizer(kind) for kind in spec.members(spec.Regularizer)],
         models=_entries(spec.Model),
-        datasets=[_dataset(kind, session) for kind in _members(spec.Dataset)],
+        datasets=[_dataset(kind, session) for kind in spec.members(spec.Dataset)],
         optimizers=_entries(spec.Optimizer),
         schedules=_entries(spec.Schedule),
         measures=list(spec.MEASURES),
@@ -103,12 +103,7 @@ def show_catalog(_key: Viewer, session: Session) -> Catalog:
 
 
 def _entries(union: object) -> list[Entry]:
-    return [Entry(**_described(kind)) for kind in _members(union)]
-
-
-def _members(union: object) -> tuple[type[spec.Spec], ...]:
-    """The classes of an `Annotated[A | B, discriminator]`."""
-    return get_args(get_args(union)[0])
+    return [Entry(**_described(kind)) for kind in spec.members(union)]
 
 
 def _regularizer(kind: type[spec.Spec]) -> RegularizerEntry:

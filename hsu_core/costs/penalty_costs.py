@@ -7,7 +7,7 @@ until the way back.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from hsu_core import spec
 
@@ -25,7 +25,7 @@ GAP_POLES = 64
 
 
 class PenaltyCost(NamedTuple):
-    """What one layer's term takes."""
+    """What the term of one layer, or of one batch, takes."""
 
     flops: int
     """Forward and backward."""
@@ -33,9 +33,11 @@ class PenaltyCost(NamedTuple):
     """Bytes that wait for the way back, while the other layers' terms are computed."""
     passing: int = 0
     """Bytes beside them, at the most, while this term is computed or taken back."""
+    keeps_points: bool = True
+    """Whether the points themselves wait for the way back too; of a linear layer they are the weights."""
 
 
-def of_layer(chosen: spec.LayerPenalty, n: int, d: int, *, is_final: bool) -> PenaltyCost:
+def layer_term(chosen: spec.LayerRegularizer, n: int, d: int, *, is_final: bool) -> PenaltyCost:
     """What the term of a layer of n neurons with d inputs takes, in half space if it has one."""
     match chosen:
         case spec.MHE(s=s, low_precision=low_precision):
@@ -53,29 +55,35 @@ def of_layer(chosen: spec.LayerPenalty, n: int, d: int, *, is_final: bool) -> Pe
         case spec.CoMHE(s=s, low_precision=low_precision) if is_final and not chosen.project_classifier:
             return _energy(n, d, s=s, low_precision=low_precision)
         case spec.CoMHE():
-            return _projected(chosen, n, d)
+            return _projected(chosen, n, d)._replace(keeps_points=False)
         case spec.SO() | spec.DSO():
             smaller = min(n, d) ** 2
             return PenaltyCost(_as_mhe(chosen, n, d), FLOAT * (n * d + smaller), FLOAT * (n * d + 2 * smaller))
         case spec.MutualCoherence():
             return PenaltyCost(_as_mhe(chosen, n, d), FLOAT * (n * d + 2 * n * n), 2 * FLOAT * n * n)
         case spec.MMA():
-            return PenaltyCost(_as_mhe(chosen, n, d), 3 * FLOAT * n * d, FLOAT * n * n)
+            return PenaltyCost(_as_mhe(chosen, n, d), 3 * FLOAT * n * d, FLOAT * n * n, keeps_points=False)
         case spec.SRIP(iterations=iterations):  # whose measured cost is that of two iterations
             return PenaltyCost(_as_mhe(chosen, n, d) * (iterations + 1) // 3, FLOAT * n * d, FLOAT * n * d)
-        case _:
+        case spec.RMHP():
             return PenaltyCost(_as_mhe(chosen, n, d), FLOAT * n * d, FLOAT * n * d)
+        case _:
+            assert_never(chosen)
 
 
-def of_features(chosen: spec.FeaturePenalty, batch: int, d: int) -> PenaltyCost:
+def feature_term(chosen: spec.FeatureRegularizer, batch: int, d: int) -> PenaltyCost:
     """What the term of a batch of features takes."""
     flops = 4 * batch**2 * d
-    if isinstance(chosen, spec.Uniformity):
-        return PenaltyCost(flops, 16 * batch * d, 20 * batch**2)
-    return PenaltyCost(flops, 4 * DOUBLE * batch * d, DOUBLE * batch**2)
+    match chosen:
+        case spec.Uniformity():
+            return PenaltyCost(flops, 16 * batch * d, 20 * batch**2)
+        case spec.KoLeo():
+            return PenaltyCost(flops, 4 * DOUBLE * batch * d, DOUBLE * batch**2)
+        case _:
+            assert_never(chosen)
 
 
-def of_measures(n: int, d: int) -> int:
+def measures(n: int, d: int) -> int:
     """Bytes that recording the measures of one layer takes: its cosines, and what each of its pairs has."""
     return 46 * n * n + 2 * DOUBLE * n * d
 

@@ -1,7 +1,7 @@
 """What will a training cost, before anything is built? Parameters, operations, memory, and what its curves take.
 
-Knows specs and the shapes of their networks. Knows no tensors (importing it costs no torch): a test holds it against
-what torch itself counts. Time is another matter: that is history.
+Knows specs and the geometry that they state of their networks. Knows no tensors (importing it costs no torch): a test
+holds it against what torch itself counts. How long a step takes is not known here.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from hsu_core import spec
 from hsu_core.costs import penalty_costs
 from hsu_core.costs.penalty_costs import PenaltyCost
+from hsu_core.spec import Geometry, Layer
 
 FLOAT = 4
 """Bytes of a weight, a gradient and an optimizer's number; of an activation too, but in bf16."""
@@ -24,29 +24,6 @@ PER_MODEL = 4
 """Values of a recorded step that are no layer's: loss, penalty, accuracy, learning rate."""
 PER_EVALUATION = 2
 """test_loss and test_accuracy."""
-
-
-class Layer(NamedTuple):
-    """A linear or convolutional layer: n neurons with d inputs, at so many places of an image."""
-
-    name: str
-    n: int
-    d: int
-    places: int = 1
-    bias: bool = False
-    norm: bool = False
-    relu: bool = False
-    pool: bool = False
-
-    @property
-    def parameters(self) -> int:
-        """Weights, a bias for each neuron, and a norm's scale and shift."""
-        return self.n * (self.d + self.bias + 2 * self.norm)
-
-    @property
-    def flops(self) -> int:
-        """Of one image's way forward: a multiplication and an addition for each weight and place."""
-        return 2 * self.n * self.d * self.places
 
 
 class Memory(NamedTuple):
@@ -92,140 +69,130 @@ class Costs(NamedTuple):
 
 def estimate(training: spec.TrainingSpec) -> Costs:
     """What this training will cost."""
-    found = layers(training.model, training.dataset.facts)
-    parameters = sum(layer.parameters for layer in found)
+    network = training.model.geometry(training.dataset.facts)
     images = training.dataset.facts.train + training.dataset.facts.test
-    terms = list(_terms(training, found))
+    terms = list(_terms(training, network))
     memory = Memory(
-        weights=FLOAT * parameters,
-        gradients=FLOAT * parameters,
-        optimizer=FLOAT * parameters * _kept_numbers(training.optimizer),
-        activations=training.batch_size * _activations(training, found),
+        weights=FLOAT * network.parameters,
+        gradients=FLOAT * network.parameters,
+        optimizer=FLOAT * network.parameters * _kept_numbers(training.optimizer),
+        activations=training.batch_size * _activations(training, network),
         images=images * math.prod(training.dataset.facts.shape),
         penalty=sum(term.kept for term in terms) + max((term.passing for term in terms), default=0),
-        measures=_measures(training, found),
+        measures=_measures(training, network),
     )
     return Costs(
-        parameters,
-        # Back go two products for each one forward, but that nobody asks for the gradient of the images.
-        flops=training.batch_size * (3 * sum(layer.flops for layer in found) - found[0].flops),
-        penalty_flops=round(sum(term.flops for term in terms) / _every(training.regularizer)),
+        network.parameters,
+        flops=training.batch_size * network.flops,
+        penalty_flops=round(sum(term.flops for term in terms) / training.regularizer.every),
         memory=memory,
-        values=_values(training, found),
+        values=_values(training, network),
         reports=_recorded(training) + _evaluated(training),
     )
 
 
-def layers(model: spec.Model, facts: spec.Facts) -> list[Layer]:
-    """The layers of a network for images of these facts, in order; the last one is the classifier."""
-    match model:
-        case spec.MLP(hidden=hidden):
-            return list(_mlp(math.prod(facts.shape), hidden, facts.classes))
-        case spec.SmallCNN(width=width):
-            return list(_small_cnn(facts.shape, width, facts.classes))
-        case spec.CNN9():
-            return list(_cnn9(facts.shape, facts.classes))
-
-
-def _mlp(inputs: int, hidden: Sequence[int], classes: int) -> Iterator[Layer]:
-    widths = (inputs, *hidden)
-    for number, (d, n) in enumerate(pairwise(widths), start=1):
-        yield Layer(f"hidden{number}", n, d, bias=True, relu=True)
-    yield Layer("classifier", classes, widths[-1])
-
-
-def _small_cnn(shape: tuple[int, int, int], width: int, classes: int) -> Iterator[Layer]:
-    channels, height, breadth = shape
-    yield Layer("conv1", width, 9 * channels, height * breadth, norm=True, pool=True)
-    height, breadth = height // 2, breadth // 2
-    yield Layer("conv2", 2 * width, 9 * width, height * breadth, norm=True, pool=True)
-    height, breadth = height // 2, breadth // 2
-    yield Layer("conv3", 2 * width, 9 * 2 * width, height * breadth, norm=True, relu=True)
-    yield Layer("classifier", classes, 2 * width)
-
-
-def _cnn9(shape: tuple[int, int, int], classes: int) -> Iterator[Layer]:
-    channels, side, _ = shape
-    for stage, width in ((1, 64), (2, 128), (3, 256)):
-        for place in (1, 2, 3):
-            yield Layer(f"conv{stage}_{place}", width, 9 * channels, side * side, norm=True, relu=True, pool=place == 3)
-            channels = width
-        side //= 2
-    yield Layer("fc", 256, 16 * channels)
-    yield Layer("classifier", classes, 256)
-
-
 def _kept_numbers(optimizer: spec.Optimizer) -> int:
     """Numbers that the optimizer keeps for each weight."""
-    return 2 if isinstance(optimizer, spec.AdamW) else int(optimizer.momentum > 0)
+    match optimizer:
+        case spec.SGD(momentum=momentum):
+            return int(momentum > 0)
+        case spec.AdamW():
+            return 2
+        case _:
+            assert_never(optimizer)
 
 
-def _activations(training: spec.TrainingSpec, found: Sequence[Layer]) -> int:
-    """Bytes that one image leaves for the way back.
+def _activations(training: spec.TrainingSpec, network: Geometry) -> int:
+    """Bytes that one image leaves for the way back: the image itself, and what stays behind each layer.
 
-    Of each layer: its output where a norm follows, that of the ReLU or of the pooling which the next one reads, what
-    pooling reads where that is not the ReLU's, and the places of the maxima. Before all the image, behind all the
-    logits' softmax.
+    The last layer's outputs stay as the logits' softmax.
     """
-    numbers, places = math.prod(training.dataset.facts.shape) + training.dataset.facts.classes, 0
-    for layer in found[:-1]:
-        out = layer.n * layer.places
-        pooled = out // 4 if layer.pool else 0
-        is_pooled_first = layer.pool and not layer.relu  # as in small_cnn
-        numbers += out * (layer.norm + (layer.relu or is_pooled_first or not layer.norm)) + pooled
-        places += pooled
+    numbers, places = math.prod(training.dataset.facts.shape) + network.other_kept, 0
+    for layer in network.layers:
+        own = _kept_behind(layer)
+        numbers, places = numbers + own.numbers, places + own.places
     width = 2 if training.precision == "bf16" else FLOAT
     return width * numbers + PER_POOLED * places
 
 
-def _terms(training: spec.TrainingSpec, found: Sequence[Layer]) -> Iterator[PenaltyCost]:
+class _Kept(NamedTuple):
+    """What is kept behind one layer for the way back."""
+
+    numbers: int
+    places: int
+    """Of maxima."""
+
+
+def _kept_behind(layer: Layer) -> _Kept:
+    """A norm, a pool and the next layer keep what they read, a ReLU what it returns; no tensor is kept twice.
+
+    A pool also keeps the places of the maxima.
+    """
+    size = layer.out * layer.positions
+    numbers = places = 0
+    is_kept = False
+    for operation in layer.then:
+        match operation:
+            case "norm":
+                numbers, is_kept = numbers + (0 if is_kept else size), False
+            case "relu":
+                numbers, is_kept = numbers + size, True
+            case "pool":
+                numbers, is_kept = numbers + (0 if is_kept else size), False
+                size //= 4
+                places += size
+            case _:
+                assert_never(operation)
+    return _Kept(numbers if is_kept else numbers + size, places)
+
+
+def _terms(training: spec.TrainingSpec, network: Geometry) -> Iterator[PenaltyCost]:
     """What each term of the penalty takes."""
     chosen = training.regularizer
     match chosen:
+        case spec.NoRegularizer():
+            return
         case spec.FeaturePenalty():
-            yield penalty_costs.of_features(chosen, training.batch_size, found[-1].d)
+            yield penalty_costs.feature_term(chosen, training.batch_size, network.final.dimension)
         case spec.LayerPenalty():
-            for layer in found:
-                if _is_regularized(chosen, layer, found[-1]):
-                    term = penalty_costs.of_layer(chosen, layer.n, layer.d, is_final=layer is found[-1])
-                    yield term._replace(kept=term.kept + _copied(training, layer, found[-1]))
+            for layer in _regularized(chosen, network):
+                term = penalty_costs.layer_term(chosen, layer.out, layer.dimension, is_final=layer.is_final)
+                # As points, kernels are a copy: they are kept channels last.
+                copied = FLOAT * layer.out * layer.dimension if layer.kind == "conv" and term.keeps_points else 0
+                yield term._replace(kept=term.kept + copied)
+        case _:
+            assert_never(chosen)
 
 
-def _copied(training: spec.TrainingSpec, layer: Layer, final: Layer) -> int:
-    """Bytes of the kernels as rows: a copy, as convolutions keep them channels last, unless only directions wait."""
-    is_linear = isinstance(training.model, spec.MLP) or layer is final
-    is_used_up = isinstance(training.regularizer, (spec.CoMHE, spec.MMA))
-    return 0 if is_linear or is_used_up else FLOAT * layer.n * layer.d
+def _regularized(chosen: spec.LayerPenalty, network: Geometry) -> list[Layer]:
+    """The layers that the penalty acts on."""
+
+    def weight(layer: Layer) -> float:
+        own = chosen.final_weight if layer.is_final else chosen.hidden_weight
+        return own * next((factor for name, factor in chosen.layer_weights.items() if fnmatchcase(layer.name, name)), 1)
+
+    return [layer for layer in network.layers if weight(layer) > 0 and _is_named(layer, chosen.layers)]
 
 
-def _every(chosen: spec.Regularizer) -> int:
-    return 1 if isinstance(chosen, spec.NoRegularizer) else chosen.every
+def _measures(training: spec.TrainingSpec, network: Geometry) -> int:
+    watched = _watched(training, network) if training.record.measures else []
+    return max((penalty_costs.measures(layer.out, layer.dimension) for layer in watched), default=0)
 
 
-def _measures(training: spec.TrainingSpec, found: Sequence[Layer]) -> int:
-    record = training.record
-    watched = [layer for layer in found if record.measures and _is_named(layer, record.layers)]
-    return max((penalty_costs.of_measures(layer.n, layer.d) for layer in watched), default=0)
-
-
-def _is_regularized(chosen: spec.LayerPenalty, layer: Layer, final: Layer) -> bool:
-    weight = chosen.final_weight if layer is final else chosen.hidden_weight
-    factors = (factor for name, factor in chosen.layer_weights.items() if fnmatchcase(layer.name, name))
-    return weight * next(factors, 1.0) > 0 and _is_named(layer, chosen.layers)
+def _watched(training: spec.TrainingSpec, network: Geometry) -> list[Layer]:
+    """The layers that are measured."""
+    return [layer for layer in network.layers if _is_named(layer, training.record.layers)]
 
 
 def _is_named(layer: Layer, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(layer.name, pattern) for pattern in patterns)
 
 
-def _values(training: spec.TrainingSpec, found: Sequence[Layer]) -> int:
-    record = training.record
-    watched = sum(_is_named(layer, record.layers) for layer in found)
+def _values(training: spec.TrainingSpec, network: Geometry) -> int:
     chosen = training.regularizer
-    searched = 0
-    if isinstance(chosen, (spec.MHP, spec.MHC)):  # whose gap to a better pole is recorded
-        searched = sum(_is_regularized(chosen, layer, found[-1]) for layer in found)
-    of_each = PER_MODEL + watched * len(record.measures) + searched
+    # The gap to a better pole is recorded too.
+    searched = len(_regularized(chosen, network)) if isinstance(chosen, spec.PolePenalty) else 0
+    of_each = PER_MODEL + len(_watched(training, network)) * len(training.record.measures) + searched
     return _recorded(training) * of_each + _evaluated(training) * PER_EVALUATION
 
 

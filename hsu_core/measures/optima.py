@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import assert_never
 
 from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 
@@ -46,6 +47,8 @@ def best_known(objective: Objective, n: int, d: int, *, half_space: bool = False
             return _covering(n, d, half_space=half_space)
         case GramDeterminant():
             return _gram_determinant(n, d, half_space=half_space)
+        case _:
+            assert_never(objective)
 
 
 # --- Riesz energies ---------------------------------------------------------------------------------------------------

@@ -95,6 +95,8 @@ def _proven_optimum(measure: Measure, n: int, d: int) -> float | None:
         return 0.0  # a regular polygon in some plane
     if measure == "effective_rank":
         return float(min(n, d))  # orthonormal rows or a unit-norm tight frame: Benedetto and Fickus 2003
+    if measure not in OBJECTIVES:
+        return None
     objective, half_space, in_its_unit = OBJECTIVES[measure]
     best = best_known(objective, n, d, half_space=half_space)
     return in_its_unit(best.value) if best and best.is_proven else None
@@ -126,4 +128,7 @@ OBJECTIVES: dict[Measure, tuple[Objective, bool, Callable[[float], float]]] = {
     "log_det": (GramDeterminant(), False, _as_it_is),
     "covering": (Covering(), False, _degrees),
 }
-"""Which objective a measure is, whether in half space, and the measure from the objective's value."""
+"""Which objective a measure is, whether in half space, and the measure from the objective's value.
+
+A measure that is not here has no proven optimum.
+"""

@@ -1,4 +1,7 @@
-"""The few networks, by the kind of their spec. Module names inside a network are the layer names that users see."""
+"""Which module is the network of a spec? Built from the spec's geometry, so that no size of it is written twice.
+
+Module names inside a network are the layer names that users see.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from torch import nn
 
 from hsu_core import spec
 from hsu_core.models.cnn9 import CNN9
+from hsu_core.models.layers import normed, weighted
 from hsu_core.models.mlp import MLP
 from hsu_core.models.small_cnn import SmallCNN
+
+__all__ = ["BUILDERS", "CNN9", "MLP", "SmallCNN", "build", "normed", "weighted"]
 
 BUILDERS: dict[str, Callable[[spec.Facts, Any], nn.Module]] = {
     "mlp": MLP,

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from hsu_core import spec
-
-STAGES = ((1, 64), (2, 128), (3, 256))
+from hsu_core.models.layers import normed, weighted
 
 
 class CNN9(nn.Module):
@@ -18,24 +17,22 @@ class CNN9(nn.Module):
     convolution without padding to 256 features, without bias, norm or ReLU; the classifier is linear without bias.
     """
 
-    def __init__(self, facts: spec.Facts, model: spec.CNN9) -> None:  # noqa: ARG002 - there is nothing to choose
+    def __init__(self, facts: spec.Facts, model: spec.CNN9) -> None:
         super().__init__()
-        channels = facts.shape[0]
-        for stage, width in STAGES:
-            for place in (1, 2, 3):
-                self.add_module(f"conv{stage}_{place}", nn.Conv2d(channels, width, 3, padding="same", bias=False))
-                self.add_module(f"norm{stage}_{place}", nn.BatchNorm2d(width, eps=1e-3))
-                channels = width
-        self.fc = nn.Conv2d(channels, 256, 4, bias=False)
-        self.classifier = nn.Linear(256, facts.classes, bias=False)
+        *convolutions, fc, classifier = model.geometry(facts).layers
+        self.steps = [(layer.name, layer.name.replace("conv", "norm"), "pool" in layer.then) for layer in convolutions]
+        for layer, (convolution, norm, _) in zip(convolutions, self.steps, strict=True):
+            self.add_module(convolution, weighted(layer))
+            self.add_module(norm, normed(layer, eps=1e-3))
+        self.fc = weighted(fc)
+        self.classifier = weighted(classifier)
 
     def forward(self, images: Float[Tensor, "n c 32 32"]) -> Float[Tensor, "n classes"]:
         """Logits."""
         x = images
-        for stage, _ in STAGES:
-            for place in (1, 2, 3):
-                convolved = self.get_submodule(f"conv{stage}_{place}")(x)
-                x = self.get_submodule(f"norm{stage}_{place}")(convolved).relu()
-            x = max_pool2d(x, 2)
+        for convolution, norm, is_pooled in self.steps:
+            x = self.get_submodule(norm)(self.get_submodule(convolution)(x)).relu()
+            if is_pooled:
+                x = max_pool2d(x, 2)
         logits: Tensor = self.classifier(self.fc(x).flatten(start_dim=1))
         return logits

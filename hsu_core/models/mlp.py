@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from itertools import pairwise
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from hsu_core import spec
+from hsu_core.models.layers import weighted
 
 
 class MLP(nn.Module):
@@ -16,11 +14,11 @@ class MLP(nn.Module):
 
     def __init__(self, facts: spec.Facts, model: spec.MLP) -> None:
         super().__init__()
-        widths = (math.prod(facts.shape), *model.hidden)
-        self.names = [f"hidden{number}" for number in range(1, len(widths))]
-        for name, (inputs, outputs) in zip(self.names, pairwise(widths), strict=True):
-            self.add_module(name, nn.Linear(inputs, outputs))
-        self.classifier = nn.Linear(widths[-1], facts.classes, bias=False)
+        *hidden, classifier = model.geometry(facts).layers
+        self.names = [layer.name for layer in hidden]
+        for layer in hidden:
+            self.add_module(layer.name, weighted(layer))
+        self.classifier = weighted(classifier)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Logits."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import max_pool2d
 
 from hsu_core import spec
+from hsu_core.models.layers import normed, weighted
 
 
 class SmallCNN(nn.Module):
@@ -17,14 +18,11 @@ class SmallCNN(nn.Module):
 
     def __init__(self, facts: spec.Facts, model: spec.SmallCNN) -> None:
         super().__init__()
-        channels, width = facts.shape[0], model.width
-        self.conv1 = nn.Conv2d(channels, width, 3, padding="same", bias=False)
-        self.norm1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, 2 * width, 3, padding="same", bias=False)
-        self.norm2 = nn.BatchNorm2d(2 * width)
-        self.conv3 = nn.Conv2d(2 * width, 2 * width, 3, padding="same", bias=False)
-        self.norm3 = nn.BatchNorm2d(2 * width)
-        self.classifier = nn.Linear(2 * width, facts.classes, bias=False)
+        conv1, conv2, conv3, classifier = model.geometry(facts).layers
+        self.conv1, self.norm1 = weighted(conv1), normed(conv1)
+        self.conv2, self.norm2 = weighted(conv2), normed(conv2)
+        self.conv3, self.norm3 = weighted(conv3), normed(conv3)
+        self.classifier = weighted(classifier)
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Logits."""

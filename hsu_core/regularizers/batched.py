@@ -6,7 +6,7 @@ Knows the kinds of terms, what they draw and what they keep. Knows no weights of
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,7 @@ from torch import Tensor
 from hsu_core import baselines, spec
 from hsu_core.fast.directions import unit_rows
 from hsu_core.regularizers import inner_problem
-from hsu_core.regularizers.terms import AtPoles, OfFeatures, OfProjections, OfStretch, OfWeights, StepContext, Term
+from hsu_core.regularizers.terms import AnyTerm, AtPoles, OfFeatures, OfProjections, OfStretch, OfWeights, StepContext
 
 
 def pay(device: torch.device) -> bool:
@@ -23,7 +23,7 @@ def pay(device: torch.device) -> bool:
     return device.type != "cpu"
 
 
-def likeness(term: Term, w: Float[Tensor, "n d"]) -> Hashable:
+def likeness(term: AnyTerm, w: Float[Tensor, "n d"]) -> Hashable:
     """Equal for two terms of one regularizer, of points w, that differ in their layers' numbers alone.
 
     A final layer may have a loss of its own.
@@ -31,9 +31,26 @@ def likeness(term: Term, w: Float[Tensor, "n d"]) -> Hashable:
     return type(term), w.shape, w.dtype, w.device, term.layer.is_final
 
 
-def together(terms: Sequence[Term], points: Sequence[Tensor], at: StepContext) -> Float[Tensor, " b"]:
+def together(terms: Sequence[AnyTerm], points: Sequence[Tensor], at: StepContext) -> Float[Tensor, " b"]:
     """The values of terms that are alike, of the points of each."""
-    return TOGETHER[type(terms[0])](terms, _stack(points), at)
+    return _way(terms[0])(terms, _stack(points), at)
+
+
+def _way(term: AnyTerm) -> Callable[[Any, Tensor, StepContext], Tensor]:
+    """How a kind of term is computed for a stack of layers."""
+    match term:
+        case OfWeights():
+            return _of_weights
+        case AtPoles():
+            return _at_poles
+        case OfProjections():
+            return _of_projections
+        case OfStretch():
+            return _of_stretch
+        case OfFeatures():
+            return _of_features
+        case _:
+            assert_never(term)
 
 
 def _of_weights(terms: Sequence[OfWeights], w: Float[Tensor, "b n d"], _at: StepContext) -> Float[Tensor, " b"]:
@@ -83,12 +100,3 @@ def _of_features(terms: Sequence[OfFeatures], w: Float[Tensor, "b n d"], at: Ste
 
 def _stack(points: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, "b n d"]:
     return torch.stack(list(points)) if len(points) > 1 else points[0][None]  # a large layer needs no copy
-
-
-TOGETHER: dict[type[Term], Callable[[Any, Tensor, StepContext], Tensor]] = {
-    OfWeights: _of_weights,
-    AtPoles: _at_poles,
-    OfProjections: _of_projections,
-    OfStretch: _of_stretch,
-    OfFeatures: _of_features,
-}

@@ -54,7 +54,7 @@ def _evaluated(handle: int, w: Sequence[Tensor], step: int | None, lr: float | N
     """The value and its gradient by the points."""
     with torch.enable_grad():
         leaves = [own.detach().requires_grad_() for own in w]
-        value = _penalties[handle].of(leaves, step, lr=lr, gated=True)
+        value = _penalties[handle].weighted_sum(leaves, step, lr=lr, gated=True)
         if not value.requires_grad:  # the penalty does not act at this step
             return value, [torch.zeros_like(own) for own in w]
         return value.detach(), list(torch.autograd.grad(value, leaves))

@@ -20,7 +20,7 @@ from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers import batched, classifier, custom_op
 from hsu_core.regularizers.in_use import InUse
 from hsu_core.regularizers.layers import Layer, chosen, layers, read, unread
-from hsu_core.regularizers.terms import AtPoles, StepContext, Term, of_features, of_layer
+from hsu_core.regularizers.terms import AnyTerm, AtPoles, StepContext, feature_term, layer_term
 
 
 def build(
@@ -46,7 +46,7 @@ def build(
         return penalty
     found = _found(regularizer, model, final)
     if isinstance(regularizer, spec.FeaturePenalty):
-        penalty.add(of_features(regularizer, _classifier(found), seed=seed, world=world), regularizer.weight)
+        penalty.add(feature_term(regularizer, _classifier(found), seed=seed, world=world), regularizer.weight)
         trainable = any(parameter.requires_grad for parameter in model.parameters())
     else:
         _add_layers(penalty, regularizer, found, seed)
@@ -81,7 +81,7 @@ class Penalty(nn.Module):
         self._moved_at: int | None = None
         self.handle = custom_op.handle_of(self)
 
-    def add(self, term: Term, weight: float) -> None:
+    def add(self, term: AnyTerm, weight: float) -> None:
         """Add a term."""
         self.terms.append(term)
         self.weights.append(weight)
@@ -120,11 +120,11 @@ class Penalty(nn.Module):
         points = self.points(params)
         if custom_op.is_transforming():
             return custom_op.transformed(self.handle, points, step, lr)
-        return self.of(points, step, lr=lr, gated=True)
+        return self.weighted_sum(points, step, lr=lr, gated=True)
 
     def value(self, step: int | None = None, *, lr: float | None = None) -> Float[Tensor, ""]:
         """The weighted penalty as it is recorded, whether it acts at this step or not. Otherwise as a call."""
-        return self.of(self.points(), step, lr=lr, gated=False)
+        return self.weighted_sum(self.points(), step, lr=lr, gated=False)
 
     def by_layer(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
         """The weighted term of each regularized layer, as they add up to `value`. Nothing that is kept moves."""
@@ -154,7 +154,7 @@ class Penalty(nn.Module):
     @property
     def every(self) -> int:
         """The penalty acts on every k-th step, k times as strong."""
-        return 1 if isinstance(self.regularizer, spec.NoRegularizer) else self.regularizer.every
+        return self.regularizer.every
 
     def points(self, params: Mapping[str, Tensor] | None = None) -> list[Tensor]:
         """What each term is of, now."""
@@ -164,7 +164,9 @@ class Penalty(nn.Module):
             self._in_use.check()
         return self._read()
 
-    def of(self, points: Sequence[Tensor], step: int | None, *, lr: float | None, gated: bool) -> Float[Tensor, ""]:
+    def weighted_sum(
+        self, points: Sequence[Tensor], step: int | None, *, lr: float | None, gated: bool
+    ) -> Float[Tensor, ""]:
         """The penalty of these points at a step; with `gated` what to add to the loss."""
         step = self._now(step)
         acts = self.acts(step)
@@ -189,7 +191,7 @@ class Penalty(nn.Module):
         self._mark = mark
         return self._updates
 
-    def _values(self, points: Sequence[Tensor], at: StepContext) -> list[tuple[list[Term], Float[Tensor, " b"]]]:
+    def _values(self, points: Sequence[Tensor], at: StepContext) -> list[tuple[list[AnyTerm], Float[Tensor, " b"]]]:
         """The weighted terms, those that are alike together where stacks pay."""
         if not points:
             return []
@@ -203,8 +205,8 @@ class Penalty(nn.Module):
                 for alike, of_each, weight in _alike(terms)
             ]
 
-    def _weighted(self) -> list[tuple[Term, float]]:
-        terms: list[Term] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
+    def _weighted(self) -> list[tuple[AnyTerm, float]]:
+        terms: list[AnyTerm] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
         return list(zip(terms, self.weights, strict=True))
 
     def _schedule(self, step: int) -> float:
@@ -300,7 +302,7 @@ def _classifier(found: Sequence[Layer]) -> Layer:
     return finals[0]
 
 
-def _add_layers(penalty: Penalty, regularizer: spec.LayerPenalty, found: list[Layer], seed: int) -> None:
+def _add_layers(penalty: Penalty, regularizer: spec.LayerRegularizer, found: list[Layer], seed: int) -> None:
     left_out = unread(penalty.model)
     _check_patterns(regularizer, found, left_out)
     wanted = [
@@ -320,7 +322,7 @@ def _add_layers(penalty: Penalty, regularizer: spec.LayerPenalty, found: list[La
         elif reason := _too_small(regularizer, layer):
             penalty.skipped[layer.name] = reason
         else:
-            penalty.add(of_layer(regularizer, layer, seed=seed, weight=weight), weight)
+            penalty.add(layer_term(regularizer, layer, seed=seed, weight=weight), weight)
     if wanted and not penalty.weights:
         reasons = "; ".join(f"{name} {reason}" for name, reason in penalty.skipped.items())
         raise ValueError(f"{regularizer.kind} finds no layer that it could spread: {reasons}")
@@ -355,9 +357,9 @@ def _too_small(regularizer: spec.LayerPenalty, layer: Layer) -> str | None:
 
 
 def _alike(
-    terms: Iterable[tuple[tuple[Term, float], Tensor]],
-) -> list[tuple[list[Term], list[Tensor], float]]:
-    groups: dict[Hashable, tuple[list[Term], list[Tensor], float]] = {}
+    terms: Iterable[tuple[tuple[AnyTerm, float], Tensor]],
+) -> list[tuple[list[AnyTerm], list[Tensor], float]]:
+    groups: dict[Hashable, tuple[list[AnyTerm], list[Tensor], float]] = {}
     for (term, weight), w in terms:
         alike, points, _ = groups.setdefault((weight, batched.likeness(term, w)), ([], [], weight))
         alike.append(term)

@@ -1,8 +1,8 @@
 """What does a regularizer add for one layer, or for one batch of features? Lower is always better.
 
-Knows one layer at a time (several as one stack: `stacks`), the energies, and the state that some terms keep (a pole, a
-projection). Knows no sum over layers and no schedule: those are `regularizers`, which also hand in the points, read
-once a call. Random numbers depend on seed, layer and step alone, so that a resumed run, and every rank of a parallel
+Knows one layer at a time (several as one stack: `batched.py`), the energies, and the state that some terms keep (a
+pole, a projection). Knows no sum over layers and no schedule: `penalty.py` does, and it reads the points once a call
+and passes them in. Random numbers depend on seed, layer and step alone, so a resumed run, and every rank of a parallel
 one, draws the same.
 """
 
@@ -12,7 +12,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar, assert_never
 
 import torch
 from jaxtyping import Float
@@ -29,7 +29,7 @@ Kept = TypeVar("Kept", bound=nn.Module)
 
 
 class StepContext(NamedTuple):
-    """When a penalty is asked for."""
+    """The step at which a penalty is computed."""
 
     step: int
     lr: float | None
@@ -52,7 +52,7 @@ class Term(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
-        """The value of these points at this moment."""
+        """The value of these points at this step."""
 
     def generator(self, use: str, device: torch.device) -> torch.Generator | None:
         """Random numbers for one use, the same whenever it is asked for. None on `meta`, where there are no numbers."""
@@ -279,6 +279,10 @@ class OfFeatures(Term):
             self.features = caught.flatten(start_dim=1)
 
 
+AnyTerm = OfWeights | AtPoles | OfProjections | OfStretch | OfFeatures
+"""Every kind of term."""
+
+
 def _mhe(chosen: spec.MHE | spec.CoMHE, *, half_space: bool) -> Callable[[Tensor], Tensor]:
     if chosen.arithmetic == "authors":
         return partial(authors.mhe, s=chosen.s, angular=chosen.angular, half_space=half_space)
@@ -295,7 +299,7 @@ def _negative(energy: Callable[..., Tensor], **how: bool) -> Callable[[Tensor], 
     return lambda w: -energy(w, **how)
 
 
-def of_layer(chosen: spec.LayerPenalty, layer: Layer, *, seed: int, weight: float) -> Term:
+def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight: float) -> AnyTerm:
     """The term of a regularizer for one layer; `weight` is what the whole term will be multiplied by."""
     half_space = isinstance(chosen, spec.SpherePenalty) and chosen.half_space and not layer.is_final
     of_weights = partial(OfWeights, layer, seed)
@@ -327,23 +331,31 @@ def of_layer(chosen: spec.LayerPenalty, layer: Layer, *, seed: int, weight: floa
             return OfProjections(layer, seed, loss=_mhe(chosen, half_space=half_space), how=chosen)
         case spec.SRIP():
             return OfStretch(layer, seed, iterations=chosen.iterations, arithmetic=chosen.arithmetic)
+        case spec.SO():
+            return of_weights(loss=baselines.soft_orthogonality)
+        case spec.DSO():
+            return of_weights(loss=baselines.double_soft_orthogonality)
+        case spec.MutualCoherence():
+            return of_weights(loss=baselines.mutual_coherence)
+        case spec.MMA():
+            return of_weights(loss=baselines.minimal_angles)
         case _:
-            return of_weights(loss=PLAIN[chosen.kind])
+            assert_never(chosen)
 
 
-PLAIN: dict[str, Callable[[Tensor], Tensor]] = {
-    "so": baselines.soft_orthogonality,
-    "dso": baselines.double_soft_orthogonality,
-    "mutual_coherence": baselines.mutual_coherence,
-    "mma": baselines.minimal_angles,
-}
-"""Functions of the weights that have nothing to choose."""
-
-
-def of_features(chosen: spec.FeaturePenalty, layer: Layer, *, seed: int, world: World) -> Term:
+def feature_term(chosen: spec.FeatureRegularizer, layer: Layer, *, seed: int, world: World) -> AnyTerm:
     """The term of a regularizer on features, which enter the classifier."""
-    loss = partial(baselines.uniformity, t=chosen.t) if isinstance(chosen, spec.Uniformity) else baselines.koleo
-    return OfFeatures(layer, seed, loss=loss, world=world)
+    return OfFeatures(layer, seed, loss=_feature_loss(chosen), world=world)
+
+
+def _feature_loss(chosen: spec.FeatureRegularizer) -> Callable[[Tensor], Tensor]:
+    match chosen:
+        case spec.Uniformity(t=t):
+            return partial(baselines.uniformity, t=t)
+        case spec.KoLeo():
+            return baselines.koleo
+        case _:
+            assert_never(chosen)
 
 
 def _beside(kept: Kept, state: Tensor, w: Tensor, new: Callable[[], Kept]) -> Kept:

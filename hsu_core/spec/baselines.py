@@ -11,19 +11,39 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from hsu_core.spec.penalties import About, Arithmetic, FeaturePenalty, LayerPenalty, SpherePenalty
-from hsu_core.spec.values import WHOLE, Flag, NonNegative, Positive, Real
+from hsu_core.spec.values import WHOLE, Exponent, Flag, NonNegative, Positive
+
+__all__ = [
+    "DSO",
+    "MMA",
+    "SO",
+    "SRIP",
+    "CoMHE",
+    "FeatureBaseline",
+    "KoLeo",
+    "LayerBaseline",
+    "MutualCoherence",
+    "Uniformity",
+]
 
 _BANSAL = "Bansal et al. 2018, Can We Gain More from Orthogonality Regularizations, arXiv 1810.09102"
+_OUR_WEIGHTS = "The public code has `srip` alone. Weights are ours: the best one depends on network and schedule."
+_AGAINST_THE_LOSS = "With labels it works against the loss, which gathers a class: keep the weight small."
 
 
-class SO(LayerPenalty):
+class HiddenPenalty(LayerPenalty):
+    """A penalty on raw weights that leaves the classifier out by default."""
+
+    final_weight: NonNegative = 0.0
+    """Weight of the classifier's term, which is left out by default."""
+
+
+class SO(HiddenPenalty):
     """Soft orthogonality: unit length and right angles."""
 
     kind: Literal["so"] = "so"
     hidden_weight: NonNegative = 1e-2
     """Weight of each hidden layer's term."""
-    final_weight: NonNegative = 0.0
-    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"\|WW^\top-I\|_F^2",
@@ -32,18 +52,16 @@ class SO(LayerPenalty):
         acts_on="weights",
         relative_cost=1.5,
         caution="For n > d it cannot be 0, and its minimum is any tight frame, duplicates included.",
-        differs="The public code has `srip` alone. Weights are ours: the best one depends on network and schedule.",
+        differs=_OUR_WEIGHTS,
     )
 
 
-class DSO(LayerPenalty):
+class DSO(HiddenPenalty):
     """Double soft orthogonality, for layers with more neurons than inputs too."""
 
     kind: Literal["dso"] = "dso"
     hidden_weight: NonNegative = 1e-2
     """Weight of each hidden layer's term."""
-    final_weight: NonNegative = 0.0
-    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"\|WW^\top-I\|_F^2+\|W^\top W-I\|_F^2",
@@ -52,18 +70,16 @@ class DSO(LayerPenalty):
         acts_on="weights",
         relative_cost=1.5,
         caution="The two terms differ by the constant n − d, so the gradient is just twice that of `so`.",
-        differs="The public code has `srip` alone. Weights are ours: the best one depends on network and schedule.",
+        differs=_OUR_WEIGHTS,
     )
 
 
-class MutualCoherence(LayerPenalty):
+class MutualCoherence(HiddenPenalty):
     """Mutual coherence: the worst entry of the Gram matrix."""
 
     kind: Literal["mutual_coherence"] = "mutual_coherence"
     hidden_weight: NonNegative = 1e-1
     """Weight of each hidden layer's term."""
-    final_weight: NonNegative = 0.0
-    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"\max_{ij}\,\bigl|(WW^\top-I)_{ij}\bigr|",
@@ -72,11 +88,11 @@ class MutualCoherence(LayerPenalty):
         acts_on="weights",
         relative_cost=1.5,
         caution="One entry has the gradient at a time, and while lengths differ from 1 it is a diagonal one.",
-        differs="The public code has `srip` alone. Weights are ours: the best one depends on network and schedule.",
+        differs=_OUR_WEIGHTS,
     )
 
 
-class SRIP(LayerPenalty):
+class SRIP(HiddenPenalty):
     """Spectral restricted isometry: the worst stretch of any direction."""
 
     kind: Literal["srip"] = "srip"
@@ -86,8 +102,6 @@ class SRIP(LayerPenalty):
     """`authors`: the square of the norm, of the smaller Gram matrix, from a uniform start."""
     hidden_weight: NonNegative = 1e-1
     """Weight of each hidden layer's term."""
-    final_weight: NonNegative = 0.0
-    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"\sigma\bigl(WW^\top-I\bigr)",
@@ -108,14 +122,12 @@ class SRIP(LayerPenalty):
         return {"arithmetic": "authors", "iterations": 1, "hidden_weight": 1e-2, "final_weight": 1e-2}
 
 
-class MMA(LayerPenalty):
+class MMA(HiddenPenalty):
     """Maximal minimal angles: each neuron is turned away from its nearest one."""
 
     kind: Literal["mma"] = "mma"
     hidden_weight: NonNegative = 0.07
     """The authors use 0.07 for hidden layers."""
-    final_weight: NonNegative = 0.0
-    """Weight of the classifier's term, which is left out by default."""
 
     about: ClassVar[About] = About(
         latex=r"-\frac1n\sum_i\min_{j\ne i}\theta_{ij}",
@@ -150,7 +162,7 @@ class CoMHE(SpherePenalty):
     """Gradient steps of a kept projection for one step of the network."""
     lr: Positive | None = 0.01
     """Learning rate of a kept projection; null: that of the network at the time, as the authors'."""
-    s: Annotated[Real, Field(ge=0, le=64, allow_inf_nan=False)] = 2.0
+    s: Exponent = 2.0
     """Riesz exponent; 0 is the logarithmic energy."""
     angular: Flag = False
     """Repel by the angle, in units of π, in place of the Euclidean distance."""
@@ -185,7 +197,7 @@ class CoMHE(SpherePenalty):
             "angle": {"dimension": 30, "steps": 1, "lr": None},
             "adversarial": {"dimension": 30, "steps": 10, "lr": None},
         }
-        return {"arithmetic": "authors", **own.get(str(given.get("projection")), {"dimension": 40})}
+        return {**super().authors(given), **own.get(str(given.get("projection")), {"dimension": 40})}
 
     @model_validator(mode="before")
     @classmethod
@@ -212,7 +224,7 @@ class Uniformity(FeaturePenalty):
         source="Wang and Isola 2020, Alignment and Uniformity on the Hypersphere, arXiv 2005.10242",
         acts_on="features",
         relative_cost=0.04,
-        caution="With labels it works against the loss, which gathers a class: keep the weight small.",
+        caution=_AGAINST_THE_LOSS,
         differs="The authors weigh it 1, beside alignment and without labels; 0.1 here, where it works against a "
         "loss with labels. Preset `authors` has their weight.",
     )
@@ -236,7 +248,7 @@ class KoLeo(FeaturePenalty):
         source="Sablayrolles et al. 2019, Spreading Vectors for Similarity Search, arXiv 1806.03198, eq. 4",
         acts_on="features",
         relative_cost=0.02,
-        caution="With labels it works against the loss, which gathers a class: keep the weight small.",
+        caution=_AGAINST_THE_LOSS,
         differs="The authors weigh it 0.05, beside a triplet loss, take ln(b·distance), which adds a constant, and "
         "no ε; the weight 0.1 and ε are those of later use (DINOv2). Preset `authors` has their weight.",
     )
@@ -245,3 +257,9 @@ class KoLeo(FeaturePenalty):
     def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
         """Their weight."""
         return {"weight": 0.05}
+
+
+LayerBaseline = SO | DSO | MutualCoherence | SRIP | MMA | CoMHE
+"""Those on the weights of layers, in the order of menus."""
+FeatureBaseline = Uniformity | KoLeo
+"""Those on features."""

@@ -8,6 +8,16 @@ from pydantic import Field
 
 from hsu_core.spec.values import Spec
 
+__all__ = [
+    "CIFAR10",
+    "CIFAR100",
+    "MNIST",
+    "Dataset",
+    "Digits",
+    "Facts",
+    "FashionMNIST",
+]
+
 
 class Facts(NamedTuple):
     """What is known of a data set before a file is opened."""

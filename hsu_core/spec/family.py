@@ -11,7 +11,28 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from hsu_core.spec.penalties import About, LayerPenalty, SpherePenalty
-from hsu_core.spec.values import WHOLE, Flag, Fraction, NonNegative, Positive, Real, Spec
+from hsu_core.spec.values import WHOLE, Exponent, Flag, Fraction, NonNegative, Positive, Spec
+
+__all__ = [
+    "MGD",
+    "MHC",
+    "MHE",
+    "MHP",
+    "MHS",
+    "RMHP",
+    "AuthorsPole",
+    "Family",
+    "FreshPoles",
+    "Inner",
+    "NoRegularizer",
+    "PolePenalty",
+]
+
+_LIU_2021 = "Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4"
+_NORMS_TWICE = (
+    "Their norms are √(Σw² + 10⁻⁴), taken twice, which hides infinities and lets descent shrink weights: the "
+    "defaults have the exact ones."
+)
 
 
 class AuthorsPole(Spec):
@@ -50,6 +71,7 @@ class NoRegularizer(Spec):
     """No penalty: the baseline. Weight decay is the optimizer's."""
 
     kind: Literal["none"] = "none"
+    every: ClassVar[int] = 1
     about: ClassVar[About] = About("0", "0", "—", "nothing", relative_cost=0.0)
 
 
@@ -57,7 +79,7 @@ class MHE(SpherePenalty):
     """Minimum hyperspherical energy: neurons repel each other like charges."""
 
     kind: Literal["mhe"] = "mhe"
-    s: Annotated[Real, Field(ge=0, le=64, allow_inf_nan=False)] = 2.0
+    s: Exponent = 2.0
     """Riesz exponent; 0 is the logarithmic energy."""
     angular: Flag = False
     """Repel by the angle, in units of π, in place of the Euclidean distance."""
@@ -86,7 +108,7 @@ class MHE(SpherePenalty):
         """Their arithmetic, and the weights of this kernel."""
         is_light = bool(given.get("angular")) and given.get("s", 2) in (1, 2)
         hidden, final = (0.1, 1.0) if is_light else (1.0, 10.0)
-        return {"arithmetic": "authors", "hidden_weight": hidden, "final_weight": final}
+        return {**super().authors(given), "hidden_weight": hidden, "final_weight": final}
 
 
 class MHS(SpherePenalty):
@@ -101,24 +123,26 @@ class MHS(SpherePenalty):
     about: ClassVar[About] = About(
         latex=r"-\min_{i<j}\|x_i-x_j\|^2",
         plain="−(the smallest squared distance of a pair)",
-        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        source=_LIU_2021,
         acts_on="weights",
         relative_cost=0.6,
         caution="Only the closest pair has a gradient: two of n neurons move at a step. A layer of one neuron has no "
         "pair and is skipped.",
-        differs="Their norms are √(Σw² + 10⁻⁴), taken twice, which hides infinities and lets descent shrink "
-        "weights: the defaults have the exact ones. In half space theirs counts the closest pair and its "
-        "mirror image, which tie, once or twice by the last bit; here it counts once. Preset `authors` is "
-        "exact.",
+        differs=f"{_NORMS_TWICE} In half space theirs counts the closest pair and its mirror image, which tie, once or "
+        "twice by the last bit; here it counts once. Preset `authors` is exact.",
     )
 
+
+class PolePenalty(SpherePenalty):
+    """A penalty at the worst pole of the sphere. Each has a field `inner`: how the pole is looked for."""
+
     @classmethod
-    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their arithmetic."""
-        return {"arithmetic": "authors"}
+    def authors(cls, given: Mapping[str, Any], /) -> dict[str, Any]:
+        """Their arithmetic and their pole."""
+        return {**super().authors(given), "inner": AuthorsPole()}
 
 
-class MHP(SpherePenalty):
+class MHP(PolePenalty):
     """Maximum hyperspherical polarization: no point of the sphere sees the neurons from afar."""
 
     kind: Literal["mhp"] = "mhp"
@@ -132,19 +156,13 @@ class MHP(SpherePenalty):
     about: ClassVar[About] = About(
         latex=r"-\min_{v}\frac1m\sum_i\|v-x_i\|^{-2}",
         plain="−(the smallest mean of 1/‖v − xᵢ‖² over poles v)",
-        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        source=_LIU_2021,
         acts_on="weights",
         relative_cost=5,
         caution=_INNER.format(value="1/2", lag="can even collapse a layer: max |cos| .14 → .97 on 64×576"),
         differs="The authors keep one lagging pole (`inner: authors`), which can collapse a layer: the default "
-        "draws many and solves. Their norms are √(Σw² + 10⁻⁴), taken twice, which hides infinities and lets"
-        " descent shrink weights: the defaults have the exact ones. Preset `authors` is exact.",
+        f"draws many and solves. {_NORMS_TWICE} Preset `authors` is exact.",
     )
-
-    @classmethod
-    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their arithmetic and their pole."""
-        return {"arithmetic": "authors", "inner": AuthorsPole()}
 
 
 class RMHP(LayerPenalty):
@@ -159,7 +177,7 @@ class RMHP(LayerPenalty):
     about: ClassVar[About] = About(
         latex=r"\Bigl\|\sum_i w_i\Bigr\|",
         plain="‖Σᵢ wᵢ‖ of the raw weights",
-        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        source=_LIU_2021,
         acts_on="weights",
         relative_cost=0.1,
         caution="A zero sum is far from uniform, so alone it never reaches a uniform configuration. It acts on raw "
@@ -168,7 +186,7 @@ class RMHP(LayerPenalty):
     )
 
 
-class MHC(SpherePenalty):
+class MHC(PolePenalty):
     """Minimum hyperspherical covering: no point of the sphere is far from a neuron."""
 
     kind: Literal["mhc"] = "mhc"
@@ -184,19 +202,13 @@ class MHC(SpherePenalty):
     about: ClassVar[About] = About(
         latex=r"\max_v -\frac1\gamma\ln\frac1m\sum_i e^{-\gamma\|v-x_i\|^2}",
         plain="the largest, over poles v, of the soft minimum of ‖v − xᵢ‖²",
-        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        source=_LIU_2021,
         acts_on="weights",
         relative_cost=6,
         caution=_INNER.format(value="2", lag="stays far from a covering: 62–71° against 37.4° for 12 points on S²"),
-        differs="The authors keep one lagging pole (`inner: authors`), which stays far from a covering: the default"
-        " draws many and solves. Their norms are √(Σw² + 10⁻⁴), taken twice, which hides infinities and "
-        "lets descent shrink weights: the defaults have the exact ones. Preset `authors` is exact.",
+        differs="The authors keep one lagging pole (`inner: authors`), which stays far from a covering: the default "
+        f"draws many and solves. {_NORMS_TWICE} Preset `authors` is exact.",
     )
-
-    @classmethod
-    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their arithmetic and their pole."""
-        return {"arithmetic": "authors", "inner": AuthorsPole()}
 
 
 class MGD(SpherePenalty):
@@ -211,15 +223,13 @@ class MGD(SpherePenalty):
     about: ClassVar[About] = About(
         latex=r"-\ln\det\bigl(K+10^{-6}I\bigr),\quad K_{ij}=e^{-\|x_i-x_j\|^2}",
         plain="−ln det(K + 10⁻⁶ I), Kᵢⱼ = exp(−‖xᵢ − xⱼ‖²)",
-        source="Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4",
+        source=_LIU_2021,
         acts_on="weights",
         relative_cost=1.5,
         caution="For n far above d the kernel is singular to rounding, and the 10⁻⁶ decides. The cost grows with n³.",
-        differs="Their norms are √(Σw² + 10⁻⁴), taken twice, which hides infinities and lets descent shrink "
-        "weights: the defaults have the exact ones. Preset `authors` is exact.",
+        differs=f"{_NORMS_TWICE} Preset `authors` is exact.",
     )
 
-    @classmethod
-    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their arithmetic."""
-        return {"arithmetic": "authors"}
+
+Family = MHE | MHS | MHP | RMHP | MHC | MGD
+"""The members, in the order of menus."""

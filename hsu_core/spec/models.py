@@ -1,12 +1,19 @@
-"""Which networks may be asked for, and which images fit them?"""
+"""Which networks may be asked for, which images fit them, and what is each made of?"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hsu_core.spec.datasets import Facts
+from hsu_core.spec.geometry import Geometry, Layer, Operation, conv3x3
 from hsu_core.spec.values import Spec, Width, at_most
+
+__all__ = ["CNN9", "MLP", "Model", "SmallCNN"]
 
 DEEPEST = 32
 """Hidden layers of an MLP."""
@@ -22,6 +29,15 @@ class MLP(Spec):
     def misfit(self, _shape: tuple[int, int, int]) -> None:
         """Nothing: an MLP takes every image."""
 
+    def geometry(self, facts: Facts) -> Geometry:
+        """`hidden1`, `hidden2`, … with bias, then `classifier`."""
+        widths = (math.prod(facts.shape), *self.hidden)
+        hidden = (
+            Layer(f"hidden{number}", "linear", out, inputs, bias=True, then=("relu",))
+            for number, (inputs, out) in enumerate(pairwise(widths), start=1)
+        )
+        return Geometry((*hidden, Layer("classifier", "linear", facts.classes, widths[-1], is_final=True)))
+
 
 class SmallCNN(Spec):
     """Three 3×3 convolutions with batch norm, two poolings and a classifier: for images of 8×8 to 28×28."""
@@ -36,6 +52,20 @@ class SmallCNN(Spec):
             return None
         return f"small_cnn takes images of 8×8 to 28×28 pixels, these have {shape[1]}×{shape[2]}"
 
+    def geometry(self, facts: Facts) -> Geometry:
+        """`conv1` to `conv3`, then `classifier`, which reads the mean over the image."""
+        (channels, height, breadth), width = facts.shape, self.width
+        half, quarter = (height // 2, breadth // 2), (height // 4, breadth // 4)
+        pooled: tuple[Operation, ...] = ("norm", "pool", "relu")
+        return Geometry(
+            (
+                conv3x3("conv1", width, inputs=channels, sides=(height, breadth), then=pooled),
+                conv3x3("conv2", 2 * width, inputs=width, sides=half, then=pooled),
+                conv3x3("conv3", 2 * width, inputs=2 * width, sides=quarter, then=("norm", "relu")),
+                Layer("classifier", "linear", facts.classes, 2 * width, is_final=True),
+            )
+        )
+
 
 class CNN9(Spec):
     """The authors' network (Liu et al. 2021, app. A): three times three 3×3 convolutions with batch norm, a 4×4
@@ -49,6 +79,21 @@ class CNN9(Spec):
         if shape[1:] == (32, 32):
             return None
         return f"cnn9 takes images of 32×32 pixels, these have {shape[1]}×{shape[2]}"
+
+    def geometry(self, facts: Facts) -> Geometry:
+        """Stages `convS_1` to `convS_3`, each with a pool at its end; then `fc` and `classifier`."""
+        convolutions = tuple(self._convolutions(*facts.shape[:2]))
+        fc = Layer("fc", "conv", 256, convolutions[-1].out, kernel=4)
+        return Geometry((*convolutions, fc, Layer("classifier", "linear", facts.classes, fc.out, is_final=True)))
+
+    def _convolutions(self, channels: int, side: int) -> Iterator[Layer]:
+        for stage, width in ((1, 64), (2, 128), (3, 256)):
+            for place in (1, 2, 3):
+                name = f"conv{stage}_{place}"
+                pool: tuple[Operation, ...] = ("pool",) if place == 3 else ()
+                yield conv3x3(name, width, inputs=channels, sides=(side, side), then=("norm", "relu", *pool))
+                channels = width
+            side //= 2
 
 
 Model = Annotated[MLP | SmallCNN | CNN9, Field(discriminator="kind")]

@@ -12,6 +12,16 @@ from pydantic import Field
 
 from hsu_core.spec.values import Flag, Real, Spec
 
+__all__ = [
+    "Covering",
+    "GramDeterminant",
+    "Objective",
+    "Polarization",
+    "Riesz",
+    "Separation",
+    "SphereObjective",
+]
+
 
 class SphereObjective(Spec):
     """A quantity of points on a sphere."""

@@ -9,6 +9,18 @@ from pydantic import Field, model_validator
 
 from hsu_core.spec.values import WHOLE, Factors, Flag, NonNegative, Patterns, Real, Spec, fault
 
+__all__ = [
+    "About",
+    "Decay",
+    "FeaturePenalty",
+    "LayerPenalty",
+    "Penalty",
+    "SpherePenalty",
+    "Steady",
+    "WarmUp",
+    "WeightSchedule",
+]
+
 
 class About(NamedTuple):
     """What the catalog says of a regularizer."""
@@ -105,6 +117,11 @@ class SpherePenalty(LayerPenalty):
     arithmetic: Arithmetic = "exact"
     """`authors`: their program to the letter. Norms √(Σw² + 10⁻⁴), of points already normalised once more; angles
     + 10⁻⁴; for s = 0 the logarithm of the squared distance; ties of `mhs` added up. By autograd, so slower."""
+
+    @classmethod
+    def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
+        """Their arithmetic."""
+        return {"arithmetic": "authors"}
 
     @model_validator(mode="after")
     def _one_arithmetic(self) -> SpherePenalty:

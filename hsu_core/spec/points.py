@@ -11,14 +11,19 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from hsu_core.spec.objectives import Objective
-from hsu_core.spec.values import WHOLE, Flag, Seed, Spec, fault
+from hsu_core.spec.task import TaskSpec
+from hsu_core.spec.values import WHOLE, Flag, Seed, fault
+
+__all__ = [
+    "PointsSpec",
+]
 
 MOST_POINTS = 2_000
 """Mirror images included."""
 MOST_COORDINATES = 40_000
 
 
-class PointsSpec(Spec):
+class PointsSpec(TaskSpec):
     """n points to be placed on the unit sphere of ℝᵈ."""
 
     task: Literal["points"]

@@ -1,4 +1,8 @@
-"""What may stand under `regularizer` in a spec?"""
+"""What may stand under `regularizer` in a spec?
+
+Knows the menus of `family.py` and `baselines.py`, and puts them together. A `match` over one of these unions ends with
+`assert_never`, so that the type checker names each place where a new member is missing.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from hsu_core.spec.baselines import DSO, MMA, SO, SRIP, CoMHE, KoLeo, MutualCoherence, Uniformity
-from hsu_core.spec.family import MGD, MHC, MHE, MHP, MHS, RMHP, NoRegularizer
+from hsu_core.spec.baselines import FeatureBaseline, LayerBaseline
+from hsu_core.spec.family import Family, NoRegularizer
 
-Regularizer = Annotated[
-    NoRegularizer
-    | MHE
-    | MHS
-    | MHP
-    | RMHP
-    | MHC
-    | MGD
-    | SO
-    | DSO
-    | MutualCoherence
-    | SRIP
-    | MMA
-    | CoMHE
-    | Uniformity
-    | KoLeo,
-    Field(discriminator="kind"),
-]
+__all__ = ["FeatureRegularizer", "LayerRegularizer", "Regularizer"]
+
+LayerRegularizer = Family | LayerBaseline
+"""A penalty on the weights of layers."""
+FeatureRegularizer = FeatureBaseline
+"""A penalty on the features of a batch."""
+Regularizer = Annotated[NoRegularizer | LayerRegularizer | FeatureRegularizer, Field(discriminator="kind")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -10,6 +11,7 @@ from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.models import Model
 from hsu_core.spec.penalties import FeaturePenalty
 from hsu_core.spec.regularizers import Regularizer
+from hsu_core.spec.task import Misfit, TaskSpec
 from hsu_core.spec.values import (
     WHOLE,
     Count,
@@ -25,6 +27,23 @@ from hsu_core.spec.values import (
     at_most,
     fault,
 )
+
+__all__ = [
+    "MEASURES",
+    "SGD",
+    "AdamW",
+    "Checkpoint",
+    "Constant",
+    "Cosine",
+    "Duration",
+    "Evaluate",
+    "Measure",
+    "Optimizer",
+    "Record",
+    "Schedule",
+    "StepDecay",
+    "TrainingSpec",
+]
 
 MOST_STEPS = 2**31 - 1
 """Optimizer steps of one training: as many as `steps` may ask for, also where epochs are counted."""
@@ -141,7 +160,7 @@ class Checkpoint(Spec):
     """Whether every evaluation that raises test_accuracy is saved too, and the best one kept."""
 
 
-class TrainingSpec(Spec):
+class TrainingSpec(TaskSpec):
     """One training run: the data, the network, the penalty, and how long."""
 
     task: Literal["classification"] = "classification"
@@ -204,3 +223,32 @@ class TrainingSpec(Spec):
     def total_steps(self) -> int:
         """Optimizer steps from the first to the last."""
         return self.duration.steps or (self.duration.epochs or 0) * self.steps_per_epoch
+
+    @property
+    def recorded_every(self) -> int:
+        """Steps between two points of its curves."""
+        return self.record.every
+
+    @property
+    def required_dataset(self) -> Dataset:
+        """The data set that it is trained on."""
+        return self.dataset
+
+    @property
+    def checkpoint_policy(self) -> Checkpoint:
+        """When its state is saved, and what is kept of it."""
+        return self.checkpoint
+
+    def misfits(self, after: TaskSpec, step: int) -> Iterator[Misfit]:
+        """What keeps another spec from going on from a checkpoint of this one at a step; nothing if it can."""
+        if not isinstance(after, TrainingSpec) or after.task != self.task:
+            yield Misfit("/task", f"the task must stay {self.task}")
+            return
+        if after.model != self.model:
+            yield Misfit("/model", "the model must stay as it is: its weights are taken over")
+        if after.optimizer.kind != self.optimizer.kind:
+            yield Misfit("/optimizer/kind", f"the optimizer must stay {self.optimizer.kind}: so does its state")
+        if after.dataset.facts != self.dataset.facts:
+            yield Misfit("/dataset", "images and classes must be as many and as large as the parent's")
+        if after.total_steps < step:
+            yield Misfit("/duration", f"expected at least the checkpoint's {step} steps, found {after.total_steps}")

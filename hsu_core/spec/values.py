@@ -8,6 +8,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, StringConstraints, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
+__all__ = [
+    "Spec",
+]
+
 EXACT = 2**53 - 1
 """The largest whole number that every reader of JSON holds exactly (RFC 8259, section 6)."""
 LARGEST = 1e38
@@ -34,6 +38,8 @@ Flag = Annotated[bool, Strict()]
 Positive = Annotated[Real, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 NonNegative = Annotated[Real, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Seconds = Annotated[Real, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
+Exponent = Annotated[Real, Field(ge=0, le=64, allow_inf_nan=False)]
+"""Of a Riesz energy."""
 Fraction = Annotated[Real, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1), WHOLE]
 Width = Annotated[int, Field(ge=1, le=WIDEST), WHOLE]

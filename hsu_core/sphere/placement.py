@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, overload
+from typing import NamedTuple, assert_never, overload
 
 import torch
 from jaxtyping import Float
@@ -154,6 +154,8 @@ def evaluate(points: Float[Tensor, "n d"], objective: Objective, *, half_space: 
             pole = polarization_pole(points, half_space=half_space)
         case Covering():
             pole = covering_pole(points, half_space=half_space)
+        case _:
+            assert_never(objective)
     return Worth(pole.value, pole.method)
 
 
@@ -175,6 +177,8 @@ def _place(x: Float[Tensor, "b n d"], objective: Objective, *, half_space: bool)
             return shrink_holes(x, half_space=half_space)
         case Polarization():
             return raise_poles(x, half_space=half_space)
+        case _:
+            assert_never(objective)
 
 
 def _check(n: int, d: int, objective: Objective, *, half_space: bool, starts: int | None) -> None:

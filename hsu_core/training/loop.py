@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import assert_never
 
 import torch
 from torch import Tensor, nn
@@ -180,18 +181,22 @@ class _Run:
 
 
 def _optimizer(chosen: spec.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    if isinstance(chosen, spec.SGD):
-        return torch.optim.SGD(
-            model.parameters(),
-            lr=chosen.lr,
-            momentum=chosen.momentum,
-            nesterov=chosen.nesterov,
-            weight_decay=chosen.weight_decay,
-            fused=True,
-        )
-    return torch.optim.AdamW(
-        model.parameters(), lr=chosen.lr, betas=chosen.betas, weight_decay=chosen.weight_decay, fused=True
-    )
+    match chosen:
+        case spec.SGD():
+            return torch.optim.SGD(
+                model.parameters(),
+                lr=chosen.lr,
+                momentum=chosen.momentum,
+                nesterov=chosen.nesterov,
+                weight_decay=chosen.weight_decay,
+                fused=True,
+            )
+        case spec.AdamW():
+            return torch.optim.AdamW(
+                model.parameters(), lr=chosen.lr, betas=chosen.betas, weight_decay=chosen.weight_decay, fused=True
+            )
+        case _:
+            assert_never(chosen)
 
 
 def _is_due(step: int, every: int | None) -> bool:

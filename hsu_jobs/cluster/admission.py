@@ -14,13 +14,12 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session
 
-from hsu_core import costs
 from hsu_core.data.files import DatasetNotFound, require
 from hsu_core.spec import Dataset
 from hsu_jobs import queries
 from hsu_jobs.errors import Fault, Forbidden, SpecRejected
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import JobSpec, Resources, TrainingJob
+from hsu_jobs.spec import JobSpec, Resources
 from hsu_jobs.tables import ApiKey, Role
 
 MOST_PARAMETERS = 10**10
@@ -80,9 +79,9 @@ def _check_quota(resources: Resources, key: ApiKey) -> None:
 
 def _size_faults(spec: JobSpec) -> Iterator[Fault]:
     """Each field is in its range, but the product of several may be beyond every machine."""
-    if not isinstance(spec, TrainingJob):
+    found = spec.costs()
+    if found is None:
         return
-    found = costs.estimate(spec)
     if found.parameters > MOST_PARAMETERS:
         detail = f"the model may have {MOST_PARAMETERS:,} parameters at most, found {found.parameters:,}"
         yield Fault(pointer="/model", code="too_many_parameters", detail=detail)
@@ -147,12 +146,13 @@ def is_readable(session: Session, dataset: Dataset, settings: Settings) -> bool:
 
 def _dataset_faults(session: Session, spec: JobSpec, settings: Settings) -> Iterator[Fault]:
     """The workers say what they can read; before one of the pool has told, this machine is taken for all."""
-    if not isinstance(spec, TrainingJob):
+    dataset = spec.required_dataset
+    if dataset is None:
         return
-    pool, kind = spec.resources.pool, spec.dataset.kind
+    pool, kind = spec.resources.pool, dataset.kind
     have = _machines(session).datasets.get(pool)
     if have is None:
-        yield from () if settings.allow_download else _missing_here(spec.dataset, settings)
+        yield from () if settings.allow_download else _missing_here(dataset, settings)
     elif kind not in have:
         detail = (
             f"no worker of pool {pool!r} can read {kind}; they have: {', '.join(sorted(have))}. Place its files in the "

@@ -12,12 +12,11 @@ from typing import NamedTuple
 from sqlalchemy import Select, TextClause, select, text
 from sqlalchemy.orm import Session
 
-from hsu_core import costs
 from hsu_core.costs import Costs
 from hsu_jobs.cluster import waiting
 from hsu_jobs.cluster.waiting import Waiting
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import JobSpec, TrainingJob
+from hsu_jobs.spec import JobSpec
 from hsu_jobs.states import State
 from hsu_jobs.tables import ApiKey, Job, Role
 
@@ -35,19 +34,20 @@ class Quote(NamedTuple):
     """What is to be expected of a job."""
 
     costs: Costs | None
-    """None for points, whose costs depend on how long each start descends."""
+    """None where they cannot be told: those of points depend on how long each start descends."""
     waiting: Waiting
     seconds_per_step: float | None
-    """The median of like jobs; None if there was none."""
+    """The median of like jobs; None if there was none, or if costs cannot be told."""
     duplicates: list[Duplicate]
 
 
 def quote(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> Quote:
     """What is to be expected of this job, were it submitted with this key now."""
+    costs = spec.costs()
     return Quote(
-        costs.estimate(spec) if isinstance(spec, TrainingJob) else None,
+        costs,
         _expected(session, spec, settings, key=key),
-        session.execute(_PACE, _like(spec)).scalar_one() if isinstance(spec, TrainingJob) else None,
+        session.execute(_PACE, _like(spec)).scalar_one() if costs else None,
         [Duplicate(*row) for row in session.execute(_same(spec, key))],
     )
 
@@ -61,7 +61,7 @@ def _expected(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKe
         priority=spec.priority,
         pool=spec.resources.pool,
         gpus=spec.resources.gpus,
-        dataset=spec.dataset.kind if isinstance(spec, TrainingJob) else "",
+        dataset=spec.required_dataset.kind if spec.required_dataset else "",
         runnable_at=datetime.fromtimestamp(0, UTC),
         spec=spec.model_dump(mode="json"),
     )
@@ -76,14 +76,14 @@ def _same(spec: JobSpec, key: ApiKey) -> Select[int, State]:
     return visible.order_by(Job.id.desc()).limit(MOST_DUPLICATES)
 
 
-def _like(spec: TrainingJob) -> dict[str, object]:
+def _like(spec: JobSpec) -> dict[str, object]:
     chosen = spec.model_dump(mode="json")
     return {
         "model": json.dumps(chosen["model"]),
-        "dataset": spec.dataset.kind,
-        "regularizer": spec.regularizer.kind,
-        "batch": str(spec.batch_size),
-        "precision": spec.precision,
+        "dataset": chosen["dataset"]["kind"],
+        "regularizer": chosen["regularizer"]["kind"],
+        "batch": str(chosen["batch_size"]),
+        "precision": chosen["precision"],
         "pool": spec.resources.pool,
         "gpus": spec.resources.gpus,
     }

@@ -51,6 +51,13 @@ def test_one_statement_beside_it_starts_jobs() -> None:
     assert [name for name, text in texts.items() if "SET state" in text] == ["hsu_jobs/cluster/claiming.py"]
 
 
+def test_one_file_asks_which_task_a_job_has() -> None:
+    """Others ask the spec for what they need, so that a further task needs no edit there."""
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in SOURCES}
+    asking = [name for name, text in texts.items() if re.search(r"\b(TrainingJob|PointsJob)\b", text)]
+    assert asking == ["worker/dispatch.py", "hsu_jobs/spec.py"]
+
+
 def test_every_module_says_what_it_is() -> None:
     silent = [path for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
     assert silent == []

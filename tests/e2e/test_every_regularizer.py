@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
 
 import pytest
 from samples import DIGITS
@@ -11,7 +10,7 @@ from samples import DIGITS
 from hsu_client.client import Client
 from hsu_core import spec
 
-KINDS = [kind.model_fields["kind"].default for kind in get_args(get_args(spec.Regularizer)[0])]
+KINDS = spec.kinds(spec.Regularizer)
 POLES = ("mhp", "mhc")
 
 

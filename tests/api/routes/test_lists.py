@@ -12,7 +12,7 @@ from samples import PLACED, POINTS, ROOM, TRAINED
 
 from hsu_core import spec
 from hsu_jobs import attempts, database, listing, settings
-from hsu_jobs.outcomes import Succeeded, TrainingResult
+from hsu_jobs.outcomes import METRICS, Succeeded, TrainingResult
 from hsu_jobs.tables import Role
 
 Submit = Callable[..., dict[str, Any]]
@@ -163,7 +163,7 @@ def test_a_cursor_that_is_none_is_refused(ada: TestClient, cursor: str) -> None:
 def test_a_forged_cursor_is_no_more_than_a_bad_request(ada: TestClient, submit: Submit) -> None:
     digest = listing._digest(listing.Listing(sort="-priority"))
     for key, job_id in (("high", 1), (None, 1), (1e300, 1), (1, 2**70), ([1], 1), (True, 1)):
-        forged = listing._encoded(listing._Place(key, job_id), digest)
+        forged = listing._encoded(listing._Cursor(key, job_id), digest)
         assert refused(ada, cursor=forged, sort="-priority")["code"] == "invalid_cursor"
 
 
@@ -215,19 +215,11 @@ def test_a_field_that_there_is_not_is_refused_with_those_that_it_may_mean(
 
 
 def test_what_can_be_asked_for_is_what_specs_and_results_hold() -> None:
-    def kinds(union: object) -> set[str]:
-        return {kind().kind for kind in get_args(get_args(union)[0])}
-
-    assert set(get_args(listing.RegularizerKind)) == kinds(spec.Regularizer)
-    assert set(get_args(listing.ModelKind)) == kinds(spec.Model)
-    assert set(get_args(listing.DatasetKind)) == kinds(spec.Dataset)
-    assert set(TrainingResult.model_fields) - {"task", "device"} | {"value", "gap"} == set(listing.METRICS)
-    assert {sort.removeprefix("-") for sort in get_args(listing.Sort)} == {
-        "created",
-        "priority",
-        "name",
-        *listing.METRICS,
-    }
+    assert get_args(listing.RegularizerKind) == spec.kinds(spec.Regularizer)
+    assert get_args(listing.ModelKind) == spec.kinds(spec.Model)
+    assert get_args(listing.DatasetKind) == spec.kinds(spec.Dataset)
+    assert set(TrainingResult.model_fields) - {"task", "device"} | {"value", "gap"} == set(METRICS)
+    assert {sort.removeprefix("-") for sort in get_args(listing.Sort)} == {"created", "priority", "name", *METRICS}
 
 
 def test_an_admins_list_is_everyones_and_a_viewers_their_own(

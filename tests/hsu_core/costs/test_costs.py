@@ -43,25 +43,9 @@ def batch(dataset: spec.Dataset) -> tuple[Tensor, Tensor]:
 
 
 @every_network
-def test_layers_have_the_names_and_shapes_of_the_network(model: spec.Model, dataset: spec.Dataset) -> None:
-    network = models.build(model, dataset.facts, seed=0)
-    real = [(layer.name, *layer.points().shape) for layer in layers.layers(network)]
-    assert [layer[:3] for layer in costs.layers(model, dataset.facts)] == real
-
-
-@every_network
-def test_parameters_are_those_of_the_network(model: spec.Model, dataset: spec.Dataset) -> None:
-    network = models.build(model, dataset.facts, seed=0)
-    counted = sum(parameter.numel() for parameter in network.parameters())
-    assert costs.estimate(training(model, dataset)).parameters == counted
-
-
-@every_network
-def test_operations_of_a_step_are_those_that_torch_counts(model: spec.Model, dataset: spec.Dataset) -> None:
-    network, (x, y) = models.build(model, dataset.facts, seed=0), batch(dataset)
-    with FlopCounterMode(display=False) as counter:
-        cross_entropy(network(x), y).backward()
-    assert costs.estimate(training(model, dataset)).flops == counter.get_total_flops()
+def test_parameters_and_operations_are_those_of_the_geometry(model: spec.Model, dataset: spec.Dataset) -> None:
+    geometry, found = model.geometry(dataset.facts), costs.estimate(training(model, dataset))
+    assert (found.parameters, found.flops) == (geometry.parameters, BATCH * geometry.flops)
 
 
 @every_network

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
@@ -114,7 +114,7 @@ def test_a_kept_projection_without_a_rate_needs_the_networks() -> None:
     assert not any(map(torch.equal, before, penalty.buffers()))
 
 
-KINDS = [kind for kind in get_args(get_args(spec.Regularizer)[0]) if kind is not spec.NoRegularizer]
+KINDS = [kind for kind in spec.members(spec.Regularizer) if kind is not spec.NoRegularizer]
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.model_fields["kind"].default)

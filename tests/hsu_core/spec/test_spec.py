@@ -98,3 +98,13 @@ def test_the_steps_of_placing_points_are_the_starts() -> None:
     assert points(n=400).total_steps == 8
     assert points(n=4).total_steps == 1  # every start leads to the simplex
     assert points(n=4, objective={"kind": "riesz", "s": 0, "angular": True}).total_steps == 32
+
+
+def test_a_task_says_what_its_callers_need() -> None:
+    training, placing = parse(record={"every": 7}), points()
+    assert (training.recorded_every, placing.recorded_every) == (7, 1)
+    assert (training.required_dataset, placing.required_dataset) == (spec.Digits(), None)
+    assert (training.checkpoint_policy, placing.checkpoint_policy) == (spec.Checkpoint(), None)
+    assert [misfit.pointer for misfit in training.misfits(placing, 1)] == ["/task"]
+    assert [misfit.pointer for misfit in placing.misfits(placing, 1)] == ["/task"]
+    assert list(training.misfits(training, 1)) == []

@@ -6,7 +6,6 @@ The whole reference table is in benchmarks/sphere.py; here are some entries of e
 import itertools
 import math
 from collections.abc import Mapping
-from typing import get_args
 
 import pytest
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 from hsu_core import energies, sphere
 from hsu_core.outcomes import Series, Stopped
 from hsu_core.spec import MEASURES
+from hsu_core.spec.menus import members
 from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Polarization, Riesz, Separation
 from hsu_core.sphere import levels, minimax, placement
 from hsu_core.sphere.descent import Potential, unit
@@ -157,7 +157,7 @@ def test_a_search_reports_the_best_value_so_far_and_what_the_first_and_the_last_
     assert told[-1][1][Series("points", "log_det")] == pytest.approx(found.value, rel=1e-9)
 
 
-@pytest.mark.parametrize("objective", get_args(get_args(Objective)[0]), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("objective", members(Objective), ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("half_space", [False, True])
 def test_a_search_ends_soon_after_it_was_asked_to_stop(objective: type[Objective], half_space: bool) -> None:
     asked = itertools.count()

@@ -1,0 +1,92 @@
+"""What is a network made of? Its layers with neurons, their sizes, and what they leave for the way back.
+
+Knows numbers alone: the module in `hsu_core.models` is built from them, and `hsu_core.costs` counts with them. So no
+size of a network is written twice, and nothing has to be built to know what it costs. The layers are a list and no
+chain: residual, attention and graph networks have one too.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+__all__ = ["Geometry", "Layer", "Operation"]
+
+Operation = Literal["norm", "relu", "pool"]
+"""`norm`: batch norm, with a scale and a shift for each neuron. `pool`: the maximum of each 2×2 square."""
+
+
+class Layer(NamedTuple):
+    """A linear or convolutional layer: `out` neurons, which look at `inputs` channels at each of `positions` places."""
+
+    name: str
+    """The module's name in the network."""
+    kind: Literal["linear", "conv"]
+    out: int
+    inputs: int
+    """Features of a linear layer, channels of a convolution."""
+    kernel: int = 1
+    """Side of a convolution's kernel."""
+    stride: int = 1
+    padding: int = 0
+    bias: bool = False
+    positions: int = 1
+    """Places of one example at which each neuron is evaluated."""
+    then: tuple[Operation, ...] = ()
+    """What follows before the next layer, in order, as far as it has parameters or keeps numbers for the way back."""
+    is_final: bool = False
+    """Whether the network's outputs come out here: the classifier."""
+
+    @property
+    def dimension(self) -> int:
+        """Weights of one neuron: the dimension of the sphere's space."""
+        return self.inputs * self.kernel**2
+
+    @property
+    def parameters(self) -> int:
+        """Weights, a bias for each neuron, and the scale and shift of each norm that follows."""
+        return self.out * (self.dimension + self.bias + 2 * self.then.count("norm"))
+
+    @property
+    def flops(self) -> int:
+        """Of one example's way forward: a multiplication and an addition for each weight and place."""
+        return 2 * self.out * self.dimension * self.positions
+
+
+class Geometry(NamedTuple):
+    """The layers of a network, in module order, and what it has beside them.
+
+    The first layer reads the example, of which no gradient is asked.
+    """
+
+    layers: tuple[Layer, ...]
+    other_parameters: int = 0
+    """Of no layer and of no norm behind one: position embeddings, a norm before a block."""
+    other_flops: int = 0
+    """Of one example's way forward, in products without weights: attention's."""
+    other_kept: int = 0
+    """Numbers that one example leaves for the way back, beside those of the layers."""
+
+    @property
+    def parameters(self) -> int:
+        """All of the network."""
+        return sum(layer.parameters for layer in self.layers) + self.other_parameters
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of one example, forward and backward.
+
+        Each product has two on the way back, one for either factor, but the examples need no gradient.
+        """
+        forward = sum(layer.flops for layer in self.layers) + self.other_flops
+        return 3 * forward - self.layers[0].flops
+
+    @property
+    def final(self) -> Layer:
+        """The classifier."""
+        return next(layer for layer in self.layers if layer.is_final)
+
+
+def conv3x3(name: str, out: int, *, inputs: int, sides: tuple[int, int], then: tuple[Operation, ...]) -> Layer:
+    """A 3×3 convolution without bias that keeps height and width."""
+    return Layer(name, "conv", out, inputs, kernel=3, padding=1, positions=math.prod(sides), then=then)

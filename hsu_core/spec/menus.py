@@ -1,0 +1,22 @@
+"""What can be chosen from a menu? The members of a union of specs, read from the union itself.
+
+A menu is written once, as the union of its members. Filters, catalogs and tests derive their lists from it here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args, get_origin
+
+__all__ = ["kinds", "members"]
+
+
+def members(menu: object) -> tuple[type[Any], ...]:
+    """The classes of a union `A | B`, with or without `Annotated[…, discriminator]` around it, in its order."""
+    if get_origin(menu) is Annotated:
+        menu = get_args(menu)[0]
+    return get_args(menu)
+
+
+def kinds(menu: object, *, tag: str = "kind") -> tuple[str, ...]:
+    """The names that stand under `kind` (or another tag) for the members of a union, in its order."""
+    return tuple(name for member in members(menu) for name in get_args(member.model_fields[tag].annotation))
