@@ -1,6 +1,7 @@
 # Everything that a person or CI runs. Each target sets up first; set-up costs nothing when nothing changed.
 PYTHON ?= python3
 BIN := .venv/bin
+PROCESSES ?= 4
 YARDSTICK := mlflow==3.17.0 psycopg2-binary
 
 .DEFAULT_GOAL := help
@@ -24,7 +25,7 @@ down: setup  ## stop what `make up` started, wherever it runs
 	@$(BIN)/python -m embedded down
 
 test: check  ## every check and every test; needs no Docker and no services
-	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+	@$(BIN)/python -m pytest -m "not slow" -n $(PROCESSES) --dist worksteal --cov --cov-report=term
 
 chaos: setup  ## break a cluster at random moments, 60 times, and look what became of its jobs (half an hour)
 	@$(BIN)/python tests/chaos/suite.py

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from cutting import cut
 from redis import Redis
 from redis.client import PubSub
 from sqlalchemy.orm import Session
@@ -54,7 +55,7 @@ def test_a_redis_that_lost_its_connections_is_told_all_the_same(listener: PubSub
             pubsub.tell(session, job_id)
         assert heard(listener) == [job_id]
         with Redis.from_url(redis_url) as redis:
-            redis.client_kill_filter(_type="normal")
+            cut(redis, "normal")
 
 
 def test_what_others_say_on_the_channel_rings_for_nothing(redis_url: str) -> None:

@@ -157,6 +157,8 @@ def _is_removed(group: Path) -> bool:
     return True
 
 
+@pytest.mark.timeout(600)  # it may have to wait for others
+@pytest.mark.usefixtures("kernel_kills_alone")
 def test_a_runner_that_the_kernel_killed_for_want_of_memory_is_not_tried_again(
     fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
@@ -185,6 +187,7 @@ def test_a_runner_is_a_likelier_victim_than_its_supervisor(fast: Settings) -> No
         until(lambda: score(runners()[0].pid) == min(1000, score(os.getpid()) + out_of_memory.LIKELIER))
 
 
+@pytest.mark.usefixtures("kernel_kills_nobody")
 def test_a_runner_that_was_killed_while_the_kernel_killed_nobody_has_crashed(
     fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:

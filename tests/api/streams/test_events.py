@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 import httpx2
 import psutil
 import pytest
+from cutting import cut
 from redis import Redis
 from serving import AsUser, Seen, Serving, cancel, serving, streaming, submit
 
@@ -105,8 +106,8 @@ def test_readers_that_break_off_at_random_lose_nothing_and_see_nothing_twice(
             happen(job, turn)
             if turn % 30 == 0:
                 with Redis.from_url(urls[1]) as redis:
-                    redis.flushall()
-                    redis.client_kill_filter(_type="pubsub")
+                    redis.flushdb()
+                    cut(redis, "pubsub")
 
     def read(patience: int) -> list[Seen]:
         seen: list[Seen] = []

@@ -264,6 +264,7 @@ def first_rank(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]
     indirect=["first_rank"],
     ids=["the first listens", "the first is deaf"],
 )
+@pytest.mark.usefixtures("kernel_kills_nobody")
 def test_the_death_of_another_rank_ends_the_first_with_an_error(
     first_rank: subprocess.Popen[str], last_words: str
 ) -> None:
@@ -284,9 +285,9 @@ def test_the_death_of_the_first_rank_leaves_no_process(first_rank: subprocess.Po
 def test_a_rank_that_has_no_memory_left_says_so_by_its_status() -> None:
     """Its training alone is another: one that asks for 10¹⁵ bytes."""
     script = (
-        "import torch\nfrom hsu_core import parallel\n"
-        "parallel._take_part = lambda order: torch.empty(10**15, dtype=torch.uint8)\n"
-        "parallel.main()"
+        "import torch\nfrom hsu_core.training import launch\n"
+        "launch._take_part = lambda order: torch.empty(10**15, dtype=torch.uint8)\n"
+        "launch.main()"
     )
     order = launch.Order(training=training(), rank=1, size=2, port=1, device="cpu", data_dir=None, resume_from=None)
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, text=True) as rank:
