@@ -121,7 +121,7 @@ def new_database(shared: Shared) -> Callable[[], AbstractContextManager[str]]:
     @contextmanager
     def made() -> Iterator[str]:
         name = f"{shared.template}_{secrets.token_hex(4)}"
-        _administer(shared.engines, "CREATE DATABASE {} TEMPLATE {}", name, shared.template)
+        _administer(shared.engines, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, shared.template)
         yield _url(shared.engines, name)
         _administer(shared.engines, "DROP DATABASE {} WITH (FORCE)", name)
 
