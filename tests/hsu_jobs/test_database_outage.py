@@ -97,9 +97,9 @@ def test_uptime_counts_from_the_last_refusal_and_from_the_last_gap(monkeypatch: 
     passes(0.1)
     uptime.note_answer()
     assert uptime.length.total_seconds() == pytest.approx(0.1)
-    passes(0.2)
+    passes(0.15)
     uptime.note_answer()
-    assert uptime.length.total_seconds() == pytest.approx(0.3)
+    assert uptime.length.total_seconds() == pytest.approx(0.25)
     uptime.note_refusal()
     assert not uptime.length
     passes(0.1)
