@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 
-def of(app: FastAPI, path: str) -> str:
+def of_path(app: FastAPI, path: str) -> str:
     """The methods of a path, as an Allow header."""
     methods: set[str] = set()
     for route in iter_route_contexts(app.routes):

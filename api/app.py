@@ -15,12 +15,12 @@ from fastapi import FastAPI
 
 from api import problems
 from api.dependencies import key_cache, session
-from api.fair_slots import FairTurns
+from api.fair_slots import FairSlots
 from api.middleware import cors, etags, tracing
 from api.middleware.body_limit import BodyLimit
-from api.middleware.http_version import WithoutChunks
+from api.middleware.http_version import Http10Responses
 from api.middleware.json_body import JsonBody
-from api.middleware.request_log import Edge
+from api.middleware.request_log import RequestLog
 from api.middleware.time_limit import TimeLimit
 from api.openapi import document
 from api.path_prefix import PathPrefix
@@ -45,9 +45,9 @@ from api.routes import (
     workers,
 )
 from api.server import parent_death
-from api.streams.access import Rights
-from api.streams.large_responses import LargeAnswers
-from api.streams.wakeups import Live
+from api.streams.access import AccessWatch
+from api.streams.large_responses import LargeResponses
+from api.streams.wakeups import Wakeups
 from hsu_jobs import database, log_format
 from hsu_jobs import doorbell as doorbell
 from hsu_jobs.access import rate_limits
@@ -81,17 +81,17 @@ def create_app() -> FastAPI:
         redoc_url=None,
         lifespan=_lifespan,
     )
-    app.state.live = Live()
-    app.state.rights = Rights()
-    app.state.turns = FairTurns(session.AT_ONCE, most_of_one=session.MOST_OF_ONE)
-    app.state.large_answers = LargeAnswers()
+    app.state.wakeups = Wakeups()
+    app.state.access_watch = AccessWatch()
+    app.state.slots = FairSlots(session.AT_ONCE, most_of_one=session.MOST_OF_ONE)
+    app.state.large_responses = LargeResponses()
     app.add_middleware(JsonBody)
     app.add_middleware(BodyLimit, limit=settings().max_body)
     etags.install(app)
     app.add_middleware(TimeLimit, limit=settings().request_time)
     cors.allow(app, settings().cors_origins)
-    app.add_middleware(WithoutChunks)
-    app.add_middleware(Edge)
+    app.add_middleware(Http10Responses)
+    app.add_middleware(RequestLog)
     app.add_middleware(PathPrefix, root_path=settings().root_path)
     database.limit_statements(settings().request_time)
     tracing.follow(database.engine())
@@ -119,18 +119,18 @@ def create_app() -> FastAPI:
         docs,
     ):
         app.include_router(routes.router)
-    app.webhooks.include_router(webhooks.told)
+    app.webhooks.include_router(webhooks.outgoing)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    live: Live = app.state.live
-    rights: Rights = app.state.rights
+    wakeups: Wakeups = app.state.wakeups
+    rights: AccessWatch = app.state.access_watch
     parent_death.end_with_parent()
-    async with live.listening(), rights.watched():
+    async with wakeups.listening(), rights.watched():
         yield
-    doorbell.bell().close()
-    key_cache.forget()
+    doorbell.shared().close()
+    key_cache.clear()
     rate_limits.close()
     database.engine().dispose()

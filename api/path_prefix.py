@@ -46,9 +46,9 @@ class PathPrefix:
 
     def _prefix(self, scope: Scope) -> str:
         """The outermost first: what each trusted proxy took off, else the setting, else what the server was told."""
-        told = Headers(scope=scope).getlist("x-forwarded-prefix")
-        if told and self.trusted.was_asked_by(scope):
-            parts = [part.strip().rstrip("/") for each in told for part in each.split(",")]
+        given = Headers(scope=scope).getlist("x-forwarded-prefix")
+        if given and self.trusted.was_asked_by(scope):
+            parts = [part.strip().rstrip("/") for each in given for part in each.split(",")]
             prefix = "".join(parts)
             return prefix if len(prefix) <= _LONGEST and re.fullmatch(PATH_PREFIX, prefix) else ""
         return self.root_path or str(scope.get("root_path", "")).rstrip("/")

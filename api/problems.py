@@ -101,7 +101,7 @@ def _brief(fault: Fault) -> Fault:
     return fault.model_copy(update={"pointer": pointer, "detail": detail})
 
 
-def surprise() -> JSONResponse:
+def unexpected_error() -> JSONResponse:
     """The response for an error that nobody foresaw."""
     title = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
     detail = "the service failed in a way that nobody foresaw; its log holds the trace under this request_id"
@@ -166,7 +166,9 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     title = HTTPStatus(error.status_code).phrase
     code = title.lower().replace(" ", "_").replace("-", "_")
     headers = dict(error.headers or {})
-    if error.status_code == _NOT_ALLOWED and (allowed := allowed_methods.of(request.app, route_path(request.scope))):
+    if error.status_code == _NOT_ALLOWED and (
+        allowed := allowed_methods.of_path(request.app, route_path(request.scope))
+    ):
         headers["Allow"] = allowed
     return _response(Problem(title=title, status=error.status_code, code=code, detail=error.detail), headers)
 

@@ -177,7 +177,7 @@ def _write(jobs: Sequence[int], *, rate: float, seconds: float) -> list[float]:
     for number in range(int(rate * seconds)):
         time.sleep(max(0.0, began + number / rate - time.monotonic()))
         with database.transaction() as session:
-            database.afterwards(session, lambda: committed.append(time.monotonic()))
+            database.after_commit(session, lambda: committed.append(time.monotonic()))
             lifecycle.record(session, jobs[number % len(jobs)], Prioritised(priority=number))
     return committed
 

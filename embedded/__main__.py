@@ -47,10 +47,10 @@ def up(folder: Path, port: int | None, *, leashed: bool) -> None:
     if leashed:
         stop_request.leave_the_terminal()
     signals = (signal.SIGTERM,) if leashed else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    wish = stop_request.Wish(*signals, leashed=leashed)
-    with suppress(Unwanted), service(folder, port=port, wish=wish, say=_say) as running:
+    stop = stop_request.StopRequest(*signals, leashed=leashed)
+    with suppress(Unwanted), service(folder, port=port, stop=stop, say=_say) as running:
         print(json.dumps({"url": running.url, "key": running.key}) if leashed else _how_to_try(running), flush=True)
-        while not wish.wait(1):
+        while not stop.wait(1):
             running.mend()
         _say("stopping")
 
@@ -69,9 +69,9 @@ def demo(folder: Path, port: int | None) -> None:
     """Run one real job end to end and print its result; stops what it started."""
     from embedded.demo import demonstrate  # loads matplotlib, which is slow and needed here only
 
-    wish = stop_request.Wish(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, leashed=False)
+    stop = stop_request.StopRequest(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, leashed=False)
     try:
-        demonstrate(folder, port=port, wish=wish, say=_say)
+        demonstrate(folder, port=port, stop=stop, say=_say)
     except Unwanted:
         sys.exit("hsu: stopped before the job ended")
     except (Problem, Unreachable) as error:
@@ -84,12 +84,12 @@ def demo(folder: Path, port: int | None) -> None:
 def engines(folder: Path, *, temporary: bool) -> None:
     """Hold PostgreSQL and Redis up in FOLDER until stdin closes; print their URLs as one line of JSON."""
     stop_request.leave_the_terminal()
-    wish = stop_request.Wish(signal.SIGTERM, leashed=True)
+    stop = stop_request.StopRequest(signal.SIGTERM, leashed=True)
     try:
         urls = both_engines.start(folder, durable=not temporary)
         with suppress(BrokenPipeError):  # nobody reads any more: stdin will have closed as well
             print(json.dumps(asdict(urls)), flush=True)
-        while not wish.wait(60):
+        while not stop.wait(60):
             pass
     finally:
         both_engines.stop(folder)

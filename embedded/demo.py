@@ -13,7 +13,7 @@ from pathlib import Path
 
 from embedded import home
 from embedded.errors import CannotStart, Unwanted
-from embedded.stop_request import Wish
+from embedded.stop_request import StopRequest
 from embedded.up import service
 from hsu_client.answers import Job
 from hsu_client.cli import render
@@ -23,14 +23,14 @@ from hsu_client.plot import draw
 SPEC = Path(__file__).parent.parent / "examples" / "digits-mhe.json"
 
 
-def demonstrate(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], None]) -> None:
+def demonstrate(folder: Path, *, port: int | None, stop: StopRequest, say: Callable[[str], None]) -> None:
     """Run the example job and print what came of it. Raises `CannotStart` if it does not succeed."""
     with ExitStack() as undo:
-        url, key, check = _service(folder, port, wish, say, undo)
+        url, key, check = _service(folder, port, stop, say, undo)
         client = undo.enter_context(Client(url, key))
         job = client.submit(json.loads(SPEC.read_text(encoding="utf-8")))
         say(f"submitted {SPEC.name} to {url} as job {job['id']}")
-        job = render.progress(_watched(client, job, wish, check), sys.stderr)
+        job = render.progress(_watched(client, job, stop, check), sys.stderr)
         if job["state"] != "succeeded":
             raise CannotStart("\n".join(["the job did not succeed:", *render.details(job)]))
         energies = render.energies(client.curves(job["id"]))
@@ -42,21 +42,21 @@ def demonstrate(folder: Path, *, port: int | None, wish: Wish, say: Callable[[st
 
 
 def _service(
-    folder: Path, port: int | None, wish: Wish, say: Callable[[str], None], undo: ExitStack
+    folder: Path, port: int | None, stop: StopRequest, say: Callable[[str], None], undo: ExitStack
 ) -> tuple[str, str, Callable[[], None]]:
     """Where the service is, a key to it, and what keeps it running."""
     running = home.occupant(folder)
     if running is not None and running.url is not None:
         say(f"using the service that runs at {running.url}")
         return running.url, (folder / "key").read_text(encoding="utf-8").strip(), lambda: None
-    own = undo.enter_context(service(folder, port=port, wish=wish, say=say))
+    own = undo.enter_context(service(folder, port=port, stop=stop, say=say))
     return own.url, own.key, own.mend
 
 
-def _watched(client: Client, job: Job, wish: Wish, check: Callable[[], None]) -> Iterator[Job]:
+def _watched(client: Client, job: Job, stop: StopRequest, check: Callable[[], None]) -> Iterator[Job]:
     """The job on its way, as long as everything runs and nobody asks us to stop."""
     for view in client.follow(job["id"], poll=0.2):
         yield view
         check()
-        if wish.is_there:
+        if stop.is_there:
             raise Unwanted

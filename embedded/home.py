@@ -42,11 +42,11 @@ def occupy(folder: Path) -> Iterator[IO[str]]:
             raise CannotStart(
                 f"already running {where}, in {folder}: use it, or stop it with `python -m embedded down`"
             )
-        tell(note, Occupant(os.getpid(), None))
+        write_note(note, Occupant(os.getpid(), None))
         yield note
 
 
-def tell(note: IO[str], occupant: Occupant) -> None:
+def write_note(note: IO[str], occupant: Occupant) -> None:
     """Write down who we are."""
     note.seek(0)
     note.truncate()

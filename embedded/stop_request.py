@@ -18,7 +18,7 @@ LOOK_EVERY = 0.2
 """Seconds until a signal is noticed. It is never raised as an exception: half a start could not be undone."""
 
 
-class Wish:
+class StopRequest:
     """Whether to stop. Once it is there it stays."""
 
     def __init__(self, *signals: signal.Signals, leashed: bool) -> None:

@@ -29,7 +29,7 @@ from embedded.children import Child
 from embedded.engines import Engines
 from embedded.errors import CannotStart, Unwanted
 from embedded.restarts import Mender, Part
-from embedded.stop_request import Wish
+from embedded.stop_request import StopRequest
 from hsu_jobs.doorbell import broker_url
 
 FIRST_PORT = 8000
@@ -58,7 +58,7 @@ class Service:
 
 
 @contextmanager
-def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], None]) -> Iterator[Service]:
+def service(folder: Path, *, port: int | None, stop: StopRequest, say: Callable[[str], None]) -> Iterator[Service]:
     """The service while it is up. Raises `CannotStart`, or `Unwanted` if the wish to stop came first."""
     engines.prepare(folder)
     with ExitStack() as undo:
@@ -85,10 +85,10 @@ def service(folder: Path, *, port: int | None, wish: Wish, say: Callable[[str], 
             start()
         mender = Mender([*_engine_parts(folder), *_child_parts(started, starts)], say=say)
         everything = Service(url, "", folder, started, mender.mend)
-        _wait(everything, wish, lambda: _is_ready(url), "the API does not get ready")
-        _wait(everything, wish, lambda: _works(urls, node), "the worker does not answer")
+        _wait(everything, stop, lambda: _is_ready(url), "the API does not get ready")
+        _wait(everything, stop, lambda: _works(urls, node), "the worker does not answer")
         key = _key(folder, environment, url)
-        home.tell(note, home.Occupant(os.getpid(), url))
+        home.write_note(note, home.Occupant(os.getpid(), url))
         yield replace(everything, key=key)
 
 
@@ -230,13 +230,13 @@ def _free_port(wanted: int | None) -> int:
     raise CannotStart(f"port {wanted or f'{FIRST_PORT} to {FIRST_PORT + 100}'} is taken: choose another with --port")
 
 
-def _wait(everything: Service, wish: Wish, is_so: Callable[[], bool], otherwise: str) -> None:
+def _wait(everything: Service, stop: StopRequest, is_so: Callable[[], bool], otherwise: str) -> None:
     deadline = time.monotonic() + SECONDS_TO_START
     while not is_so():
         everything.check()
         if time.monotonic() > deadline:
             raise CannotStart(f"{otherwise} within {SECONDS_TO_START:.0f} s; see {everything.folder / 'log'}")
-        if wish.wait(0.1):
+        if stop.wait(0.1):
             raise Unwanted
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -35,8 +36,15 @@ class Curve(NamedTuple):
     nans: list[int] | None = None
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Curve:
+    def of(cls, view: Mapping[str, Any]) -> Curve:
         """A curve as the service tells it: what JSON's numbers cannot hold are the strings NaN, Infinity, -Infinity."""
-        known = {name: told[name] for name in cls._fields if name in told}
+        known = {name: view[name] for name in cls._fields if name in view}
         numbers = {name: known[name] for name in ("values", "min", "max") if known.get(name) is not None}
         return cls(**known | {name: [float(each) for each in column] for name, column in numbers.items()})
+
+
+def depth(curve: Curve) -> tuple[bool, list[tuple[int, str]], str]:
+    """A key that sorts curves by the depth of their layers: `hidden2` before `hidden10`, the classifier last."""
+    pieces = re.findall(r"\d+|\D+", curve.layer or "")
+    numbered = [(int(piece), "") if piece.isdigit() else (0, piece) for piece in pieces]
+    return curve.layer == "classifier", numbered, curve.measure

@@ -29,12 +29,12 @@ class Points(NamedTuple):
     """By layer (None for the whole model) and measure; None where a series has no value."""
 
     @classmethod
-    def of(cls, told: Mapping[str, Any]) -> Points:
+    def of(cls, view: Mapping[str, Any]) -> Points:
         """The points that a message holds."""
-        names = [(series["layer"], series["measure"]) for series in told["series"]]
+        names = [(series["layer"], series["measure"]) for series in view["series"]]
         # float() also reads "NaN", "Infinity" and "-Infinity", which JSON's numbers cannot hold
-        columns = [[None if value is None else float(value) for value in column] for column in told["values"]]
-        return cls(told["steps"], told["times"], dict(zip(names, columns, strict=True)))
+        columns = [[None if value is None else float(value) for value in column] for column in view["values"]]
+        return cls(view["steps"], view["times"], dict(zip(names, columns, strict=True)))
 
 
 class Rollback(NamedTuple):

@@ -13,9 +13,8 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hsu_client.answers import Curve, Job
-from hsu_client.cli.render import in_order
-from hsu_client.cli.terminal import visible
+from hsu_client.answers import Curve, Job, depth
+from hsu_client.escapes import visible
 
 TITLES = {
     "mhe_s0": "hyperspherical energy, s = 0",
@@ -49,7 +48,7 @@ def draw(job: Job, curves: Sequence[Curve], file: Path, *, relative_to: str | No
 
     Raises `ValueError` if there is nothing to draw or no such format.
     """
-    drawn = sorted((curve for curve in curves if curve.values), key=in_order)
+    drawn = sorted((curve for curve in curves if curve.values), key=depth)
     if not drawn:
         raise ValueError(f"job {job['id']} has no such curves (yet): see `hsu curves {job['id']}`")
     measures = list(dict.fromkeys(curve.measure for curve in drawn))

@@ -31,21 +31,21 @@ class Problem(Exception):
         self.errors = errors
 
     @classmethod
-    def at_the_end(cls, told: dict[str, Any]) -> Self:
+    def at_the_end(cls, body: dict[str, Any]) -> Self:
         """What a stream says last when the key that opened it opens nothing any more."""
-        code, detail = str(told.get("code", "unauthorized")), str(told.get("detail", ""))
+        code, detail = str(body.get("code", "unauthorized")), str(body.get("detail", ""))
         return cls(status=HTTPStatus.UNAUTHORIZED, code=code, title=HTTPStatus.UNAUTHORIZED.phrase, detail=detail)
 
     @classmethod
     def of(cls, answer: httpx2.Response) -> Self:
         """The problem that an answer tells of, also when it comes from a proxy that does not speak RFC 9457."""
-        told = _told(answer)
+        body = _body(answer)
         return cls(
             status=answer.status_code,
-            code=str(told.get("code", f"http_{answer.status_code}")),
-            title=str(told.get("title", _phrase(answer.status_code))),
-            detail=str(told.get("detail", "")),
-            errors=tuple(_fault(fault) for fault in told.get("errors", ())),
+            code=str(body.get("code", f"http_{answer.status_code}")),
+            title=str(body.get("title", _phrase(answer.status_code))),
+            detail=str(body.get("detail", "")),
+            errors=tuple(_fault(fault) for fault in body.get("errors", ())),
         )
 
 
@@ -57,14 +57,14 @@ class Unreachable(Exception):
     """The service does not answer: whether it did what was asked is not known."""
 
 
-def _told(answer: httpx2.Response) -> dict[str, Any]:
+def _body(answer: httpx2.Response) -> dict[str, Any]:
     if answer.headers.get("content-type", "").partition(";")[0] != "application/problem+json":
         return {}
     try:
-        told = answer.json()
+        body = answer.json()
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return body if isinstance(body, dict) else {}
 
 
 def _fault(fault: dict[str, Any]) -> Fault:

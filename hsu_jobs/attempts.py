@@ -24,8 +24,9 @@ from hsu_jobs.cluster import claiming, fair_share, workers
 from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
+from hsu_jobs.event_log import record
 from hsu_jobs.events import Damaged, Ended, Restored, Saved
-from hsu_jobs.lifecycle import move, record
+from hsu_jobs.lifecycle import move
 from hsu_jobs.outcomes import (
     OUTCOME,
     Asked,
@@ -63,17 +64,17 @@ class Claim(NamedTuple):
     """The kind that it reads, if any."""
 
 
-class Wish(NamedTuple):
-    """What others want of a running attempt."""
+class DesiredState(NamedTuple):
+    """What its owner and the service want of a running attempt."""
 
     wanted: Wanted
-    """Its job's owner."""
+    """What the owner wants."""
     stop: Stop | None
-    """The service."""
+    """Why the service wants it to stop; None if it does not."""
 
     @property
-    def is_to_stop(self) -> bool:
-        """Whether anybody wants it to stop."""
+    def asks_to_stop(self) -> bool:
+        """Whether the attempt has to stop."""
         return self.wanted is not Wanted.RUN or self.stop is not None
 
 
@@ -112,7 +113,7 @@ def begin(session: Session, token: UUID, checkpoint: CheckpointRow | None) -> No
     if checkpoint is None:
         curves.roll_back(session, job.id, 0)
         checkpoints.forget_after(session, job.id, -1)
-        pubsub.tell(session, job.id)
+        pubsub.notify(session, job.id)
         return
     attempt.resumed_from = attempt.step = checkpoint.step
     record(session, job.id, Restored(attempt=attempt.number, step=checkpoint.step))
@@ -133,7 +134,7 @@ def note_missing(session: Session, token: UUID, checkpoint: CheckpointRow) -> No
     missing_checkpoints.note(session, checkpoint)
 
 
-def renew(session: Session, token: UUID, *, lease: timedelta) -> tuple[Wish, timedelta]:
+def renew(session: Session, token: UUID, *, lease: timedelta) -> tuple[DesiredState, timedelta]:
     """Keep an attempt for another lease; returns what is wanted of it, and for how long it got no further.
 
     Raises `LeaseLost`.
@@ -142,7 +143,7 @@ def renew(session: Session, token: UUID, *, lease: timedelta) -> tuple[Wish, tim
     if row is None:
         raise LeaseLost
     wanted, stop, idle = row
-    return Wish(wanted, stop), timedelta(seconds=idle)
+    return DesiredState(wanted, stop), timedelta(seconds=idle)
 
 
 def progress(
@@ -153,7 +154,7 @@ def progress(
     points: Sequence[Point] = (),
     references: Mapping[core.Series, core.Reference] = MappingProxyType({}),
     saved: Sequence[tuple[core.Saved, str]] = (),
-) -> Wish:
+) -> DesiredState:
     """Write down how far an attempt is, what it measured and which checkpoints (and where) it saved since.
 
     All in one transaction: a checkpoint is known only with the curves before it. Raises `LeaseLost`.
@@ -166,13 +167,13 @@ def progress(
     fresh = [point for point in points if point.step > before]  # a flush may come again, and its blocks be merged
     curves.write(session, job_id, fresh, references=references)
     if fresh:
-        pubsub.tell(session, job_id)
+        pubsub.notify(session, job_id)
     if saved:
         _, attempt = held(session, token)
         for state, path in saved:
             session.add(_row(job_id, attempt.number, state, path))
             record(session, job_id, Saved(attempt=attempt.number, step=state.step))
-    return Wish(wanted, stop)
+    return DesiredState(wanted, stop)
 
 
 def settle(session: Session, token: UUID, outcome: Outcome, settings: Settings) -> State:
@@ -184,7 +185,7 @@ def release(session: Session, token: UUID, settings: Settings) -> Outcome:
     """End an attempt that was asked to stop and did; returns as what it counts. Raises `LeaseLost`."""
     attempt = _live(session, token)
     job = session.execute(queries.job_for_update(attempt.job_id)).scalar_one()
-    outcome = _as_asked(Wish(job.wanted, attempt.stop))
+    outcome = _as_asked(DesiredState(job.wanted, attempt.stop))
     _end(session, attempt, outcome, settings)
     return outcome
 
@@ -213,8 +214,8 @@ def _live(session: Session, token: UUID) -> Attempt:
     return attempt
 
 
-def _as_asked(wish: Wish) -> Asked | Overdue:
-    match wish.wanted, wish.stop:
+def _as_asked(desired: DesiredState) -> Asked | Overdue:
+    match desired.wanted, desired.stop:
         case Wanted.CANCEL, _:
             return Cancelled()
         case _, Stop.DEADLINE:
@@ -233,7 +234,7 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
         job.strikes = 0
     job.strikes += isinstance(outcome, Broken)
     limits = limits_of(job.spec)
-    to, failure = verdict(outcome, strikes=job.strikes, max_strikes=limits.max_attempts, wanted=job.wanted)
+    to, failure = verdict(outcome, failure_count=job.strikes, max_failures=limits.max_attempts, wanted=job.wanted)
     attempt.ended_at = func.now()
     attempt.outcome = OUTCOME.dump_python(in_brief(outcome), mode="json")
     if job.state is not State.RUNNING:  # written by hand: the attempt ends all the same, or it blocked every later one

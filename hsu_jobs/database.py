@@ -77,9 +77,9 @@ def transaction() -> Iterator[Session]:
     with Session(engine(), expire_on_commit=False) as session:
         yield session
         session.commit()
-        told = list(session.info.get(_AFTERWARDS, ()))
-    for tell in told:
-        tell()
+        calls = list(session.info.get(_AFTER_COMMIT, ()))
+    for call in calls:
+        call()
 
 
 @event.listens_for(Session, "after_begin")
@@ -100,20 +100,20 @@ def cancel_statement(session: Session) -> None:
 _CONNECTION = "connection"
 
 
-def stand_still(session: Session) -> None:
+def repeatable_read(session: Session) -> None:
     """Let every question of this transaction be answered as of the first; to be said before it is asked."""
     session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
-def afterwards(session: Session, tell: Callable[[], object]) -> None:
+def after_commit(session: Session, call: Callable[[], object]) -> None:
     """Tell somebody of what this transaction does, once it is committed; not at all if it never is.
 
-    `tell` must not raise: what it tells of has happened, whether anybody hears of it or not.
+    `call` must not raise: the transaction is committed already.
     """
-    session.info.setdefault(_AFTERWARDS, []).append(tell)
+    session.info.setdefault(_AFTER_COMMIT, []).append(call)
 
 
-_AFTERWARDS = "afterwards"
+_AFTER_COMMIT = "afterwards"
 
 
 @cache

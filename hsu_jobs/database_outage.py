@@ -53,7 +53,7 @@ class DatabaseAway(exc.OperationalError):
 
     @property
     def is_canceled(self) -> bool:
-        """Whether the statement took longer than `statement_timeout`; an operator's cancel is told apart."""
+        """Whether the statement took longer than `statement_timeout`; an operator's cancel is calls apart."""
         return isinstance(self.orig, psycopg.errors.QueryCanceled) and "user request" not in str(self.orig)
 
     @property

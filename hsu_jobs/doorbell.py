@@ -68,10 +68,10 @@ def celery() -> Celery:
     return app
 
 
-class Bell:
-    """Rings without keeping anybody waiting, and once for many: a ring only wakes.
+class Doorbell:
+    """Rings in a thread, so that no caller waits, and once for many calls.
 
-    The first is at once; those that come while it rests are one.
+    The first call rings at once; those within the next `rest` ring once together.
     """
 
     def __init__(self, rest: timedelta = timedelta(milliseconds=50)) -> None:
@@ -82,16 +82,16 @@ class Bell:
         self._thread: threading.Thread | None = None
 
     def ring(self, job_id: int) -> None:
-        """Let the workers be told soon that a job waits."""
+        """Ring soon, because a job waits."""
         with self._changed:
             self._waits = job_id
             if self._thread is None:
-                self._thread = threading.Thread(target=self._ring_on, name="bell", daemon=True)
+                self._thread = threading.Thread(target=self._ring_on, name="doorbell", daemon=True)
                 self._thread.start()
             self._changed.notify()
 
     def close(self) -> None:
-        """Ring for what still waits, and no more."""
+        """Ring for what is pending, then stop."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -111,22 +111,22 @@ class Bell:
 
 
 @cache
-def bell() -> Bell:
-    """The process's bell."""
-    return Bell()
+def shared() -> Doorbell:
+    """The doorbell of this process."""
+    return Doorbell()
 
 
 def ring(job_id: int) -> bool:
-    """Tell the workers that a job waits; whether Redis took it. If nobody hears it, the sweep rings again."""
-    return _say(RING, job_id, f"job {job_id} waits")
+    """Tell the workers that a job waits; whether Redis took the message. The sweep rings again."""
+    return _send(RING, job_id, f"job {job_id} waits")
 
 
-def ring_for_mail(webhook_id: int) -> bool:
-    """Tell the workers that a webhook has messages; whether Redis took it. The sweep rings again."""
-    return _say(CARRY, webhook_id, f"webhook {webhook_id} has messages")
+def ring_for_webhook(webhook_id: int) -> bool:
+    """Tell the workers that a webhook has messages; whether Redis took the message. The sweep rings again."""
+    return _send(CARRY, webhook_id, f"webhook {webhook_id} has messages")
 
 
-def _say(task: str, id: int, why: str) -> bool:  # noqa: A002
+def _send(task: str, id: int, why: str) -> bool:  # noqa: A002
     """Send a message; whether Redis took it. After one that it did not take it is left alone for a moment."""
     app = celery()
     rest = _rest(app)

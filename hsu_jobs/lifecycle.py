@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import TextClause, func, text
 from sqlalchemy.orm import Session
 
-from hsu_jobs import pubsub, queries, row_failures
+from hsu_jobs import queries, row_failures
 from hsu_jobs.artifacts import checkpoints
 from hsu_jobs.errors import IllegalMove
-from hsu_jobs.events import Asked, Cancelled, Event, Expired, Paused, Prioritised, Resumed, Stopping, Submitted
+from hsu_jobs.event_log import record
+from hsu_jobs.events import Asked, Cancelled, Expired, Paused, Prioritised, Resumed, Stopping, Submitted
 from hsu_jobs.forks import changed
 from hsu_jobs.outcomes import PAST_DEADLINE
 from hsu_jobs.spec import JobSpec
@@ -205,15 +206,6 @@ def move(job: Job, to: State) -> None:
         job.runnable_at = func.now()
     if to in TERMINAL:
         job.finished_at = func.now()
-
-
-def record(session: Session, job_id: int, event: Event) -> None:
-    """Write down what happened. The job is locked from here on; whoever holds its attempt too, locked that before.
-
-    So the ids of a job's events become visible in ascending order, and who has seen one has seen those before it.
-    """
-    session.execute(queries.happened(job_id, event.model_dump(mode="json")))
-    pubsub.tell(session, job_id)
 
 
 def _asked(session: Session, job_id: int, action: Action) -> Job:

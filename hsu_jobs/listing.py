@@ -26,7 +26,7 @@ from hsu_jobs.names import PoolName
 from hsu_jobs.spec import Tag
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job, User
-from hsu_jobs.timestamps import Moment
+from hsu_jobs.timestamps import Timestamp
 
 Metric = Literal[
     "test_accuracy", "test_loss", "train_loss", "penalty", "seconds", "steps_per_second", "parameters", "value", "gap"
@@ -101,9 +101,9 @@ class Listing(BaseModel):
     pool: PoolName | None = None
     fingerprint: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)] | None = None
     """Jobs that must give equal results have the same."""
-    created_after: Moment | None = None
+    created_after: Timestamp | None = None
     """Created at this time or later, with its offset: `2026-11-25T12:00:00Z`."""
-    created_before: Moment | None = None
+    created_before: Timestamp | None = None
     """Created before this time."""
     where: Annotated[list[Bound], Field(max_length=10)] = []
     """A bound on the result, `METRIC:COMPARISON:NUMBER` with one of gt, ge, lt, le: `test_accuracy:gt:0.97`. A job
@@ -129,11 +129,11 @@ def page(session: Session, among: Select[Job], listing: Listing, *, cursor: str 
         asked = asked.where(order.is_behind(_decoded(cursor, _digest(listing), order.kind)))
     rows = session.execute(asked).all()
     jobs = [row[0] for row in rows[:limit]]
-    more = _Place(rows[limit - 1].key, jobs[-1].id) if len(rows) > limit else None
+    more = _Cursor(rows[limit - 1].key, jobs[-1].id) if len(rows) > limit else None
     return Page(jobs, None if more is None else _encoded(more, _digest(listing)))
 
 
-class _Place(NamedTuple):
+class _Cursor(NamedTuple):
     """The last row of a page."""
 
     key: int | float | str
@@ -167,7 +167,7 @@ class _Order(NamedTuple):
     def columns(self) -> Sequence[ColumnElement[Any]]:
         return [column.desc() if self.descends else column.asc() for column in (self.key, Job.id)]
 
-    def is_behind(self, place: _Place) -> ColumnElement[bool]:
+    def is_behind(self, place: _Cursor) -> ColumnElement[bool]:
         here = tuple_(self.key, Job.id)
         there = tuple_(literal(place.key, _TYPES[self.kind]), literal(place.id, BigInteger))
         return here < there if self.descends else here > there
@@ -237,11 +237,11 @@ def _digest(listing: Listing) -> str:
     return hashlib.sha256(listing.model_dump_json(include=set(Listing.model_fields)).encode()).hexdigest()[:16]
 
 
-def _encoded(place: _Place, digest: str) -> str:
+def _encoded(place: _Cursor, digest: str) -> str:
     return base64.urlsafe_b64encode(json.dumps([digest, *place]).encode()).decode().rstrip("=")
 
 
-def _decoded(cursor: str, digest: str, kind: type) -> _Place:
+def _decoded(cursor: str, digest: str, kind: type) -> _Cursor:
     try:
         of, *rest = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, TypeError) as error:
@@ -252,9 +252,9 @@ def _decoded(cursor: str, digest: str, kind: type) -> _Place:
             "the cursor belongs to a list with other filters or another sort: "
             "send it with those of the page that it came with, or begin without one",
         )
-    if len(rest) != len(_Place._fields) or not (_is_a(kind, rest[0]) and _is_a(int, rest[1])):
+    if len(rest) != len(_Cursor._fields) or not (_is_a(kind, rest[0]) and _is_a(int, rest[1])):
         raise _no_cursor()
-    return _Place(*rest)
+    return _Cursor(*rest)
 
 
 def _is_a(kind: type, value: object) -> bool:

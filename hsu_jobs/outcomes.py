@@ -203,8 +203,11 @@ def failure_of(stored: Any) -> Failure | None:
         return Failure(code=str(told.get("code", "unknown")), message=str(told.get("message", stored)))
 
 
-def verdict(outcome: Outcome, *, strikes: int, max_strikes: int, wanted: Wanted) -> tuple[State, Failure | None]:
-    """What becomes of a job whose attempt ended so; `strikes`: attempts in a row that broke and got no further."""
+def verdict(outcome: Outcome, *, failure_count: int, max_failures: int, wanted: Wanted) -> tuple[State, Failure | None]:
+    """What becomes of a job whose attempt ended so.
+
+    `failure_count`: attempts in a row that failed without progress.
+    """
     match outcome:
         case Succeeded():
             return State.SUCCEEDED, None
@@ -214,16 +217,16 @@ def verdict(outcome: Outcome, *, strikes: int, max_strikes: int, wanted: Wanted)
             return State.FAILED, PAST_DEADLINE
         case Cancelled() | Paused() | Preempted() | Released() | Unavailable():
             return _WHERE[wanted], None
-        case Crashed() | Stalled() | Faulty() | Lost() if strikes < max_strikes or wanted is Wanted.CANCEL:
+        case Crashed() | Stalled() | Faulty() | Lost() if failure_count < max_failures or wanted is Wanted.CANCEL:
             return _WHERE[wanted], None
         case Crashed(message=message):
-            return State.FAILED, Failure(code="crashed", message=f"{_given_up(strikes)}: {message}")
+            return State.FAILED, Failure(code="crashed", message=f"{_given_up(failure_count)}: {message}")
         case Stalled(message=message):
-            return State.FAILED, Failure(code="stalled", message=f"{_given_up(strikes)}: {message}")
+            return State.FAILED, Failure(code="stalled", message=f"{_given_up(failure_count)}: {message}")
         case Faulty(message=message):
-            return State.FAILED, Failure(code="hardware", message=f"{_given_up(strikes)}: {message}")
+            return State.FAILED, Failure(code="hardware", message=f"{_given_up(failure_count)}: {message}")
         case Lost():
-            return State.FAILED, Failure(code="worker_lost", message=f"{_given_up(strikes)}: the worker was lost")
+            return State.FAILED, Failure(code="worker_lost", message=f"{_given_up(failure_count)}: the worker was lost")
         case _:
             assert_never(outcome)
 
@@ -234,5 +237,5 @@ _WHERE = {Wanted.RUN: State.QUEUED, Wanted.PAUSE: State.PAUSED, Wanted.CANCEL: S
 """Where a job goes that is no longer running and has not ended by itself."""
 
 
-def _given_up(strikes: int) -> str:
-    return f"given up after {strikes} {'attempt' if strikes == 1 else 'attempts'} that got no further"
+def _given_up(failure_count: int) -> str:
+    return f"given up after {failure_count} {'attempt' if failure_count == 1 else 'attempts'} that got no further"

@@ -1,7 +1,7 @@
-"""Who is told that something happened to a job? Whoever listens in Redis, once it is committed.
+"""How do other processes learn that a job changed? By a message in Redis, sent after the commit.
 
-Knows one channel, which carries ids of jobs. A message is only a doorbell: who waits for news also looks by itself, so
-a Redis that is emptied, restarted or away costs time and nothing else.
+Knows one channel, which carries ids of jobs. A message is only a hint: every listener also looks by itself, so a Redis
+that is emptied, restarted or away costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -23,39 +23,39 @@ from hsu_jobs import database
 from hsu_jobs.settings import settings
 
 LEFT_ALONE = 10.0
-"""Seconds for which a Redis that did not answer is not asked again: nobody who writes may wait for it often."""
+"""Seconds for which a Redis that did not answer is not asked again: writers must not wait for it often."""
 _PATIENCE = 0.3
 """Seconds to connect, and again to be answered."""
-_TOLD = "news"
+_CHANGED = "changed_jobs"
 
 _log = logging.getLogger(__name__)
 
 
-def tell(session: Session, job_id: int) -> None:
-    """Ring for a job when this transaction is committed; once, however much it wrote of it."""
-    told = session.info.setdefault(_TOLD, set())
-    if not told:
-        database.afterwards(session, partial(_ring, told))
-    told.add(job_id)
+def notify(session: Session, job_id: int) -> None:
+    """Publish the job's id when this transaction is committed; once, however much it wrote of the job."""
+    changed = session.info.setdefault(_CHANGED, set())
+    if not changed:
+        database.after_commit(session, partial(_publish, changed))
+    changed.add(job_id)
 
 
 def channel(url: str) -> str:
-    """Where it rings: Redis' channels know no numbered databases, so the name holds the number."""
-    told = parse_url(url)  # type: ignore[no-untyped-call]
-    return f"hsu.news.{told.get('db', 0)}"
+    """The channel's name. It holds the number of the database, since channels do not belong to one."""
+    parts = parse_url(url)  # type: ignore[no-untyped-call]
+    return f"hsu.news.{parts.get('db', 0)}"
 
 
-def heard(message: bytes) -> list[int]:
-    """The jobs that a message rings for; what is none of ours rings for nothing."""
+def parse(message: bytes) -> list[int]:
+    """The ids of jobs in a message; a message of another sender holds none."""
     return [int(word) for word in message.split() if word.isdigit()]
 
 
-def _ring(job_ids: Iterable[int]) -> None:
-    _bell(settings().redis_url.get_secret_value()).ring(job_ids)
+def _publish(job_ids: Iterable[int]) -> None:
+    _publisher(settings().redis_url.get_secret_value()).publish(job_ids)
 
 
-class _Bell:
-    """A process's connection to Redis, left alone for a while after it did not answer."""
+class _Publisher:
+    """A process's connection to Redis; unused for a while after Redis did not answer."""
 
     def __init__(self, url: str) -> None:
         self._redis = Redis.from_url(
@@ -65,8 +65,8 @@ class _Bell:
         self._lock = threading.Lock()
         self._next = 0.0
 
-    def ring(self, job_ids: Iterable[int]) -> None:
-        """Tell whoever listens; a word in the log if it cannot be told."""
+    def publish(self, job_ids: Iterable[int]) -> None:
+        """Publish the ids; log a warning if Redis does not answer."""
         with self._lock:
             if time.monotonic() < self._next:
                 return
@@ -74,7 +74,7 @@ class _Bell:
                 self._redis.publish(self._channel, " ".join(map(str, job_ids)))
             except RedisError as error:
                 self._next = time.monotonic() + LEFT_ALONE
-                _log.warning("Redis does not answer (%s); those who wait for news look for themselves", error)
+                _log.warning("Redis does not answer (%s); waiting requests look by themselves", error)
 
 
-_bell = cache(_Bell)
+_publisher = cache(_Publisher)

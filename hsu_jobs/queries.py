@@ -35,7 +35,6 @@ from sqlalchemy.dialects.postgresql import BIGINT, JSONB
 from sqlalchemy.orm import aliased, joinedload, selectinload
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from hsu_jobs.cluster import fair_share
 from hsu_jobs.states import TERMINAL, State, Stop, Wanted
 from hsu_jobs.tables import (
     ApiKey,
@@ -241,11 +240,6 @@ def workers_at_work(silence: timedelta) -> Select[Worker, int, bool]:
     )
     is_there = Worker.seen_at > _now - silence
     return select(Worker, in_use.scalar_subquery(), is_there).order_by(Worker.pool, Worker.name)
-
-
-def users_with_usage(half_life: timedelta) -> Select[User, float]:
-    """The users with their usage at this moment, by name."""
-    return select(User, fair_share.usage_now(half_life)).order_by(User.name)
 
 
 def events_of(job_id: int, *, after: int, limit: int) -> Select[EventRow]:

@@ -14,4 +14,4 @@ def _written_out(value: object) -> object:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_written_out)]

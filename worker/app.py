@@ -82,4 +82,4 @@ def carry(_webhook_id: int) -> None:
 @app.task(name=doorbell.POST)
 def post() -> None:
     """Ring for every webhook that has messages."""
-    webhook_sender.ring_round()
+    webhook_sender.ring_for_all()

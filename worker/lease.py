@@ -14,7 +14,7 @@ from typing import Self
 from uuid import UUID
 
 from hsu_jobs import attempts, database
-from hsu_jobs.attempts import Wish
+from hsu_jobs.attempts import DesiredState
 from hsu_jobs.database_outage import AWAY, Uptime
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.settings import Settings
@@ -29,7 +29,7 @@ class Lease:
     """A lease that is renewed while the `with` lasts."""
 
     def __init__(self, token: UUID, settings: Settings) -> None:
-        self.wish = Wish(Wanted.RUN, None)
+        self.desired = DesiredState(Wanted.RUN, None)
         self.idle = timedelta(0)
         """For how long the attempt got no further, while it could have told."""
         self.is_over = False
@@ -57,7 +57,7 @@ class Lease:
     def _renew(self) -> None:
         try:
             with database.transaction() as session:
-                self.wish, idle = attempts.renew(session, self._token, lease=self._settings.lease)
+                self.desired, idle = attempts.renew(session, self._token, lease=self._settings.lease)
         except LeaseLost:
             self.is_over = True
         except AWAY as error:

@@ -26,7 +26,7 @@ _AT_MOST = timedelta(seconds=5)
 """Time for merging in one sweep; what is left is for the next one."""
 
 
-def tend(settings: Settings) -> None:
+def run(settings: Settings) -> None:
     """Do what is due. Each duty is a transaction of its own: one that fails keeps no other from being done."""
     merge_blocks()
     for name, duty in _duties(settings).items():

@@ -1,7 +1,7 @@
-"""How does a runner's process begin and end? Fresh, in a session of its own, on a leash, with its output carried away.
+"""How does a runner's process begin and end? A fresh process in its own session, tied to us by a pipe.
 
-A spare one is started ahead of time and has torch imported, so that a job does not wait for that; it touches no CUDA
-before it is told its devices.
+A thread reads its output (`log_pump`). A spare process is started ahead of time and has torch imported, so that a job
+does not wait for that; it touches no CUDA before it gets its devices.
 """
 
 from __future__ import annotations

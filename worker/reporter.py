@@ -18,7 +18,7 @@ from uuid import UUID
 
 from hsu_core.outcomes import Reference, Saved, Series
 from hsu_jobs import attempts, database
-from hsu_jobs.attempts import Wish
+from hsu_jobs.attempts import DesiredState
 from hsu_jobs.curves import Point
 from hsu_jobs.database_outage import AWAY
 from hsu_jobs.errors import LeaseLost
@@ -60,7 +60,7 @@ class Reporter:
 
         `folder` is on the disk where points wait when they are too many for memory.
         """
-        self.wish = Wish(Wanted.RUN, None)
+        self.desired = DesiredState(Wanted.RUN, None)
         self.lost = False
         """Whether nothing more is written: the attempt is no longer ours, or writing failed in an unforeseen way."""
         self.unpublished: str | None = None
@@ -164,7 +164,7 @@ class Reporter:
     def _write(self, news: _News) -> None:
         saved, waiting = self._published(news.saved)
         with database.transaction() as session:
-            self.wish = attempts.progress(
+            self.desired = attempts.progress(
                 session,
                 self._token,
                 step=self._step,

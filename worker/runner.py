@@ -39,7 +39,7 @@ _log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Leash:
+class ParentPipe:
     """Standard input, read by a thread: a wish to stop, or the supervisor's death."""
 
     def __init__(self) -> None:
@@ -68,29 +68,31 @@ class CannotGoOn(Exception):
         self.code = code
 
 
-def run_attempt(leash: Leash, settings: Settings) -> str:
+def run_attempt(parent_pipe: ParentPipe, settings: Settings) -> str:
     """Run the attempt that the leash names; returns as what it ended."""
     try:
-        job, attempt = _ask(lambda session: attempts.held(session, leash.token))
+        job, attempt = _ask(lambda session: attempts.held(session, parent_pipe.token))
         try:
             spec = read(job.spec)
         except SpecNotReadable as error:  # another version's worker may run it; this machine claims it no more
             _log.warning("the job goes back to the queue: %s", error)
-            _ask(lambda session: attempts.settle(session, leash.token, Released(), settings))
+            _ask(lambda session: attempts.settle(session, parent_pipe.token, Released(), settings))
             return Released().kind
-        done = _attempted(job, attempt, spec, leash, settings)
+        done = _attempted(job, attempt, spec, parent_pipe, settings)
         if done is None:
             return "not ours any more"
-        return _settle(leash.token, done, settings)
+        return _settle(parent_pipe.token, done, settings)
     except LeaseLost:
         return "not ours any more"
 
 
-def _attempted(job: Job, attempt: Attempt, spec: JobSpec, leash: Leash, settings: Settings) -> dispatch.Done | None:
+def _attempted(
+    job: Job, attempt: Attempt, spec: JobSpec, parent_pipe: ParentPipe, settings: Settings
+) -> dispatch.Done | None:
     """How the attempt ended; nothing if it was lost meanwhile. One that cannot reach the storage ends, and waits."""
     try:
         storage = _ask(lambda session: installation.marked_storage(session, settings))
-        start = _restore(job, leash.token, storage)
+        start = _restore(job, parent_pipe.token, storage)
         resume_from = storage.fetch(start.path) if start else None
         _tidy(job, attempt, storage)
     except CannotGoOn as error:
@@ -98,7 +100,7 @@ def _attempted(job: Job, attempt: Attempt, spec: JobSpec, leash: Leash, settings
     except OSError as error:
         _log.warning("the storage is away: %s", error)
         return Unavailable(code="storage_unavailable", message=str(error))
-    done = _run(job, attempt, spec, leash, settings, storage=storage, start=start, resume_from=resume_from)
+    done = _run(job, attempt, spec, parent_pipe, settings, storage=storage, start=start, resume_from=resume_from)
     if isinstance(done, Failed) and done.code == "error" and (trouble := _trouble(storage)):
         return Unavailable(code="storage_unavailable", message=f"{trouble}; the attempt ended with: {done.message}")
     return done
@@ -162,7 +164,7 @@ def _run(
     job: Job,
     attempt: Attempt,
     spec: JobSpec,
-    leash: Leash,
+    parent_pipe: ParentPipe,
     settings: Settings,
     *,
     storage: Storage,
@@ -184,7 +186,7 @@ def _run(
             surplus.clear()
 
     reporter = Reporter(
-        leash.token,
+        parent_pipe.token,
         flush_seconds=settings.flush.total_seconds(),
         step=start.step if start else 0,
         on_saved=keep_few,
@@ -198,12 +200,12 @@ def _run(
             describe=reporter.describe,
             report=reporter.report,
             saved=reporter.saved,
-            should_stop=lambda: leash.pulled.is_set() or reporter.lost or reporter.wish.is_to_stop,
+            should_stop=lambda: parent_pipe.pulled.is_set() or reporter.lost or reporter.desired.asks_to_stop,
             before_saving=lambda: storage.prepare(job.id, attempt.number),
             checkpoint_dir=storage.checkpoint_folder(job.id, attempt.number),
             resume_from=resume_from,
             settings=settings,
-            gpus=leash.gpus,
+            gpus=parent_pipe.gpus,
         )
     if reporter.lost:
         return None
@@ -240,7 +242,7 @@ def main() -> None:
     """Run one attempt."""
     warm_up()
     log_format.set_up(settings())
-    _log.info("the attempt ended: %s", run_attempt(Leash(), settings()))
+    _log.info("the attempt ended: %s", run_attempt(ParentPipe(), settings()))
 
 
 if __name__ == "__main__":

@@ -182,7 +182,7 @@ class Supervisor:
                 return
             if lease.idle.total_seconds() > claim.limits.stall:
                 return
-            if self._stopping.is_set() or lease.wish.is_to_stop:
+            if self._stopping.is_set() or lease.desired.asks_to_stop:
                 runner.ask_to_stop()
                 runner.wait(self._settings.shutdown.total_seconds())
                 return
@@ -205,7 +205,7 @@ class Supervisor:
     def _speak_for(self, claim: Claim, lease: Lease, runner: Runner, *, words: str) -> None:
         """Settle for a runner that ended without a word; one that settled by itself is not overruled."""
         with contextlib.suppress(LeaseLost), database.transaction() as session:
-            if self._stopping.is_set() or lease.wish.is_to_stop:
+            if self._stopping.is_set() or lease.desired.asks_to_stop:
                 attempts.release(session, claim.token, self._settings)
             elif lease.idle.total_seconds() > claim.limits.stall:
                 message = f"no further step within {claim.limits.stall:g} s (limits.stall)\n{words}"
@@ -240,7 +240,7 @@ class Supervisor:
             "expired leases": self._expire,
             "deadlines": partial(_in_transaction, lifecycle.expire_overdue),
             "making room": partial(_in_transaction, partial(claiming.make_room, settings=self._settings)),
-            "upkeep": partial(maintenance.tend, self._settings),
+            "upkeep": partial(maintenance.run, self._settings),
         }
         for name, step in steps.items():
             with row_failures.alone("sweeps", name):

@@ -1,7 +1,7 @@
-"""Which webhooks are called at the same time? Users take turns, and none ever has all the threads.
+"""Which webhooks are called at the same time? Owners share the threads; none takes all of them.
 
-Knows threads. `deliveries.take_next` chooses whose webhook is next; `worker/webhook_sender.py` sends. A slow receiver
-costs a thread that waits, and its own user's turns. A message of the broker only wakes: every `HSU_POLL` it looks
+Knows threads. `deliveries.claim_next` chooses whose webhook is next; `worker/webhook_sender.py` sends. A slow receiver
+costs one waiting thread, of its own user's share. A message of the broker only wakes: every `HSU_POLL` it looks
 anyway.
 """
 
@@ -15,7 +15,7 @@ from sqlalchemy import exc
 from hsu_jobs import database
 from hsu_jobs.settings import Settings
 from hsu_jobs.webhooks import deliveries
-from hsu_jobs.webhooks.deliveries import Turn
+from hsu_jobs.webhooks.deliveries import Batch
 from worker import webhook_sender
 
 _log = logging.getLogger(__name__)
@@ -78,21 +78,21 @@ class Dispatcher:
     def _begin_next(self) -> bool:
         """Begin the turn of the webhook that is next; whether there is one."""
         with database.transaction() as session:
-            turn = deliveries.take_next(session, most_of_one=self._most_of_one)
-        if turn is None:
+            batch = deliveries.claim_next(session, most_of_one=self._most_of_one)
+        if batch is None:
             return False
         with self._changed:
             self._under_way += 1
-        threading.Thread(target=self._deliver, args=(turn,), name=f"webhook-{turn.webhook_id}", daemon=True).start()
+        threading.Thread(target=self._deliver, args=(batch,), name=f"webhook-{batch.webhook_id}", daemon=True).start()
         return True
 
-    def _deliver(self, turn: Turn) -> None:
+    def _deliver(self, batch: Batch) -> None:
         try:
-            webhook_sender.deliver(turn, self._settings)
+            webhook_sender.deliver(batch, self._settings)
         except exc.SQLAlchemyError as error:
-            _log.warning("webhook %d waits for the database: %s", turn.webhook_id, error)
+            _log.warning("webhook %d waits for the database: %s", batch.webhook_id, error)
         except Exception:
-            _log.exception("webhook %d", turn.webhook_id)
+            _log.exception("webhook %d", batch.webhook_id)
         finally:
             with self._changed:
                 self._under_way -= 1

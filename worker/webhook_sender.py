@@ -1,7 +1,7 @@
-"""How is a message brought to a webhook? One POST to an address that was checked, and an end to it after ten seconds.
+"""How is a message sent to a webhook? One POST to a checked address, ended after ten seconds.
 
-Knows HTTP as a client. Connects to the very address that was looked at: the check is where the connection is made, so
-no name can lead elsewhere in between. Follows no redirect, heeds no proxy of the environment, reads no more of an
+Knows HTTP as a client. Connects to the very address that was checked, so that a name cannot lead elsewhere in
+between. Follows no redirect, heeds no proxy of the environment, reads no more of an
 answer than it keeps. No session is open meanwhile.
 """
 
@@ -21,7 +21,7 @@ from hsu_jobs import database, doorbell
 from hsu_jobs.settings import Settings
 from hsu_jobs.webhooks import addresses, deliveries, messages
 from hsu_jobs.webhooks.addresses import Refused, Unresolved
-from hsu_jobs.webhooks.deliveries import Answer, Message, Turn
+from hsu_jobs.webhooks.deliveries import Answer, Batch, Message
 
 TO_RESOLVE = timedelta(seconds=5)
 TO_CONNECT = timedelta(seconds=5)
@@ -29,54 +29,54 @@ IN_ALL = timedelta(seconds=10)
 """From the first look at the name to the last byte that is read."""
 MOST_READ = 1024
 """Bytes kept of an answer."""
-A_TURN = 10.0
-"""Seconds after which no further message is begun: others wait for the thread."""
+LONGEST_BATCH = 10.0
+"""Seconds after which no further message is sent: other webhooks wait for the thread."""
 
 _BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException)
 _log = logging.getLogger(__name__)
 
 
-def ring_round() -> None:
-    """Ring for every webhook that has messages."""
+def ring_for_all() -> None:
+    """Ring for every webhook that has messages to send."""
     with database.transaction() as session:
         webhooks = deliveries.due(session)
     for webhook_id in webhooks:
-        doorbell.ring_for_mail(webhook_id)
+        doorbell.ring_for_webhook(webhook_id)
 
 
 def carry(webhook_id: int, settings: Settings) -> None:
     """Bring a webhook what is due, unless somebody else does."""
     with database.transaction() as session:
-        turn = deliveries.take(session, webhook_id)
-    if turn is not None and deliver(turn, settings):
-        doorbell.ring_for_mail(webhook_id)
+        batch = deliveries.take(session, webhook_id)
+    if batch is not None and deliver(batch, settings):
+        doorbell.ring_for_webhook(webhook_id)
 
 
-def deliver(turn: Turn, settings: Settings) -> bool:
-    """Bring what a turn holds, and give the webhook back; whether more is due already."""
-    _bring(turn, settings)
+def deliver(batch: Batch, settings: Settings) -> bool:
+    """Send a batch, then end the claim; whether more messages are due already."""
+    _send_all(batch, settings)
     with database.transaction() as session:
-        return deliveries.finish(session, turn)
+        return deliveries.finish(session, batch)
 
 
-def _bring(turn: Turn, settings: Settings) -> None:
+def _send_all(batch: Batch, settings: Settings) -> None:
     began = time.monotonic()
-    for message in turn.messages:
-        answer = _sign_and_post(turn, message, settings)
+    for message in batch.messages:
+        answer = _sign_and_post(batch, message, settings)
         if answer.error is not None:
-            _log.info("webhook %d did not take %s: %s", turn.webhook_id, message.id, answer.error)
+            _log.info("webhook %d did not take %s: %s", batch.webhook_id, message.id, answer.error)
         with database.transaction() as session:
-            goes_on = deliveries.settle(session, turn, message, answer, settings)
-        if not goes_on or time.monotonic() - began > A_TURN:
+            goes_on = deliveries.settle(session, batch, message, answer, settings)
+        if not goes_on or time.monotonic() - began > LONGEST_BATCH:
             return
 
 
-def _sign_and_post(turn: Turn, message: Message, settings: Settings) -> Answer:
+def _sign_and_post(batch: Batch, message: Message, settings: Settings) -> Answer:
     try:
-        signed = messages.headers(turn.secret, message.id, int(time.time()), message.body)
+        signed = messages.headers(batch.secret, message.id, int(time.time()), message.body)
     except ValueError as error:  # no base64: it counts as a failure, so that the webhook rests and is disabled at last
         return Answer(None, f"it cannot be signed ({error}): rotate the webhook's secret")
-    return post(turn.url, signed, message.body, allow=settings.webhook_allow)
+    return post(batch.url, signed, message.body, allow=settings.webhook_allow)
 
 
 def post(
@@ -84,14 +84,14 @@ def post(
 ) -> Answer:
     """Send it; what came of it, whatever that is."""
     try:
-        place = addresses.place(url)
+        endpoint = addresses.parse(url)
         roads = _Checked(allow, deadline=time.monotonic() + in_all.total_seconds())
         with (
             httpcore2.ConnectionPool(ssl_context=_trust(), network_backend=roads) as pool,
             pool.stream(
                 "POST",
-                httpcore2.URL(scheme=place.scheme, host=place.host, port=place.port, target=place.target),
-                headers=[("host", place.authority), ("connection", "close"), *headers.items()],
+                httpcore2.URL(scheme=endpoint.scheme, host=endpoint.host, port=endpoint.port, target=endpoint.target),
+                headers=[("host", endpoint.authority), ("connection", "close"), *headers.items()],
                 content=body,
                 extensions={"timeout": {"connect": TO_CONNECT.total_seconds(), "read": in_all.total_seconds()}},
             ) as response,

@@ -26,18 +26,18 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 async def holder(request: Request, credentials: Credentials) -> ApiKey:
     """The key of whoever asks. Raises `Unauthorized` or `TooManyRequests`."""
-    own = request_state.of(request.scope)
+    own = request_state.current(request.scope)
     if credentials is None:
-        await rate_limit.of_failure(own)
+        await rate_limit.count_failure(own)
         raise Unauthorized("send your API key as `Authorization: Bearer <key>`")
     secret = credentials.credentials
-    found = key_cache.remembered(secret) or await run_in_threadpool(key_cache.look_up, secret)
+    found = key_cache.cached(secret) or await run_in_threadpool(key_cache.look_up, secret)
     own.key = found.row if found else None
     if own.key is None or found is None or not found.opens:
         own.is_refused = own.key is not None
-        await rate_limit.of_failure(own)
+        await rate_limit.count_failure(own)
         raise keys.unknown()
-    await rate_limit.of_key(own, own.key)
+    await rate_limit.count_request(own, own.key)
     return own.key
 
 

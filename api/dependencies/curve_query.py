@@ -67,4 +67,4 @@ def form(
 
 
 Chosen = Annotated[Choice, Depends(choice, scope="function")]
-Wanted = Annotated[Form, Depends(form, scope="function")]
+CurveForm = Annotated[Form, Depends(form, scope="function")]

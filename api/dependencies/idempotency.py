@@ -1,4 +1,4 @@
-"""How is a request with an `Idempotency-Key` done once, and answered as often as it comes?"""
+"""How is a request with an `Idempotency-Key` executed once, and answered each time that it is sent?"""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ MADE: Responses = {
 ALL_MADE: Responses = {201: {"headers": {"Idempotency-Replayed": MADE[201]["headers"]["Idempotency-Replayed"]}}}
 
 
-class Answering:
-    """Answers a request, or gives the answer again that it got before."""
+class IdempotentRequest:
+    """Answers a request, or repeats the stored answer of an earlier one."""
 
     def __init__(self, session: Session, request: idempotency.Request | None) -> None:
         self.session = session
         self.request = request
 
     def __call__(self, answer: Callable[[], Response]) -> Response:
-        """The response; `answer` does what was asked, and is called only if that was not done before."""
+        """The response; `answer` executes the request, and is called only if there is no stored answer."""
         response = self._answered(answer)
         self.session.info[audit.ANSWER] = response
         return response
@@ -57,29 +57,29 @@ class Answering:
         if self.request is None:
             return answer()
         keep = settings().idempotency_keep
-        if given := idempotency.before(self.session, self.request, keep=keep):
-            return _again(given)
+        if given := idempotency.stored(self.session, self.request, keep=keep):
+            return _replayed(given)
         response = answer()
-        given = idempotency.Given(response.status_code, response.headers.get("location"), bytes(response.body))
-        idempotency.keep(self.session, self.request, given, keep=keep)
+        given = idempotency.StoredAnswer(response.status_code, response.headers.get("location"), bytes(response.body))
+        idempotency.store(self.session, self.request, given, keep=keep)
         return response
 
 
-async def answering(
+async def idempotent(
     request: Request, key: Member, session: Session, idempotency_key: IdempotencyKey = None
-) -> Answering:
-    """What answers this request."""
+) -> IdempotentRequest:
+    """The object that answers this request."""
     if idempotency_key is None:
-        return Answering(session, None)
+        return IdempotentRequest(session, None)
     asked = hashlib.sha256(f"{request.method} {route_path(request.scope)}\n".encode() + await request.body())
-    return Answering(session, idempotency.Request(key.user_id, _bare(idempotency_key), asked.digest()))
+    return IdempotentRequest(session, idempotency.Request(key.user_id, _bare(idempotency_key), asked.digest()))
 
 
-Once = Annotated[Answering, Depends(answering, scope="function")]
-"""Call it with what does the request, and return what it returns."""
+Idempotent = Annotated[IdempotentRequest, Depends(idempotent, scope="function")]
+"""Call it with a function that executes the request, and return its result."""
 
 
-def _again(given: idempotency.Given) -> Response:
+def _replayed(given: idempotency.StoredAnswer) -> Response:
     headers = {"Idempotency-Replayed": "true"} | ({"Location": given.location} if given.location else {})
     return Response(given.body, given.status, headers, media_type="application/json")
 

@@ -10,7 +10,7 @@ from sqlalchemy import orm
 
 from api.dependencies.auth import Viewer
 from api.dependencies.session import Session
-from api.middleware.etags import Unchanged, knows
+from api.middleware.etags import NotModified, has_current
 from hsu_core.spec.values import EXACT
 from hsu_jobs import job_version, queries
 from hsu_jobs.errors import NotFound
@@ -41,7 +41,7 @@ OwnedJob = Annotated[Job, Depends(visible_job, scope="function")]
 
 
 def changed_job(request: Request, job_id: JobId, key: Viewer, session: Session) -> str | None:
-    """The tag of what is now to be told of a job, if it has one. Raises `Unchanged` if the client has that.
+    """The tag of what is now to be told of a job, if it has one. Raises `NotModified` if the client has that.
 
     It is weak: equal for what means the same, whichever version of the service writes it.
     """
@@ -49,8 +49,8 @@ def changed_job(request: Request, job_id: JobId, key: Viewer, session: Session) 
     if version is None:
         return None
     tag = f'W/"{version}"'
-    if knows(request, tag):
-        raise Unchanged(tag)
+    if has_current(request, tag):
+        raise NotModified(tag)
     return tag
 
 

@@ -1,8 +1,8 @@
-"""Whose key is this? Asked at every request, so what the database said is remembered for a moment.
+"""Whose key is this? Every request asks, so the answer of the database is cached for a short time.
 
-What is remembered belongs to no session and is only read: threads share it. A key that is revoked or changed through
-this process is forgotten at once; through another one it opens for `HSU_KEY_CACHE` more. When a key expires is the
-database's to say: the seconds until then are counted from the question, whatever the host's clock shows.
+A cached row belongs to no session and is only read: threads share it. A key that is revoked or changed through this
+process leaves the cache at once; through another process it stays valid for `HSU_KEY_CACHE` more. The database decides
+when a key expires: it says how many seconds are left, whatever the host's clock shows.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _MOST = 10_000
 _log = logging.getLogger(__name__)
 
 
-class _Known(NamedTuple):
+class _CachedKey(NamedTuple):
     key: ApiKey
     until: float
 
 
-_known: dict[bytes, _Known] = {}
+_cache: dict[bytes, _CachedKey] = {}
 
 
-def remembered(key: str) -> Found | None:
-    """A key that was looked up a moment ago and still opens something."""
-    known = _known.get(keys.digest(key))
-    return None if known is None or time.monotonic() >= known.until else Found(known.key, opens=True)
+def cached(key: str) -> Found | None:
+    """A valid key that is in the cache."""
+    kept = _cache.get(keys.digest(key))
+    return None if kept is None or time.monotonic() >= kept.until else Found(kept.key, opens=True)
 
 
 def look_up(key: str) -> Found | None:
-    """A key, valid or not: one query, and once a minute a second one that notes its use."""
+    """A key, valid or not: one query, and once a minute a second one that records its use."""
     asked = time.monotonic()
     with database.transaction() as session:
         found = keys.find(session, key)
@@ -47,25 +47,25 @@ def look_up(key: str) -> Found | None:
     if found.was_used_long_ago:
         _note_use(found.row)
     kept = min(settings().key_cache.total_seconds(), math.inf if found.seconds is None else found.seconds)
-    _remember(found.row, until=asked + kept)
+    _store(found.row, until=asked + kept)
     return found
 
 
-def forget() -> None:
-    """Ask the database again, for every key."""
-    _known.clear()
+def clear() -> None:
+    """Empty the cache."""
+    _cache.clear()
 
 
 def _note_use(key: ApiKey) -> None:
-    """A note in a transaction of its own: whoever only reads is not refused because the database takes no writes."""
+    """Record the use in a transaction of its own: a reader is not refused because the database takes no writes."""
     try:
         with database.transaction() as session:
             session.execute(queries.note_use(key.id))
     except AWAY as error:
-        _log.warning("the use of a key is not noted: %s", error)
+        _log.warning("the last use of a key was not recorded: %s", error)
 
 
-def _remember(key: ApiKey, *, until: float) -> None:
-    if len(_known) >= _MOST:
-        _known.clear()
-    _known[key.digest] = _Known(key, until)
+def _store(key: ApiKey, *, until: float) -> None:
+    if len(_cache) >= _MOST:
+        _cache.clear()
+    _cache[key.digest] = _CachedKey(key, until)

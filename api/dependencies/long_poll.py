@@ -1,6 +1,7 @@
 """How long may an answer wait? Until a job's state is another, or the time is over.
 
-Knows states and bells. Nothing is held while it waits: whoever asks is looked at in a transaction of its own, before.
+Knows job states and wakeups. No session and no thread is held while a request waits: the key and the job are checked
+in a transaction before.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from api.dependencies.auth import Viewer
 from api.dependencies.jobs import JobId, visible_job
 from api.middleware import request_state
-from api.streams.access import rights
-from api.streams.wakeups import LiveNews
+from api.streams.access import access_watch
+from api.streams.wakeups import LiveWakeups
 from hsu_jobs import database, queries
 from hsu_jobs.states import State
 from hsu_jobs.tables import ApiKey
@@ -25,7 +26,7 @@ _LONGEST = 60.0
 
 async def changed(
     job_id: JobId,
-    live: LiveNews,
+    wakeups: LiveWakeups,
     key: Viewer,
     request: Request,
     wait: Annotated[
@@ -43,11 +44,11 @@ async def changed(
     if not wait:
         return
     state = await run_in_threadpool(_state_for, key, job_id)
-    with rights(request.scope).hold(key) as right:
-        request_state.of(request.scope).patience += wait
-        async for bell in live.turns(job_id, seconds=wait):
-            right.require()
-            if await bell.read("state", partial(_state, job_id)) is not (during or state):
+    with access_watch(request.scope).hold(key) as access:
+        request_state.current(request.scope).patience += wait
+        async for subscription in wakeups.changes(job_id, seconds=wait):
+            access.require()
+            if await subscription.read("state", partial(_state, job_id)) is not (during or state):
                 return
 
 

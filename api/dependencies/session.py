@@ -1,4 +1,4 @@
-"""What do routes hold? A session, that is one transaction a request, and what they share of its headers."""
+"""Which database session does a route hold? One transaction a request; a reader has none."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from sqlalchemy import orm
 from starlette.concurrency import run_in_threadpool
 
 from api.dependencies import cancellation
-from api.fair_slots import FairTurns
+from api.fair_slots import FairSlots
 from api.middleware import audit, request_state
 from hsu_jobs import database
 
 AT_ONCE = 20
-"""Requests that hold a session at the same time; the others wait their turn and hold nothing.
+"""Requests that hold a session at the same time; the others wait for a slot and hold nothing.
 
 With as many as there are threads (40), each may hold a connection and wait for a thread, while each thread waits for a
 connection: 200 streams that were opened at once stood still until Postgres gave up on them.
 """
 MOST_OF_ONE = 4
-"""Of them of one user: who asks for much at once waits for themselves, and others find a place.
+"""The most slots of one user: a user who asks for much at once waits for their own requests, not others for them.
 
 Their threads share a core: with 10 of them a modest user waited eight times as long as usual at the median.
 """
@@ -30,16 +30,16 @@ _NOBODY = 0
 """In place of a user's number, for requests without a key."""
 
 
-async def turn(request: Request) -> AsyncIterator[None]:
-    """The request's turn to hold a session."""
-    turns: FairTurns = request.app.state.turns
-    key = request_state.of(request.scope).key
-    async with turns.turn(key.user_id if key else _NOBODY):
+async def slot(request: Request) -> AsyncIterator[None]:
+    """The request's slot for a session."""
+    slots: FairSlots = request.app.state.slots
+    key = request_state.current(request.scope).key
+    async with slots.slot(key.user_id if key else _NOBODY):
         yield
 
 
 async def session(
-    request: Request, response: Response, _turn: Annotated[None, Depends(turn, scope="function")]
+    request: Request, response: Response, _slot: Annotated[None, Depends(slot, scope="function")]
 ) -> AsyncIterator[orm.Session]:
     """The request's transaction; a GET changes nothing and has none.
 
@@ -63,4 +63,4 @@ async def session(
 
 
 Session = Annotated[orm.Session, Depends(session, scope="function")]
-"""scope=function: what the route did is committed before the client hears of it."""
+"""scope=function: the transaction is committed before the response is sent."""

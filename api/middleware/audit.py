@@ -13,7 +13,7 @@ from sqlalchemy import exc
 from sqlalchemy.orm import Session
 
 from api.middleware import request_state
-from api.middleware.request_state import Exchange
+from api.middleware.request_state import RequestState
 from hsu_jobs import database
 from hsu_jobs.errors import TooManyRequests
 from hsu_jobs.tables import ApiKey, AuditRow
@@ -25,24 +25,24 @@ _log = logging.getLogger(__name__)
 
 def write(session: Session, request: Request, response: Response) -> None:
     """Write down what this transaction did, if it belongs to a request that changes something."""
-    own = request_state.of(request.scope)
+    own = request_state.current(request.scope)
     if own.key is None or not own.may_change:
         return
     answer = session.info.get(ANSWER, response)
     status = answer.status_code or getattr(request.scope["route"], "status_code", None) or HTTPStatus.OK
     location = answer.headers.get("location")
     session.add(_line(own, own.key, status=status, came={"location": location} if location else {}))
-    database.afterwards(session, lambda: setattr(own, "is_audited", True))
+    database.after_commit(session, lambda: setattr(own, "is_audited", True))
 
 
-def is_missing(own: Exchange) -> bool:
+def is_missing(own: RequestState) -> bool:
     """Whether a request that is over should have left a line, and did not."""
     was_counted_out = own.status == TooManyRequests.status
     return own.key is not None and (own.may_change or own.is_refused) and not own.is_audited and not was_counted_out
 
 
-def tell(own: Exchange) -> None:
-    """Write the line of a request that is over."""
+def write_late(own: RequestState) -> None:
+    """Write the line of a finished request that has none."""
     assert own.key is not None
     try:
         with database.transaction() as session:
@@ -51,7 +51,7 @@ def tell(own: Exchange) -> None:
         _log.error("the audit log lacks %s %s, answered %d: %s", own.method, own.route, own.status, error)
 
 
-def _line(own: Exchange, key: ApiKey, *, status: int, came: dict[str, str]) -> AuditRow:
+def _line(own: RequestState, key: ApiKey, *, status: int, came: dict[str, str]) -> AuditRow:
     named = {name: str(value).replace("\x00", "") for name, value in own.scope.get("path_params", {}).items()}
     return AuditRow(
         user=key.user.name,

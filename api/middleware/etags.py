@@ -1,7 +1,7 @@
-"""Has what a client knows changed? `ETag` and `If-None-Match` (RFC 9110) on every GET that is answered with JSON.
+"""Does the client have the current answer? `ETag` and `If-None-Match` (RFC 9110) on every GET with a JSON answer.
 
-A tag is a digest of the body, unless the route tells one that is cheaper to know: then it may say so before anything is
-loaded, with `Unchanged`. Streams and downloads have none.
+A tag is a digest of the body, unless the route has a cheaper one: such a route raises `NotModified` before it loads
+anything. Streams and downloads have no tag.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ _TOLD: dict[str, dict[str, Any]] = {
 }
 
 
-class Unchanged(Exception):
-    """The client has what it asks for; `tag` is that of it."""
+class NotModified(Exception):
+    """The client has the current answer, whose tag this is."""
 
     def __init__(self, tag: str) -> None:
         super().__init__(tag)
         self.tag = tag
 
 
-def knows(request: Request, tag: str) -> bool:
-    """Whether the client has what this tag stands for."""
+def has_current(request: Request, tag: str) -> bool:
+    """Whether the client has the answer with this tag."""
     return _is_among(tag, request.headers.get("if-none-match", ""))
 
 
-class Tagging:
-    """ASGI middleware: tells the tag of each JSON answer, and leaves out a body that the client has."""
+class ETags:
+    """ASGI middleware: adds the tag to each JSON answer, and leaves out a body that the client has."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -92,8 +92,8 @@ class _Answer:
 
 def install(app: FastAPI) -> None:
     """Tag the app's answers."""
-    app.add_middleware(Tagging)
-    app.add_exception_handler(Unchanged, _unchanged)
+    app.add_middleware(ETags)
+    app.add_exception_handler(NotModified, _unchanged)
 
 
 def describe(app: FastAPI) -> None:
@@ -113,7 +113,7 @@ def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 
 def _unchanged(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, Unchanged)
+    assert isinstance(error, NotModified)
     return Response(status_code=304, headers={"ETag": error.tag})
 
 

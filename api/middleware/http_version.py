@@ -24,7 +24,7 @@ _OLD = ("0.9", "1.0")
 _ADVICE = "ask with HTTP/1.1, as `proxy_http_version 1.1` lets nginx do"
 
 
-class WithoutChunks:
+class Http10Responses:
     """ASGI middleware: answers to HTTP/1.0 have a length."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from api.middleware.request_state import Exchange
+from api.middleware.request_state import RequestState
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -28,10 +28,10 @@ STREAMS = Gauge(
 )
 
 
-class Watch:
+class RequestMetrics:
     """Counts one request."""
 
-    def __init__(self, own: Exchange) -> None:
+    def __init__(self, own: RequestState) -> None:
         self._own = own
         self._is_stream = False
 

@@ -1,6 +1,6 @@
-"""What happens to every request, whatever it asks? It has an id, safe headers, a log line, counts, and an audit line.
+"""What does every request get? An id, security headers, a log line, counts, and an audit line.
 
-Knows ASGI. An error that nobody foresaw is logged here and answered as a problem, so that it has the request's id too.
+Knows ASGI. An unexpected error is logged here and answered as a problem, so that the answer carries the request's id.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.middleware import audit, metrics, request_state
-from api.middleware.request_state import Exchange
-from api.middleware.security_headers import safe_headers
-from api.problems import surprise
+from api.middleware.request_state import RequestState
+from api.middleware.security_headers import security_headers
+from api.problems import unexpected_error
 from hsu_jobs import log_format
 
 _log = logging.getLogger("api.requests")
 
 
-class Edge:
+class RequestLog:
     """The outermost ASGI middleware."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -31,28 +31,28 @@ class Edge:
             await self.app(scope, receive, send)
             return
         own = request_state.begin(scope)
-        with log_format.of_request(own.request_id), metrics.Watch(own) as watch:
+        with log_format.of_request(own.request_id), metrics.RequestMetrics(own) as counted:
 
             async def answer(message: Message) -> None:
                 if message["type"] == "http.response.start":
                     own.status = message["status"]
-                    message["headers"] = [*message.get("headers", ()), *own.headers, *safe_headers(scope)]
-                    watch.begins(message["headers"])
+                    message["headers"] = [*message.get("headers", ()), *own.headers, *security_headers(scope)]
+                    counted.begins(message["headers"])
                 await send(message)
 
             try:
                 await self.app(scope, receive, answer)
             except Exception:
-                _log.exception("nobody foresaw this")
+                _log.exception("unexpected error in %s %s", own.method, own.route)
                 if own.status:
-                    raise  # the answer is under way: the client must see that it breaks off
-                await surprise()(scope, receive, answer)
+                    raise  # the response has begun: the client must see that it breaks off
+                await unexpected_error()(scope, receive, answer)
             if audit.is_missing(own):
-                await run_in_threadpool(audit.tell, own)
-            _tell(own)
+                await run_in_threadpool(audit.write_late, own)
+            _write_line(own)
 
 
-def _tell(own: Exchange) -> None:
+def _write_line(own: RequestState) -> None:
     """The log line of a request."""
     fields = {
         "method": own.method,

@@ -1,4 +1,4 @@
-"""What is known of a request while it is answered? One object that the edge, the keys and the audit log share.
+"""What is known of a request while it is answered? One object that middleware, keys and the audit log share.
 
 Knows ASGI's scope. Decides nothing.
 """
@@ -14,14 +14,14 @@ from starlette.types import Scope
 
 from hsu_jobs.tables import ApiKey
 
-_IN_SCOPE = "hsu.exchange"
+_IN_SCOPE = "hsu.state"
 _ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"})
 _CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 @dataclass(slots=True)
-class Exchange:
+class RequestState:
     """A request and its answer."""
 
     scope: Scope
@@ -67,16 +67,16 @@ class Exchange:
         return perf_counter() - self.begun
 
 
-def begin(scope: Scope) -> Exchange:
+def begin(scope: Scope) -> RequestState:
     """What is known of a request that has just come; it brings its id, or gets one."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     request_id = given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
-    exchange = Exchange(scope, request_id, perf_counter(), headers=[(b"x-request-id", request_id.encode())])
-    scope[_IN_SCOPE] = exchange
-    return exchange
+    state = RequestState(scope, request_id, perf_counter(), headers=[(b"x-request-id", request_id.encode())])
+    scope[_IN_SCOPE] = state
+    return state
 
 
-def of(scope: Scope) -> Exchange:
+def current(scope: Scope) -> RequestState:
     """What is known of the request with this scope."""
-    exchange: Exchange = scope[_IN_SCOPE]
-    return exchange
+    state: RequestState = scope[_IN_SCOPE]
+    return state

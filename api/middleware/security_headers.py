@@ -29,7 +29,7 @@ _PAGE: Headers = (
 _TLS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
-def safe_headers(scope: Scope) -> Headers:
+def security_headers(scope: Scope) -> Headers:
     """The headers of the answer to this request; `https` only where the web server says so."""
     headers = _PAGE if route_path(scope).startswith(DOCS) else _API
     return (*headers, *_TLS) if scope.get("scheme") == "https" else headers

@@ -27,7 +27,7 @@ class TimeLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        own, loop = request_state.of(scope), asyncio.get_running_loop()
+        own, loop = request_state.current(scope), asyncio.get_running_loop()
         alarms: list[asyncio.TimerHandle] = []
         late: list[asyncio.Task[None]] = []
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import orm
 
 from api.dependencies.auth import Member
-from api.dependencies.idempotency import MADE, Once
+from api.dependencies.idempotency import MADE, Idempotent
 from api.dependencies.jobs import OwnedJob
 from api.dependencies.session import Session
 from api.problems import pointing_into, problems
@@ -104,7 +104,7 @@ def prioritise_job(job: OwnedJob, wanted: NewPriority, key: Member, session: Ses
     responses=MADE
     | problems(*_ALWAYS, SpecNotReadable, UnderWay, QuotaExceeded, Gone, IdempotencyConflict, SpecRejected),
 )
-def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: Once) -> Response:
+def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: Idempotent) -> Response:
     """Queue a job that goes on from one of this job's checkpoints with a changed spec.
 
     Its curves begin with this one's.
@@ -121,7 +121,7 @@ def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: On
         *_ALWAYS, IllegalMove, SpecNotReadable, UnderWay, QuotaExceeded, Gone, IdempotencyConflict, SpecRejected
     ),
 )
-def retry_job(job: OwnedJob, key: Member, session: Session, once: Once) -> Response:
+def retry_job(job: OwnedJob, key: Member, session: Session, once: Idempotent) -> Response:
     """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
     return once(partial(_retried, job, key, session))
 
@@ -153,4 +153,4 @@ def _queued(made: Job, key: ApiKey, session: orm.Session) -> Response:
 
 
 def _ring_for(job_id: int, session: orm.Session) -> None:
-    database.afterwards(session, partial(doorbell.bell().ring, job_id))
+    database.after_commit(session, partial(doorbell.shared().ring, job_id))

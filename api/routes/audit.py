@@ -15,7 +15,7 @@ from hsu_core.spec.values import EXACT
 from hsu_jobs.access import audit
 from hsu_jobs.errors import BadRequest, Forbidden, Unauthorized
 from hsu_jobs.tables import AuditRow
-from hsu_jobs.timestamps import Moment
+from hsu_jobs.timestamps import Timestamp
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 
@@ -59,7 +59,7 @@ def read_audit(
     session: Session,
     user: Text = None,
     action: Annotated[Text, Query(description="As it stands there, method and route.")] = None,
-    since: Annotated[Moment | None, Query(description="Not before this time.")] = None,
+    since: Annotated[Timestamp | None, Query(description="Not before this time.")] = None,
     cursor: Annotated[int | None, Query(ge=1, le=EXACT, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> AuditPage:

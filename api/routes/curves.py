@@ -12,7 +12,7 @@ from pydantic import Field
 from sqlalchemy import orm
 
 from api.dependencies.auth import Viewer
-from api.dependencies.curve_query import Chosen, Form, Wanted
+from api.dependencies.curve_query import Chosen, CurveForm, Form
 from api.dependencies.jobs import OwnedJob, require_visible
 from api.dependencies.session import Session
 from api.problems import problems
@@ -62,7 +62,7 @@ SHAPES: dict[int | str, dict[str, Any]] = {
     responses=SHAPES | problems(BadRequest, Unauthorized, NotFound, TooMuch, UpgradeRequired),
 )
 def read_curves(
-    request: Request, job: OwnedJob, key: Viewer, session: Session, choice: Chosen, form: Wanted
+    request: Request, job: OwnedJob, key: Viewer, session: Session, choice: Chosen, form: CurveForm
 ) -> Response:
     """The energy curves of a job, and its losses and accuracies, in ascending steps.
 
@@ -83,7 +83,7 @@ def compare_curves(
     key: Viewer,
     session: Session,
     choice: Chosen,
-    form: Wanted,
+    form: CurveForm,
 ) -> Response:
     """The curves of several jobs; with `max_points` in the same buckets, so that they can be drawn together."""
     return _answer(request, key, session, require_visible(session, key, job), Asked(choice, form))
@@ -137,7 +137,7 @@ def _json(session: orm.Session, job_ids: list[int], asked: Asked) -> Iterator[by
 def _long_json(job_ids: list[int], asked: Asked) -> Iterator[bytes]:
     """In a transaction of its own, of which every part is one state."""
     with database.transaction() as session:
-        database.stand_still(session)
+        database.repeatable_read(session)
         yield from _json(session, job_ids, asked)
 
 

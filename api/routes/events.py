@@ -10,10 +10,10 @@ from api.dependencies.jobs import OwnedJob
 from api.dependencies.session import Session
 from api.problems import problems
 from api.streams import sse
-from api.streams.access import CanLast
-from api.streams.events import Events, parse_place
+from api.streams.access import LongLived
+from api.streams.events import Events, parse_position
 from api.streams.sse import EventStream
-from api.streams.wakeups import LiveNews
+from api.streams.wakeups import LiveWakeups
 from api.views.jobs import EventView, View
 from hsu_core.spec.values import EXACT
 from hsu_jobs import queries
@@ -52,8 +52,8 @@ def list_events(
 def stream_events(
     job: OwnedJob,
     session: Session,
-    live: LiveNews,
-    lasting: CanLast,
+    wakeups: LiveWakeups,
+    long_lived: LongLived,
     last_event_id: Annotated[
         str | None, Header(alias="Last-Event-ID", max_length=64, description="Only events after the one of this id.")
     ] = None,
@@ -63,5 +63,5 @@ def stream_events(
     Each is named after its `kind`, its data an event as in the page of events. The last one, once the job has ended, is
     `end`; its data hold the job's final `state`.
     """
-    place = parse_place(session, job, last_event_id)
-    return sse.respond(live, Events(job.id), place, right=lasting.begin())
+    position = parse_position(session, job, last_event_id)
+    return sse.respond(wakeups, Events(job.id), position, access=long_lived.begin())

@@ -20,7 +20,7 @@ from hsu_jobs.access.keys import Issued
 from hsu_jobs.errors import BadRequest, Fault, Forbidden, Gone, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.names import UserName
 from hsu_jobs.tables import ApiKey, Role
-from hsu_jobs.timestamps import Moment
+from hsu_jobs.timestamps import Timestamp
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
@@ -99,7 +99,7 @@ class NewKey(BaseModel):
     """Whose it is; yours by default, another's only for admins. A new name makes a new user."""
     role: Role | None = None
     """What it may do: not more than the key that asks; by default the same."""
-    expires_at: Moment | None = None
+    expires_at: Timestamp | None = None
     expires_in: Seconds | None = None
     """Seconds from now, in place of `expires_at`. Without either it is good for as long as the key that asks."""
 
@@ -209,7 +209,7 @@ def revoke_key(
     A key may have leaked: by default the keys that it made go with it, all but the one that asks and what that made.
     """
     along = keys.revoke(session, found, along=descendants, asked_by=key)
-    database.afterwards(session, key_cache.forget)
+    database.after_commit(session, key_cache.clear)
     session.refresh(found, ["revoked_at"])
     return RevokedView(**KeyView.of(found).model_dump(), revoked_along=along)
 
@@ -232,7 +232,7 @@ def rotate_key(
     """
     keys.require_open(session, key)
     issued = keys.rotate(session, found, overlap=timedelta(seconds=how.overlap), asked_by=key)
-    database.afterwards(session, key_cache.forget)
+    database.after_commit(session, key_cache.clear)
     response.headers["Location"] = f"{router.prefix}/{issued.row.id}"
     return NewKeyView.issued(session, issued)
 

@@ -11,8 +11,8 @@ from api.dependencies.jobs import OwnedAttempt
 from api.dependencies.session import Session
 from api.problems import problems
 from api.streams import log
-from api.streams.access import CanLast
-from api.streams.wakeups import LiveNews
+from api.streams.access import LongLived
+from api.streams.wakeups import LiveWakeups
 from hsu_core.spec.values import EXACT
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized, UpgradeRequired
 
@@ -43,8 +43,8 @@ LOG: dict[int | str, dict[str, Any]] = {
 def read_log(
     attempt: OwnedAttempt,
     session: Session,
-    live: LiveNews,
-    lasting: CanLast,
+    wakeups: LiveWakeups,
+    long_lived: LongLived,
     tail: Annotated[int | None, Query(ge=0, le=1_000_000, description="Only so many last lines.")] = None,
     from_byte: Annotated[int, Query(ge=0, le=EXACT, description="Only what comes after so many bytes.")] = 0,
     follow: Annotated[bool, Query(description="Stay, and send what comes, until the attempt has ended.")] = False,  # noqa: FBT002
@@ -55,5 +55,5 @@ def read_log(
     if not follow:
         return PlainTextResponse(part.text, headers=headers | {"HSU-Next-Byte": str(part.next_byte)})
     headers |= {"X-Accel-Buffering": "no"}
-    text = log.follow(live, attempt, part.first_byte, right=lasting.begin())
+    text = log.follow(wakeups, attempt, part.first_byte, access=long_lived.begin())
     return StreamingResponse(text, headers=headers, media_type="text/plain; charset=utf-8")

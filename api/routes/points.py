@@ -11,10 +11,10 @@ from api.dependencies.jobs import OwnedJob
 from api.dependencies.session import Session
 from api.problems import problems
 from api.streams import sse
-from api.streams.access import CanLast
-from api.streams.curves import Points, parse_place
+from api.streams.access import LongLived
+from api.streams.curves import Points, parse_position
 from api.streams.sse import EventStream
-from api.streams.wakeups import LiveNews
+from api.streams.wakeups import LiveWakeups
 from hsu_jobs.errors import BadRequest, NotFound, Unauthorized, UpgradeRequired
 
 router = APIRouter(prefix="/v1/jobs", tags=["curves"])
@@ -28,8 +28,8 @@ router = APIRouter(prefix="/v1/jobs", tags=["curves"])
 def stream_points(
     job: OwnedJob,
     session: Session,
-    live: LiveNews,
-    lasting: CanLast,
+    wakeups: LiveWakeups,
+    long_lived: LongLived,
     layer: Layers = [],  # noqa: B006
     measure: Measures = [],  # noqa: B006
     last_event_id: Annotated[
@@ -46,4 +46,4 @@ def stream_points(
     """
     points = Points(job.id, tuple(layer), tuple(measure))
     points.check(session, job)
-    return sse.respond(live, points, parse_place(job, last_event_id), right=lasting.begin())
+    return sse.respond(wakeups, points, parse_position(job, last_event_id), access=long_lived.begin())

@@ -13,7 +13,7 @@ from api.dependencies.session import Session
 from api.problems import problems
 from api.views.jobs import View
 from hsu_jobs.cluster import waiting
-from hsu_jobs.cluster.waiting import Place, Pool
+from hsu_jobs.cluster.waiting import Pool, QueuePosition
 from hsu_jobs.errors import BadRequest, Unauthorized
 from hsu_jobs.names import PoolName
 from hsu_jobs.settings import settings
@@ -69,7 +69,7 @@ class PlaceView(View):
     """Seconds, estimated from recent jobs of the pool; null without a basis."""
 
     @classmethod
-    def of(cls, place: Place, position: int, *, key: ApiKey) -> Self:
+    def of(cls, place: QueuePosition, position: int, *, key: ApiKey) -> Self:
         """The view of a place, as this key may see it."""
         is_open = key.role is Role.ADMIN or place.owner_id == key.user_id
         return cls(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import orm
 
 from api.dependencies.auth import Member
-from api.dependencies.idempotency import ALL_MADE, MADE, Once
+from api.dependencies.idempotency import ALL_MADE, MADE, Idempotent
 from api.dependencies.session import Session
 from api.problems import Responses, problems
 from api.views.jobs import SubmittedView, View, WaitingView, created, rendered
@@ -169,7 +169,7 @@ def submit_job(
     spec: Annotated[JobSpec, Body(examples=[_EXAMPLE])],
     key: Member,
     session: Session,
-    once: Once,
+    once: Idempotent,
     dry_run: DryRun = False,  # noqa: FBT002
 ) -> Response:
     """Queue a job, or with `dry_run` only tell what it would cost.
@@ -180,7 +180,7 @@ def submit_job(
 
 
 @router.post("/bulk", status_code=201, response_model=BulkView, responses=ALL_MADE | _REFUSALS)
-def submit_jobs(bulk: Bulk, key: Member, session: Session, once: Once) -> Response:
+def submit_jobs(bulk: Bulk, key: Member, session: Session, once: Idempotent) -> Response:
     """Queue up to 1,000 jobs: all of them, or if anything is wrong with one, none.
 
     The `errors` then point at the fields of each, as in `/jobs/3/batch_size`.
@@ -212,5 +212,5 @@ def _all_submitted(specs: Sequence[JobSpec], key: ApiKey, session: orm.Session) 
 
 def _queue(specs: Sequence[JobSpec], key: ApiKey, session: orm.Session) -> list[Queued]:
     queued = lifecycle.submit_all(session, specs, owner_id=key.user_id, sees_all=key.role is Role.ADMIN)
-    database.afterwards(session, partial(doorbell.bell().ring, queued[-1].id))
+    database.after_commit(session, partial(doorbell.shared().ring, queued[-1].id))
     return queued

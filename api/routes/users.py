@@ -15,6 +15,7 @@ from api.problems import problems
 from api.views.jobs import View
 from hsu_core.spec.values import WHOLE, Real
 from hsu_jobs import database, queries
+from hsu_jobs.cluster import fair_share
 from hsu_jobs.errors import BadRequest, Forbidden, NotFound, SpecRejected, Unauthorized
 from hsu_jobs.names import LONGEST_STORED
 from hsu_jobs.settings import settings
@@ -81,7 +82,7 @@ def change_user(
     user = session.execute(queries.user_by_name(name)).scalar_one_or_none()
     if user is None:
         raise NotFound(f"there is no user {name!r}: a user comes into being with their first API key")
-    database.afterwards(session, key_cache.forget)
+    database.after_commit(session, key_cache.clear)
     for field in change.model_fields_set:
         setattr(user, field, getattr(change, field))
     session.flush()
@@ -90,5 +91,5 @@ def change_user(
 
 def _users(session: orm.Session) -> list[UserView]:
     columns = ("name", "share", "max_gpus", "max_waiting", "gpus")
-    rows = session.execute(queries.users_with_usage(settings().usage_half_life))
+    rows = session.execute(fair_share.users_with_usage(settings().usage_half_life))
     return [UserView(**{name: getattr(user, name) for name in columns}, usage=usage) for user, usage in rows]

@@ -24,14 +24,14 @@ from hsu_jobs.states import State
 from hsu_jobs.tables import Delivery, DeliveryState, Webhook
 from hsu_jobs.webhooks import messages, subscriptions
 from hsu_jobs.webhooks.addresses import LONGEST_URL
-from hsu_jobs.webhooks.subscriptions import ENDINGS, WANTED
+from hsu_jobs.webhooks.subscriptions import ENDINGS, Subscribed
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
-told = APIRouter()
+outgoing = APIRouter()
 """What receivers get: for the OpenAPI document alone."""
 
 Url = Annotated[str, Field(max_length=LONGEST_URL, examples=["https://lab.example/hooks/hsu"])]
-Events = Annotated[list[WANTED], Field(min_length=1, max_length=64)]
+Events = Annotated[list[Subscribed], Field(min_length=1, max_length=64)]
 Number = Annotated[int, Path(ge=1, le=EXACT)]
 
 _ALWAYS = (BadRequest, Unauthorized, NotFound)
@@ -216,7 +216,7 @@ def create_webhook(new: NewWebhook, key: Member, session: Session, response: Res
 def list_webhooks(key: Viewer, session: Session) -> WebhooksView:
     """Your webhooks."""
     return WebhooksView(
-        webhooks=[WebhookView.of(each) for each in session.execute(subscriptions.of(key.user_id)).scalars()]
+        webhooks=[WebhookView.of(each) for each in session.execute(subscriptions.owned_by(key.user_id)).scalars()]
     )
 
 
@@ -292,7 +292,7 @@ def redeliver(webhook: ChangingWebhook, delivery_id: Number, session: Session) -
     return DeliveryView.of(delivery, *told)
 
 
-@told.post("message", status_code=204)
+@outgoing.post("message", status_code=204)
 def receive_message(
     _message: Message,
     _id: Annotated[str, Header(alias="webhook-id")],
@@ -314,4 +314,4 @@ def _delivery(session: orm.Session, webhook: Webhook, delivery_id: int) -> tuple
 
 def _ring_for(session: orm.Session, webhook: Webhook) -> None:
     webhook_id = webhook.id
-    database.afterwards(session, lambda: doorbell.ring_for_mail(webhook_id))
+    database.after_commit(session, lambda: doorbell.ring_for_webhook(webhook_id))

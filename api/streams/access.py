@@ -1,7 +1,7 @@
-"""What goes on after it was allowed? Streams, followed logs, waiting answers, downloads: each ends with its key.
+"""Which long answers still have a valid key? Streams, followed logs, long polls and downloads end when their key ends.
 
-Knows keys and how many things rest on each, in this process. Knows nothing of what is sent. Whether the keys still open
-anything is asked every `CHECK` seconds, in one query for all of them.
+Knows the keys of this process's long answers, and how many each has. Knows nothing of what is sent. One query every
+`CHECK` seconds asks which of the keys have been revoked or have expired.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ CHECK = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Ending(NamedTuple):
-    """Why something that lasted ends."""
+class AccessEnd(NamedTuple):
+    """Why access ended."""
 
     code: str
     """`key_revoked` or `key_expired`."""
@@ -40,48 +40,48 @@ class Ending(NamedTuple):
 
 
 @dataclass(eq=False)
-class Right:
-    """The right of one thing that lasts."""
+class Access:
+    """The access of one long answer."""
 
-    ending: Ending | None = None
-    """Why it has ended, once it has."""
+    ending: AccessEnd | None = None
+    """Why it ended; None while it is valid."""
 
     def require(self) -> None:
-        """Raise `Unauthorized` once it has ended."""
+        """Raise `Unauthorized` if it has ended."""
         if self.ending:
             raise Unauthorized(self.ending.detail)
 
 
-class Rights:
-    """What lasts in this process, by key."""
+class AccessWatch:
+    """The long answers of this process, by key."""
 
     def __init__(self) -> None:
-        self._held: defaultdict[int, set[Right]] = defaultdict(set)
+        self._held: defaultdict[int, set[Access]] = defaultdict(set)
 
     @contextmanager
-    def hold(self, key: ApiKey) -> Iterator[Right]:
-        """The right of something that lasts as long as the `with`. Raises `TooManyStreams`."""
+    def hold(self, key: ApiKey) -> Iterator[Access]:
+        """Access that lasts as long as the `with`. Raises `TooManyStreams`."""
         mine, most = self._held[key.id], settings().streams_per_key
         if len(mine) >= most:
             raise TooManyStreams(f"this key has {len(mine)} streams and waiting answers open: {most} are the most")
-        right = Right()
-        mine.add(right)
+        access = Access()
+        mine.add(access)
         try:
-            yield right
+            yield access
         finally:
-            mine.discard(right)
+            mine.discard(access)
             if not mine:
                 self._held.pop(key.id, None)
 
-    def end(self, keys: Mapping[int, Ending]) -> None:
-        """End what rests on these keys."""
+    def end(self, keys: Mapping[int, AccessEnd]) -> None:
+        """End the access of these keys."""
         for key_id, ending in keys.items():
-            for right in self._held.get(key_id, ()):
-                right.ending = ending
+            for access in self._held.get(key_id, ()):
+                access.ending = ending
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """End what rests on keys that have ended, while the `with` lasts."""
+        """Watch the keys while the `with` lasts, and end the access of those that end."""
         watch = asyncio.create_task(self._watch())
         try:
             yield
@@ -97,46 +97,46 @@ class Rights:
             try:
                 ended = await run_in_threadpool(_ended, list(self._held))
             except exc.SQLAlchemyError as error:
-                _log.warning("the keys of %d streams cannot be looked at: %s", len(self._held), error)
+                _log.warning("the keys of %d open streams could not be checked: %s", len(self._held), error)
                 continue
             self.end(ended)
 
 
-def _ended(key_ids: Collection[int]) -> dict[int, Ending]:
+def _ended(key_ids: Collection[int]) -> dict[int, AccessEnd]:
     with database.reading() as session:
         rows = session.execute(queries.keys_that_ended(key_ids)).all()
     return {key_id: REVOKED if is_revoked else EXPIRED for key_id, is_revoked in rows}
 
 
-REVOKED = Ending("key_revoked", "the API key that this was opened with was revoked")
-EXPIRED = Ending("key_expired", "the API key that this was opened with has expired")
+REVOKED = AccessEnd("key_revoked", "the API key that this was opened with was revoked")
+EXPIRED = AccessEnd("key_expired", "the API key that this was opened with has expired")
 
 
-def rights(scope: Scope) -> Rights:
-    """Those of the process that answers."""
-    found: Rights = scope["app"].state.rights
+def access_watch(scope: Scope) -> AccessWatch:
+    """The access watch of this process."""
+    found: AccessWatch = scope["app"].state.access_watch
     return found
 
 
-class Lasting:
-    """A request's way to last."""
+class AccessUntilSent:
+    """Access of one request, until its answer is sent."""
 
     def __init__(self, request: Request, until_sent: ExitStack) -> None:
         self._request = request
         self._until_sent = until_sent
 
-    def begin(self) -> Right:
-        """From now on until the whole answer is sent. Raises `TooManyStreams`."""
+    def begin(self) -> Access:
+        """Hold access until the whole answer is sent. Raises `TooManyStreams`."""
         scope = self._request.scope
-        key = request_state.of(scope).key
-        assert key is not None  # a route that lasts asks for a key first
-        return self._until_sent.enter_context(rights(scope).hold(key))
+        key = request_state.current(scope).key
+        assert key is not None  # a route with a long answer requires a key first
+        return self._until_sent.enter_context(access_watch(scope).hold(key))
 
 
-async def _lasting(request: Request) -> AsyncIterator[Lasting]:
+async def _until_sent(request: Request) -> AsyncIterator[AccessUntilSent]:
     with ExitStack() as until_sent:
-        yield Lasting(request, until_sent)
+        yield AccessUntilSent(request, until_sent)
 
 
-CanLast = Annotated[Lasting, Depends(_lasting)]
-"""scope=request: what was begun ends when the last of the answer was sent, or the client is gone."""
+LongLived = Annotated[AccessUntilSent, Depends(_until_sent)]
+"""scope=request: access ends when the answer is sent, or the client is gone."""

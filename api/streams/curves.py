@@ -1,7 +1,7 @@
-"""What does the live stream of a job's points send? The steps after a place, column by column, as they are written.
+"""What does the live stream of a job's points send? The steps after a position, column by column, as they are written.
 
-A place is an attempt and a step: when a later attempt went on from a checkpoint before that step, the client is told
-from where on what it has is void, and gets it anew.
+A position is an attempt and a step. When a later attempt resumed from a checkpoint before that step, a `rollback` says
+from which step on the client's points are void, and they are sent again.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _MOST = 500
 """Recorded steps in a page."""
 _WINDOWS = 20
 """Pages' worths of steps that are looked at in one read: a curve with few points is far between."""
-_PLACE = re.compile("([0-9]{1,9}):(-1|[0-9]{1,18})")
+_POSITION = re.compile("([0-9]{1,9}):(-1|[0-9]{1,18})")
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """How far a client is."""
 
     attempt: int
@@ -41,7 +41,7 @@ class Place(NamedTuple):
         return f"{self.attempt}:{self.step}"
 
 
-START = Place(0, -1)
+START = Position(0, -1)
 
 
 class SeriesView(View):
@@ -83,39 +83,39 @@ class Points:
         if job.state in TERMINAL:
             curves.read(session, job.id, self._choice(first=0, last=0))
 
-    def after(self, place: Place) -> Page[Place]:
-        """The steps after that place."""
+    def after(self, position: Position) -> Page[Position]:
+        """The steps after that position."""
         with database.transaction() as session:
-            database.stand_still(session)
+            database.repeatable_read(session)
             job = session.execute(queries.job_by_id(self.job_id)).scalar_one()
-            later = session.execute(queries.attempts_after(job.id, place.attempt)).scalars().all()
-            pieces, place = _rolled_back(later, place)
-            found, place, is_full = self._read(session, job, place)
+            later = session.execute(queries.attempts_after(job.id, position.attempt)).scalars().all()
+            pieces, position = _rolled_back(later, position)
+            found, position, is_full = self._read(session, job, position)
         if points := _points(found):
-            place = place._replace(step=points.steps[-1])
-            pieces.append(message(points, event="points", place=place))
+            position = position._replace(step=points.steps[-1])
+            pieces.append(message(points, event="points", position=position))
         is_last = job.state in TERMINAL and not is_full
         if is_last:
             pieces.append(end(self.job_id, job.state))
-        return Page(b"".join(pieces), place, is_full, is_last)
+        return Page(b"".join(pieces), position, is_full, is_last)
 
-    def _read(self, session: Session, job: Job, place: Place) -> tuple[list[Curve], Place, bool]:
+    def _read(self, session: Session, job: Job, position: Position) -> tuple[list[Curve], Position, bool]:
         """What the next steps have, up to `_MOST` recorded ones; how far was looked; whether there may be more.
 
-        Steps in which what is asked for has nothing are looked at once: the place moves past them.
+        Steps in which what is asked for has nothing are looked at once: the position moves past them.
         """
         if not curves.are_there(session, self.job_id, self._choice(first=0, last=0)):
-            return [], place, False  # so far
+            return [], position, False  # so far
         window = _MOST * _every(job)
         written = _written(job)
         for _ in range(_WINDOWS):
-            last = place.step + window
+            last = position.step + window
             if last > written:
-                return self._between(session, first=place.step + 1, last=LAST_STEP), place, False
-            if found := self._between(session, first=place.step + 1, last=last):
-                return found, place, True
-            place = place._replace(step=last)
-        return [], place, True
+                return self._between(session, first=position.step + 1, last=LAST_STEP), position, False
+            if found := self._between(session, first=position.step + 1, last=last):
+                return found, position, True
+            position = position._replace(step=last)
+        return [], position, True
 
     def _between(self, session: Session, *, first: int, last: int) -> list[Curve]:
         found = curves.read(session, self.job_id, self._choice(first=first, last=last))
@@ -140,28 +140,28 @@ def _every(job: Job) -> int:
     return spec.record.every if isinstance(spec, TrainingJob) else 1
 
 
-def parse_place(job: Job, last_event_id: str | None) -> Place:
+def parse_position(job: Job, last_event_id: str | None) -> Position:
     """Where a client goes on. Raises `BadRequest`."""
     if last_event_id is None:
         return START
-    told = _PLACE.fullmatch(last_event_id)
+    found = _POSITION.fullmatch(last_event_id)
     last = job.attempts[-1].number if job.attempts else 0
-    if told is None or int(told[1]) > last:
+    if found is None or int(found[1]) > last:
         expected = "`attempt:step` as this stream sent it"
         raise BadRequest(f"Last-Event-ID: expected {expected}, found {last_event_id[:40]!r}")
-    return Place(int(told[1]), int(told[2]))
+    return Position(int(found[1]), int(found[2]))
 
 
-def _rolled_back(attempts: Sequence[Attempt], place: Place) -> tuple[list[bytes], Place]:
+def _rolled_back(attempts: Sequence[Attempt], position: Position) -> tuple[list[bytes], Position]:
     """What to tell of attempts that have begun since, and where to read on."""
     begun = [attempt for attempt in attempts if attempt.begun_at is not None]
     if not begun:
-        return [], place
+        return [], position
     step = min(attempt.resumed_from or 0 for attempt in begun)
-    if place.step < step:
-        return [], place._replace(attempt=begun[-1].number)
-    place = Place(begun[-1].number, step - 1)
-    return [message(RollbackView(attempt=place.attempt, step=step), event="rollback", place=place)], place
+    if position.step < step:
+        return [], position._replace(attempt=begun[-1].number)
+    position = Position(begun[-1].number, step - 1)
+    return [message(RollbackView(attempt=position.attempt, step=step), event="rollback", position=position)], position
 
 
 def _points(found: Sequence[Curve]) -> PointsView | None:

@@ -22,22 +22,22 @@ _ID = re.compile("[0-9]{1,18}")
 
 @dataclass(frozen=True)
 class Events:
-    """The events of a job; a place is the id of an event."""
+    """The events of a job; a position is the id of an event."""
 
     job_id: int
 
-    def after(self, place: int) -> Page[int]:
+    def after(self, position: int) -> Page[int]:
         """The events after that one."""
         with database.transaction() as session:
-            rows = session.execute(queries.state_and_events(self.job_id, after=place, limit=_MOST)).all()
+            rows = session.execute(queries.state_and_events(self.job_id, after=position, limit=_MOST)).all()
         events = [event for _, event in rows if event is not None]
         state = rows[0][0]
-        pieces = [message(EventView.of(event), event=sse_name(event.event), place=event.id) for event in events]
+        pieces = [message(EventView.of(event), event=sse_name(event.event), position=event.id) for event in events]
         is_full = len(events) == _MOST
         is_last = state in TERMINAL and not is_full
         if is_last:
             pieces.append(end(self.job_id, state))
-        return Page(b"".join(pieces), events[-1].id if events else place, is_full, is_last)
+        return Page(b"".join(pieces), events[-1].id if events else position, is_full, is_last)
 
 
 def sse_name(stored: object) -> str:
@@ -45,7 +45,7 @@ def sse_name(stored: object) -> str:
     return " ".join(kind_of(stored).split()) or "unknown"
 
 
-def parse_place(session: Session, job: Job, last_event_id: str | None) -> int:
+def parse_position(session: Session, job: Job, last_event_id: str | None) -> int:
     """Where a client goes on. Raises `BadRequest`."""
     if last_event_id is None:
         return 0

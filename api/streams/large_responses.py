@@ -1,9 +1,9 @@
-"""How do large answers leave the service, and who gets the next turn to make one?
+"""How is a large response sent, and how many are made at once?
 
-Knows nothing of what is in them: pieces of bytes, made in a thread. Two are made at the same time in a process, never
-two for one user; the others wait without holding a thread or a session, and users take turns. So large reads take
-little memory, and one user's make another wait for one piece, or one answer. A client that goes away ends the work, and
-so does the end of the key: the answer then breaks off, so that nobody takes a part of it for the whole.
+Knows pieces of bytes, made in a thread, and nothing of their content. A process makes two at the same time, never two
+for one user; the others wait for a slot without a thread or a session. So large reads take little memory, and a user
+waits at most for one piece, or one response, of another user. The work ends when the client disconnects or the key
+ends: the response then breaks off, so that no client takes a part of it for the whole.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
-from api.fair_slots import FairTurns
+from api.fair_slots import FairSlots
 from api.middleware import request_state
-from api.middleware.etags import Unchanged, knows
-from api.streams.access import Ending, Right, rights
+from api.middleware.etags import NotModified, has_current
+from api.streams.access import Access, AccessEnd, access_watch
 from hsu_jobs.errors import TooManyRequests
 from hsu_jobs.tables import ApiKey
 
 AT_ONCE = 2
-"""Large answers, or pieces of them, that a process makes at the same time: each takes some 30 MB, and half a core."""
+"""Large responses, or pieces of them, that a process makes at the same time: each takes some 30 MB, and half a core."""
 MOST_OPEN = 8
 """Large answers of one user that a process makes, keeps and sends: each may lie on the disk with some 100 MB."""
 RETRY_AFTER = 5.0
@@ -39,18 +39,18 @@ RETRY_AFTER = 5.0
 IN_MEMORY = 1 << 20
 """Bytes of an answer that are kept in memory; more go to the disk."""
 PATIENCE = 30.0
-"""Seconds beyond the usual time that an answer may wait for the turns before it."""
+"""Seconds beyond the usual time that a response may wait for its slot."""
 _PIECE = 1 << 18
 
 _log = logging.getLogger(__name__)
 Pieces = Callable[[], Iterator[bytes]]
 
 
-class LargeAnswers:
-    """Those of one process."""
+class LargeResponses:
+    """The large responses of one process."""
 
     def __init__(self, *, at_once: int = AT_ONCE, most_open: int = MOST_OPEN) -> None:
-        self.turns = FairTurns(at_once, most_of_one=1)
+        self.slots = FairSlots(at_once, most_of_one=1)
         self._most_open = most_open
         self._open: Counter[int] = Counter()
 
@@ -69,9 +69,9 @@ class LargeAnswers:
                 del self._open[user_id]
 
 
-def of(request: Request) -> LargeAnswers:
-    """Those of this process."""
-    answers: LargeAnswers = request.app.state.large_answers
+def of_process(request: Request) -> LargeResponses:
+    """The large responses of this process."""
+    answers: LargeResponses = request.app.state.large_responses
     return answers
 
 
@@ -79,23 +79,23 @@ class Download(StreamingResponse):
     """A file of any length: each piece is made when the client has taken the one before."""
 
     def __init__(self, request: Request, key: ApiKey, pieces: Pieces, **head: Any) -> None:
-        self._all = of(request)
+        self._all = of_process(request)
         self._key = key
-        self._right = Right()
+        self._access = Access()
         super().__init__(self._in_turns(pieces()), **head)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Raises `TooManyRequests` before anything."""
-        with self._all.held(self._key.user_id), rights(scope).hold(self._key) as self._right:
+        with self._all.held(self._key.user_id), access_watch(scope).hold(self._key) as self._access:
             async with aclosing(self.body_iterator):  # type: ignore[type-var]
-                with suppress(_RightEnded):
+                with suppress(_AccessEnded):
                     await super().__call__(scope, receive, send)
 
     async def _in_turns(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
         with closing(pieces):  # type: ignore[type-var]
             while True:
-                _require(self._right)
-                async with self._all.turns.turn(self._key.user_id):
+                _require(self._access)
+                async with self._all.slots.slot(self._key.user_id):
                     piece = await run_in_threadpool(next, pieces, None)
                 if piece is None:
                     return
@@ -116,60 +116,60 @@ class LargeJson(Response):
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Make it and send it, unless the client has it. Raises `TooManyRequests` and `Unchanged` before anything."""
-        answers = of(self._request)
-        request_state.of(scope).patience = PATIENCE
+        """Make it and send it, unless the client has it. Raises `TooManyRequests` and `NotModified` before anything."""
+        answers = of_process(self._request)
+        request_state.current(scope).patience = PATIENCE
         with (
             answers.held(self._key.user_id),
-            rights(scope).hold(self._key) as right,
+            access_watch(scope).hold(self._key) as access,
             SpooledTemporaryFile(max_size=IN_MEMORY) as file,
         ):
-            tag = await _while_it_is_wanted(self._made(answers, file), receive)
+            tag = await _while_connected(self._made(answers, file), receive)
             if tag is None:
                 return
-            if knows(self._request, tag):
-                raise Unchanged(tag)
+            if has_current(self._request, tag):
+                raise NotModified(tag)
             self.headers["etag"] = tag
             self.headers["content-length"] = str(file.tell())
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             file.seek(0)
             while piece := await run_in_threadpool(file.read, _PIECE):
-                if right.ending:
-                    _log_ending(right.ending)
+                if access.ending:
+                    _log_ending(access.ending)
                     return
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _made(self, answers: LargeAnswers, file: IO[bytes]) -> str:
+    async def _made(self, answers: LargeResponses, file: IO[bytes]) -> str:
         gone = threading.Event()
-        async with answers.turns.turn(self._key.user_id):
+        async with answers.slots.slot(self._key.user_id):
             making = asyncio.ensure_future(run_in_threadpool(_write, self._pieces, file, gone))
             try:
                 return await asyncio.shield(making)
             except asyncio.CancelledError:
                 gone.set()
                 with suppress(_Gone):
-                    await making  # the turn is over when the thread is
+                    await making  # the slot is free when the thread has ended
                 raise
 
 
-class _RightEnded(Exception):
-    """The key opens nothing any more."""
+class _AccessEnded(Exception):
+    """The key is not valid any more."""
 
 
-def _require(right: Right) -> None:
-    if right.ending:
-        _log_ending(right.ending)
-        raise _RightEnded
+def _require(access: Access) -> None:
+    if access.ending:
+        _log_ending(access.ending)
+        raise _AccessEnded
 
 
-def _log_ending(ending: Ending) -> None:
+def _log_ending(ending: AccessEnd) -> None:
     """The connection is closed before the answer is whole: the server does that with an answer that is not ended."""
     _log.warning("a download breaks off: %s", ending.detail)
 
 
 class _Gone(Exception):
-    """Nobody wants it any more."""
+    """The client is gone."""
 
 
 def _write(pieces: Pieces, file: IO[bytes], gone: threading.Event) -> str:
@@ -184,7 +184,7 @@ def _write(pieces: Pieces, file: IO[bytes], gone: threading.Event) -> str:
     return f'"{digest.hexdigest()}"'
 
 
-async def _while_it_is_wanted(work: Any, receive: Receive) -> str | None:
+async def _while_connected(work: Any, receive: Receive) -> str | None:
     """What it comes to; None if the client goes away before."""
     making = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_disconnected(receive))

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from api.streams.access import Right
-from api.streams.wakeups import Live
+from api.streams.access import Access
+from api.streams.wakeups import Wakeups
 from hsu_jobs import database, queries
 from hsu_jobs.artifacts import logs
 from hsu_jobs.database_outage import AWAY
@@ -47,18 +47,20 @@ def read(session: Session, attempt: Attempt, *, first_byte: int, tail: int | Non
     return Part(part.next_byte - len(content), part.next_byte - len(incomplete), text)
 
 
-async def follow(live: Live, attempt: Attempt, first_byte: int, *, right: Right) -> AsyncIterator[str]:
+async def follow(wakeups: Wakeups, attempt: Attempt, first_byte: int, *, access: Access) -> AsyncIterator[str]:
     """The log from a place on, as it grows, until the attempt has ended or the right to it; the last line then says so.
 
     What many follow is read once for all of them.
     """
     decoder = _decoder("replace")
-    async for bell in live.turns(attempt.job_id):
-        if right.ending:
-            yield f"\n[this log is not followed any longer: {right.ending.detail}]\n"
+    async for subscription in wakeups.changes(attempt.job_id):
+        if access.ending:
+            yield f"\n[this log is not followed any longer: {access.ending.detail}]\n"
             return
         try:
-            part, is_over = await bell.read(("log", attempt.id, first_byte), partial(_more, attempt.id, first_byte))
+            part, is_over = await subscription.read(
+                ("log", attempt.id, first_byte), partial(_more, attempt.id, first_byte)
+            )
         except AWAY as error:
             _log.warning("a followed log of job %d waits for the database: %s", attempt.job_id, error)
             continue

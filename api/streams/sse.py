@@ -1,7 +1,7 @@
-"""How does news leave the service? As server-sent events, from a place on, until the job has ended.
+"""How does a live stream work? Server-sent events from a position on, until the job has ended.
 
-Knows the wire format and places. Knows nothing of what is sent: a source reads and encodes it, a page at a time. A
-stream keeps its place and no more, and holds no session while it waits.
+Knows the wire format and positions. Knows nothing of what is sent: a source reads and encodes it, a page at a time. A
+stream keeps its position and no more, and holds no session while it waits.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from fastapi.responses import StreamingResponse
 from fastapi.sse import format_sse_event
 from pydantic import BaseModel
 
-from api.streams.access import Right
-from api.streams.wakeups import Live
+from api.streams.access import Access
+from api.streams.wakeups import Wakeups
 from hsu_jobs.database_outage import AWAY
 from hsu_jobs.states import State
 
@@ -29,7 +29,7 @@ RETRY = 1000
 """Milliseconds after which a client resumes."""
 
 _log = logging.getLogger(__name__)
-_Place = TypeVar("_Place", bound=Hashable)
+_Position = TypeVar("_Position", bound=Hashable)
 
 LAST_EVENT_ID: dict[str, Any] = {"alias": "Last-Event-ID"}
 _EVENT = {
@@ -48,27 +48,27 @@ STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-class Page(NamedTuple, Generic[_Place]):
+class Page(NamedTuple, Generic[_Position]):
     """What comes next, encoded."""
 
     text: bytes
-    next: _Place
-    """The place to read on from."""
+    next: _Position
+    """The position to read on from."""
     is_full: bool
     """Whether there is more already."""
     is_last: bool
     """Whether nothing will come after it."""
 
 
-class Source(Hashable, Protocol[_Place]):
+class Source(Hashable, Protocol[_Position]):
     """What a stream sends; equal ones send the same."""
 
     @property
     def job_id(self) -> int:
-        """The job whose news are worth a look."""
+        """The job whose changes wake the stream."""
 
-    def after(self, place: _Place) -> Page[_Place]:
-        """The page after a place, in a transaction of its own."""
+    def after(self, position: _Position) -> Page[_Position]:
+        """The page after a position, in a transaction of its own."""
 
 
 class End(BaseModel):
@@ -84,23 +84,25 @@ class EventStream(StreamingResponse):
     media_type = "text/event-stream"
 
 
-class EndOfRight(BaseModel):
-    """The last message of a stream whose key opens nothing any more."""
+class AccessEnded(BaseModel):
+    """The last message of a stream whose key is not valid any more."""
 
     job: int
     code: str
     detail: str
 
 
-def respond(live: Live, source: Source[_Place], place: _Place, *, right: Right) -> EventStream:
-    """Everything after a place, as it comes, for as long as the right to it lasts."""
+def respond(wakeups: Wakeups, source: Source[_Position], position: _Position, *, access: Access) -> EventStream:
+    """Everything after a position, as it comes, while access lasts."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return EventStream(_follow(live, source, place, right), headers=headers)
+    return EventStream(_follow(wakeups, source, position, access), headers=headers)
 
 
-def message(data: BaseModel, *, event: str, place: object = None) -> bytes:
-    """One event on the wire; with a place, a client resumes after it."""
-    return format_sse_event(data_str=data.model_dump_json(), event=event, id=None if place is None else str(place))
+def message(data: BaseModel, *, event: str, position: object = None) -> bytes:
+    """One event on the wire; with a position, a client resumes after it."""
+    return format_sse_event(
+        data_str=data.model_dump_json(), event=event, id=None if position is None else str(position)
+    )
 
 
 def end(job_id: int, state: State) -> bytes:
@@ -108,21 +110,23 @@ def end(job_id: int, state: State) -> bytes:
     return message(End(job=job_id, state=state), event="end")
 
 
-async def _follow(live: Live, source: Source[_Place], place: _Place, right: Right) -> AsyncIterator[bytes]:
+async def _follow(
+    wakeups: Wakeups, source: Source[_Position], position: _Position, access: Access
+) -> AsyncIterator[bytes]:
     yield format_sse_event(retry=RETRY)
     spoke = time.monotonic()
-    async for bell in live.turns(source.job_id, seconds=LONGEST):
+    async for subscription in wakeups.changes(source.job_id, seconds=LONGEST):
         is_full = True
         while is_full:
-            if right.ending:
-                yield message(EndOfRight(job=source.job_id, **right.ending._asdict()), event="unauthorized")
+            if access.ending:
+                yield message(AccessEnded(job=source.job_id, **access.ending._asdict()), event="unauthorized")
                 return
             try:
-                page = await bell.read((source, place), partial(source.after, place))
+                page = await subscription.read((source, position), partial(source.after, position))
             except AWAY as error:
                 _log.warning("a stream of job %d waits for the database: %s", source.job_id, error)
                 break
-            place, is_full = page.next, page.is_full
+            position, is_full = page.next, page.is_full
             if page.text:
                 yield page.text
                 spoke = time.monotonic()

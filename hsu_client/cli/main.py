@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import click
 import httpx2
 
+from hsu_client import escapes
 from hsu_client.answers import Job
 from hsu_client.cli import cluster, keys, render, terminal, webhooks
 from hsu_client.client import Client
@@ -27,7 +28,7 @@ class OneLineErrors(click.Group):
         try:
             return super().invoke(ctx)
         except (Problem, Unreachable, ValueError, httpx2.InvalidURL) as error:
-            raise click.ClickException(terminal.visible(" ".join(str(error).split()))) from error
+            raise click.ClickException(escapes.visible(" ".join(str(error).split()))) from error
 
 
 @click.group(cls=OneLineErrors)
@@ -198,7 +199,7 @@ def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
 def log(client: Client, job_id: int, attempt: int | None, tail: int | None, *, stay: bool) -> None:
     """What an attempt at a job printed."""
     for text in client.log(job_id, attempt=attempt, tail=tail, follow=stay):
-        click.echo(terminal.visible_text(text), nl=False)
+        click.echo(escapes.visible_text(text), nl=False)
 
 
 LAYERS = click.option("--layer", "layers", multiple=True, help="Only this layer; repeat for several.")
@@ -316,4 +317,4 @@ def _show(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
 
 def _show_made(job: Job, *, as_json: bool) -> None:
     """The job that a request has made: to repeat the request would make another."""
-    terminal.echo_once(json.dumps(job) if as_json else terminal.visible(render.line(job)))
+    terminal.echo_once(json.dumps(job) if as_json else escapes.visible(render.line(job)))

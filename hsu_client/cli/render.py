@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from hsu_client.answers import ENDED, Curve, Job
-from hsu_client.cli.terminal import visible
+from hsu_client.answers import ENDED, Curve, Job, depth
+from hsu_client.escapes import visible
 
 HIDDEN_ENERGY, FINAL_ENERGY = "mhe_s2_half", "mhe_s2"
 """The energies shown by default: half space for hidden layers, never for the classifier."""
@@ -52,10 +51,10 @@ def details(job: Job) -> Iterator[str]:
         yield f"attempt {attempt['number']}  {where}: {kind} at step {attempt['step']}{begun}"
 
 
-def quote(told: Mapping[str, Any]) -> Iterator[str]:
+def quote(quoted: Mapping[str, Any]) -> Iterator[str]:
     """What is to be expected of a job, in a few lines."""
-    yield f"steps      {told['total_steps']}"
-    if costs := told["costs"]:
+    yield f"steps      {quoted['total_steps']}"
+    if costs := quoted["costs"]:
         memory, share = costs["memory"], 100 * costs["penalty_share"]
         yield f"parameters {costs['parameters']:,}"
         yield f"step       {_number(costs['flops_per_step'] / 1e9)} GFLOP and the penalty's, about {share:.2g} % of all"
@@ -63,12 +62,12 @@ def quote(told: Mapping[str, Any]) -> Iterator[str]:
         shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
         yield f"memory     {_size(memory['total'])}, of it {shown}"
         yield f"curves     {costs['curve_values']:,} values, {_size(costs['curve_bytes'])}"
-    yield f"waiting    {_why(told['waiting'])}"
+    yield f"waiting    {_why(quoted['waiting'])}"
     yield "run time   " + (
-        f"about {_span(told['seconds'])}" if told["seconds"] is not None else "no like job has run yet"
+        f"about {_span(quoted['seconds'])}" if quoted["seconds"] is not None else "no like job has run yet"
     )
-    if told["duplicates"]:
-        yield duplicates([each["id"] for each in told["duplicates"]])
+    if quoted["duplicates"]:
+        yield duplicates([each["id"] for each in quoted["duplicates"]])
 
 
 def duplicates(ids: Iterable[int]) -> str:
@@ -78,10 +77,10 @@ def duplicates(ids: Iterable[int]) -> str:
 
 def event(seen: Mapping[str, Any]) -> str:
     """Something that happened to a job, in one line."""
-    told = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
-    if isinstance(outcome := told.get("outcome"), Mapping):
-        told["outcome"] = outcome.get("kind", "unknown")
-    rest = ", ".join(f"{name} {value}" for name, value in told.items())
+    quoted = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
+    if isinstance(outcome := quoted.get("outcome"), Mapping):
+        quoted["outcome"] = outcome.get("kind", "unknown")
+    rest = ", ".join(f"{name} {value}" for name, value in quoted.items())
     return f"{utc(seen['at'])}  {seen['event']['kind']:<11} {rest}".rstrip()
 
 
@@ -159,7 +158,7 @@ def users(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def webhooks(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
-    """The addresses that are told of jobs, as rows for `table`."""
+    """Webhooks as rows for `table`."""
     rows = [
         [
             str(hook["id"]),
@@ -204,20 +203,13 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def summary(curves: Iterable[Curve]) -> list[list[str]]:
     """Each curve's first and last value and its references, as rows for `table`."""
     head = ["layer", "measure", "points", "first", "last", "random", "optimum"]
-    return [head, *(_row(curve) for curve in sorted(curves, key=in_order) if curve.values)]
+    return [head, *(_row(curve) for curve in sorted(curves, key=depth) if curve.values)]
 
 
 def energies(curves: Iterable[Curve]) -> list[Curve]:
     """Each layer's own energy: in half space for hidden layers, plain for the classifier."""
     chosen = [curve for curve in curves if curve.layer and curve.measure == _energy_of(curve.layer)]
-    return sorted(chosen, key=in_order)
-
-
-def in_order(curve: Curve) -> tuple[bool, list[tuple[int, str]], str]:
-    """A key that sorts curves by depth: `hidden2` before `hidden10`, the classifier last."""
-    pieces = re.findall(r"\d+|\D+", curve.layer or "")
-    depth = [(int(piece), "") if piece.isdigit() else (0, piece) for piece in pieces]
-    return curve.layer == "classifier", depth, curve.measure
+    return sorted(chosen, key=depth)
 
 
 def progress(views: Iterable[Job], out: TextIO) -> Job:

@@ -1,7 +1,7 @@
 r"""How does text reach a terminal, a pipe or a file? And how is a spec read from one?
 
 Names, tags, messages and logs come from other users. A terminal obeys control characters, and reorders lines by
-bidirectional ones: both are shown as escapes (`\x1b`, `\u202e`). What a stream's encoding lacks is an escape too, so
+bidirectional ones: both are shown as escapes (`escapes`). What a stream's encoding lacks is an escape too, so
 that no command fails after the service has done what it was asked. Knows nothing of HTTP.
 """
 
@@ -10,17 +10,13 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import click
 
-_OBEYED = "\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
-"""C0 and C1 controls, line and paragraph separators, the bidirectional controls of Unicode, lone surrogates."""
-_IN_A_LINE = re.compile(f"[{_OBEYED}]")
-_IN_A_TEXT = re.compile(f"(?![\n\t])[{_OBEYED}]")
+from hsu_client.escapes import visible
 
 
 def set_up() -> None:
@@ -28,16 +24,6 @@ def set_up() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def visible(text: str) -> str:
-    """One line of text in which control and bidirectional characters, newlines too, are shown as escapes."""
-    return _IN_A_LINE.sub(_escape, text)
-
-
-def visible_text(text: str) -> str:
-    """Text of several lines, likewise; newlines and tabs stay."""
-    return _IN_A_TEXT.sub(_escape, text.replace("\r\n", "\n"))
 
 
 def echo(lines: Iterable[str]) -> None:
@@ -77,10 +63,6 @@ def read_json(file: BinaryIO) -> Any:
         raise click.ClickException(f"{name} is nested too deeply") from error
     except ValueError as error:
         raise click.ClickException(f"{name} is not valid JSON: {error}") from error
-
-
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
 
 
 def _json(value: object, *, indent: int | None) -> str:

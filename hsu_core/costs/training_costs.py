@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from hsu_core import spec
 from hsu_core.costs import penalty_costs
-from hsu_core.costs.penalty_costs import Taken
+from hsu_core.costs.penalty_costs import PenaltyCost
 
 FLOAT = 4
 """Bytes of a weight, a gradient and an optimizer's number; of an activation too, but in bf16."""
@@ -178,7 +178,7 @@ def _activations(training: spec.TrainingSpec, found: Sequence[Layer]) -> int:
     return width * numbers + PER_POOLED * places
 
 
-def _terms(training: spec.TrainingSpec, found: Sequence[Layer]) -> Iterator[Taken]:
+def _terms(training: spec.TrainingSpec, found: Sequence[Layer]) -> Iterator[PenaltyCost]:
     """What each term of the penalty takes."""
     chosen = training.regularizer
     match chosen:

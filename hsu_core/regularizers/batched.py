@@ -15,7 +15,7 @@ from torch import Tensor
 from hsu_core import baselines, spec
 from hsu_core.fast.directions import unit_rows
 from hsu_core.regularizers import inner_problem
-from hsu_core.regularizers.terms import AtPoles, Moment, OfFeatures, OfProjections, OfStretch, OfWeights, Term
+from hsu_core.regularizers.terms import AtPoles, OfFeatures, OfProjections, OfStretch, OfWeights, StepContext, Term
 
 
 def pay(device: torch.device) -> bool:
@@ -31,22 +31,22 @@ def likeness(term: Term, w: Float[Tensor, "n d"]) -> Hashable:
     return type(term), w.shape, w.dtype, w.device, term.layer.is_final
 
 
-def together(terms: Sequence[Term], points: Sequence[Tensor], at: Moment) -> Float[Tensor, " b"]:
+def together(terms: Sequence[Term], points: Sequence[Tensor], at: StepContext) -> Float[Tensor, " b"]:
     """The values of terms that are alike, of the points of each."""
     return TOGETHER[type(terms[0])](terms, _stack(points), at)
 
 
-def _of_weights(terms: Sequence[OfWeights], w: Float[Tensor, "b n d"], _at: Moment) -> Float[Tensor, " b"]:
+def _of_weights(terms: Sequence[OfWeights], w: Float[Tensor, "b n d"], _at: StepContext) -> Float[Tensor, " b"]:
     return terms[0].loss(w)
 
 
-def _at_poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+def _at_poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
     """The poles of all layers move at once, each on its own layer's objective."""
     objective = terms[0].objective
     return inner_problem.worst(objective(w, _poles(terms, w.detach(), at)))
 
 
-def _poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, "b m d"]:
+def _poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, "b m d"]:
     objective, inner = terms[0].objective, terms[0].inner
     if isinstance(inner, spec.FreshPoles):
         start = torch.stack([term.drawn(inner, own, at) for term, own in zip(terms, w, strict=True)])
@@ -57,7 +57,7 @@ def _poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: Moment) -> F
     return torch.stack([each.beside(w) for each in kept])
 
 
-def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
     """One loss of all projections of all layers; a kept projection moves on its own."""
     loss = terms[0].loss
     if not terms[0].is_wide(w[0]):
@@ -69,14 +69,14 @@ def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], a
     return loss((w[:, None] @ matrices).flatten(0, 1)).view(len(terms), -1).mean(dim=1)
 
 
-def _of_stretch(terms: Sequence[OfStretch], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+def _of_stretch(terms: Sequence[OfStretch], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
     if terms[0].is_authors:
         return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
     starts = torch.stack([term.start(own, at) for term, own in zip(terms, w, strict=True)])
     return baselines.spectral_isometry(w, starts, iterations=terms[0].iterations)
 
 
-def _of_features(terms: Sequence[OfFeatures], w: Float[Tensor, "b n d"], at: Moment) -> Float[Tensor, " b"]:
+def _of_features(terms: Sequence[OfFeatures], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
     """There is one classifier."""
     return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
 
@@ -85,7 +85,7 @@ def _stack(points: Sequence[Float[Tensor, "n d"]]) -> Float[Tensor, "b n d"]:
     return torch.stack(list(points)) if len(points) > 1 else points[0][None]  # a large layer needs no copy
 
 
-TOGETHER: dict[type[Term], Callable[[Any, Tensor, Moment], Tensor]] = {
+TOGETHER: dict[type[Term], Callable[[Any, Tensor, StepContext], Tensor]] = {
     OfWeights: _of_weights,
     AtPoles: _at_poles,
     OfProjections: _of_projections,

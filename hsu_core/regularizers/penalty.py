@@ -20,7 +20,7 @@ from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers import batched, classifier, custom_op
 from hsu_core.regularizers.in_use import InUse
 from hsu_core.regularizers.layers import Layer, chosen, layers, read, unread
-from hsu_core.regularizers.terms import AtPoles, Moment, Term, of_features, of_layer
+from hsu_core.regularizers.terms import AtPoles, StepContext, Term, of_features, of_layer
 
 
 def build(
@@ -128,7 +128,7 @@ class Penalty(nn.Module):
 
     def by_layer(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
         """The weighted term of each regularized layer, as they add up to `value`. Nothing that is kept moves."""
-        at = Moment(self._now(step), lr, moves=False)
+        at = StepContext(self._now(step), lr, moves=False)
         found = {
             term.layer.name: value
             for terms, values in self._values(self.points(), at)
@@ -138,7 +138,7 @@ class Penalty(nn.Module):
 
     def inner_gaps(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
         """By layer, how much worse a pole exists than those that the penalty found. Only `mhp` and `mhc` have any."""
-        at = Moment(self._now(step), lr, moves=False)
+        at = StepContext(self._now(step), lr, moves=False)
         searched = [term for term, _ in self._weighted() if isinstance(term, AtPoles)]
         gaps = {}
         for term in searched:
@@ -170,7 +170,7 @@ class Penalty(nn.Module):
         acts = self.acts(step)
         if not points or (gated and not acts):
             return torch.zeros((), device=points[0].device if points else self._held.device)
-        at = Moment(step, lr, moves=acts and step != self._moved_at)
+        at = StepContext(step, lr, moves=acts and step != self._moved_at)
         total = torch.cat([values for _, values in self._values(points, at)]).sum()
         if at.moves and not points[0].is_meta:  # where nothing moved
             self._moved_at = step
@@ -189,7 +189,7 @@ class Penalty(nn.Module):
         self._mark = mark
         return self._updates
 
-    def _values(self, points: Sequence[Tensor], at: Moment) -> list[tuple[list[Term], Float[Tensor, " b"]]]:
+    def _values(self, points: Sequence[Tensor], at: StepContext) -> list[tuple[list[Term], Float[Tensor, " b"]]]:
         """The weighted terms, those that are alike together where stacks pay."""
         if not points:
             return []

@@ -28,7 +28,7 @@ from hsu_core.regularizers.projections import KeptProjection, distortion, gaussi
 Kept = TypeVar("Kept", bound=nn.Module)
 
 
-class Moment(NamedTuple):
+class StepContext(NamedTuple):
     """When a penalty is asked for."""
 
     step: int
@@ -51,7 +51,7 @@ class Term(nn.Module, ABC):
         return self.layer.points()
 
     @abstractmethod
-    def forward(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """The value of these points at this moment."""
 
     def generator(self, use: str, device: torch.device) -> torch.Generator | None:
@@ -70,7 +70,7 @@ class OfWeights(Term):
         super().__init__(layer, seed)
         self.loss = loss
 
-    def forward(self, w: Float[Tensor, "n d"], _at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], _at: StepContext) -> Float[Tensor, ""]:
         """The loss of the weights as they are."""
         return self.loss(w)
 
@@ -89,12 +89,12 @@ class AtPoles(Term):
         if isinstance(inner, spec.AuthorsPole):
             self.kept = self._new_pole(inner, layer.weight.flatten(start_dim=1))
 
-    def forward(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """The objective at the worst poles, after they have moved."""
         return inner_problem.worst(self.objective(w, self._poles(w.detach(), at)))
 
     @torch.no_grad()
-    def gap(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
+    def gap(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """How much worse a pole exists than the worst one of this moment, by a longer search. At least 0."""
         own = self._poles(w, at._replace(moves=False))
         climbed = inner_problem.climb(inner_problem.slope(self.objective, w), own, steps=LONG_SEARCH)
@@ -105,7 +105,7 @@ class AtPoles(Term):
         found: Tensor = self.objective(w, torch.cat([own, climbed, others])).amax()
         return found - best
 
-    def _poles(self, w: Tensor, at: Moment) -> Float[Tensor, "m d"]:
+    def _poles(self, w: Tensor, at: StepContext) -> Float[Tensor, "m d"]:
         if isinstance(self.inner, spec.FreshPoles):
             start = self.drawn(self.inner, w, at)
             return inner_problem.climb(inner_problem.slope(self.objective, w), start, steps=self.inner.steps)
@@ -125,7 +125,7 @@ class AtPoles(Term):
         generator = self.generator("pole", torch.device("cpu"))
         return inner_problem.PersistentPole(inner, w.shape[-1], weight=self.weight, generator=generator).to(w.device)
 
-    def drawn(self, inner: spec.FreshPoles, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, "m d"]:
+    def drawn(self, inner: spec.FreshPoles, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, "m d"]:
         """Where fresh poles begin at this moment."""
         return inner_problem.drawn(inner.poles, like=w, generator=self.generator(f"poles/{at.step}", w.device))
 
@@ -150,7 +150,7 @@ class OfProjections(Term):
         if how.projection != "random" and self.is_wide(w):
             self.kept = self._new_projection(w)
 
-    def forward(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """The mean energy; of the neurons themselves if they have no more dimensions than a projection."""
         if not self.is_wide(w):
             return self.loss(w)
@@ -159,7 +159,7 @@ class OfProjections(Term):
         w = unit_rows(w)  # whose projections are numbers, whatever the lengths
         return torch.stack([self.loss(w @ matrix) for matrix in self.matrices(w.detach(), at)]).mean()
 
-    def matrices(self, w: Tensor, at: Moment) -> Float[Tensor, "count d p"]:
+    def matrices(self, w: Tensor, at: StepContext) -> Float[Tensor, "count d p"]:
         """The projections of this moment, after those that are kept have moved."""
         if self.kept is None:
             generator = self.generator(f"projections/{at.step}", w.device)
@@ -171,7 +171,7 @@ class OfProjections(Term):
         matrix: Tensor = kept()
         return matrix.to(w.device)
 
-    def _of_authors(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, "count d p"]:
+    def _of_authors(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, "count d p"]:
         """Theirs of raw weights: a kept one after a further step, which the weights' gradient goes through."""
         matrices = self.matrices(w.detach(), at)
         if self.kept is None:
@@ -186,7 +186,7 @@ class OfProjections(Term):
             return lambda matrix: theirs(matrix) + authors.DECAY / 2 * matrix.square().sum()
         return self._distortion(w) if self.how.projection == "angle" else self._relief(w)
 
-    def _rate(self, at: Moment) -> float:
+    def _rate(self, at: StepContext) -> float:
         rate = self.how.lr or at.lr
         if rate is None:
             raise ValueError(
@@ -224,14 +224,14 @@ class OfStretch(Term):
         self.iterations = iterations
         self.is_authors = arithmetic == "authors"
 
-    def forward(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """The estimate from this step's start."""
         if self.is_authors:
             w = w.mT if len(w) > w.shape[1] else w
             return baselines.spectral_isometry(w, self.start(w, at), iterations=self.iterations).square()
         return baselines.spectral_isometry(w, self.start(w, at), iterations=self.iterations)
 
-    def start(self, w: Float[Tensor, "n d"], at: Moment) -> Float[Tensor, " n"]:
+    def start(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, " n"]:
         """Where the iteration begins at this moment."""
         generator = self.generator(f"start/{at.step}", w.device)
         if self.is_authors:
@@ -263,7 +263,7 @@ class OfFeatures(Term):
             )
         return self.features
 
-    def forward(self, w: Float[Tensor, "n d"], _at: Moment) -> Float[Tensor, ""]:
+    def forward(self, w: Float[Tensor, "n d"], _at: StepContext) -> Float[Tensor, ""]:
         """The loss of the features."""
         return self.loss(self.world.gathered(computable(w)))
 

@@ -77,7 +77,7 @@ def train(
     )
     model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
-    network = replica.of(model, world)
+    network = replica.wrap(model, world)
     optimizer = _optimizer(training.optimizer, model)
     total = training.total_steps
     penalty = regularizers.build(training.regularizer, model, seed=training.seed, total_steps=total, world=world)

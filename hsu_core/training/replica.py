@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hsu_core.ranks import World
 
 
-def of(model: nn.Module, world: World) -> nn.Module:
+def wrap(model: nn.Module, world: World) -> nn.Module:
     """What to train with; the model itself in a world of one.
 
     The model stays the one to measure and to save: its parameters and buffers are the replica's, under their own names.

@@ -1,7 +1,7 @@
 """Was this very request answered before? What an idempotency key promises (draft-ietf-httpapi-idempotency-key-header).
 
-Knows keys, digests and answers. Knows nothing of what is asked. An answer is kept in the transaction that did what was
-asked, so the one is there if and only if the other is; a request that failed changed nothing, and may come again.
+Knows keys, digests and answers. Knows nothing of the request's content. The answer is stored in the transaction that
+executed the request, so both are there or neither; a request that failed changed nothing, and may be sent again.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ class Request(NamedTuple):
     """Over method, path and body."""
 
 
-class Given(NamedTuple):
-    """What it was answered."""
+class StoredAnswer(NamedTuple):
+    """The answer to a request."""
 
     status: int
     location: str | None
     body: bytes
 
 
-def before(session: Session, request: Request, *, keep: timedelta) -> Given | None:
-    """What this request was answered before; if nothing, it is ours alone until the transaction ends.
+def stored(session: Session, request: Request, *, keep: timedelta) -> StoredAnswer | None:
+    """The stored answer to this request; if there is none, the key is locked until the transaction ends.
 
-    Raises `UnderWay` if somebody else is about to answer it, and `IdempotencyConflict` if its key came with another.
+    Raises `UnderWay` if another transaction is answering it, `IdempotencyConflict` if its key is of another request.
     """
     lock = f"answer {request.owner_id} {request.key}"
     values = {"owner_id": request.owner_id, "key": request.key, "lock": lock, "seconds": keep.total_seconds()}
@@ -47,21 +47,21 @@ def before(session: Session, request: Request, *, keep: timedelta) -> Given | No
                 f"Idempotency-Key {request.key!r} came with another request before; "
                 "use a new key for a new request, or send the same one again"
             )
-        return Given(*given)
+        return StoredAnswer(*given)
     if not is_ours:
         raise _under_way(request)
     return None
 
 
-def keep(session: Session, request: Request, given: Given, *, keep: timedelta) -> None:
-    """Remember the answer. Raises `UnderWay` if somebody else was faster: what was done is then to be undone."""
+def store(session: Session, request: Request, given: StoredAnswer, *, keep: timedelta) -> None:
+    """Store the answer. Raises `UnderWay` if another transaction was faster: the caller must then roll back."""
     values = request._asdict() | given._asdict() | {"seconds": keep.total_seconds()}
     if session.execute(_REMEMBER, values).one_or_none() is None:
         raise _under_way(request)
 
 
 def forget(session: Session, *, keep: timedelta) -> None:
-    """Drop the answers that are too old to be given again."""
+    """Delete answers that are too old to be repeated."""
     session.execute(delete(Answer).where(Answer.created_at <= func.now() - keep))
 
 
@@ -72,7 +72,7 @@ LEFT JOIN answers ON owner_id = :owner_id AND key = :key AND created_at > now() 
 """)
 """Whether the key is ours, and the answer to it."""
 
-# Over an old answer, never over one that still counts: that would be somebody else's, which came in between.
+# Replaces an expired answer, never a valid one, which another transaction stored meanwhile.
 _REMEMBER: TextClause = text("""
 INSERT INTO answers (owner_id, key, asked_sha256, status, location, body)
 VALUES (:owner_id, :key, :sha256, :status, :location, :body)

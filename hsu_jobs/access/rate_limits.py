@@ -54,7 +54,7 @@ class Bucket(NamedTuple):
         return self.size / self.rate
 
 
-class Taken(NamedTuple):
+class Allowance(NamedTuple):
     """What came of asking for one."""
 
     is_allowed: bool
@@ -65,7 +65,7 @@ class Taken(NamedTuple):
     """Seconds until the bucket is full again."""
 
 
-def take(name: str, bucket: Bucket) -> Taken | None:
+def take(name: str, bucket: Bucket) -> Allowance | None:
     """Take one out of a bucket; nothing if Redis is away."""
     global _away_until
     if time.monotonic() < _away_until:
@@ -76,7 +76,7 @@ def take(name: str, bucket: Bucket) -> Taken | None:
         _away_until = time.monotonic() + _REST
         _log.warning("Redis does not answer (%s): for %g s nobody's requests are counted", error, _REST)
         return None
-    return Taken(bool(allowed), int(left), wait / 1e6, full / 1e6)
+    return Allowance(bool(allowed), int(left), wait / 1e6, full / 1e6)
 
 
 def close() -> None:

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 from hsu_jobs import database, queries
 from hsu_jobs.artifacts import checkpoints
 from hsu_jobs.artifacts.storage import Storage
+from hsu_jobs.event_log import record
 from hsu_jobs.events import Missing
-from hsu_jobs.lifecycle import record
 from hsu_jobs.tables import CheckpointRow, Job
 
 AT_ONCE = 200

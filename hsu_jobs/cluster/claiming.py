@@ -154,7 +154,7 @@ def start(session: Session, room: Room, token: UUID, settings: Settings) -> Star
     if row is None:
         return None
     started = Started(*row)
-    pubsub.tell(session, started.job_id)
+    pubsub.notify(session, started.job_id)
     return started
 
 

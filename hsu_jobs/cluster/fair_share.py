@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, Update, func, update
+from sqlalchemy import ColumnElement, Select, Update, func, select, update
 
 from hsu_jobs.tables import User
 
@@ -16,6 +16,11 @@ from hsu_jobs.tables import User
 def usage_now(half_life: timedelta) -> ColumnElement[float]:
     """A user's usage at this moment, in GPU seconds."""
     return func.usage_now(User.usage, User.gpus, User.usage_at, half_life.total_seconds())
+
+
+def users_with_usage(half_life: timedelta) -> Select[User, float]:
+    """The users with their usage at this moment, by name."""
+    return select(User, usage_now(half_life)).order_by(User.name)
 
 
 def give_back(user_id: int, *, gpus: int, half_life: timedelta) -> Update:

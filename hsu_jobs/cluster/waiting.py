@@ -1,7 +1,7 @@
 """Why does a job wait, what is ahead of it, and for how long?
 
 Knows what `scheduling` decides by, and reads it without a lock: a picture, not a promise. What is ahead is counted as
-if users took turns from now on; the estimate takes recent jobs of the pool as typical.
+if users took owners from now on; the estimate takes recent jobs of the pool as typical.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Pool(NamedTuple):
     """What the workers can read, together; None if one of them has not told."""
 
 
-class Place(NamedTuple):
+class QueuePosition(NamedTuple):
     """A job's place in the queue."""
 
     job_id: int
@@ -79,10 +79,10 @@ class Overview(NamedTuple):
     """The pools, and the jobs that wait in the order in which they will probably start."""
 
     pools: list[Pool]
-    places: list[Place]
+    places: list[QueuePosition]
 
 
-class _Turn(NamedTuple):
+class _Owner(NamedTuple):
     """What decides when a user's jobs have their turn."""
 
     name: str
@@ -99,7 +99,7 @@ def why(session: Session, job: Job, settings: Settings) -> Waiting | None:
     if unreadable := _unreadable(job):
         return unreadable
     pool = _pool(session, job.pool, settings)
-    turns = _turns(session, settings)
+    owners = _owners(session, settings)
     counts = select(
         Job.owner_id,
         func.count().filter(Job.priority > job.priority),
@@ -107,12 +107,12 @@ def why(session: Session, job: Job, settings: Settings) -> Waiting | None:
         func.count().filter(Job.priority == job.priority, Job.id < job.id),
     )
     rows = session.execute(counts.where(IS_RUNNABLE, Job.pool == job.pool).group_by(Job.owner_id)).all()
-    mine, older = turns[job.owner_id], next((row[3] for row in rows if row[0] == job.owner_id), 0)
+    mine, older = owners[job.owner_id], next((row[3] for row in rows if row[0] == job.owner_id), 0)
     ahead = older
     for owner_id, higher, same, _ in rows:
         ahead += higher
         if owner_id != job.owner_id:
-            theirs = turns[owner_id]
+            theirs = owners[owner_id]
             is_first = theirs.used / theirs.share < mine.used / mine.share
             ahead += min(same, round((older + is_first) * theirs.share / mine.share))
     now = session.execute(select(func.now())).scalar_one()
@@ -124,12 +124,12 @@ def overview(session: Session, settings: Settings, *, pool: str | None = None, l
     named = set(session.execute(select(Worker.pool)).scalars())
     named |= set(session.execute(select(Job.pool).where(IS_RUNNABLE).distinct()).scalars())
     pools = [_pool(session, name, settings) for name in sorted(named) if pool in (None, name)]
-    turns = _turns(session, settings)
-    places = [place for each in pools for place in _places(session, each, turns, limit)]
+    owners = _owners(session, settings)
+    places = [place for each in pools for place in _places(session, each, owners, limit)]
     return Overview(pools, places)
 
 
-def _reason(pool: Pool, owner: _Turn, job: Job, *, now: datetime, ahead: int) -> Waiting:
+def _reason(pool: Pool, owner: _Owner, job: Job, *, now: datetime, ahead: int) -> Waiting:
     gpus = job.gpus
     if lacking := _lacking(pool, job):
         return lacking
@@ -215,23 +215,23 @@ def _typical(session: Session, pool: str) -> float | None:
     return seconds_each
 
 
-def _turns(session: Session, settings: Settings) -> dict[int, _Turn]:
+def _owners(session: Session, settings: Settings) -> dict[int, _Owner]:
     used = fair_share.usage_now(settings.usage_half_life) + User.gpus * SOON.total_seconds()
     rows = session.execute(select(User.id, User.name, User.share, used, User.gpus, User.max_gpus)).all()
-    return {row[0]: _Turn(*row[1:])._replace(share=row[2] or _NO_SHARE) for row in rows}
+    return {row[0]: _Owner(*row[1:])._replace(share=row[2] or _NO_SHARE) for row in rows}
 
 
-def _places(session: Session, pool: Pool, turns: dict[int, _Turn], limit: int) -> Iterator[Place]:
+def _places(session: Session, pool: Pool, owners: dict[int, _Owner], limit: int) -> Iterator[QueuePosition]:
     now = session.execute(select(func.now())).scalar_one()
-    queued = _in_order(_first_of_each(session, pool.name, limit), turns, pool.typical or 1.0)
+    queued = _in_order(_first_of_each(session, pool.name, limit), owners, pool.typical or 1.0)
     ahead = 0
     for job in islice(queued, limit):
-        owner = turns[job.owner_id]
+        owner = owners[job.owner_id]
         waiting = _unreadable(job)
         if waiting is None:
             waiting = _reason(pool, owner, job, now=now, ahead=ahead)
             ahead += 1
-        yield Place(job.id, job.owner_id, owner.name, job.name, job.priority, job.gpus, job.pool, waiting)
+        yield QueuePosition(job.id, job.owner_id, owner.name, job.name, job.priority, job.gpus, job.pool, waiting)
 
 
 def _first_of_each(session: Session, pool: str, limit: int) -> dict[int, list[Job]]:
@@ -245,12 +245,14 @@ def _first_of_each(session: Session, pool: str, limit: int) -> dict[int, list[Jo
     return queues
 
 
-def _in_order(queues: dict[int, list[Job]], turns: dict[int, _Turn], typical: float) -> Iterator[Job]:
+def _in_order(queues: dict[int, list[Job]], owners: dict[int, _Owner], typical: float) -> Iterator[Job]:
     """The jobs as if each in turn ran for the typical time."""
-    used = {owner: turns[owner].used for owner in queues}
+    used = {owner: owners[owner].used for owner in queues}
     places = dict.fromkeys(queues, 0)
     while places:
-        owner = min(places, key=lambda owner: _claim_of(queues[owner][places[owner]], used[owner] / turns[owner].share))
+        owner = min(
+            places, key=lambda owner: _claim_of(queues[owner][places[owner]], used[owner] / owners[owner].share)
+        )
         job = queues[owner][places[owner]]
         yield job
         used[owner] += job.gpus * typical

@@ -45,7 +45,7 @@ class Unresolved(Exception):
     """Nobody knows the name, just now at least."""
 
 
-class Place(NamedTuple):
+class Endpoint(NamedTuple):
     """Where a URL leads."""
 
     scheme: str
@@ -61,7 +61,7 @@ class Place(NamedTuple):
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
-def place(url: str) -> Place:
+def parse(url: str) -> Endpoint:
     """Where a URL leads. Raises `Refused` if it is none that we would call."""
     if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or any(sign in url for sign in ' \\"<>'):
         raise Refused(f"expected a URL of at most {LONGEST_URL} printable ASCII characters without spaces")
@@ -82,7 +82,7 @@ def place(url: str) -> Place:
     if port not in PORTS.values() and port < FIRST_FREE_PORT:
         raise Refused(f"port {port} is not one of HTTP: expected 80, 443, or {FIRST_FREE_PORT} and above")
     query = f"?{parts.query}" if parts.query else ""
-    return Place(parts.scheme, host, port, f"{parts.path or '/'}{query}")
+    return Endpoint(parts.scheme, host, port, f"{parts.path or '/'}{query}")
 
 
 def reachable(host: str, port: int, *, allow: Collection[str], patience: timedelta) -> list[Address]:

@@ -1,10 +1,10 @@
-"""Which messages are due, who carries them, and what becomes of one after an attempt?
+"""Which messages are due, which sender has them, and what becomes of one after an attempt?
 
-Knows rows. Owners take turns: none has more than so many couriers, and who has the fewest is next. A courier takes a
-webhook for a turn: it alone has its messages, the oldest first, until it gives it back
-or its time is up; what it writes after that is dropped. So each is delivered at least once, and by one at a time. A
-message that fails is tried again for `HSU_WEBHOOK_PATIENCE`; a webhook that fails rests longer each time, so that a
-receiver that is down costs one attempt a rest, however many messages wait.
+Knows rows. A sender (a thread of some worker) claims a webhook with a batch of its messages, the oldest first. The
+claim is a lease: what the sender writes after its end is dropped. So each message is delivered at least once, by one
+sender at a time. Owners share the senders: the owner with the fewest is next, and each has a maximum. A message that
+fails is tried again for `HSU_WEBHOOK_PATIENCE`; a webhook that fails rests longer each time, so that a receiver that is
+down costs one attempt a rest, however many messages wait. The columns call a sender `courier`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Delivery, DeliveryState, EventRow, Job, Webhook
 from hsu_jobs.webhooks import messages
 
-TURN = timedelta(seconds=60)
-"""A courier's time for one message, from its last word on; an attempt takes a quarter of it at most."""
+LEASE = timedelta(seconds=60)
+"""How long a claim lasts, from its start or its last result on; an attempt takes a quarter of it at most."""
 _AT_ONCE = 20
 LONGEST_WAIT = timedelta(hours=4)
 """Between two attempts at one message."""
@@ -42,15 +42,15 @@ _random = SystemRandom()
 
 
 class Message(NamedTuple):
-    """What is to be brought."""
+    """A message to send."""
 
     delivery_id: int
     id: str
     body: bytes
 
 
-class Turn(NamedTuple):
-    """A courier's hold on a webhook."""
+class Batch(NamedTuple):
+    """A sender's claim on a webhook, with the messages to send."""
 
     webhook_id: int
     courier: UUID
@@ -60,7 +60,7 @@ class Turn(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came of an attempt."""
+    """The result of an attempt."""
 
     status: int | None
     """Null if there was no answer."""
@@ -70,21 +70,21 @@ class Answer(NamedTuple):
 
 
 def due(session: Session, *, limit: int = 100) -> list[int]:
-    """The webhooks that somebody should carry messages to."""
-    chosen = select(Webhook.id).where(_wants_a_courier()).order_by(Webhook.rests_until).limit(limit)
+    """The webhooks that have messages to send."""
+    chosen = select(Webhook.id).where(_needs_a_sender()).order_by(Webhook.rests_until).limit(limit)
     return list(session.execute(chosen).scalars())
 
 
-def take(session: Session, webhook_id: int) -> Turn | None:
+def take(session: Session, webhook_id: int) -> Batch | None:
     """Become the courier of a webhook, unless somebody is or nothing is due."""
-    return _taken(session, select(Webhook).where(Webhook.id == webhook_id, _wants_a_courier()))
+    return _claimed(session, select(Webhook).where(Webhook.id == webhook_id, _needs_a_sender()))
 
 
-def take_next(session: Session, *, most_of_one: int) -> Turn | None:
-    """Become the courier of the webhook that is next; None if nothing is due, or only of owners with enough couriers.
+def claim_next(session: Session, *, most_of_one: int) -> Batch | None:
+    """Claim the webhook that is next; None if nothing is due, or only messages of owners with the most senders allowed.
 
-    Next is a webhook of the owner with the fewest couriers just now, on all workers together; of several owners, the
-    one who was served longest ago. So whose receivers are slow waits for them alone.
+    Next is a webhook of the owner with the fewest senders now, on all workers together; of several owners, the one who
+    was served longest ago. So an owner with slow receivers delays only their own messages.
     """
     owner = (
         select(
@@ -95,15 +95,15 @@ def take_next(session: Session, *, most_of_one: int) -> Turn | None:
         .group_by(Webhook.owner_id)
         .subquery("owner")
     )
-    due = select(Webhook).join(owner, owner.c.id == Webhook.owner_id).where(_wants_a_courier())
+    due = select(Webhook).join(owner, owner.c.id == Webhook.owner_id).where(_needs_a_sender())
     order = (owner.c.couriers, owner.c.served_at.asc().nulls_first(), Webhook.served_at.asc().nulls_first(), Webhook.id)
-    return _taken(session, due.where(owner.c.couriers < most_of_one).order_by(*order).limit(1))
+    return _claimed(session, due.where(owner.c.couriers < most_of_one).order_by(*order).limit(1))
 
 
-def settle(session: Session, turn: Turn, message: Message, answer: Answer, settings: Settings) -> bool:
-    """Write down what came of an attempt; whether the courier may go on to its next message."""
-    webhook = session.execute(_held(turn)).scalar_one_or_none()
-    if webhook is None:  # removed, or another courier's by now
+def settle(session: Session, batch: Batch, message: Message, answer: Answer, settings: Settings) -> bool:
+    """Store the result of an attempt; whether the sender may go on to its next message."""
+    webhook = session.execute(_held(batch)).scalar_one_or_none()
+    if webhook is None:  # removed, or claimed by another sender
         return False
     delivery = session.get(Delivery, message.delivery_id)
     if delivery is None:  # tidied away
@@ -112,7 +112,7 @@ def settle(session: Session, turn: Turn, message: Message, answer: Answer, setti
     delivery.attempted_at = _now
     delivery.status, delivery.response = answer.status, answer.response
     delivery.error = answer.error and answer.error[:MOST_TOLD]
-    webhook.courier_until = _now + TURN
+    webhook.courier_until = _now + LEASE
     if answer.error is None:
         delivery.state, delivery.delivered_at = DeliveryState.DELIVERED, _now
         webhook.failures = 0
@@ -121,29 +121,29 @@ def settle(session: Session, turn: Turn, message: Message, answer: Answer, setti
     return False
 
 
-def finish(session: Session, turn: Turn) -> bool:
-    """Give a webhook back; whether more is due already."""
+def finish(session: Session, batch: Batch) -> bool:
+    """End the claim; whether more messages are due already."""
     session.execute(
         update(Webhook)
-        .where(Webhook.id == turn.webhook_id, Webhook.courier == turn.courier)
+        .where(Webhook.id == batch.webhook_id, Webhook.courier == batch.courier)
         .values(courier=None, courier_until=None)
     )
-    return bool(session.execute(select(_wants_a_courier()).where(Webhook.id == turn.webhook_id)).scalar())
+    return bool(session.execute(select(_needs_a_sender()).where(Webhook.id == batch.webhook_id)).scalar())
 
 
 def tidy(session: Session, keep: timedelta) -> None:
-    """Forget what was sent longer ago than this, a part at a time."""
+    """Delete deliveries older than this, some at a time."""
     old = select(Delivery.id).where(Delivery.created_at < _now - keep).order_by(Delivery.created_at).limit(1000)
     session.execute(delete(Delivery).where(Delivery.id.in_(old.scalar_subquery())))
 
 
-def _taken(session: Session, wanted: Select[Webhook]) -> Turn | None:
+def _claimed(session: Session, wanted: Select[Webhook]) -> Batch | None:
     locked = wanted.with_for_update(of=Webhook, key_share=True, skip_locked=True)
     webhook = session.execute(locked).scalar_one_or_none()
     if webhook is None:
         return None
     courier = uuid.uuid4()
-    webhook.courier, webhook.courier_until, webhook.served_at = courier, _now + TURN, _now
+    webhook.courier, webhook.courier_until, webhook.served_at = courier, _now + LEASE, _now
     found = []
     for delivery, event, job in session.execute(_due_of(webhook.id)):
         try:
@@ -153,7 +153,7 @@ def _taken(session: Session, wanted: Select[Webhook]) -> Turn | None:
             delivery.state, delivery.error = DeliveryState.FAILED, f"it could not be written: {error}"[:MOST_TOLD]
         else:
             found.append(Message(delivery.id, messages.message_id(delivery), body))
-    return Turn(webhook.id, courier, webhook.url, webhook.secret, found)
+    return Batch(webhook.id, courier, webhook.url, webhook.secret, found)
 
 
 def _put_off(session: Session, delivery: Delivery, webhook: Webhook, answer: Answer, settings: Settings) -> None:
@@ -179,7 +179,7 @@ def _backoff(failures: int, first: timedelta, *, longest: timedelta) -> timedelt
     return min(first * doubled, longest) * _random.uniform(0.8, 1.2)
 
 
-def _wants_a_courier() -> ColumnElement[bool]:
+def _needs_a_sender() -> ColumnElement[bool]:
     is_free = Webhook.courier_until.is_(None) | (Webhook.courier_until <= _now)
     has_mail = select(Delivery.id).where(Delivery.webhook_id == Webhook.id, _is_due()).exists()
     return Webhook.active & (Webhook.rests_until <= _now) & is_free & has_mail
@@ -200,6 +200,6 @@ def _due_of(webhook_id: int) -> Select[Delivery, EventRow | None, Job | None]:
     )
 
 
-def _held(turn: Turn) -> Select[Webhook]:
-    mine = select(Webhook).where(Webhook.id == turn.webhook_id, Webhook.courier == turn.courier)
+def _held(batch: Batch) -> Select[Webhook]:
+    mine = select(Webhook).where(Webhook.id == batch.webhook_id, Webhook.courier == batch.courier)
     return mine.with_for_update(key_share=True)

@@ -20,7 +20,7 @@ from hsu_jobs.tables import Delivery, DeliveryState, EventRow, User, Webhook
 from hsu_jobs.webhooks import addresses, messages
 from hsu_jobs.webhooks.addresses import Refused, Unresolved
 
-WANTED = Literal[
+Subscribed = Literal[
     "submitted",
     "started",
     "restored",
@@ -39,7 +39,7 @@ WANTED = Literal[
     "failed",
 ]
 """What a webhook may want to be told: a kind of event, or a state that an event brings."""
-ENDINGS: tuple[WANTED, ...] = ("succeeded", "failed", "cancelled")
+ENDINGS: tuple[Subscribed, ...] = ("succeeded", "failed", "cancelled")
 """What it is told unless it says otherwise."""
 MOST = 20
 """Webhooks of one owner: each of their events is written down for every one that wants it."""
@@ -48,7 +48,7 @@ PINGS_KEPT = 100
 _RESOLVED_WITHIN = timedelta(seconds=3)
 
 
-def create(session: Session, owner: User, *, url: str, events: Sequence[WANTED], settings: Settings) -> Webhook:
+def create(session: Session, owner: User, *, url: str, events: Sequence[Subscribed], settings: Settings) -> Webhook:
     """Tell this address of an owner's jobs from now on. Raises `SpecRejected` if it may not be called."""
     check(url, settings)
     session.execute(queries.hold(f"webhooks {owner.id}"))
@@ -66,7 +66,7 @@ def change(
     webhook: Webhook,
     *,
     url: str | None = None,
-    events: Sequence[WANTED] | None = None,
+    events: Sequence[Subscribed] | None = None,
     active: bool | None = None,
     settings: Settings,
 ) -> Webhook:
@@ -116,20 +116,20 @@ def redeliver(session: Session, webhook: Webhook, delivery: Delivery) -> Deliver
 def check(url: str, settings: Settings) -> None:
     """Raise `SpecRejected` unless the URL may be called; looked at again at each delivery."""
     try:
-        place = addresses.place(url)
+        place = addresses.parse(url)
         addresses.reachable(place.host, place.port, allow=settings.webhook_allow, patience=_RESOLVED_WITHIN)
     except (Refused, Unresolved) as error:
         raise _rejected("/url", "url_refused", str(error)) from error
 
 
-def of(owner_id: int) -> Select[Webhook]:
+def owned_by(owner_id: int) -> Select[Webhook]:
     """An owner's webhooks, the oldest first."""
     return select(Webhook).where(Webhook.owner_id == owner_id).order_by(Webhook.id)
 
 
 def found(session: Session, owner_id: int, webhook_id: int, *, to_change: bool = False) -> Webhook:
     """One of an owner's webhooks, locked if it is to be changed. Raises `NotFound`."""
-    mine = of(owner_id).where(Webhook.id == webhook_id)
+    mine = owned_by(owner_id).where(Webhook.id == webhook_id)
     webhook = session.execute(mine.with_for_update(key_share=True) if to_change else mine).scalar_one_or_none()
     if webhook is None:
         raise NotFound(f"there is no webhook {webhook_id}, or it is not yours")

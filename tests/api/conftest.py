@@ -19,7 +19,7 @@ from hsu_jobs.tables import Role
 
 
 def _forget() -> None:
-    for cached in (settings.settings, database.engine, doorbell.celery, doorbell.bell):
+    for cached in (settings.settings, database.engine, doorbell.celery, doorbell.shared):
         cached.cache_clear()
 
 

@@ -6,17 +6,17 @@ import asyncio
 
 import pytest
 
-from api.fair_slots import FairTurns
+from api.fair_slots import FairSlots
 
 
 def test_users_take_turns_and_one_never_has_all() -> None:
     async def run() -> tuple[list[str], int]:
-        turns, order, at_once, most = FairTurns(2, most_of_one=1), [], 0, 0
+        slots, order, at_once, most = FairSlots(2, most_of_one=1), [], 0, 0
         go = asyncio.Event()
 
         async def read(user_id: int, name: str) -> None:
             nonlocal at_once, most
-            async with turns.turn(user_id):
+            async with slots.slot(user_id):
                 order.append(name)
                 at_once += 1
                 most = max(most, at_once)
@@ -32,7 +32,7 @@ def test_users_take_turns_and_one_never_has_all() -> None:
         assert order == ["greedy 0", "modest 2"]
         go.set()
         await asyncio.gather(*greedy, *modest)
-        async with turns.turn(1), turns.turn(2):
+        async with slots.slot(1), slots.slot(2):
             pass
         return order, most
 
@@ -44,13 +44,13 @@ def test_users_take_turns_and_one_never_has_all() -> None:
 
 def test_who_stops_waiting_takes_no_turn_and_loses_none() -> None:
     async def run() -> None:
-        turns = FairTurns(1, most_of_one=1)
+        slots = FairSlots(1, most_of_one=1)
 
         async def read(user_id: int) -> None:
-            async with turns.turn(user_id):
+            async with slots.slot(user_id):
                 await asyncio.sleep(0)
 
-        async with turns.turn(1):
+        async with slots.slot(1):
             waiting = [asyncio.create_task(read(user_id)) for user_id in (2, 2, 3)]
             await asyncio.sleep(0)
             waiting[0].cancel()
@@ -66,10 +66,10 @@ def test_who_stops_waiting_takes_no_turn_and_loses_none() -> None:
 
 def test_one_user_has_no_more_than_their_part_and_another_finds_a_place() -> None:
     async def run() -> None:
-        turns, go, held = FairTurns(3, most_of_one=2), asyncio.Event(), []
+        slots, go, held = FairSlots(3, most_of_one=2), asyncio.Event(), []
 
         async def hold(user_id: int) -> None:
-            async with turns.turn(user_id):
+            async with slots.slot(user_id):
                 held.append(user_id)
                 await go.wait()
 
@@ -88,13 +88,13 @@ def test_one_user_has_no_more_than_their_part_and_another_finds_a_place() -> Non
 
 def test_a_turn_that_is_given_to_one_who_leaves_at_that_moment_goes_on() -> None:
     async def run() -> None:
-        turns = FairTurns(1, most_of_one=1)
+        slots = FairSlots(1, most_of_one=1)
 
         async def hold(user_id: int) -> None:
-            async with turns.turn(user_id):
+            async with slots.slot(user_id):
                 await asyncio.sleep(0)
 
-        async with turns.turn(1):
+        async with slots.slot(1):
             leaving = asyncio.create_task(hold(2))
             await asyncio.sleep(0)
         leaving.cancel()  # after it was given the turn, before it ran

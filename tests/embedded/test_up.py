@@ -232,7 +232,7 @@ def test_a_stray_that_ignores_sigterm_is_killed(folder: Path, monkeypatch: pytes
 def test_a_note_of_somebody_who_was_killed_does_not_count(folder: Path) -> None:
     engines.prepare(folder)
     with home.occupy(folder) as note:
-        home.tell(note, home.Occupant(os.getpid(), "http://somewhere"))
+        home.write_note(note, home.Occupant(os.getpid(), "http://somewhere"))
         assert home.occupant(folder) == home.Occupant(os.getpid(), "http://somewhere")
     assert home.occupant(folder) is None
 

@@ -17,7 +17,7 @@ from waiting import until
 
 from hsu_core.outcomes import Saved, Series
 from hsu_jobs import attempts, curves, database, lifecycle
-from hsu_jobs.attempts import Claim, Wish
+from hsu_jobs.attempts import Claim, DesiredState
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost
 from hsu_jobs.outcomes import Crashed, Failed, Faulty, Lost, Outcome, Preempted, Released, Stalled, Succeeded
@@ -383,8 +383,8 @@ def test_who_stopped_when_asked_to_ends_as_was_asked(
     job.wanted, attempt.stop = wanted, stop
     session.flush()
     wish, _ = attempts.renew(session, begun.token, lease=SETTINGS.lease)
-    assert wish == Wish(wanted, stop)
-    assert wish.is_to_stop == (wanted is not Wanted.RUN or stop is not None)
+    assert wish == DesiredState(wanted, stop)
+    assert wish.asks_to_stop == (wanted is not Wanted.RUN or stop is not None)
     assert attempts.release(session, begun.token, SETTINGS).kind == outcome
     assert job.state is state
 

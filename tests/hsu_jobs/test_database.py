@@ -82,7 +82,7 @@ def test_others_are_told_after_the_commit_and_only_of_what_was_committed(session
 
     with database.transaction() as own:
         own.add(User(name="grace"))
-        database.afterwards(own, lambda: tell("grace"))
+        database.after_commit(own, lambda: tell("grace"))
         assert seen == []
     assert seen == ["grace"]
 
@@ -92,7 +92,7 @@ def test_nobody_is_told_of_what_never_was(session: Session) -> None:
 
     def fail() -> None:
         with database.transaction() as own:
-            database.afterwards(own, lambda: told.append("of what never was"))
+            database.after_commit(own, lambda: told.append("of what never was"))
             raise RuntimeError("on purpose")
 
     with pytest.raises(RuntimeError, match="on purpose"):

@@ -43,7 +43,7 @@ def test_a_ring_that_nobody_hears_is_a_warning_not_an_error(
 
 
 def test_the_bell_rings_at_once_and_then_once_for_many(redis_url: str) -> None:
-    bell = doorbell.Bell(rest=timedelta(seconds=60))
+    bell = doorbell.Doorbell(rest=timedelta(seconds=60))
     with Redis.from_url(redis_url) as redis:
         bell.ring(1)
         until(lambda: redis.llen("hsu") == 1)
@@ -56,7 +56,7 @@ def test_the_bell_rings_at_once_and_then_once_for_many(redis_url: str) -> None:
 
 
 def test_a_bell_that_nobody_rang_closes() -> None:
-    doorbell.Bell().close()
+    doorbell.Doorbell().close()
 
 
 def test_redis_that_is_there_answers() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from hsu_jobs import attempts, lifecycle, queries
 from hsu_jobs.artifacts import checkpoints
-from hsu_jobs.attempts import Claim, Wish
+from hsu_jobs.attempts import Claim, DesiredState
 from hsu_jobs.errors import Gone, IllegalMove, NotFound, SpecRejected
 from hsu_jobs.outcomes import Cancelled, Crashed, Failed, Paused, Succeeded
 from hsu_jobs.settings import Settings
@@ -172,11 +172,11 @@ def test_a_running_job_learns_of_the_wish_and_is_cancelled_when_it_has_stopped(
 ) -> None:
     job = submit(owner)
     claim = claimed()
-    assert attempts.progress(session, claim.token, step=3) == Wish(Wanted.RUN, None)
+    assert attempts.progress(session, claim.token, step=3) == DesiredState(Wanted.RUN, None)
     lifecycle.cancel(session, job.id)
     session.flush()
     assert job.state is State.RUNNING
-    assert attempts.progress(session, claim.token, step=4) == Wish(Wanted.CANCEL, None)
+    assert attempts.progress(session, claim.token, step=4) == DesiredState(Wanted.CANCEL, None)
     assert attempts.settle(session, claim.token, Cancelled(), SETTINGS) is State.CANCELLED
     assert kinds(session, job) == ["submitted", "started", "asked", "ended"]
 
@@ -210,7 +210,7 @@ def test_a_running_job_is_paused_when_it_has_stopped_and_goes_on_when_resumed(
     lifecycle.pause(session, job.id)
     session.flush()
     wish, _ = attempts.renew(session, claim.token, lease=SETTINGS.lease)
-    assert wish.is_to_stop
+    assert wish.asks_to_stop
     assert attempts.settle(session, claim.token, Paused(), SETTINGS) is State.PAUSED
     lifecycle.resume(session, job.id)
     assert claimed().attempt == 2
@@ -224,7 +224,7 @@ def test_a_wish_taken_back_in_time_was_never_there(
     lifecycle.pause(session, job.id)
     lifecycle.resume(session, job.id)
     session.flush()
-    assert not attempts.progress(session, claim.token, step=1).is_to_stop
+    assert not attempts.progress(session, claim.token, step=1).asks_to_stop
     assert job.state is State.RUNNING
 
 
@@ -274,7 +274,7 @@ def test_a_running_job_past_its_deadline_is_asked_to_stop_once_and_then_fails(
     assert lifecycle.expire_overdue(session) == [job.id]
     session.flush()
     assert lifecycle.expire_overdue(session) == []
-    assert attempts.progress(session, claim.token, step=1) == Wish(Wanted.RUN, Stop.DEADLINE)
+    assert attempts.progress(session, claim.token, step=1) == DesiredState(Wanted.RUN, Stop.DEADLINE)
     assert attempts.release(session, claim.token, SETTINGS).kind == "overdue"
     assert job.state is State.FAILED
     assert kinds(session, job) == ["submitted", "started", "stopping", "ended"]

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from waiting import until
 
 from hsu_core.outcomes import Saved
-from hsu_jobs import attempts, database, lifecycle, queries
+from hsu_jobs import attempts, database, event_log, lifecycle, queries
 from hsu_jobs.attempts import Claim
 from hsu_jobs.cluster import claiming, workers
 from hsu_jobs.events import Resumed
@@ -79,7 +79,7 @@ def test_an_id_that_is_drawn_later_is_seen_later(
         session.execute(queries.job_for_update(job.id))
         written = pool.submit(write)
         until(is_anybody_waiting)
-        lifecycle.record(session, job.id, Resumed())
+        event_log.record(session, job.id, Resumed())
         session.commit()
         written.result(timeout=60)
     events = session.execute(select(EventRow.event).where(EventRow.job_id == job.id).order_by(EventRow.id)).scalars()

@@ -52,40 +52,40 @@ def test_no_ending_is_left_out() -> None:
 
 @pytest.mark.parametrize("outcome", ENDINGS, ids=lambda outcome: outcome.kind)
 @pytest.mark.parametrize("wanted", Wanted)
-@pytest.mark.parametrize("strikes", [1, 5])
+@pytest.mark.parametrize("failure_count", [1, 5])
 def test_every_ending_leads_to_a_state_that_a_running_job_may_become(
-    outcome: Outcome, wanted: Wanted, strikes: int
+    outcome: Outcome, wanted: Wanted, failure_count: int
 ) -> None:
-    state, failure = verdict(outcome, strikes=strikes, max_strikes=5, wanted=wanted)
+    state, failure = verdict(outcome, failure_count=failure_count, max_failures=5, wanted=wanted)
     assert state in MOVES[State.RUNNING]
     assert (failure is not None) == (state is State.FAILED)
 
 
 def test_a_crash_is_retried_until_the_attempts_are_used_up() -> None:
     crashed = Crashed(message="SIGSEGV")
-    assert verdict(crashed, strikes=4, max_strikes=5, wanted=Wanted.RUN) == (State.QUEUED, None)
-    state, failure = verdict(crashed, strikes=5, max_strikes=5, wanted=Wanted.RUN)
+    assert verdict(crashed, failure_count=4, max_failures=5, wanted=Wanted.RUN) == (State.QUEUED, None)
+    state, failure = verdict(crashed, failure_count=5, max_failures=5, wanted=Wanted.RUN)
     assert state is State.FAILED
     assert failure is not None
     assert "given up after 5 attempts that got no further: SIGSEGV" in failure.message
 
 
 def test_a_worker_that_shuts_down_never_uses_up_the_attempts() -> None:
-    assert verdict(Released(), strikes=99, max_strikes=5, wanted=Wanted.RUN) == (State.QUEUED, None)
+    assert verdict(Released(), failure_count=99, max_failures=5, wanted=Wanted.RUN) == (State.QUEUED, None)
 
 
 def test_what_is_not_there_never_uses_up_the_attempts() -> None:
     away = Unavailable(code="dataset_unavailable", message="mnist is not there")
-    assert verdict(away, strikes=99, max_strikes=5, wanted=Wanted.RUN) == (State.QUEUED, None)
+    assert verdict(away, failure_count=99, max_failures=5, wanted=Wanted.RUN) == (State.QUEUED, None)
 
 
 def test_a_job_that_was_to_pause_is_paused_however_its_attempt_ended() -> None:
     for outcome in (Paused(), Preempted(), Released(), Lost(), Crashed(message="SIGSEGV")):
-        assert verdict(outcome, strikes=1, max_strikes=5, wanted=Wanted.PAUSE) == (State.PAUSED, None)
+        assert verdict(outcome, failure_count=1, max_failures=5, wanted=Wanted.PAUSE) == (State.PAUSED, None)
 
 
 def test_a_lost_job_that_was_to_be_cancelled_is_not_tried_again() -> None:
-    assert verdict(Lost(), strikes=1, max_strikes=5, wanted=Wanted.CANCEL) == (State.CANCELLED, None)
+    assert verdict(Lost(), failure_count=1, max_failures=5, wanted=Wanted.CANCEL) == (State.CANCELLED, None)
 
 
 def test_a_result_that_is_not_finite_survives_json() -> None:

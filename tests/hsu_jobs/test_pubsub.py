@@ -28,13 +28,13 @@ def listener(redis_url: str, session: Session, monkeypatch: pytest.MonkeyPatch) 
 
 def heard(listener: PubSub) -> list[int] | None:
     message = listener.get_message(timeout=5)
-    return None if message is None else sorted(pubsub.heard(message["data"]))
+    return None if message is None else sorted(pubsub.parse(message["data"]))
 
 
 def test_what_a_transaction_does_is_told_once_for_each_job_when_it_is_committed(listener: PubSub) -> None:
     with database.transaction() as session:
         for job_id in (7, 8, 7):
-            pubsub.tell(session, job_id)
+            pubsub.notify(session, job_id)
         assert listener.get_message(timeout=0.2) is None
     assert heard(listener) == [7, 8]
     assert listener.get_message(timeout=0.2) is None
@@ -42,24 +42,24 @@ def test_what_a_transaction_does_is_told_once_for_each_job_when_it_is_committed(
 
 def test_what_is_not_committed_is_not_told(listener: PubSub) -> None:
     with suppress(ZeroDivisionError), database.transaction() as session:
-        pubsub.tell(session, 7)
+        pubsub.notify(session, 7)
         raise ZeroDivisionError
     with database.transaction() as session:
-        pubsub.tell(session, 8)
+        pubsub.notify(session, 8)
     assert heard(listener) == [8]
 
 
 def test_a_redis_that_lost_its_connections_is_told_all_the_same(listener: PubSub, redis_url: str) -> None:
     for job_id in (7, 8):
         with database.transaction() as session:
-            pubsub.tell(session, job_id)
+            pubsub.notify(session, job_id)
         assert heard(listener) == [job_id]
         with Redis.from_url(redis_url) as redis:
             cut(redis, "normal")
 
 
 def test_what_others_say_on_the_channel_rings_for_nothing(redis_url: str) -> None:
-    assert pubsub.heard(b"12 \xff -3 x 14") == [12, 14]
+    assert pubsub.parse(b"12 \xff -3 x 14") == [12, 14]
 
 
 def test_a_redis_that_is_away_costs_a_moment_once_and_is_then_left_alone(
@@ -73,7 +73,7 @@ def test_a_redis_that_is_away_costs_a_moment_once_and_is_then_left_alone(
         for job_id in range(20):
             began = time.monotonic()
             with database.transaction() as own:
-                pubsub.tell(own, job_id)
+                pubsub.notify(own, job_id)
             seconds.append(time.monotonic() - began)
     assert sum(seconds) < 2
     assert len(caplog.records) == 1

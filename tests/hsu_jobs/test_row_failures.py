@@ -269,6 +269,6 @@ def test_a_reason_to_stop_of_a_newer_version_is_one_all_the_same(
     session.execute(text("UPDATE attempts SET stop = 'of_tomorrow'"))
     session.expire_all()
     wish, _ = attempts.renew(session, claim.token, lease=SETTINGS.lease)
-    assert wish.is_to_stop
+    assert wish.asks_to_stop
     assert claiming.make_room(session, SETTINGS) == []
     assert attempts.release(session, claim.token, SETTINGS).kind == "released"

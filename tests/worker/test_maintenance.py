@@ -26,7 +26,7 @@ def test_what_was_sent_to_webhooks_is_kept_for_as_long_as_is_set(fast: Settings,
         webhook = subscriptions.create(session, owner, url="https://8.8.8.8/", events=["failed"], settings=fast)
         subscriptions.ping(session, webhook)
         session.execute(update(Delivery).values(created_at=Delivery.created_at - timedelta(days=days)))
-    maintenance.tend(fast)
+    maintenance.run(fast)
     with database.transaction() as session:
         assert session.execute(select(func.count()).select_from(Delivery)).scalar_one() == left
 
@@ -42,7 +42,7 @@ def test_answers_and_lines_of_the_audit_log_go_when_they_are_old(fast: Settings)
             session.add(Answer(**asked, created_at=then))
             told = {"user": "ada", "key_prefix": "", "address": "", "request_id": "", "action": "", "status": 200}
             session.add(AuditRow(**told, subject={}, at=then))
-    maintenance.tend(fast)
+    maintenance.run(fast)
     with database.transaction() as session:
         left = [session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Answer, AuditRow)]
     assert left == [1, 1]
@@ -61,7 +61,7 @@ def test_a_duty_that_fails_keeps_no_other_from_being_done(fast: Settings) -> Non
         refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;"
         on_answers = "CREATE TRIGGER refuse BEFORE DELETE ON answers FOR EACH ROW EXECUTE FUNCTION refuse()"
         session.execute(text(refuse + on_answers))
-    maintenance.tend(fast)
+    maintenance.run(fast)
     with database.transaction() as session:
         left = [session.execute(select(func.count()).select_from(table)).scalar_one() for table in (Answer, AuditRow)]
         counted = session.execute(select(RowFailure.loop, RowFailure.last_row)).all()

@@ -48,7 +48,7 @@ def test_the_owners_wish_comes_back(claim: Claim) -> None:
     with Reporter(claim.token, flush_seconds=0.05) as reporter:
         with database.transaction() as session:
             lifecycle.cancel(session, claim.job_id)
-        until(lambda: reporter.wish.wanted is Wanted.CANCEL)
+        until(lambda: reporter.desired.wanted is Wanted.CANCEL)
 
 
 def test_an_attempt_that_is_no_longer_ours_writes_nothing(claim: Claim, fast: Settings) -> None:

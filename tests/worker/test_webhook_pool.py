@@ -106,14 +106,14 @@ def test_nobody_needs_to_be_woken(hook: Hook, opened: Settings) -> None:
 def test_a_database_that_is_away_is_waited_for(
     hook: Hook, opened: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real, left = deliveries.take_next, [exc.OperationalError("", {}, Exception("away")), ValueError("on purpose")]
+    real, left = deliveries.claim_next, [exc.OperationalError("", {}, Exception("away")), ValueError("on purpose")]
 
     def broken(*args: Any, **how: Any) -> Any:
         if left:
             raise left.pop(0)
         return real(*args, **how)
 
-    monkeypatch.setattr(deliveries, "take_next", broken)
+    monkeypatch.setattr(deliveries, "claim_next", broken)
     with receiver() as there:
         hook("ada", there.url)
         with dispatching(opened):

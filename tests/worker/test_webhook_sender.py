@@ -145,7 +145,7 @@ def test_gone_ends_a_webhook(hook: Hook, opened: Settings) -> None:
 
 def test_more_than_a_turn_holds_rings_again(hook: Hook, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     rung: list[int] = []
-    monkeypatch.setattr(doorbell, "ring_for_mail", rung.append)
+    monkeypatch.setattr(doorbell, "ring_for_webhook", rung.append)
     with receiver() as there:
         mine = hook(there.url, pings=25)
         webhook_sender.carry(mine, opened)

@@ -1,4 +1,4 @@
-"""Live streams of points, from a real server process over a real Postgres and a real Redis."""
+"""Wakeups streams of points, from a real server process over a real Postgres and a real Redis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Live streams of events, from a real server process over a real Postgres and a real Redis."""
+"""Wakeups streams of events, from a real server process over a real Postgres and a real Redis."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from redis import Redis
 from serving import AsUser, Seen, Serving, cancel, serving, streaming, submit
 
 from api.streams import wakeups
-from hsu_jobs import database, lifecycle
+from hsu_jobs import database, event_log
 from hsu_jobs.events import Damaged, Prioritised
 
 
 def happen(job_id: int, number: int) -> None:
     """Something that happens to a job, and says which it is."""
     with database.transaction() as session:
-        lifecycle.record(session, job_id, Prioritised(priority=number))
+        event_log.record(session, job_id, Prioritised(priority=number))
 
 
 @contextmanager
@@ -173,7 +173,7 @@ def asleep(server: Serving, client: httpx2.Client, job: int) -> Iterator[socket.
 def happen_at_length(job: int) -> None:
     for number in range(1000):
         with database.transaction() as session:
-            lifecycle.record(session, job, Damaged(step=number, message="x" * 16_000))
+            event_log.record(session, job, Damaged(step=number, message="x" * 16_000))
 
 
 def test_a_reader_that_pauses_costs_no_memory_and_loses_nothing(server: Serving, ada: httpx2.Client, job: int) -> None:

@@ -16,8 +16,8 @@ from samples import DIGITS
 from api.middleware.request_state import begin
 from api.routes import curves as routes
 from api.streams import large_responses
-from api.streams.access import REVOKED, Rights
-from api.streams.large_responses import Download, LargeAnswers, LargeJson
+from api.streams.access import REVOKED, AccessWatch
+from api.streams.large_responses import Download, LargeJson, LargeResponses
 from api.views import curve_json
 from api.views.curve_formats import CurvesView, CurveView
 from hsu_core.outcomes import Reference, Series
@@ -114,7 +114,7 @@ def test_one_user_has_so_many_at_a_time(
     ada: TestClient, as_user: Callable[[str], TestClient], job: int, monkeypatch: pytest.MonkeyPatch, form: str
 ) -> None:
     monkeypatch.setattr(routes, "LARGE", 0)
-    answers: LargeAnswers = ada.app.state.large_answers  # type: ignore[attr-defined]
+    answers: LargeResponses = ada.app.state.large_responses  # type: ignore[attr-defined]
     mine = ada.get("/v1/jobs").json()["jobs"][0]["id"]
     assert mine == job
     with database.transaction() as session:
@@ -159,8 +159,8 @@ class Endless:
 @pytest.mark.parametrize("kind", [LargeJson, Download])
 def test_a_client_that_goes_away_ends_the_work(kind: type[LargeJson | Download]) -> None:
     async def run() -> None:
-        pieces, answers = Endless(), LargeAnswers(at_once=1)
-        state = SimpleNamespace(large_answers=answers, rights=Rights())
+        pieces, answers = Endless(), LargeResponses(at_once=1)
+        state = SimpleNamespace(large_responses=answers, rights=AccessWatch())
         scope = {"type": "http", "method": "GET", "headers": [], "app": SimpleNamespace(state=state), "path": "/"}
         begin(scope)
         key: Any = SimpleNamespace(id=5, user_id=7)
@@ -175,7 +175,7 @@ def test_a_client_that_goes_away_ends_the_work(kind: type[LargeJson | Download])
 
         await asyncio.wait_for(kind(Request(scope), key, pieces)(scope, receive, send), timeout=60)
         assert pieces.is_closed.is_set()
-        async with answers.turns.turn(8):  # nothing is held any more
+        async with answers.slots.slot(8):  # nothing is held any more
             with answers.held(7):
                 pass
 
@@ -185,8 +185,8 @@ def test_a_client_that_goes_away_ends_the_work(kind: type[LargeJson | Download])
 @pytest.mark.parametrize("version", ["2.3", "2.4"])
 def test_a_download_breaks_off_when_its_key_ends(version: str) -> None:
     async def run() -> None:
-        pieces, held = Endless(), Rights()
-        state = SimpleNamespace(large_answers=LargeAnswers(), rights=held)
+        pieces, held = Endless(), AccessWatch()
+        state = SimpleNamespace(large_responses=LargeResponses(), rights=held)
         scope = {"type": "http", "method": "GET", "headers": [], "app": SimpleNamespace(state=state), "path": "/"}
         begin(scope)
         scope["asgi"] = {"spec_version": version}
@@ -211,6 +211,6 @@ def test_a_download_breaks_off_when_its_key_ends(version: str) -> None:
 
 
 def test_opening_one_too_many_says_how_many_there_may_be() -> None:
-    answers = LargeAnswers(most_open=1)
+    answers = LargeResponses(most_open=1)
     with answers.held(1), answers.held(2), pytest.raises(TooManyRequests, match="1 large answers"), answers.held(1):
         pytest.fail("it was let in")

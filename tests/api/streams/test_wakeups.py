@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from api.streams.wakeups import Live
+from api.streams.wakeups import Wakeups
 
 
 def test_a_server_that_stops_while_it_still_connects_stops() -> None:
     async def start_and_stop(pause: float) -> None:
-        async with Live().listening():
+        async with Wakeups().listening():
             await asyncio.sleep(pause)
 
     for number in range(60):
@@ -19,19 +19,19 @@ def test_a_server_that_stops_while_it_still_connects_stops() -> None:
 
 def test_what_is_read_under_a_bell_is_read_once_and_anew_under_the_next() -> None:
     async def watch() -> None:
-        live, looks = Live(), []
+        wakeups, looks = Wakeups(), []
 
         def look() -> int:
             looks.append(time.monotonic())
             return len(looks)
 
         async def watcher() -> list[int]:
-            return [await bell.read("place", look) async for bell in live.turns(7, seconds=0.6)]
+            return [await subscription.read("place", look) async for subscription in wakeups.changes(7, seconds=0.6)]
 
         watchers = [asyncio.create_task(watcher()) for _ in range(20)]
         await asyncio.sleep(0.3)
-        live.ring(8)
-        live.ring(7)
+        wakeups.ring(8)
+        wakeups.ring(7)
         found = await asyncio.gather(*watchers)
         assert {tuple(each[:2]) for each in found} == {(1, 2)}
         assert len(looks) < 10

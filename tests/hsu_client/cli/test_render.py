@@ -6,6 +6,7 @@ import io
 import math
 from typing import Any
 
+from hsu_client import answers
 from hsu_client.answers import Curve
 from hsu_client.cli import render
 
@@ -134,7 +135,7 @@ def test_hidden_layers_show_half_space_energy_and_the_classifier_the_plain_one()
 
 def test_layers_stand_in_the_order_of_depth() -> None:
     layers = ["hidden10", "classifier", "hidden2", "conv2_1", "conv1_3"]
-    ordered = sorted((Curve(layer, "m", [], []) for layer in layers), key=render.in_order)
+    ordered = sorted((Curve(layer, "m", [], []) for layer in layers), key=answers.depth)
     assert [curve.layer for curve in ordered] == ["conv1_3", "conv2_1", "hidden2", "hidden10", "classifier"]
 
 

@@ -14,7 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 from samples import DIGITS
 
-from hsu_client.cli import render, terminal
+from hsu_client import escapes
+from hsu_client.cli import render
 from hsu_client.cli.main import main
 from hsu_client.client import Client
 
@@ -103,13 +104,13 @@ def test_names_of_others_do_not_move_a_terminal(hsu: Any, client: Client) -> Non
 
 
 def test_a_line_shows_what_a_terminal_would_obey() -> None:
-    assert terminal.visible(HOSTILE) == SHOWN
-    assert terminal.visible(SHOWN) == SHOWN
-    assert terminal.visible("naïve λ 学 👩‍🔬\u200c") == "naïve λ 学 👩‍🔬\u200c"
+    assert escapes.visible(HOSTILE) == SHOWN
+    assert escapes.visible(SHOWN) == SHOWN
+    assert escapes.visible("naïve λ 学 👩‍🔬\u200c") == "naïve λ 学 👩‍🔬\u200c"
 
 
 def test_a_text_keeps_its_lines() -> None:
-    assert terminal.visible_text("step 1\r\n\tstep 2\x1b[2J\rgone") == "step 1\n\tstep 2\\x1b[2J\\rgone"
+    assert escapes.visible_text("step 1\r\n\tstep 2\x1b[2J\rgone") == "step 1\n\tstep 2\\x1b[2J\\rgone"
 
 
 def test_a_table_is_aligned_by_what_is_shown() -> None:

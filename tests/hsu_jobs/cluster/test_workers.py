@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from waiting import until
 
 from hsu_jobs import attempts, database, queries
-from hsu_jobs.attempts import Claim, Wish
+from hsu_jobs.attempts import Claim, DesiredState
 from hsu_jobs.cluster import workers
 from hsu_jobs.errors import NameTaken, NotFound
 from hsu_jobs.outcomes import Crashed, Faulty, Lost, Outcome, Released, Succeeded
@@ -124,7 +124,7 @@ def test_a_drained_worker_ends_what_it_runs_and_takes_nothing_new(
     submit(owner)
     workers.drain(session, worker.name)
     session.flush()
-    assert attempts.progress(session, claim.token, step=1) == Wish(Wanted.RUN, None)
+    assert attempts.progress(session, claim.token, step=1) == DesiredState(Wanted.RUN, None)
     assert attempts.claim(session, ROOM, SETTINGS) is None
     assert serving(session) == []
     workers.restore(session, worker.name)
@@ -139,7 +139,7 @@ def test_a_worker_that_is_drained_now_lets_go_of_what_it_runs(
     claim = claimed()
     workers.drain(session, worker.name, now=True)
     session.flush()
-    assert attempts.progress(session, claim.token, step=1) == Wish(Wanted.RUN, Stop.DRAIN)
+    assert attempts.progress(session, claim.token, step=1) == DesiredState(Wanted.RUN, Stop.DRAIN)
     event = session.execute(select(EventRow.event).order_by(EventRow.id.desc())).scalars().first()
     assert event == {"kind": "stopping", "attempt": 1, "why": "drain"}
     assert isinstance(attempts.release(session, claim.token, SETTINGS), Released)

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from hsu_jobs.webhooks import addresses
-from hsu_jobs.webhooks.addresses import Place, Refused, Unresolved
+from hsu_jobs.webhooks.addresses import Endpoint, Refused, Unresolved
 
 SOON = timedelta(seconds=5)
 
 
 def called(url: str, *allow: str) -> list[str]:
     """Whom a call to the URL would connect to."""
-    found = addresses.place(url)
+    found = addresses.parse(url)
     return [str(each) for each in addresses.reachable(found.host, found.port, allow=allow, patience=SOON)]
 
 
@@ -179,18 +179,18 @@ def test_a_resolver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.M
 )
 def test_what_is_no_url_to_call_is_refused(url: str, said: str) -> None:
     with pytest.raises(Refused, match=said):
-        addresses.place(url)
+        addresses.parse(url)
 
 
 @pytest.mark.parametrize(
     ("url", "expected", "authority"),
     [
-        ("https://Hook.Example", Place("https", "hook.example", 443, "/"), "hook.example"),
-        ("http://h:80/a?b=c&d", Place("http", "h", 80, "/a?b=c&d"), "h"),
-        ("http://h:443/", Place("http", "h", 443, "/"), "h:443"),
-        ("https://[2606::1]:8443/x", Place("https", "2606::1", 8443, "/x"), "[2606::1]:8443"),
+        ("https://Hook.Example", Endpoint("https", "hook.example", 443, "/"), "hook.example"),
+        ("http://h:80/a?b=c&d", Endpoint("http", "h", 80, "/a?b=c&d"), "h"),
+        ("http://h:443/", Endpoint("http", "h", 443, "/"), "h:443"),
+        ("https://[2606::1]:8443/x", Endpoint("https", "2606::1", 8443, "/x"), "[2606::1]:8443"),
     ],
 )
-def test_a_url_leads_to_one_place(url: str, expected: Place, authority: str) -> None:
-    assert addresses.place(url) == expected
+def test_a_url_leads_to_one_place(url: str, expected: Endpoint, authority: str) -> None:
+    assert addresses.parse(url) == expected
     assert expected.authority == authority

@@ -14,7 +14,7 @@ from hsu_jobs import database, lifecycle
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Delivery, DeliveryState, Job, User, Webhook
 from hsu_jobs.webhooks import deliveries, subscriptions
-from hsu_jobs.webhooks.deliveries import Answer, Turn
+from hsu_jobs.webhooks.deliveries import Answer, Batch
 
 OPEN = Settings(webhook_allow=("127.0.0.0/8",))
 TAKEN, BUSY, GONE = Answer(204), Answer(500, "it answered 500", "oh no"), Answer(410, "it answered 410")
@@ -44,7 +44,7 @@ def passing(session: Session) -> Pass:
     return passed
 
 
-def taken(session: Session, hook: Webhook) -> Turn:
+def taken(session: Session, hook: Webhook) -> Batch:
     turn = deliveries.take(session, hook.id)
     assert turn is not None
     return turn
@@ -96,8 +96,8 @@ def test_a_message_that_fails_is_tried_again_at_growing_distances_for_about_a_da
     message = deliveries.messages.message_id(delivery)
     while delivery.state is DeliveryState.PENDING:
         assert taken(session, hook).messages[0].id == message, "the same at every attempt"
-        passing(deliveries.TURN.total_seconds())  # that courier was never heard of again
-        first -= deliveries.TURN
+        passing(deliveries.LEASE.total_seconds())  # that courier was never heard of again
+        first -= deliveries.LEASE
         attempt(session, hook, BUSY)
         session.refresh(delivery)
         if delivery.state is DeliveryState.PENDING:
@@ -204,7 +204,7 @@ def test_two_couriers_never_have_the_same_webhook(session: Session) -> None:
 def test_what_a_courier_writes_after_its_time_is_dropped(session: Session, hook: Webhook, passing: Pass) -> None:
     delivery = subscriptions.ping(session, hook)
     late = taken(session, hook)
-    passing(deliveries.TURN.total_seconds())
+    passing(deliveries.LEASE.total_seconds())
     turn = taken(session, hook)
     assert deliveries.settle(session, late, late.messages[0], AWAY, OPEN) is False
     deliveries.finish(session, late)
@@ -263,9 +263,9 @@ def test_owners_take_turns_and_none_has_more_couriers_than_one_may(session: Sess
             hooks[made.id] = name
     session.flush()
 
-    def turns(most: int) -> list[Turn]:
+    def turns(most: int) -> list[Batch]:
         found = []
-        while turn := deliveries.take_next(session, most_of_one=most):
+        while turn := deliveries.claim_next(session, most_of_one=most):
             found.append(turn)
             session.flush()
         return found
@@ -273,7 +273,7 @@ def test_owners_take_turns_and_none_has_more_couriers_than_one_may(session: Sess
     first = turns(2)
     names = [hooks[turn.webhook_id] for turn in first]
     assert names == ["greedy", "modest", "other", "greedy", "other"]
-    assert deliveries.take_next(session, most_of_one=2) is None, "the greedy one has as many as one may"
+    assert deliveries.claim_next(session, most_of_one=2) is None, "the greedy one has as many as one may"
     for turn in first:
         deliveries.settle(session, turn, turn.messages[0], TAKEN, OPEN)
         deliveries.finish(session, turn)
@@ -296,7 +296,7 @@ def test_who_was_served_longest_ago_is_next(session: Session, passing: Pass) -> 
         for webhook_id in mine:
             subscriptions.ping(session, session.get_one(Webhook, webhook_id))
         session.flush()
-        turn = deliveries.take_next(session, most_of_one=1)
+        turn = deliveries.claim_next(session, most_of_one=1)
         assert turn is not None
         served.append(mine[turn.webhook_id])
         for message in turn.messages:

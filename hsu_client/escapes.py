@@ -1,0 +1,24 @@
+r"""How is text of other users shown safely? Control and bidirectional characters become escapes: `\x1b`, `\u202e`."""
+
+from __future__ import annotations
+
+import re
+
+_OBEYED = "\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""C0 and C1 controls, line and paragraph separators, the bidirectional controls of Unicode, lone surrogates."""
+_IN_A_LINE = re.compile(f"[{_OBEYED}]")
+_IN_A_TEXT = re.compile(f"(?![\n\t])[{_OBEYED}]")
+
+
+def visible(text: str) -> str:
+    """One line of text in which control and bidirectional characters, newlines too, are shown as escapes."""
+    return _IN_A_LINE.sub(_escape, text)
+
+
+def visible_text(text: str) -> str:
+    """Text of several lines, likewise; newlines and tabs stay."""
+    return _IN_A_TEXT.sub(_escape, text.replace("\r\n", "\n"))
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
