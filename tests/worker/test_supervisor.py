@@ -334,7 +334,6 @@ def test_a_job_of_two_devices_is_trained_by_two_processes_and_gives_both_back(
     ],
     ids=["mhe", "mhp", "comhe"],
 )
-@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("kernel_kills_nobody")
 def test_an_interrupted_job_ends_with_the_weights_of_one_that_was_not(
     supervisor: Supervisor,
