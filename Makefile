@@ -1,6 +1,12 @@
 # Everything that a person or CI runs. Each target sets up first; set-up costs nothing when nothing changed.
 PYTHON ?= python3
 BIN := .venv/bin
+PROCESSES ?= 4
+QUICK := $(addprefix tests/,architecture hsu_core/spec hsu_core/data hsu_core/models hsu_core/test_energies.py \
+	hsu_core/test_authors_values.py hsu_jobs/test_states.py hsu_jobs/test_spec.py hsu_jobs/test_outcomes.py \
+	hsu_jobs/test_lifecycle.py hsu_jobs/test_attempts.py hsu_jobs/cluster/test_waiting.py \
+	api/routes/test_jobs.py api/routes/test_actions.py api/dependencies/test_authorization.py \
+	worker/test_dispatch.py worker/test_devices.py hsu_client/cli/test_render.py)
 YARDSTICK := mlflow==3.17.0 psycopg2-binary
 
 .DEFAULT_GOAL := help
@@ -24,7 +30,10 @@ down: setup  ## stop what `make up` started, wherever it runs
 	@$(BIN)/python -m embedded down
 
 test: check  ## every check and every test; needs no Docker and no services
-	@$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+	@$(BIN)/python -m pytest -m "not slow" -n $(PROCESSES) --dist worksteal --cov --cov-report=term
+
+quick: check  ## the checks and the fast half of the tests, for between two edits (2 minutes)
+	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist worksteal $(QUICK)
 
 chaos: setup  ## break a cluster at random moments, 60 times, and look what became of its jobs (half an hour)
 	@$(BIN)/python tests/chaos/suite.py

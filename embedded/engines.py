@@ -34,12 +34,12 @@ class Engines:
 def start(
     folder: Path, *, database_url: str | None = None, redis_url: str | None = None, durable: bool = True
 ) -> Engines:
-    """Both engines, started in `folder` unless given by URL. `durable=False` skips fsync: for tests."""
+    """Both engines, started in `folder` unless given by URL. `durable=False` is for tests."""
     prepare(folder)
     with _alone(folder):
         return Engines(
             database_url=database_url or postgres.start(folder.resolve() / "postgres", durable=durable),
-            redis_url=redis_url or redis_server.start(folder.resolve() / "redis"),
+            redis_url=redis_url or redis_server.start(folder.resolve() / "redis", durable=durable),
         )
 
 

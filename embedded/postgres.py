@@ -38,7 +38,7 @@ SECONDS_TO_START = 60.0
 
 
 def start(data: Path, *, durable: bool = True) -> str:
-    """Start the server on `data`, or adopt the one that runs there; its URL. `durable=False` skips fsync, for tests."""
+    """Start the server on `data`, or adopt the one that runs there; its URL. `durable=False` is for tests."""
     _refuse_what_another_user_owns(data)
     if _owner() is not None:
         _let_in(data)
@@ -93,6 +93,7 @@ def _launch(data: Path, *, durable: bool) -> None:
     options = ["-h", "", "-k", str(_socket_folder(data))]
     if not durable:
         options += ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off"]
+        options += ["-c", "max_connections=400"]  # several test processes share it
     log = data / "log"
     wait = ("-w", "-t", f"{SECONDS_TO_START:.0f}")
     started = _run("pg_ctl", "-D", str(data), "-l", str(log), "-o", shlex.join(options), *wait, "start")

@@ -26,12 +26,15 @@ SOCKET = "redis.sock"
 SECONDS_TO_START = 30.0
 
 
-def start(data: Path) -> str:
-    """Start the server on `data`, or adopt the one that answers there; its URL in redis-py's form."""
+def start(data: Path, *, durable: bool = True) -> str:
+    """Start the server on `data`, or adopt the one that answers there; its URL in redis-py's form.
+
+    `durable=False` is for tests: it keeps nothing on disk, and has more numbered databases.
+    """
     data.mkdir(mode=0o700, exist_ok=True)
     socket = sockets.folder(data, name=SOCKET) / SOCKET
     if not _answers(socket):
-        _launch_on_what_is_readable(data, socket)
+        _launch_on_what_is_readable(data, socket, durable=durable)
     return f"unix://{quote(str(socket), safe='/')}?db=0"
 
 
@@ -52,16 +55,16 @@ def running(data: Path) -> psutil.Process | None:
     return next(iter(_all_on(data)), None)
 
 
-def _launch_on_what_is_readable(data: Path, socket: Path) -> None:
+def _launch_on_what_is_readable(data: Path, socket: Path, *, durable: bool) -> None:
     """Start the server; a file that it cannot read is set aside, since nothing in Redis is needed (decision 31)."""
     try:
-        _launch(data, socket)
+        _launch(data, socket, durable=durable)
     except CannotStart:
         aside = data / time.strftime("damaged-%Y%m%dT%H%M%S")
         if not _move(_written(data), aside):
             raise
         try:
-            _launch(data, socket)
+            _launch(data, socket, durable=durable)
         except CannotStart:  # the files were not what kept it from starting
             _move(list(aside.iterdir()), data)
             aside.rmdir()
@@ -87,7 +90,7 @@ def _move(paths: list[Path], to: Path) -> bool:
     return bool(paths)
 
 
-def _launch(data: Path, socket: Path) -> None:
+def _launch(data: Path, socket: Path, *, durable: bool) -> None:
     log = data / "log"
     settings = {
         "port": "0",
@@ -96,7 +99,8 @@ def _launch(data: Path, socket: Path) -> None:
         "dir": str(data.resolve()),
         "logfile": str(log.resolve()),
         "pidfile": str((data / "redis.pid").resolve()),
-        "appendonly": "yes",
+        "appendonly": "yes" if durable else "no",
+        "databases": "16" if durable else "64",
         "save": "",
         "daemonize": "yes",
     }

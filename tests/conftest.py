@@ -1,11 +1,13 @@
 """What every test may ask for: real engines, a fresh migrated database, an empty Redis database.
 
 The engines are private ones from wheels, unless HSU_TEST_DATABASE_URL and HSU_TEST_REDIS_URL name others; there the
-tests make databases of their own, and leave nothing behind.
+tests make databases of their own, and leave nothing behind. Where pytest-xdist divides the tests among processes, its
+controller starts the engines and makes the database that is copied, before the first process starts: all use those.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import secrets
@@ -13,9 +15,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import kernel_kills
 import psycopg
 import pytest
 import redis
@@ -26,7 +31,7 @@ from embedded.engines import Engines
 from hsu_jobs import database
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Keep the settings of whoever runs the tests away from them, and torch to one thread.
 
     Beside two busy processes on two cores, the digits job takes 25 to 53 s with two threads, 9 to 19 s with one.
@@ -35,11 +40,66 @@ def pytest_configure() -> None:
     for name in [name for name in os.environ if name.startswith("HSU_")]:
         if not name.startswith("HSU_TEST_") and name != "HSU_DATA_DIR":
             del os.environ[name]
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Controller())
+
+
+class Shared(NamedTuple):
+    """What is started once for the whole run."""
+
+    engines: Engines
+    template: str
+    """The name of a migrated database, to be copied."""
+
+
+class Controller:
+    """Where the tests are divided: starts what they share, and ends it after the last process has ended."""
+
+    def __init__(self) -> None:
+        self._ending = ExitStack()
+        self._shared: Shared | None = None
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a process what is there for it, before it starts."""
+        self._shared = self._shared or self._ending.enter_context(_sharing())
+        node.workerinput["shared"] = [*asdict(self._shared.engines).values(), self._shared.template]
+
+    def pytest_unconfigure(self) -> None:
+        """Drop the database, and let the engines go."""
+        self._ending.close()
 
 
 @pytest.fixture(scope="session")
-def engines() -> Iterator[Engines]:
-    """PostgreSQL and Redis for the whole run; our own ones end with us, however we end."""
+def shared(request: pytest.FixtureRequest) -> Iterator[Shared]:
+    """What the controller has started, or what this process starts for itself where it runs all tests."""
+    if told := getattr(request.config, "workerinput", None):
+        *urls, template = told["shared"]
+        yield Shared(Engines(*urls), template)
+        return
+    with _sharing() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def engines(shared: Shared) -> Engines:
+    """PostgreSQL and Redis for the whole run."""
+    return shared.engines
+
+
+@contextmanager
+def _sharing() -> Iterator[Shared]:
+    name = f"hsu_test_{secrets.token_hex(6)}"
+    with _running() as engines:
+        _administer(engines, "CREATE DATABASE {}", name)
+        database.migrate(_url(engines, name))
+        yield Shared(engines, name)
+        _administer(engines, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@contextmanager
+def _running() -> Iterator[Engines]:
+    """PostgreSQL and Redis; our own ones end with this process, however it ends."""
     given = {"database_url": os.environ.get("HSU_TEST_DATABASE_URL"), "redis_url": os.environ.get("HSU_TEST_REDIS_URL")}
     urls = {name: url for name, url in given.items() if url}
     if len(urls) == len(given):
@@ -55,25 +115,15 @@ def engines() -> Iterator[Engines]:
 
 
 @pytest.fixture(scope="session")
-def _template(engines: Engines) -> Iterator[str]:
-    """The name of a migrated database, to be copied."""
-    name = f"hsu_test_{secrets.token_hex(6)}"
-    _administer(engines, "CREATE DATABASE {}", name)
-    database.migrate(_url(engines, name))
-    yield name
-    _administer(engines, "DROP DATABASE {} WITH (FORCE)", name)
-
-
-@pytest.fixture(scope="session")
-def new_database(engines: Engines, _template: str) -> Callable[[], AbstractContextManager[str]]:
+def new_database(shared: Shared) -> Callable[[], AbstractContextManager[str]]:
     """Makes a fresh, migrated database; its URL is good inside the `with`."""
 
     @contextmanager
     def made() -> Iterator[str]:
-        name = f"{_template}_{secrets.token_hex(4)}"
-        _administer(engines, "CREATE DATABASE {} TEMPLATE {}", name, _template)
-        yield _url(engines, name)
-        _administer(engines, "DROP DATABASE {} WITH (FORCE)", name)
+        name = f"{shared.template}_{secrets.token_hex(4)}"
+        _administer(shared.engines, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, shared.template)
+        yield _url(shared.engines, name)
+        _administer(shared.engines, "DROP DATABASE {} WITH (FORCE)", name)
 
     return made
 
@@ -120,6 +170,12 @@ def redis_url(redis_database: str) -> Iterator[str]:
         client.flushdb()
 
 
+kernel_kills_nobody = pytest.fixture(kernel_kills.none_meanwhile)
+"""For tests that kill a runner and look why it ended."""
+kernel_kills_alone = pytest.fixture(kernel_kills.alone)
+"""For tests that make the kernel kill a runner."""
+
+
 def _administer(engines: Engines, statement: str, *names: str) -> None:
     address = make_url(engines.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(address, autocommit=True) as connection:
@@ -131,12 +187,16 @@ def _url(engines: Engines, name: str) -> str:
 
 
 def _claim(server: redis.Redis, url: str) -> tuple[int, str]:
-    for number in range(15, 0, -1):
+    for number in itertools.count(1):
         claim = f"hsu-test:database:{number}"
         with redis.Redis.from_url(_numbered(url, number)) as candidate:
-            if candidate.dbsize() == 0 and server.set(claim, os.getpid(), nx=True, ex=3600):
+            try:
+                is_empty = candidate.dbsize() == 0
+            except redis.ResponseError:  # the server has no database of this number
+                break
+            if is_empty and server.set(claim, os.getpid(), nx=True, ex=3600):
                 return number, claim
-    pytest.exit("HSU_TEST_REDIS_URL: none of the databases 1 to 15 is empty, and the tests need one", returncode=1)
+    pytest.exit("HSU_TEST_REDIS_URL: no database from 1 on is empty, and the tests need one", returncode=1)
 
 
 def _numbered(url: str, number: int) -> str:

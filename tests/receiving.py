@@ -77,9 +77,11 @@ def receiver(*answers: int | Reply, trusted_by: ssl.SSLContext | None = None) ->
             server.socket = trusted_by.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield Receiver(f"http{'s' if trusted_by else ''}://127.0.0.1:{server.server_port}", received)
-        server.shutdown()
-        thread.join()
+        try:
+            yield Receiver(f"http{'s' if trusted_by else ''}://127.0.0.1:{server.server_port}", received)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def said(status: int, *, headers: Sequence[tuple[str, str]] = (), body: bytes = b"") -> Reply:

@@ -25,6 +25,9 @@ AsUser = Callable[["Serving", str], AbstractContextManager[httpx2.Client]]
 """A client of a server with a key of this user."""
 
 
+DEAF_TO_ALL_BUT_REDIS = "from api.streams import wakeups; wakeups.LOOK = 1e6; from api.__main__ import main; main()"
+
+
 class Serving(NamedTuple):
     """A process that answers."""
 
@@ -33,15 +36,19 @@ class Serving(NamedTuple):
 
 
 @contextmanager
-def serving(database_url: str, redis_url: str, *, grace: int = 8, **more: str) -> Iterator[Serving]:
+def serving(
+    database_url: str, redis_url: str, *, grace: int = 8, looks_by_itself: bool = True, **more: str
+) -> Iterator[Serving]:
     """The API over this database and this Redis while the `with` lasts.
 
-    `grace`: seconds for those who will not go; `more`: settings.
+    `grace`: seconds for those who will not go; without `looks_by_itself` its streams hear of news by Redis alone;
+    `more`: settings.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "api", "--port", str(port), "--workers", "1", "--grace", str(grace)]
+    module = ["-m", "api"] if looks_by_itself else ["-c", DEAF_TO_ALL_BUT_REDIS]
+    command = [sys.executable, *module, "--port", str(port), "--workers", "1", "--grace", str(grace)]
     environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url, **more}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
@@ -73,7 +80,7 @@ def cancel(job_id: int) -> None:
 
 
 def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
             if httpx2.get(f"{url}/healthz").is_success:

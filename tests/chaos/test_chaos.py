@@ -18,7 +18,7 @@ FAULTS = [
 ]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("kernel_kills_nobody")
 def test_jobs_on_a_cluster_that_breaks_end_as_if_nothing_had_happened() -> None:
     with cluster() as where:
         one = run(where, FAULTS, random.Random(11))

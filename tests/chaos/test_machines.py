@@ -42,7 +42,6 @@ def ended(where: Cluster, *jobs: int) -> None:
     until(lambda: all(where.client.job(job)["state"] == "cancelled" for job in jobs), seconds=STARTING)
 
 
-@pytest.mark.timeout(180)
 def test_each_machine_takes_a_job_and_one_ends_what_another_began(where: Cluster) -> None:
     jobs = [submitted(where), submitted(where)]
     until(lambda: all(where.client.checkpoints(job) for job in jobs), seconds=STARTING)
@@ -63,7 +62,6 @@ def test_each_machine_takes_a_job_and_one_ends_what_another_began(where: Cluster
     where.mend()
 
 
-@pytest.mark.timeout(120)
 def test_a_worker_that_is_deaf_to_redis_picks_up_work_within_ten_seconds(where: Cluster) -> None:
     where.stop_redis()
     job = submitted(where)
@@ -72,7 +70,6 @@ def test_a_worker_that_is_deaf_to_redis_picks_up_work_within_ten_seconds(where: 
     ended(where, job)
 
 
-@pytest.mark.timeout(120)
 def test_an_api_that_is_stopped_ends_within_thirty_seconds_though_somebody_listens(where: Cluster) -> None:
     job = submitted(where)
     until(lambda: attempts(where, job), seconds=STARTING)

@@ -39,7 +39,6 @@ def curve(client: Client, job: int, measure: str) -> tuple[list[int], list[float
     return found.steps, found.values
 
 
-@pytest.mark.timeout(180)
 def test_a_job_that_was_paused_while_it_ran_ends_as_if_it_had_not_been(client: Client) -> None:
     job = client.submit(LONG)["id"]
     until(kept(client, job), seconds=60)
@@ -59,7 +58,6 @@ def test_a_job_that_was_paused_while_it_ran_ends_as_if_it_had_not_been(client: C
     assert kinds == ["submitted", "started", "asked", "ended", "resumed", "started", "restored", "ended"]
 
 
-@pytest.mark.timeout(180)
 def test_a_fork_with_another_regularizer_goes_on_where_its_parent_was(client: Client) -> None:
     parent = ended(client, client.submit(SAVING)["id"])
     newest = client.checkpoints(parent["id"])[0]["step"]
@@ -75,7 +73,6 @@ def test_a_fork_with_another_regularizer_goes_on_where_its_parent_was(client: Cl
     assert steps[-1] == done["total_steps"]
 
 
-@pytest.mark.timeout(180)
 def test_a_drained_worker_gives_its_job_back_and_goes_on_when_it_is_restored(client: Client) -> None:
     (worker,) = client.workers()
     job = client.submit(LONG | {"duration": {"epochs": 200}})["id"]
@@ -91,7 +88,6 @@ def test_a_drained_worker_gives_its_job_back_and_goes_on_when_it_is_restored(cli
     assert [attempt["outcome"]["kind"] for attempt in done["attempts"]] == ["released", "cancelled"]
 
 
-@pytest.mark.timeout(180)
 def test_a_log_is_followed_from_a_terminal_until_the_job_ends(client: Client, service: dict[str, str]) -> None:
     job = client.submit(SAVING)["id"]
     until(lambda: client.job(job)["attempts"], seconds=60)

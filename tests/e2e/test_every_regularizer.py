@@ -15,7 +15,6 @@ POLES = ("mhp", "mhc")
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_job_with_it_ends_well_and_its_curves_are_read(service: dict[str, str], kind: str) -> None:
     with Client(service["url"], service["key"]) as client:

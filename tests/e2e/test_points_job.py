@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from samples import POINTS
 
 from hsu_client.client import Client
 from hsu_core import spec, sphere
 
 
-@pytest.mark.timeout(120)
 def test_the_points_are_bit_for_bit_those_of_the_library(service: dict[str, str]) -> None:
     with Client(service["url"], service["key"]) as client:
         *_, job = client.follow(client.submit(POINTS | {"seed": 7})["id"], poll=0.1)
@@ -27,7 +25,6 @@ def test_the_points_are_bit_for_bit_those_of_the_library(service: dict[str, str]
     assert curves["points", "separation"].values[-1] > curves["points", "separation"].values[0]
 
 
-@pytest.mark.timeout(120)
 def test_a_job_that_places_points_is_cancelled_while_it_runs(service: dict[str, str]) -> None:
     endless = POINTS | {"n": 500, "d": 8, "objective": {"kind": "separation"}, "starts": 1000}
     with Client(service["url"], service["key"]) as client:

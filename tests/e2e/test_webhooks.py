@@ -56,7 +56,6 @@ def client(telling: dict[str, str]) -> Iterator[Client]:
         yield client
 
 
-@pytest.mark.timeout(240)
 def test_a_receiver_hears_each_event_of_a_job_though_it_fails_at_first_and_redis_is_emptied(
     client: Client, telling: dict[str, str]
 ) -> None:
@@ -76,7 +75,6 @@ def test_a_receiver_hears_each_event_of_a_job_though_it_fails_at_first_and_redis
         client.remove_webhook(webhook["id"])
 
 
-@pytest.mark.timeout(120)
 def test_a_ping_arrives_at_once_from_a_terminal(client: Client, telling: dict[str, str]) -> None:
     with receiver() as there:
         webhook = client.create_webhook(there.url)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import psycopg
 import pytest
@@ -85,17 +85,26 @@ def test_an_exception_of_our_own_is_no_outage() -> None:
     assert not database_outage.is_away(KeyboardInterrupt(), is_disconnect=True)
 
 
-def test_uptime_counts_from_the_last_refusal_and_from_the_last_gap() -> None:
+def test_uptime_counts_from_the_last_refusal_and_from_the_last_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1000.0)
+
+    def passes(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(database_outage, "_now", lambda: database_outage._Now(clock.now, clock.now))
     uptime = Uptime(longest_gap=timedelta(seconds=0.2))
     assert not uptime.length
+    passes(0.1)
     uptime.note_answer()
-    first = uptime.length
+    assert uptime.length.total_seconds() == pytest.approx(0.1)
+    passes(0.15)
     uptime.note_answer()
-    assert first < uptime.length
+    assert uptime.length.total_seconds() == pytest.approx(0.25)
     uptime.note_refusal()
     assert not uptime.length
+    passes(0.1)
     uptime.note_answer()
     assert uptime.length
-    time.sleep(0.21)  # longer than what may lie between two looks
+    passes(0.21)  # longer than what may lie between two looks
     uptime.note_answer()
     assert not uptime.length

@@ -70,7 +70,6 @@ def duties() -> list[Duty]:
 # --- a GPU that is not there ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(400)  # three runners, one after the other, each of which imports torch
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 @pytest.mark.parametrize(("device", "spec"), [("cuda:0", DIGITS), ("cuda:GPU-5c89852c", POINTS)], ids=["0", "GPU-…"])
 def test_a_runner_without_the_gpu_that_it_was_given_is_a_fault_of_its_machine(
@@ -157,6 +156,7 @@ def _is_removed(group: Path) -> bool:
     return True
 
 
+@pytest.mark.usefixtures("kernel_kills_alone")
 def test_a_runner_that_the_kernel_killed_for_want_of_memory_is_not_tried_again(
     fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
@@ -185,6 +185,7 @@ def test_a_runner_is_a_likelier_victim_than_its_supervisor(fast: Settings) -> No
         until(lambda: score(runners()[0].pid) == min(1000, score(os.getpid()) + out_of_memory.LIKELIER))
 
 
+@pytest.mark.usefixtures("kernel_kills_nobody")
 def test_a_runner_that_was_killed_while_the_kernel_killed_nobody_has_crashed(
     fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:

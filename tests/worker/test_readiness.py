@@ -270,7 +270,6 @@ def test_what_one_machine_lacks_another_takes(submit: Callable[..., int], fast: 
     assert claimed("two", "digits", "cifar10") == made
 
 
-@pytest.mark.timeout(240)
 def test_a_job_goes_on_from_where_it_was_once_its_storage_is_back(
     settings: Settings,
     submit: Callable[..., int],

@@ -48,7 +48,6 @@ def hears(url: str) -> bool:
     return False
 
 
-@pytest.mark.timeout(400)
 def test_worker_and_beat_go_on_whatever_redis_answers_and_hear_it_again(
     own: OwnRedis, fast: Settings, submit: Callable[..., int], job: Callable[[int], Job], tmp_path: Path
 ) -> None:

@@ -100,6 +100,7 @@ def test_points_are_placed_on_a_sphere_and_compared_with_the_best_known(
     assert len(result["points"]) == POINTS["n"]
 
 
+@pytest.mark.usefixtures("kernel_kills_nobody")
 def test_a_runner_that_is_killed_is_tried_again_and_ends_well(
     supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
@@ -180,6 +181,7 @@ def test_a_database_that_is_away_for_all_for_longer_than_a_lease_costs_no_attemp
     assert [attempt.outcome for attempt in job(made).attempts] == [{"kind": "released"}]
 
 
+@pytest.mark.usefixtures("kernel_kills_nobody")
 def test_a_runner_that_ends_while_the_database_is_away_is_settled_when_it_is_back(
     supervisor: Supervisor,
     submit: Callable[..., int],
@@ -332,7 +334,7 @@ def test_a_job_of_two_devices_is_trained_by_two_processes_and_gives_both_back(
     ],
     ids=["mhe", "mhp", "comhe"],
 )
-@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("kernel_kills_nobody")
 def test_an_interrupted_job_ends_with_the_weights_of_one_that_was_not(
     supervisor: Supervisor,
     submit: Callable[..., int],

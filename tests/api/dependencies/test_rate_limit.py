@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import socket
-import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from fastapi.testclient import TestClient
@@ -18,6 +19,7 @@ from hsu_jobs.access.rate_limits import Bucket
 from hsu_jobs.tables import AuditRow, Role
 
 Set = Callable[..., None]
+PATIENCE = rate_limits._PATIENCE
 
 
 @pytest.fixture
@@ -30,6 +32,7 @@ def set_to(monkeypatch: pytest.MonkeyPatch, http: TestClient) -> Set:
         settings.settings.cache_clear()
         rate_limits.close()
 
+    monkeypatch.setattr(rate_limits, "_PATIENCE", 60.0)  # a busy machine may need more than the tenth of a second
     return changed
 
 
@@ -44,21 +47,24 @@ def test_a_key_that_asks_too_often_is_told_how_long_to_wait(ada: TestClient, set
     assert 90 <= int(refused.headers["retry-after"]) <= 100
 
 
-def test_the_bucket_fills_again(ada: TestClient, set_to: Set) -> None:
-    set_to(rate_limit="0.5", rate_burst="1")
+def test_the_bucket_fills_again(ada: TestClient, set_to: Set, redis_url: str) -> None:
+    set_to(rate_limit="0.01", rate_burst="1")
     assert [ada.get("/v1/catalog").status_code for _ in range(2)] == [200, 429]
-    until(lambda: ada.get("/v1/catalog").status_code == 200, seconds=5)
+    with Redis.from_url(redis_url) as redis:
+        (bucket,) = redis.keys("hsu:rate:*")
+        redis.incrby(bucket, -98_000_000)  # the microsecond at which it is full: 98 of its 100 seconds have passed
+    until(lambda: ada.get("/v1/catalog").status_code == 200)
 
 
 def test_each_key_has_its_own_bucket(as_user: Callable[..., TestClient], set_to: Set) -> None:
-    set_to(rate_limit="0.1", rate_burst="1")
+    set_to(rate_limit="0.01", rate_burst="1")
     mine, anothers = as_user("ada"), as_user("ada", Role.VIEWER)
     assert [mine.get("/v1/catalog").status_code for _ in range(2)] == [200, 429]
     assert anothers.get("/v1/catalog").status_code == 200
 
 
 def test_what_is_refused_for_that_changes_nothing_and_leaves_no_line(ada: TestClient, set_to: Set) -> None:
-    set_to(rate_limit="0.1", rate_burst="1")
+    set_to(rate_limit="0.01", rate_burst="1")
     assert [ada.post("/v1/jobs", json=DIGITS).status_code for _ in range(2)] == [201, 429]
     with database.transaction() as session:
         assert session.query(AuditRow).count() == 1
@@ -79,22 +85,34 @@ def test_without_limits_nothing_is_counted(ada: TestClient, set_to: Set, redis_u
 
 
 def test_a_full_bucket_takes_no_room(ada: TestClient, set_to: Set, redis_url: str) -> None:
-    set_to(rate_limit="0.5", rate_burst="5")
-    ada.get("/v1/catalog")
     with Redis.from_url(redis_url) as redis:
-        assert len(redis.keys("hsu:rate:*")) == 1
-        until(lambda: redis.keys("hsu:rate:*") == [], seconds=5)
+        set_to(rate_limit="0.01", rate_burst="5")
+        ada.get("/v1/catalog")
+        (bucket,) = redis.keys("hsu:rate:*")
+        assert 0 < redis.pttl(bucket) <= 100_000, "it is gone as soon as it is full again"
+        redis.delete(bucket)
+        set_to(rate_limit="0.5", rate_burst="5")
+        ada.get("/v1/catalog")
+        until(lambda: redis.keys("hsu:rate:*") == [])
 
 
 def test_redis_may_refuse_and_everything_passes(ada: TestClient, set_to: Set) -> None:
-    set_to(redis_url="redis://127.0.0.1:1/0", rate_limit="0.1", rate_burst="1")
+    set_to(redis_url="redis://127.0.0.1:1/0", rate_limit="0.01", rate_burst="1")
     assert [ada.get("/v1/catalog").status_code for _ in range(3)] == [200] * 3
 
 
-def test_redis_may_be_silent_and_costs_a_tenth_of_a_second_now_and_then(ada: TestClient, set_to: Set) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        set_to(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0", rate_limit="0.1", rate_burst="1")
-        begun = time.monotonic()
+def test_redis_may_be_silent_and_costs_a_tenth_of_a_second_now_and_then(
+    ada: TestClient, set_to: Set, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (PATIENCE, rate_limits._REST) == (0.1, 2.0)
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(rate_limits, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(rate_limits, "_PATIENCE", PATIENCE)
+    with socket.create_server(("127.0.0.1", 0)) as silent, caplog.at_level(logging.WARNING, rate_limits.__name__):
+        set_to(redis_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0", rate_limit="0.01", rate_burst="1")
         assert [rate_limits.take("it", Bucket(1, 1)) for _ in range(1000)] == [None] * 1000
-        assert time.monotonic() - begun < 1
+        assert caplog.text.count("Redis does not answer") == 1, "it is asked once, and then left alone"
+        clock.now += rate_limits._REST
+        assert rate_limits.take("it", Bucket(1, 1)) is None
+        assert caplog.text.count("Redis does not answer") == 2
         assert ada.get("/v1/catalog").status_code == 200

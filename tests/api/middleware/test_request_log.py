@@ -146,7 +146,7 @@ def test_what_takes_too_long_ends_and_so_does_its_statement(ada: TestClient, res
         begun = time.monotonic()
         answer = client.get("/v1/jobs")
         assert (answer.status_code, answer.json()["code"]) == (504, "took_too_long")
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 20, "the server itself would wait for 30 s"
         waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
         assert session.execute(text(waiting)).all() == []
     assert client.get("/v1/jobs").status_code == 200

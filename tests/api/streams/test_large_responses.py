@@ -160,7 +160,7 @@ class Endless:
 def test_a_client_that_goes_away_ends_the_work(kind: type[LargeJson | Download]) -> None:
     async def run() -> None:
         pieces, answers = Endless(), LargeResponses(at_once=1)
-        state = SimpleNamespace(large_responses=answers, rights=AccessWatch())
+        state = SimpleNamespace(large_responses=answers, access_watch=AccessWatch())
         scope = {"type": "http", "method": "GET", "headers": [], "app": SimpleNamespace(state=state), "path": "/"}
         begin(scope)
         key: Any = SimpleNamespace(id=5, user_id=7)
@@ -186,7 +186,7 @@ def test_a_client_that_goes_away_ends_the_work(kind: type[LargeJson | Download])
 def test_a_download_breaks_off_when_its_key_ends(version: str) -> None:
     async def run() -> None:
         pieces, held = Endless(), AccessWatch()
-        state = SimpleNamespace(large_responses=LargeResponses(), rights=held)
+        state = SimpleNamespace(large_responses=LargeResponses(), access_watch=held)
         scope = {"type": "http", "method": "GET", "headers": [], "app": SimpleNamespace(state=state), "path": "/"}
         begin(scope)
         scope["asgi"] = {"spec_version": version}

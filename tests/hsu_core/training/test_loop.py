@@ -537,7 +537,6 @@ def data_dir(dataset: spec.Dataset) -> Path:
 
 
 @pytest.mark.dataset
-@pytest.mark.timeout(600)
 def test_fashion_mnist_reaches_85_percent_in_two_epochs() -> None:
     chosen = training(
         dataset={"kind": "fashion-mnist"},
@@ -554,7 +553,6 @@ def test_fashion_mnist_reaches_85_percent_in_two_epochs() -> None:
 
 
 @pytest.mark.dataset
-@pytest.mark.timeout(600)
 def test_cnn9_makes_20_steps_on_cifar100() -> None:
     chosen = training(
         dataset={"kind": "cifar100"},

@@ -7,9 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 
 import httpx2
 import pytest
+from redis import Redis
 from serving import AsUser, Serving, serving, submit
+from waiting import until
 
-from hsu_jobs import database, settings
+from hsu_jobs import database, pubsub, settings
 from hsu_jobs.access import keys
 from hsu_jobs.tables import Role
 
@@ -57,6 +59,21 @@ def as_user() -> AsUser:
 def ada(server: Serving, as_user: AsUser) -> Iterator[httpx2.Client]:
     with as_user(server, "ada") as client:
         yield client
+
+
+@pytest.fixture
+def ada_rung_only(urls: tuple[str, str], as_user: AsUser) -> Iterator[httpx2.Client]:
+    """A client of a server whose streams never look by themselves: what they tell, Redis has told them."""
+    with Redis.from_url(urls[1]) as redis:
+
+        def listeners() -> int:
+            ((_, count),) = redis.pubsub_numsub(pubsub.channel(urls[1]))
+            return int(count)
+
+        before = listeners()
+        with serving(*urls, looks_by_itself=False) as server, as_user(server, "ada") as client:
+            until(lambda: listeners() > before)
+            yield client
 
 
 @pytest.fixture

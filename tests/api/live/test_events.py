@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,10 +12,10 @@ from urllib.parse import urlparse
 import httpx2
 import psutil
 import pytest
+from cutting import cut
 from redis import Redis
 from serving import AsUser, Seen, Serving, cancel, serving, streaming, submit
 
-from api.streams import wakeups
 from hsu_jobs import database, event_log
 from hsu_jobs.events import Damaged, Prioritised
 
@@ -49,14 +48,12 @@ def test_a_job_that_ended_long_ago_is_told_whole_and_at_once(ada: httpx2.Client,
     assert seen[-1][1:] == ("end", {"job": job, "state": "cancelled"})
 
 
-def test_what_happens_is_sent_as_it_is_committed_and_the_end_closes(ada: httpx2.Client, job: int) -> None:
-    with stream(ada, job) as events:
+def test_what_happens_is_sent_as_it_is_committed_and_the_end_closes(ada_rung_only: httpx2.Client, job: int) -> None:
+    with stream(ada_rung_only, job) as events:
         assert next(events)[1] == "submitted"
         for number in range(5):
-            began = time.monotonic()
             happen(job, number)
             assert next(events)[2]["event"]["priority"] == number
-            assert time.monotonic() - began < wakeups.LOOK / 2
         cancel(job)
         assert [name for _, name, _ in events] == ["cancelled", "end"]
 
@@ -105,8 +102,8 @@ def test_readers_that_break_off_at_random_lose_nothing_and_see_nothing_twice(
             happen(job, turn)
             if turn % 30 == 0:
                 with Redis.from_url(urls[1]) as redis:
-                    redis.flushall()
-                    redis.client_kill_filter(_type="pubsub")
+                    redis.flushdb()
+                    cut(redis, "pubsub")
 
     def read(patience: int) -> list[Seen]:
         seen: list[Seen] = []
@@ -207,16 +204,14 @@ def test_a_stream_outlives_a_redis_that_is_away(urls: tuple[str, str], as_user: 
 
 
 def test_streams_end_when_the_server_does_and_are_resumed_at_the_next(urls: tuple[str, str], as_user: AsUser) -> None:
-    with serving(*urls) as first, as_user(first, "ada") as client:
+    with serving(*urls, grace=500) as first, as_user(first, "ada") as client:
         job = submit()
         with ThreadPoolExecutor(1) as pool, stream(client, job) as events:
             seen = [next(events)]
             rest = pool.submit(list, events)
-            began = time.monotonic()
             first.process.terminate()
-            assert rest.result(timeout=30) == []
-            first.process.wait(timeout=30)
-            assert time.monotonic() - began < 5
+            assert rest.result(timeout=120) == []
+            first.process.wait(timeout=120)  # long before its grace is over
     happen(job, 1)
     cancel(job)
     with serving(*urls) as second, as_user(second, "ada") as client, stream(client, job, after=seen[-1][0]) as events:
@@ -229,7 +224,5 @@ def test_a_reader_that_sleeps_does_not_keep_the_server_beyond_its_grace(urls: tu
         happen_at_length(job)
         with asleep(server, client, job) as idle:
             assert idle.recv(100)
-            began = time.monotonic()
             server.process.terminate()
-            server.process.wait(timeout=30)
-            assert time.monotonic() - began < 6
+            server.process.wait(timeout=120)  # the reader would sleep on
