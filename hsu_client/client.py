@@ -319,17 +319,17 @@ class Client:
         """
         place = "" if after is None else str(after)
         stream = live.follow(self._http, f"/v1/jobs/{job_id}/events/stream", params={}, after=place, patience=patience)
-        for told in stream:
-            yield json.loads(told.data)
+        for received in stream:
+            yield json.loads(received.data)
 
     def follow_curves(
         self, job_id: int, *, layers: Sequence[str] = (), measures: Sequence[str] = (), patience: float = 60.0
     ) -> Iterator[Points | Rollback]:
         """What a job measured and what it measures, as it is written, until the job has ended; as `follow_events`."""
         chosen = {"layer": list(layers), "measure": list(measures)}
-        for told in live.follow(self._http, f"/v1/jobs/{job_id}/curves/stream", params=chosen, patience=patience):
-            data = json.loads(told.data)
-            yield Rollback(data["step"]) if told.event == "rollback" else Points.of(data)
+        for received in live.follow(self._http, f"/v1/jobs/{job_id}/curves/stream", params=chosen, patience=patience):
+            data = json.loads(received.data)
+            yield Rollback(data["step"]) if received.event == "rollback" else Points.of(data)
 
     def _pages(self, path: str, items: str, chosen: dict[str, Any]) -> Iterator[dict[str, Any]]:
         cursor = None
@@ -369,9 +369,9 @@ def _only(fields: Sequence[str]) -> dict[str, str]:
 def _object(answer: httpx2.Response) -> dict[str, Any]:
     """The JSON object that an answer holds."""
     try:
-        told = answer.json()
+        received = answer.json()
     except ValueError:
-        told = answer.text
-    if not isinstance(told, dict):
-        raise Unreachable(f"{answer.url} is not an HSU service: it answered with {str(told)[:60]!r}")
-    return told
+        received = answer.text
+    if not isinstance(received, dict):
+        raise Unreachable(f"{answer.url} is not an HSU service: it answered with {str(received)[:60]!r}")
+    return received

@@ -168,5 +168,5 @@ def read_event(stored: Any) -> Event | StrangeEvent:
     try:
         return EVENT.validate_python(stored)
     except ValidationError:
-        told = stored if isinstance(stored, dict) else {"stored": stored}
-        return StrangeEvent(**{**told, "kind": kind_of(stored)})
+        fields = stored if isinstance(stored, dict) else {"stored": stored}
+        return StrangeEvent(**{**fields, "kind": kind_of(stored)})

@@ -221,8 +221,8 @@ def failure_of(stored: Any) -> Failure | None:
     try:
         return Failure.model_validate(stored)
     except ValidationError:
-        told = stored if isinstance(stored, dict) else {"message": stored}
-        return Failure(code=str(told.get("code", "unknown")), message=str(told.get("message", stored)))
+        fields = stored if isinstance(stored, dict) else {"message": stored}
+        return Failure(code=str(fields.get("code", "unknown")), message=str(fields.get("message", stored)))
 
 
 def verdict(outcome: Outcome, *, failure_count: int, max_failures: int, wanted: Wanted) -> tuple[State, Failure | None]:

@@ -58,11 +58,14 @@ def note(loop: str, row: str, error: Exception) -> None:
         _known.clear()
     _known.add((loop, row))
     _log.error("%s: %s failed and is skipped: %s", loop, row, error, exc_info=error if is_new else None)
-    told = {"last_row": row, "last_error": f"{type(error).__name__}: {error}"[:LONGEST_ERROR].replace("\0", "\ufffd")}
-    made = insert(RowFailure).values(loop=loop, **told)
+    columns = {
+        "last_row": row,
+        "last_error": f"{type(error).__name__}: {error}"[:LONGEST_ERROR].replace("\0", "\ufffd"),
+    }
+    made = insert(RowFailure).values(loop=loop, **columns)
     again = made.on_conflict_do_update(
         index_elements=[RowFailure.loop],
-        set_=told | {"failures": RowFailure.failures + 1, "last_at": func.now()},
+        set_=columns | {"failures": RowFailure.failures + 1, "last_at": func.now()},
     )
     try:
         with database.transaction() as session:

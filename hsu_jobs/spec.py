@@ -241,8 +241,8 @@ def limits_of(stored: object) -> Limits:
         tree = in_present_shape(stored)
     except SpecNotReadable:
         tree = stored  # a newer version may have left the limits where they are
-    told = tree.get("limits", {}) if isinstance(tree, Mapping) else {}
+    limits = tree.get("limits", {}) if isinstance(tree, Mapping) else {}
     try:
-        return Limits.model_validate(told)
+        return Limits.model_validate(limits)
     except ValidationError:
         return Limits()

@@ -144,10 +144,10 @@ def _ask_driver() -> Driver | None:
     """What the driver lists; None if it does not answer."""
     asked = ["nvidia-smi", "-L"]
     try:
-        told = subprocess.run(  # noqa: S603
+        listed = subprocess.run(  # noqa: S603
             asked, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    indices = re.findall(r"^(?:GPU )?(\d+)\b", told.stdout, re.MULTILINE)
-    return Driver(indices, re.findall(r"UUID: ((?:GPU|MIG)-[^)\s]+)", told.stdout))
+    indices = re.findall(r"^(?:GPU )?(\d+)\b", listed.stdout, re.MULTILINE)
+    return Driver(indices, re.findall(r"UUID: ((?:GPU|MIG)-[^)\s]+)", listed.stdout))

@@ -107,8 +107,8 @@ def post(
                 extensions={"timeout": {"connect": TO_CONNECT.total_seconds(), "read": in_all.total_seconds()}},
             ) as response,
         ):
-            told = _beginning(response.iter_stream())
-            return Answer(response.status, _wrong(response.status), told)
+            beginning = _beginning(response.iter_stream())
+            return Answer(response.status, _wrong(response.status), beginning)
     except (Refused, Unresolved) as error:
         return Answer(None, str(error))
     except _BROKEN as error:

@@ -85,10 +85,10 @@ async def _whole(receive: Receive) -> bytes:
 
 def _again(body: bytes, receive: Receive) -> Receive:
     """Give the body that was read, then whatever comes."""
-    told: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
+    replayed: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def again() -> Message:
-        return next(told, None) or await receive()
+        return next(replayed, None) or await receive()
 
     return again
 

@@ -101,8 +101,8 @@ def _plain(schema: Tree) -> None:
     """Tell defaults that are objects in words: generators of clients stumble over them."""
     for about in schema.get("properties", {}).values():
         if isinstance(about.get("default"), dict):
-            told = f"Default: `{json.dumps(about.pop('default'))}`"
-            about["description"] = f"{about['description']} {told}" if "description" in about else told
+            default = f"Default: `{json.dumps(about.pop('default'))}`"
+            about["description"] = f"{about['description']} {default}" if "description" in about else default
 
 
 def _without_null(schema: Tree) -> Tree:
@@ -142,8 +142,8 @@ def _told_apart(document: Tree) -> Tree:
     text = json.dumps(document)
     for path, name in short.items():
         text = text.replace(path, name)
-    told: Tree = json.loads(text)
-    return told
+    default: Tree = json.loads(text)
+    return default
 
 
 def _operations(paths: Tree) -> Iterator[Tree]:

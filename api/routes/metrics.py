@@ -31,7 +31,7 @@ async def scraper(request: Request, credentials: Credentials) -> None:
         return
     key = await holder(request, credentials)
     if key.role is not Role.ADMIN:
-        raise Forbidden(f"the metrics tell of everybody's use: this needs an admin's key, found a {key.role}'s")
+        raise Forbidden(f"the metrics show every user's use: this needs an admin's key, found a {key.role}'s")
 
 
 Scraper = Annotated[None, Depends(scraper, scope="function")]

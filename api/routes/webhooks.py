@@ -128,10 +128,10 @@ class DeliveryView(View):
     @classmethod
     def of(cls, delivery: Delivery, job: int | None = None, kind: str | None = None) -> Self:
         """The view of a row and of the event that it tells of."""
-        told = {"message", "kind", "job", "event", "next_attempt_at"}
+        fields = {"message", "kind", "job", "event", "next_attempt_at"}
         is_pending = delivery.state is DeliveryState.PENDING
         return cls(
-            **{name: getattr(delivery, name) for name in set(cls.model_fields) - told},
+            **{name: getattr(delivery, name) for name in set(cls.model_fields) - fields},
             message=messages.message_id(delivery),
             kind=kind or messages.PING["kind"],
             job=job,
@@ -287,11 +287,11 @@ def show_delivery(webhook: OwnedWebhook, delivery_id: Number, session: Session) 
 )
 def redeliver(webhook: ChangingWebhook, delivery_id: Number, session: Session) -> DeliveryView:
     """Send a message once more, whatever became of it, with the same `webhook-id`."""
-    delivery, *told = _delivery(session, webhook, delivery_id)
+    delivery, *fields = _delivery(session, webhook, delivery_id)
     quota.require_room_for_messages(session, webhook.owner_id, settings())
     subscriptions.redeliver(session, webhook, delivery)
     _ring_for(session, webhook)
-    return DeliveryView.of(delivery, *told)
+    return DeliveryView.of(delivery, *fields)
 
 
 @outgoing.post("message", status_code=204)

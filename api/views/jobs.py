@@ -61,9 +61,9 @@ class AttemptView(View):
     @classmethod
     def of(cls, attempt: Attempt) -> Self:
         """The view of a row."""
-        told = {name: getattr(attempt, name) for name in cls.model_fields}
+        values = {name: getattr(attempt, name) for name in cls.model_fields}
         outcome = None if attempt.outcome is None else _as_stored(attempt.outcome)
-        return cls(**told | {"outcome": outcome})
+        return cls(**values | {"outcome": outcome})
 
 
 class ParentView(View):

@@ -119,17 +119,17 @@ def unread(model: nn.Module) -> dict[str, str]:
         if isinstance(module, LAYERS)
         for source in _sources(module)
     }
-    told = {}
+    reasons = {}
     for name, module in model.named_modules():
         if isinstance(module, (*LAYERS, *NORMS, ParametrizationList)) or ".parametrizations." in f".{name}.":
             continue
         for own, weight in _matrices(module):
             label = name if own == "weight" and name else f"{name}.{own}".lstrip(".")
             shared = counted.get(id(weight))
-            told[label] = (
+            reasons[label] = (
                 f"shares its weight with {shared}, where it counts" if shared is not None else _why(module, own)
             )
-    return told
+    return reasons
 
 
 def chosen(found: Sequence[Layer], patterns: Iterable[str], *, field: str) -> list[Layer]:

@@ -74,7 +74,7 @@ def take(name: str, bucket: Bucket) -> Allowance | None:
         allowed, left, wait, full = _script()(keys=[f"hsu:rate:{name}"], args=[1e6 / bucket.rate, bucket.size])
     except RedisError as error:
         _away_until = time.monotonic() + _REST
-        _log.warning("Redis does not answer (%s): for %g s nobody's requests are counted", error, _REST)
+        _log.warning("Redis does not answer (%s): requests are not counted for %g s", error, _REST)
         return None
     return Allowance(bool(allowed), int(left), wait / 1e6, full / 1e6)
 

@@ -138,9 +138,9 @@ _seen: WeakKeyDictionary[object, tuple[float, Machines]] = WeakKeyDictionary()
 
 def is_readable(session: Session, dataset: Dataset, settings: Settings) -> bool:
     """Whether a worker of some pool can read a data set; this machine, while no worker has told."""
-    told = _machines(session).datasets.values()
-    if told:
-        return any(dataset.kind in kinds for kinds in told)
+    readable = _machines(session).datasets.values()
+    if readable:
+        return any(dataset.kind in kinds for kinds in readable)
     return not list(_missing_here(dataset, settings))
 
 

@@ -73,8 +73,8 @@ def heartbeat(session: Session, name: str, identity: UUID, **has: Unpack[Equipme
 
 def note_readiness(session: Session, name: str, *, datasets: Sequence[str], lacks: Sequence[str]) -> None:
     """Tell which data sets a worker can read, and why it takes no jobs just now, if it does not."""
-    told = {"datasets": list(datasets), "lacks": list(lacks)}
-    session.execute(update(Worker).where(Worker.name == name).values(told))
+    values = {"datasets": list(datasets), "lacks": list(lacks)}
+    session.execute(update(Worker).where(Worker.name == name).values(values))
 
 
 def drain(session: Session, name: str, *, now: bool = False) -> Worker:

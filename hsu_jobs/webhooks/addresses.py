@@ -95,8 +95,8 @@ def reachable(host: str, port: int, *, allow: Collection[str], patience: timedel
         return found
     for address in found:
         if not is_open(address, allow):
-            told = "" if str(address) == host else f" is {address}, which"
-            raise Refused(f"{host}{told} is not a public address; an operator may allow it (HSU_WEBHOOK_ALLOW)")
+            which = "" if str(address) == host else f" is {address}, which"
+            raise Refused(f"{host}{which} is not a public address; an operator may allow it (HSU_WEBHOOK_ALLOW)")
     return found
 
 

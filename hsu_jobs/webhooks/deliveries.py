@@ -191,8 +191,8 @@ def _is_due() -> ColumnElement[bool]:
 
 def _due_of(webhook_id: int) -> Select[Delivery, EventRow | None, Job | None]:
     """The oldest first; those that failed after the others, so that one that is never taken holds up none."""
-    told = select(Delivery, EventRow, Job).options(joinedload(Job.owner))
-    joined = told.outerjoin(EventRow, EventRow.id == Delivery.event_id).outerjoin(Job, Job.id == EventRow.job_id)
+    due = select(Delivery, EventRow, Job).options(joinedload(Job.owner))
+    joined = due.outerjoin(EventRow, EventRow.id == Delivery.event_id).outerjoin(Job, Job.id == EventRow.job_id)
     return (
         joined.where(Delivery.webhook_id == webhook_id, _is_due())
         .order_by(Delivery.attempts > 0, Delivery.id)

@@ -34,14 +34,14 @@ def message_id(delivery: Delivery) -> str:
 def body(delivery: Delivery, event: EventRow | None, job: Job | None) -> bytes:
     """What is sent: the event as it happened, and its job as it is now."""
     happened = event.event if event else PING
-    told = {
+    content = {
         "id": message_id(delivery),
         "kind": kind_of(happened),
         "at": (event.at if event else delivery.created_at).isoformat(),
         "job": _summary(job) if job else None,
         "event": happened,
     }
-    return json.dumps(told, allow_nan=False).encode()
+    return json.dumps(content, allow_nan=False).encode()
 
 
 def headers(secret: str, id: str, timestamp: int, body: bytes) -> dict[str, str]:  # noqa: A002 - the standard's name

@@ -139,8 +139,8 @@ def found(session: Session, owner_id: int, webhook_id: int, *, to_change: bool =
 def deliveries_of(webhook_id: int) -> Select[Delivery, int | None, str | None]:
     """A webhook's messages, the newest first, each with its job and the kind of its event."""
     event = aliased(EventRow)
-    told = select(Delivery, event.job_id, event.event["kind"].astext)
-    joined = told.outerjoin(event, event.id == Delivery.event_id)
+    chosen = select(Delivery, event.job_id, event.event["kind"].astext)
+    joined = chosen.outerjoin(event, event.id == Delivery.event_id)
     return joined.where(Delivery.webhook_id == webhook_id).order_by(Delivery.id.desc())
 
 
