@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
+from reused_database import ReusedDatabase
 from sqlalchemy import make_url
 
 from embedded.engines import Engines
@@ -120,18 +122,27 @@ def new_database(shared: Shared) -> Callable[[], AbstractContextManager[str]]:
 
     @contextmanager
     def made() -> Iterator[str]:
-        name = f"{shared.template}_{secrets.token_hex(4)}"
-        _administer(shared.engines, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, shared.template)
+        name = _copied(shared)
         yield _url(shared.engines, name)
         _administer(shared.engines, "DROP DATABASE {} WITH (FORCE)", name)
 
     return made
 
 
+@pytest.fixture(scope="session")
+def reused_database(shared: Shared) -> Iterator[ReusedDatabase]:
+    """The database that the tests of this process use one after the other."""
+    reused = ReusedDatabase(
+        partial(_administer, shared.engines), partial(_url, shared.engines), partial(_copied, shared)
+    )
+    yield reused
+    reused.close()
+
+
 @pytest.fixture
-def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
-    """A fresh, migrated database of one's own."""
-    with new_database() as url:
+def database_url(reused_database: ReusedDatabase) -> Iterator[str]:
+    """An empty, migrated database of one's own."""
+    with reused_database.emptied() as url:
         yield url
 
 
@@ -174,6 +185,12 @@ kernel_kills_nobody = pytest.fixture(kernel_kills.none_meanwhile)
 """For tests that kill a runner and look why it ended."""
 kernel_kills_alone = pytest.fixture(kernel_kills.alone)
 """For tests that make the kernel kill a runner."""
+
+
+def _copied(shared: Shared) -> str:
+    name = f"{shared.template}_{secrets.token_hex(4)}"
+    _administer(shared.engines, "CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY", name, shared.template)
+    return name
 
 
 def _administer(engines: Engines, statement: str, *names: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -29,6 +31,13 @@ COMMON: tuple[dict[str, Any], ...] = (
     {"where": ["test_accuracy:ge:0.999"]},
     {"created_before": "2000-01-01T00:00:00Z"},
 )
+
+
+@pytest.fixture
+def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+    """A new one: plans depend on what was deleted from a table."""
+    with new_database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -83,7 +83,7 @@ def test_a_running_attempt_stops_for_a_wish_of_another_version_and_its_job_waits
     write("UPDATE jobs SET wanted = 'hibernate' WHERE id = :job", job=job)
     with database.transaction() as session:
         wish, _ = attempts.renew(session, claim.token, lease=settings.settings().lease)
-        assert wish.is_to_stop
+        assert wish.asks_to_stop
         attempts.release(session, claim.token, settings.settings())
     assert ada.get(f"/v1/jobs/{job}").json()["state"] == "queued"
 
