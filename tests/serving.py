@@ -52,9 +52,11 @@ def serving(
     environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url, **more}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url)
-        yield Serving(url, process)
-        process.terminate()
+        try:
+            _wait_until_ready(url)
+            yield Serving(url, process)
+        finally:
+            process.terminate()
 
 
 @contextmanager

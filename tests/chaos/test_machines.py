@@ -17,7 +17,7 @@ from chaos.truth import SPECS
 from waiting import until
 
 LONG: dict[str, Any] = SPECS["mhe"] | {"duration": {"steps": 10**6}, "checkpoint": {"every": 100}}
-STARTING = 60
+STARTING = 300
 
 
 @pytest.fixture(scope="module")

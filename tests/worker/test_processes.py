@@ -23,7 +23,7 @@ from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job
 
-STARTING = 60
+STARTING = 300
 Process = subprocess.Popen[bytes]
 TRAINING = {"duration": {"steps": 600}, "record": {"every": 20, "measures": ["mhe_s2"]}}
 

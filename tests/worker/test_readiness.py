@@ -31,7 +31,7 @@ from worker.devices import Devices
 from worker.readiness import ReadinessCheck
 from worker.supervisor import Supervisor
 
-STARTING = 60
+STARTING = 300
 LONG = {
     "duration": {"steps": 10**6},
     "checkpoint": {"every": 100},

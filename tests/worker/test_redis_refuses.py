@@ -26,7 +26,7 @@ from hsu_jobs.tables import Job
 from hsu_jobs.webhooks import subscriptions
 from worker.webhook_pool import Dispatcher
 
-STARTING = 60
+STARTING = 300
 NODE = "node@here"
 Process = subprocess.Popen[bytes]
 

@@ -33,7 +33,7 @@ from hsu_jobs.tables import Attempt, Block, Job, Worker
 from worker.devices import Devices
 from worker.supervisor import Supervisor
 
-STARTING = 60
+STARTING = 300
 """Seconds in which a runner must have started: it imports torch."""
 LONG = {"duration": {"steps": 10**6}, "record": {"every": 20, "measures": ["mhe_s2"]}}
 
