@@ -60,8 +60,8 @@ def descend(model: nn.Module, penalty: regularizers.Penalty, *, steps: int = 2) 
         optimizer.step()
 
 
-def test_the_loop_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    text = (Path(__file__).parents[3] / "docs" / "library.md").read_text()
+def test_the_loop_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[3] / "README.md").read_text()
     (loop,) = (part.partition("```")[0] for part in text.split("```python\n")[1:] if "regularizers.build" in part)
     names: dict[str, Any] = {}
     exec(loop, names)
