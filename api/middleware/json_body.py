@@ -25,7 +25,7 @@ MOST_LEVELS = 32
 MOST_MEMBERS = 1_000
 """Keys of one object: more than any valid object has."""
 MOST_DIGITS = 400
-"""Characters of one number: the shortest form of a double has at most 24, the longest exact one, in full, 309."""
+"""Characters of one number: a double's shortest form has up to 24, its longest exact one, without an exponent, 309."""
 CODINGS = {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
 """The codings that `json.detect_encoding` recognises."""
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
