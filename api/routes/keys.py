@@ -147,7 +147,7 @@ OwnedKey = Annotated[ApiKey, Depends(visible_key, scope="function")]
 
 
 def changeable_key(found: OwnedKey, key: Member, session: Session) -> ApiKey:
-    """Such a key, if the caller's key may do as much and was not replaced. Raises `Forbidden`."""
+    """Such a key, if the caller's key may do as much and was not replaced, or is this key. Raises `Forbidden`."""
     _require_reach(key, found.role)
     if found.id != key.id and (successor := keys.replaced_by(session, key)):
         raise Forbidden(f"the key that asks was replaced by key {successor}, and may still end only itself")

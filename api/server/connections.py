@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from hsu_jobs.settings import settings
 
 CHUNKED = 8
-"""Bytes on the wire for each byte of a body: in chunks of one byte each takes 6."""
+"""The most bytes on the wire for a byte of a body: in chunks of one byte each takes 6."""
 LINGER, LINGER_BYTES = 1.0, 2**20
 """Seconds, and bytes, that a client may still send before it is cut off: otherwise it might never read the reason."""
 
