@@ -43,7 +43,7 @@ _away_until = 0.0
 
 
 class Bucket(NamedTuple):
-    """A rate a second in the long run, and a number at once after a rest."""
+    """So many requests a second in the long run, and so many at once after a rest."""
 
     rate: float
     size: int
