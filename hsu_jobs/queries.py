@@ -301,7 +301,7 @@ def newest_kept_checkpoint() -> Select[CheckpointRow]:
 
 
 def checkpoint_for_update(checkpoint_id: int) -> Select[CheckpointRow]:
-    """A checkpoint, locked and read anew, unless it was removed."""
+    """A checkpoint, locked and read again, unless it was removed."""
     kept = select(CheckpointRow).where(CheckpointRow.id == checkpoint_id, CheckpointRow.removed_at.is_(None))
     return kept.with_for_update().execution_options(populate_existing=True)
 
@@ -312,7 +312,7 @@ def installation() -> Select[Installation]:
 
 
 def installation_for_update() -> Select[Installation]:
-    """Which installation this is, locked and read anew."""
+    """Which installation this is, locked and read again."""
     return select(Installation).with_for_update().execution_options(populate_existing=True)
 
 
@@ -323,7 +323,7 @@ def forks_under_way(job_id: int) -> Select[int | None]:
 
 
 def job_for_update(job_id: int) -> Select[Job]:
-    """A job, locked and read anew."""
+    """A job, locked and read again."""
     return job_by_id(job_id).with_for_update(of=Job).execution_options(populate_existing=True)
 
 

@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     database_password: SecretStr | None = None
     """The password of `database_url`, unescaped."""
     redis_url: Annotated[SecretStr, _url("redis", "rediss", "unix")] = SecretStr("redis://localhost:6379/0")
-    """Redis 6 or newer, `redis://`, `rediss://` or `unix://`: the doorbell. It may be emptied at any moment."""
+    """Redis 6 or newer, `redis://`, `rediss://` or `unix://`: the doorbell. It may be emptied at any time."""
     redis_password: SecretStr | None = None
     """The password of `redis_url`, unescaped."""
     redis_visibility: Span = timedelta(hours=1)

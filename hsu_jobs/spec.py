@@ -73,8 +73,8 @@ class Envelope(Spec):
     """
 
     version: Version = PRESENT
-    """The version of the spec's shape. A spec without it has the present one. An older spec is upgraded when it is read,
-    so what is shown is always in the present shape."""
+    """The version of the spec's shape. A spec without it has the present one. An older spec is upgraded when it is
+    read, so what is shown is always in the present shape."""
     name: Name = "untitled"
     tags: Annotated[tuple[Tag, ...], Field(max_length=32), at_most(32)] = ()
     priority: Priority = 0

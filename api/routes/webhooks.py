@@ -203,7 +203,7 @@ def create_webhook(new: NewWebhook, key: Member, session: Session, response: Res
     """Call this address about your jobs from now on. The answer holds the secret, which cannot be read again.
 
     Each message is a POST of JSON: `id`, `kind`, `at`, the `event` as `/v1/jobs/{id}/events` shows it, and its `job`
-    in brief as it is at that moment. It is signed as [Standard Webhooks](https://www.standardwebhooks.com) specifies:
+    in brief as it is at that time. It is signed as [Standard Webhooks](https://www.standardwebhooks.com) specifies:
     `webhook-signature` is `v1,` and the base64 HMAC-SHA256 over `webhook-id.webhook-timestamp.body`. Any 2xx within ten
     seconds accepts it; anything else is tried again for a day, and 410 ends the webhook. A message may come twice, with
     the same `webhook-id`, and out of order.

@@ -79,7 +79,7 @@ class End(BaseModel):
 
 
 class EventStream(StreamingResponse):
-    """Encoded events. FastAPI's own response for them encodes what each route yields anew."""
+    """Encoded events. FastAPI's own response for them encodes again what a route yields."""
 
     media_type = "text/event-stream"
 

@@ -251,7 +251,7 @@ def _first_of_each(session: Session, pool: str, limit: int) -> dict[int, list[Jo
 
 
 def _in_order(queues: dict[int, list[Job]], owners: dict[int, _Owner], typical: float) -> Iterator[Job]:
-    """The jobs as if each in turn ran for the typical time."""
+    """The jobs in order, as if each ran for the typical time."""
     used = {owner: owners[owner].used for owner in queues}
     places = dict.fromkeys(queues, 0)
     while places:

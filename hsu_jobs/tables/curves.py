@@ -68,6 +68,6 @@ class Block(Row):
     cell: Mapped[int | None] = mapped_column(BigInteger)
     """Steps in a cell of the summary: a power of two, cells begin at its multiples; null without a summary."""
     axis: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """int64, three rows, one column for each cell: its number of points, last step, and the bits of that step's time."""
+    """int64, three rows, one column for each cell: number of points, last step, and the bits of that step's time."""
     summary: Mapped[bytes | None] = mapped_column(LargeBinary)
     """float64, four rows for each series, one column for each cell: minimum, maximum, last value, number of NaN."""

@@ -12,7 +12,7 @@ from hsu_jobs.tables.base import ID, NOW, OpenEnum, Row
 
 
 class Role(StrEnum):
-    """What a key may do: a viewer reads, a member submits, an admin sees everyone's jobs."""
+    """What a key may do: a viewer reads, a member submits, an admin sees all users' jobs."""
 
     ADMIN = "admin"
     MEMBER = "member"

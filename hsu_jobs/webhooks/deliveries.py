@@ -1,4 +1,4 @@
-"""Which messages are due, which sender has them, and what becomes of one after an attempt?
+"""Which messages are due, which sender has them, and what happens to one after an attempt?
 
 Knows rows. A sender (a thread of some worker) claims a webhook with a batch of its messages, the oldest first. The
 claim is a lease: what the sender writes after its end is dropped. So each message is delivered at least once, by one
@@ -174,7 +174,7 @@ def _put_off(session: Session, delivery: Delivery, webhook: Webhook, answer: Ans
 
 
 def _backoff(failures: int, first: timedelta, *, longest: timedelta) -> timedelta:
-    """Twice as long after each, and not all at the same moment."""
+    """Twice as long after each failure, with jitter, so that not all come at the same time."""
     doubled: int = 2 ** min(failures - 1, 20)
     return min(first * doubled, longest) * _random.uniform(0.8, 1.2)
 

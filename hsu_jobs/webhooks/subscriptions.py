@@ -1,7 +1,7 @@
 """What may the owner of a webhook request? Make, change and remove it, rotate its secret, test it, send again.
 
-Knows rows and which addresses may be called. The delivery of messages is in `deliveries`. Every call runs
-inside the caller's transaction.
+Knows rows and which addresses may be called. The delivery of messages is in `deliveries`. Every call runs inside the
+caller's transaction.
 """
 
 from __future__ import annotations
