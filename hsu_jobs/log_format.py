@@ -116,7 +116,7 @@ class _TextLines(_InUtc):
 
 
 class _JsonLines(JsonFormatter, _InUtc):
-    """JSON escapes by itself."""
+    """JSON escapes control characters by itself."""
 
 
 def _visible(line: str) -> str:

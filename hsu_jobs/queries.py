@@ -238,13 +238,13 @@ def workers_at_work(silence: timedelta) -> Select[Worker, int, bool]:
 
 
 def events_of(job_id: int, *, after: int, limit: int) -> Select[EventRow]:
-    """What happened to a job since an event, oldest first."""
+    """A job's events after one of them, oldest first."""
     of_job = select(EventRow).where(EventRow.job_id == job_id, EventRow.id > after)
     return of_job.order_by(EventRow.id).limit(limit)
 
 
 def state_and_events(job_id: int, *, after: int, limit: int) -> Select[State, EventRow | None]:
-    """A job's state beside what happened to it since an event, oldest first; beside nothing if nothing did."""
+    """A job's state with each of its events after one, oldest first; with no event if there is none."""
     since = (EventRow.job_id == Job.id) & (EventRow.id > after)
     both = select(Job.state, EventRow).outerjoin(EventRow, since).where(Job.id == job_id)
     return both.order_by(EventRow.id).limit(limit)

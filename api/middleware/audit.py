@@ -1,6 +1,6 @@
 """Which requests does the audit log record? Those that change something or try to, and refused keys that are known.
 
-A change is recorded in its own transaction, a refusal in a separate one.
+A change is recorded in the transaction that makes it, a refusal in a separate one.
 """
 
 from __future__ import annotations

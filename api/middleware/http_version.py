@@ -1,8 +1,8 @@
 """What can be sent to a client of HTTP/1.0? Nothing in chunks: the client would take their framing for content.
 
 Knows ASGI. An answer without a length is first written to a temporary file, then sent with its length, so that the
-client also sees when it was cut off. A live stream has no length: it is refused with a reason, as is too large an
-answer.
+client also sees when it was cut off. A live stream has no length: it is refused with a reason, and so is an answer that
+is too large.
 """
 
 from __future__ import annotations

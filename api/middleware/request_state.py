@@ -39,7 +39,7 @@ class RequestState:
     response: Response | None = field(default=None, init=False)
     """The response that a route made itself, if it did."""
     status: int = field(default=0, init=False)
-    """Of the answer, once it begins."""
+    """The status of the answer, once it begins."""
     _extra_seconds: float = field(default=0.0, init=False)
 
     def identify(self, key: ApiKey | None, *, is_valid: bool) -> None:

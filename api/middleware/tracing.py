@@ -1,4 +1,4 @@
-"""Where does a request's time go? OpenTelemetry traces: each request, its SQL, what it asks of Redis.
+"""Where does a request's time go? OpenTelemetry traces: each request, its SQL, its calls to Redis.
 
 FastAPI traces requests by itself; the extra `otel` adds the rest. The standard OTEL_* variables say whether, where to
 and how much: without OTEL_EXPORTER_OTLP_ENDPOINT, or without the extra, nothing is imported, and nothing costs time.

@@ -19,7 +19,7 @@ class Text(NamedTuple):
     """A part of a log."""
 
     first_byte: int
-    """Later than what was asked for if the oldest pieces are gone."""
+    """Later than requested if the oldest pieces are gone."""
     next_byte: int
     """The position to read on from."""
     content: bytes

@@ -28,7 +28,7 @@ class Webhook(Row):
     owner_id: Mapped[int] = mapped_column(ForeignKey(User.id))
     url: Mapped[str]
     secret: Mapped[str]
-    """In clear, since each message is signed with it; shown to its owner once."""
+    """In plain text, since each message is signed with it; shown to its owner once."""
     events: Mapped[list[str]]
     """What it is called about: kinds of events, or states that they bring."""
     active: Mapped[bool] = mapped_column(server_default="true")

@@ -123,7 +123,7 @@ def resolve(host: str, port: int, *, patience: timedelta) -> list[Address]:
         except (OSError, ValueError) as error:
             wrong.append(error)
 
-    asking = threading.Thread(target=ask, name="resolve", daemon=True)  # the system's resolver knows no deadline
+    asking = threading.Thread(target=ask, name="resolve", daemon=True)  # the system's resolver has no deadline
     asking.start()
     asking.join(patience.total_seconds())
     if asking.is_alive():
