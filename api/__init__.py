@@ -1,1 +1,1 @@
-"""How you ask: the HTTP service."""
+"""How does a client use the service? Over HTTP."""

@@ -2,7 +2,7 @@
 
     python -m api --host 0.0.0.0 --port 8000 --workers 2
 
-Knows uvicorn and its bounds. What comes through a connection before there is a request is `api.server.connections`.
+Knows uvicorn and its bounds. The bounds of a connection, before there is a request, are `api.server.connections`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from hsu_jobs import database
 from hsu_jobs.settings import BadSettings
 
 BACKLOG = 2048
-"""Connections that the system holds until a process takes them."""
+"""Connections that the system holds until a process accepts them."""
 
 
 def main() -> None:
-    """Serve until told to stop. Ends at once if a setting cannot be meant: each of its processes would."""
+    """Serve until a signal ends it. Ends at once if a setting is invalid, as each of its processes would."""
     asked = _arguments().parse_args()
     try:
         database.require_address()
@@ -33,9 +33,9 @@ def main() -> None:
         port=asked.port,
         workers=asked.workers,
         http="api.server.connections:BoundedProtocol",
-        ws="none",  # nothing here is a web socket
+        ws="none",  # no route is a web socket
         backlog=BACKLOG,
-        access_log=False,  # a line of log for each request costs time, and the app writes its own
+        access_log=False,  # a log line of uvicorn costs time for each request, and the app writes its own
         server_header=False,
         timeout_graceful_shutdown=asked.grace,
     )

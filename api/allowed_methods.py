@@ -1,4 +1,4 @@
-"""Which methods does a path have? What a 405 must say of all routes of the path, not only of the first."""
+"""Which methods does a path have? A 405 must name those of all routes of the path, not only of the first."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python -m api
 
-Knows no torch: what it needs of a spec is torch-free, and a test proves it.
+Does not import torch: the parts of the spec that it needs are torch-free, and a test proves it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ strings `"NaN"`, `"Infinity"` and `"-Infinity"`.
 
 
 def create_app() -> FastAPI:
-    """The ASGI app; nothing connects before the first request."""
+    """Make the ASGI app; it connects to nothing before the first request."""
     log_format.set_up(settings())
     for fault in unknown():
         _log.warning(fault)

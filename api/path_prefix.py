@@ -1,7 +1,7 @@
-"""Under which path does the service stand? `HSU_ROOT_PATH`, or what a trusted proxy says in `X-Forwarded-Prefix`.
+"""Under which path is the service reached? `HSU_ROOT_PATH`, or the `X-Forwarded-Prefix` of a trusted proxy.
 
-Knows ASGI's scope. Inside the app a path is always the prefix and then the route's path, as ASGI has it, whether the
-proxy took the prefix off or not. Each `Location` that the app gives leads back through the prefix.
+Knows ASGI's scope. Inside the app a path is always the prefix and then the route's path, as in ASGI, whether or not the
+proxy removed the prefix. Each `Location` that the app sends includes the prefix.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hsu_jobs.settings import PATH_PREFIX
 
 _LONGEST = 200
-"""Characters of a prefix: several proxies, each with one of its own."""
+"""Characters of a prefix: enough for several proxies, each with one of its own."""
 
 
 class PathPrefix:
-    """ASGI middleware: tells the app its `root_path`, and its clients where under it things are."""
+    """ASGI middleware: sets the app's `root_path`, and adds it to each `Location`."""
 
     def __init__(self, app: ASGIApp, *, root_path: str = "") -> None:
         self.app = app
@@ -45,7 +45,7 @@ class PathPrefix:
         await self.app(scope, receive, answer)
 
     def _prefix(self, scope: Scope) -> str:
-        """The outermost first: what each trusted proxy took off, else the setting, else what the server was told."""
+        """The outermost first: what trusted proxies send, else the setting, else the server's `root_path`."""
         given = Headers(scope=scope).getlist("x-forwarded-prefix")
         if given and self.trusted.was_asked_by(scope):
             parts = [part.strip().rstrip("/") for each in given for part in each.split(",")]
@@ -55,14 +55,14 @@ class PathPrefix:
 
 
 def route_path(scope: Scope) -> str:
-    """The path of a request without the prefix: what routes are compared with."""
+    """The path of a request without the prefix: routes are compared with it."""
     path: str = scope["path"]
     prefix: str = scope.get("root_path", "")
     return path[len(prefix) :] if prefix and path.startswith(f"{prefix}/") else path
 
 
 def _enter(scope: Scope, prefix: str) -> None:
-    """Write path and prefix as ASGI has it, whether the proxy left the prefix there or took it off."""
+    """Set path and prefix as ASGI defines them, whether or not the proxy removed the prefix."""
     scope["root_path"] = prefix
     if scope["path"] == prefix or scope["path"].startswith(f"{prefix}/"):
         return
@@ -71,7 +71,7 @@ def _enter(scope: Scope, prefix: str) -> None:
 
 
 class _Trusted:
-    """The proxies that uvicorn believes too: addresses, networks, or `*`; parted by commas."""
+    """The proxies that uvicorn trusts too: addresses, networks, or `*`; separated by commas."""
 
     def __init__(self, names: str) -> None:
         self._names = frozenset(name.strip() for name in names.split(","))
@@ -80,8 +80,8 @@ class _Trusted:
     def was_asked_by(self, scope: Scope) -> bool:
         """Whether a trusted proxy passed this request on.
 
-        Where it also named the client, uvicorn has put that in the proxy's place, with the port 0 that no connection
-        has.
+        If the proxy also named the client, uvicorn has replaced the proxy's address by the client's, with the port 0,
+        which no connection has.
         """
         if "*" in self._names:
             return True

@@ -38,19 +38,19 @@ from hsu_jobs.errors import (
 from hsu_jobs.states import Action, State
 
 RETRY_AFTER = 5
-"""Seconds after which a client may try again what was unavailable: a failover takes ten to sixty."""
+"""Seconds after which a client may repeat a request that was answered 503: a failover takes ten to sixty."""
 MEDIA_TYPE = "application/problem+json"
 MOST_FAULTS = 20
-"""Wrong fields that one problem tells; of the others it says how many there are."""
+"""Wrong fields that one problem lists; of the others it gives only the number."""
 LONGEST_POINTER, LONGEST_DETAIL = 150, 550
-"""Characters. With 4 bytes each, a problem of so many faults stays below 64 kB."""
+"""Characters. With 4 bytes each, a problem with twenty such faults stays below 64 kB."""
 
 Responses = dict[int | str, dict[str, Any]]
 """What a route may answer, for the OpenAPI document."""
 
 
 class Problem(BaseModel):
-    """An error, told to the person who can act."""
+    """An error, described for the person who can act on it."""
 
     type: str = "about:blank"
     title: str
@@ -64,11 +64,11 @@ class Problem(BaseModel):
     more_errors: int = 0
     """How many other fields are wrong."""
     state: State | str | None = None
-    """For a job that does not allow it: what it is."""
+    """For a job that does not allow the request: its state."""
     legal: list[Action] = []
-    """For a job that does not allow it: what may be asked of it instead."""
+    """For a job that does not allow the request: what may be requested instead."""
     request_id: str | None = None
-    """The answer's X-Request-Id: the service's log tells of it."""
+    """The answer's X-Request-Id, which the lines of the service's log carry."""
 
 
 def respond(error: JobsError) -> JSONResponse:
@@ -87,13 +87,13 @@ def respond(error: JobsError) -> JSONResponse:
 
 
 def shortened(text: str, most: int) -> str:
-    """A text of at most so many characters, each of which can be sent and shown."""
+    """A text of at most `most` characters, each of which can be sent and shown."""
     text = text if len(text) <= most else f"{text[: most - 1]}…"
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, those that turn the direction of writing, and halves of characters, which UTF-8 has not."""
+"""Control characters, characters that change the direction of writing, and surrogates, which UTF-8 cannot encode."""
 
 
 def _brief(fault: Fault) -> Fault:
@@ -110,7 +110,7 @@ def unexpected_error() -> JSONResponse:
 
 @contextmanager
 def pointing_into(field: str, spec: object) -> Iterator[None]:
-    """Let what is wrong with a spec point into the field of the body that this spec comes from."""
+    """Let the errors of a spec point into the field of the body that holds the spec."""
     try:
         yield
     except ValidationError as error:
@@ -123,7 +123,7 @@ def pointing_into(field: str, spec: object) -> Iterator[None]:
 
 
 def problems(*errors: type[JobsError]) -> Responses:
-    """The `responses` of a route that may end in these errors, for the OpenAPI document."""
+    """The `responses` of a route that may raise these errors, for the OpenAPI document."""
     return {
         error.status: {
             "description": " or ".join(other.title for other in errors if other.status == error.status),
@@ -185,7 +185,7 @@ def _unavailable(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _unstorable(_request: Request, error: Exception) -> JSONResponse:
-    """A value that the database refused. Only a NUL is surely the client's; anything else is our own fault."""
+    """A value that the database refused. Only a NUL is certainly the client's error; anything else is our own."""
     cause = getattr(error, "orig", None)
     if getattr(cause, "sqlstate", None) in _OF_NUL or _NUL_BY_DRIVER in str(cause):
         return respond(BadRequest("a text of the request holds the character NUL, which the database cannot keep"))
@@ -195,7 +195,7 @@ def _unstorable(_request: Request, error: Exception) -> JSONResponse:
 _OF_NUL = ("22021", "22P05")
 """character_not_in_repertoire and untranslatable_character: in text and in JSON."""
 _NUL_BY_DRIVER = "cannot contain NUL"
-"""psycopg's own words, which have no SQLSTATE: it refuses such a text before it is sent."""
+"""psycopg's own message, without a SQLSTATE: psycopg refuses such a text before it is sent."""
 
 
 def _headers(error: JobsError) -> dict[str, str] | None:
@@ -241,10 +241,10 @@ def _rejected(faults: tuple[Fault, ...]) -> SpecRejected:
 
 
 def _pointer(path: Sequence[str | int], body: object) -> str:
-    """A JSON pointer (RFC 6901) into the body as it came.
+    """A JSON pointer (RFC 6901) into the body as it was sent.
 
-    pydantic's path also names the chosen member of each union (`regularizer`, `mhe`, `s`): a step that the body does
-    not have is such a name, except a last one, which is a key that is missing or came from a default.
+    pydantic's path also names the chosen member of each union (`regularizer`, `mhe`, `s`). A step that is not in the
+    body is such a name; but the last step may be a key that is missing or comes from a default.
     """
     steps: list[str] = []
     for place, step in enumerate(path):

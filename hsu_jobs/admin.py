@@ -26,7 +26,7 @@ from hsu_jobs.tables import ApiKey, Role
 
 
 class _OneLineErrors(click.Group):
-    """Tells in a line or two what is in the way, and exits with 1."""
+    """Prints an error in a line or two, and exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -95,8 +95,8 @@ def _operator() -> str:
 def adopt_artifacts() -> None:
     """Make the storage that HSU_ARTIFACTS_* name this installation's own, on purpose.
 
-    After the old one is lost for good, or was moved without its marker. Checkpoints whose files are not in it are noted
-    as missing, for good: nothing goes on from them, also if they come back.
+    For a storage that replaces a lost one, or was moved without its marker. Checkpoints whose files are not in it are
+    marked as missing permanently: no job continues from them, even if the files come back.
     """
     try:
         with database.transaction() as session:

@@ -1,7 +1,7 @@
-"""What does a worker do with a job? Claim it, go on from a checkpoint, tell how far it is, and end it, once.
+"""What does a worker do with a job? Claim it, resume from a checkpoint, report progress, and end it, once.
 
-Every write is fenced by the attempt's token: one that is no longer live raises `LeaseLost`, and what it still wanted
-to write is dropped. Every call runs inside the caller's transaction.
+Every write is fenced by the attempt's token: for an attempt that is no longer live it raises `LeaseLost`, and what it
+was to write is dropped. Every call runs inside the caller's transaction.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Claim(NamedTuple):
     devices: tuple[str, ...] = ()
     limits: Limits = Limits()
     dataset: str = ""
-    """The kind that it reads, if any."""
+    """The kind of data set that it reads, if any."""
 
 
 class DesiredState(NamedTuple):
@@ -84,10 +84,10 @@ class DesiredState(NamedTuple):
 
 
 def claim(session: Session, room: Room, settings: Settings) -> Claim | None:
-    """Take the job that is next for this room, if there is one, and start an attempt at it.
+    """Claim the next job for this room, if there is one, and start an attempt at it.
 
-    Raises `SpecNotReadable`, with the job's id, if this version cannot read its spec: then the transaction has to be
-    rolled back, and the job is for a worker that can.
+    Raises `SpecNotReadable`, with the job's id, if this version cannot read its spec: then the caller has to roll back,
+    and to leave the job to a worker that can.
     """
     token = uuid.uuid4()
     started = claiming.start(session, room, token, settings)
@@ -112,7 +112,7 @@ def held(session: Session, token: UUID) -> tuple[Job, Attempt]:
 
 
 def begin(session: Session, token: UUID, checkpoint: CheckpointRow | None) -> None:
-    """Take everything back to a checkpoint, or to the start: what follows is written anew. Raises `LeaseLost`."""
+    """Roll everything back to a checkpoint, or to the start: what follows is written again. Raises `LeaseLost`."""
     job, attempt = held(session, token)
     attempt.begun_at = func.now()
     if checkpoint is None:
@@ -122,25 +122,25 @@ def begin(session: Session, token: UUID, checkpoint: CheckpointRow | None) -> No
         return
     attempt.resumed_from = attempt.step = checkpoint.step
     record(session, job.id, Restored(attempt=attempt.number, step=checkpoint.step))
-    curves.roll_back(session, job.id, checkpoint.step)  # after the job is locked, as for whoever tidies up
+    curves.roll_back(session, job.id, checkpoint.step)  # after the job is locked, as in maintenance
     checkpoints.forget_after(session, job.id, checkpoint.step)
 
 
 def note_damage(session: Session, token: UUID, checkpoint: CheckpointRow, message: str) -> None:
-    """Never go on from this checkpoint again. Raises `LeaseLost`."""
+    """Mark a checkpoint as damaged: no attempt resumes from it again. Raises `LeaseLost`."""
     held(session, token)
     record(session, checkpoint.job_id, Damaged(step=checkpoint.step, message=message))
     checkpoints.note_damage(session.merge(checkpoint))
 
 
 def note_missing(session: Session, token: UUID, checkpoint: CheckpointRow) -> None:
-    """Its file is certainly not in the storage: go on from an older one. Raises `LeaseLost`."""
+    """Mark a checkpoint as missing: its file is certainly not in the storage. Raises `LeaseLost`."""
     held(session, token)
     missing_checkpoints.note(session, checkpoint)
 
 
 def renew(session: Session, token: UUID, *, lease: timedelta) -> tuple[DesiredState, timedelta]:
-    """Keep an attempt for another lease; returns what is wanted of it, and for how long it got no further.
+    """Renew an attempt's lease; returns its desired state, and the time since its last progress.
 
     Raises `LeaseLost`.
     """
@@ -160,7 +160,7 @@ def progress(
     references: Mapping[core.Series, core.Reference] = MappingProxyType({}),
     saved: Sequence[tuple[core.Saved, str]] = (),
 ) -> DesiredState:
-    """Write down how far an attempt is, what it measured and which checkpoints (and where) it saved since.
+    """Record how far an attempt is, what it measured and which checkpoints (and where) it saved since.
 
     All in one transaction: a checkpoint is known only with the curves before it. Raises `LeaseLost`.
     """
@@ -169,7 +169,7 @@ def progress(
     if row is None:
         raise LeaseLost
     job_id, wanted, stop, before = row
-    fresh = [point for point in points if point.step > before]  # a flush may come again, and its blocks be merged
+    fresh = [point for point in points if point.step > before]  # a flush may be repeated after its blocks are merged
     curves.write(session, job_id, fresh, references=references)
     if fresh:
         pubsub.notify(session, job_id)
@@ -182,12 +182,12 @@ def progress(
 
 
 def settle(session: Session, token: UUID, outcome: Outcome, settings: Settings) -> State:
-    """End an attempt; returns what the job became. Raises `LeaseLost`."""
+    """End an attempt; returns the job's new state. Raises `LeaseLost`."""
     return _end(session, _live(session, token), outcome, settings)
 
 
 def release(session: Session, token: UUID, settings: Settings) -> Outcome:
-    """End an attempt that was asked to stop and did; returns as what it counts. Raises `LeaseLost`."""
+    """End an attempt that stopped on request; returns the outcome that it counts as. Raises `LeaseLost`."""
     attempt = _live(session, token)
     job = session.execute(queries.job_for_update(attempt.job_id)).scalar_one()
     outcome = _as_asked(DesiredState(job.wanted, attempt.stop))
@@ -242,7 +242,7 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
     to, failure = verdict(outcome, failure_count=job.strikes, max_failures=limits.max_attempts, wanted=job.wanted)
     attempt.ended_at = func.now()
     attempt.outcome = OUTCOME.dump_python(in_brief(outcome), mode="json")
-    if job.state is not State.RUNNING:  # written by hand: the attempt ends all the same, or it blocked every later one
+    if job.state is not State.RUNNING:  # written by hand: the attempt must end anyway, or it blocks every later one
         session.execute(fair_share.give_back(job.owner_id, gpus=attempt.gpus, half_life=settings.usage_half_life))
         return job.state
     move(job, to)
@@ -264,7 +264,7 @@ def _got_further(session: Session, attempt: Attempt) -> bool:
 
 
 def _times_unavailable(job: Job) -> int:
-    """How many of the last attempts, in a row, found that what they need was not there."""
+    """How many of the last attempts, in a row, ended because something that they need was unavailable."""
     ended = (attempt.outcome for attempt in reversed(job.attempts))
     return sum(1 for _ in takewhile(lambda outcome: kind_of(outcome) == "unavailable", ended))
 

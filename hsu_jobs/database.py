@@ -1,4 +1,4 @@
-"""How do we reach Postgres? One engine a process, one transaction at a time, committed here and nowhere else."""
+"""How do we reach Postgres? One engine for each process, one transaction at a time, committed here and nowhere else."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
 _CONNECT = {
     "connect_timeout": 20,  # five round trips with a password, seven with TLS: a far database may take 2 s for each
-    "tcp_user_timeout": 10_000,  # a server that is gone without a word is noticed: who writes to it
-    "keepalives_idle": 10,  # and who waits for it
+    "tcp_user_timeout": 10_000,  # a server that is gone without closing is noticed: when we write
+    "keepalives_idle": 10,  # and when we wait for an answer
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    # Who sleeps in a transaction holds up nobody for long; times are in UTC, whatever the database's zone is.
+    # A client that is idle in a transaction delays none for long; times are in UTC, whatever the database's zone is.
     "options": "-c idle_in_transaction_session_timeout=10s -c timezone=UTC",
 }
 
 
 _REST = 1.0
-"""Seconds after which a connection is asked whether it still answers: the server may have been started anew."""
+"""Seconds of rest after which a connection is tested before its use: the server may have restarted."""
 
 
 @cache
@@ -88,7 +88,7 @@ def _note_the_connection(session: Session, _transaction: object, connection: Con
 
 
 def cancel_statement(session: Session) -> None:
-    """Let Postgres cancel what another thread asks it in this session, if it asks anything just now."""
+    """Let Postgres cancel the statement that another thread runs in this session, if there is one now."""
     connection: Connection | None = session.info.get(_CONNECTION)
     if connection is None or connection.closed:
         return
@@ -101,12 +101,12 @@ _CONNECTION = "connection"
 
 
 def repeatable_read(session: Session) -> None:
-    """Let every question of this transaction be answered as of the first; to be said before it is asked."""
+    """Let every query of this transaction see the state at its first one; call it before that."""
     session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
 def after_commit(session: Session, call: Callable[[], object]) -> None:
-    """Tell somebody of what this transaction does, once it is committed; not at all if it never is.
+    """Call this function once the transaction is committed; never if it is not.
 
     `call` must not raise: the transaction is committed already.
     """
@@ -118,7 +118,7 @@ _AFTER_COMMIT = "afterwards"
 
 @cache
 def _reader(_of: Engine) -> Engine:
-    """An engine with connections of its own, which begin no transactions; the other one takes it along when it goes."""
+    """An engine with connections of its own, which begin no transactions; it is disposed together with `_of`."""
     return _engine(isolation_level="AUTOCOMMIT")
 
 
@@ -135,9 +135,9 @@ def _engine(**how: Any) -> Engine:
 
 
 def _close_what_comes_late(made: Engine) -> None:
-    """Close each connection that was in use when its engine was disposed, when it comes back.
+    """Close each connection that was in use when its engine was disposed, when it is returned.
 
-    SQLAlchemy would put it into a pool that nobody has any more, where it stays open until it is garbage.
+    SQLAlchemy would put it into a pool that is no longer used, where it stays open until garbage collection.
     """
     in_use: WeakSet[Any] = WeakSet()
     late: WeakSet[Any] = WeakSet()
@@ -159,7 +159,7 @@ def _note_the_time(_connection: object, record: ConnectionPoolEntry) -> None:
 
 
 def _ping_after_a_rest(connection: psycopg.Connection[Any], record: ConnectionPoolEntry, _: object) -> None:
-    """In place of `pool_pre_ping`, which asks before every use."""
+    """Replaces `pool_pre_ping`, which tests a connection before every use."""
     if time.monotonic() - record.info.get("since", math.inf) < _REST:
         return
     alone = connection.autocommit
@@ -180,8 +180,8 @@ def with_driver(url: str) -> URL:
 def require_address() -> None:
     """Raise `BadSettings` where HSU_DATABASE_URL is not set and no database answers at the default address.
 
-    One that is set may be away for a while; one that nobody named would be waited for in vain. Raises it too for any
-    setting that cannot be meant.
+    A database that is set may be away for a while; waiting for one that was never set would be in vain. Raises it too
+    for any invalid setting.
     """
     default = make_url(settings().database_url.get_secret_value())
     if "HSU_DATABASE_URL" in os.environ:
@@ -213,7 +213,7 @@ def revisions(session: Session) -> tuple[str | None, str | None]:
 
 
 def is_ours(name: str | None, kind: str, _parents: object) -> bool:
-    """Whether a migration that is made from the tables should look at this: partitions are Postgres' own matter."""
+    """Whether a migration that is generated from the tables should compare this: partitions are left to Postgres."""
     return kind != "table" or not (name or "").startswith("curve_blocks_")
 
 

@@ -1,8 +1,8 @@
 """Is the database away, or is the statement wrong? Decided here for every process, by SQLSTATE.
 
-Away is what passes by itself: no server, one that starts, stops or recovers, one that takes no writes (a standby, a
-failover), has no connection, disk or memory left, or undid a statement for reasons of its own. Whoever meets it waits
-or answers 503. Knows error codes; knows nothing of jobs or HTTP.
+An outage passes by itself: there is no server, or it starts, stops or recovers, takes no writes (a standby, a
+failover), has no connection, disk or memory left, or undid a statement for reasons of its own. The caller then waits or
+answers 503. Knows error codes; knows nothing of jobs or HTTP.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _AWAY_CLASSES = frozenset({"08", "58"})
 _AWAY_CODES = frozenset(
     {
         READ_ONLY,  # a standby, or a primary that a failover has closed for writes
-        "25P03",  # idle_in_transaction_session_timeout: we slept, and were cut off
+        "25P03",  # idle_in_transaction_session_timeout: we were idle, and were disconnected
         "25P04",  # transaction_timeout
         "40001",  # serialization failure: also a standby that cancels what conflicts with its recovery
         "40003",  # the connection broke, and it is not known whether the statement was completed
@@ -45,15 +45,15 @@ _AWAY_CODES = frozenset(
 
 
 class DatabaseAway(exc.OperationalError):
-    """The database does not do now what it would do at another time; nothing was changed."""
+    """The database cannot do now what it could do at another time; nothing was changed."""
 
     def __str__(self) -> str:
-        """One line, without the statement: logs have it again and again, and the statement is right."""
+        """One line, without the statement: logs repeat it often, and the statement is right."""
         return f"{type(self.orig).__name__}: {next(iter(str(self.orig).splitlines()), '')}"
 
     @property
     def is_canceled(self) -> bool:
-        """Whether the statement took longer than `statement_timeout`; an operator's cancel is calls apart."""
+        """Whether the statement took longer than `statement_timeout`; a cancel by an operator does not count."""
         return isinstance(self.orig, psycopg.errors.QueryCanceled) and "user request" not in str(self.orig)
 
     @property
@@ -63,38 +63,38 @@ class DatabaseAway(exc.OperationalError):
 
 
 AWAY = (DatabaseAway, exc.TimeoutError)
-"""What to catch. The second: every connection of this process' pool is in use, and stayed so."""
+"""What to catch. The second means that every connection of this process' pool stayed in use."""
 
 
 class Uptime:
-    """For how long has the database answered this process without a break, as far as it looked?
+    """For how long has the database answered this process without a break, as far as was checked?
 
-    A lease that ran out says nothing if nobody could renew it: whoever ends attempts asks this first.
+    An expired lease means nothing if it could not be renewed: code that ends attempts checks this first.
     """
 
     def __init__(self, *, longest_gap: timedelta) -> None:
-        """`longest_gap`: time between two looks about which nothing is known afterwards."""
+        """`longest_gap`: the longest time between two checks; a longer one counts as a break."""
         self._longest_gap = longest_gap.total_seconds()
         self._lock = threading.Lock()
         self._since = self._looked = _now()
 
     @property
     def length(self) -> timedelta:
-        """Until the last look; none if it was refused."""
+        """Until the last check; zero if that failed."""
         with self._lock:
             return timedelta(seconds=self._looked.steady - self._since.steady)
 
     def note_answer(self) -> None:
-        """The database has taken a write just now."""
+        """Record that the database has just taken a write."""
         with self._lock:
             now = _now()
-            gap = max(now.steady - self._looked.steady, now.wall - self._looked.wall)  # asleep, only the second goes on
+            gap = max(now.steady - self._looked.steady, now.wall - self._looked.wall)  # asleep, only `wall` runs
             if gap > self._longest_gap:
                 self._since = now
             self._looked = now
 
     def note_refusal(self) -> None:
-        """The database is away just now."""
+        """Record that the database is away now."""
         with self._lock:
             self._since = self._looked = _now()
 
@@ -120,7 +120,7 @@ def is_away(error: BaseException, *, is_disconnect: bool = False) -> bool:
     if is_disconnect:
         return True
     state = error.sqlstate
-    if state is None:  # it never came to the server, or the connection broke before an answer
+    if state is None:  # it never reached the server, or the connection broke before an answer
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return state in _AWAY_CODES or state[:2] in _AWAY_CLASSES
 
@@ -130,7 +130,7 @@ def _tell_apart(context: ExceptionContext) -> None:
     if not is_away(error, is_disconnect=context.is_disconnect):
         return
     if getattr(error, "sqlstate", None) == READ_ONLY:
-        context.is_disconnect = True  # after a failover the server that takes writes is another one: connect anew
+        context.is_disconnect = True  # after a failover another server takes writes: connect again
     raise DatabaseAway(
         context.statement, context.parameters, error, connection_invalidated=context.is_disconnect
     ) from error

@@ -1,6 +1,6 @@
-"""How do we say that there is work? A Celery message is only a doorbell: losing or doubling one is harmless.
+"""How do workers learn that there is work? A Celery message is only a doorbell: losing or doubling one is harmless.
 
-Knows the broker's settings, once for those who ring and those who answer. The queue of record is the database.
+Knows the broker's settings, once for senders and receivers. The queue of record is the database.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SWEEP = "hsu.sweep"
 CARRY = "hsu.carry"
 POST = "hsu.post"
 REST = 2.0
-"""Seconds for which a Redis that did not take a message is not asked again: nobody who rings may wait for it often."""
+"""Seconds for which a Redis that did not take a message is not asked again: senders must not wait for it often."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,9 +69,9 @@ def celery() -> Celery:
 
 
 class Doorbell:
-    """Rings in a thread, so that no caller waits, and once for many calls.
+    """Sends messages in a thread, so that no caller waits, and one message for many calls.
 
-    The first call rings at once; those within the next `rest` ring once together.
+    The first call sends at once; those within the next `rest` share one message.
     """
 
     def __init__(self, rest: timedelta = timedelta(milliseconds=50)) -> None:
@@ -82,7 +82,7 @@ class Doorbell:
         self._thread: threading.Thread | None = None
 
     def ring(self, job_id: int) -> None:
-        """Ring soon, because a job waits."""
+        """Send a message soon, because a job waits."""
         with self._changed:
             self._waits = job_id
             if self._thread is None:
@@ -91,7 +91,7 @@ class Doorbell:
             self._changed.notify()
 
     def close(self) -> None:
-        """Ring for what is pending, then stop."""
+        """Send what is pending, then stop."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
@@ -117,24 +117,24 @@ def shared() -> Doorbell:
 
 
 def ring(job_id: int) -> bool:
-    """Tell the workers that a job waits; whether Redis took the message. The sweep rings again."""
+    """Notify the workers that a job waits; returns whether Redis took the message. The sweep sends it again."""
     return _send(RING, job_id, f"job {job_id} waits")
 
 
 def ring_for_webhook(webhook_id: int) -> bool:
-    """Tell the workers that a webhook has messages; whether Redis took the message. The sweep rings again."""
+    """Notify the workers that a webhook has messages; returns whether Redis took this one. The sweep sends it again."""
     return _send(CARRY, webhook_id, f"webhook {webhook_id} has messages")
 
 
 def _send(task: str, id: int, why: str) -> bool:  # noqa: A002
-    """Send a message; whether Redis took it. After one that it did not take it is left alone for a moment."""
+    """Send a message; returns whether Redis took it. If not, Redis is not asked again for `REST`."""
     app = celery()
     rest = _rest(app)
     if time.monotonic() < rest.until:
         return False
     try:
         app.send_task(task, args=(id,), retry=False)
-    except Exception as error:  # whatever Redis answers and Celery makes of it: nobody who rings may end with it
+    except Exception as error:  # whatever Redis answers and Celery makes of it: no sender may end with it
         rest.until = time.monotonic() + REST
         _log.warning("%s, but Redis does not take it (%s); the next sweep will ring", why, error)
         return False
@@ -143,7 +143,7 @@ def _send(task: str, id: int, why: str) -> bool:  # noqa: A002
 
 @dataclass
 class _Rest:
-    """Until when Redis is left alone, on the monotonic clock."""
+    """Until when Redis is not asked, on the monotonic clock."""
 
     until: float = 0.0
 
@@ -165,7 +165,7 @@ def answers() -> bool:
 
 
 def broker_url(redis_url: str) -> str:
-    """Redis' URL in Celery's words: a unix socket has another scheme there, and another name for the database."""
+    """Redis' URL as Celery writes it: a unix socket has another scheme there, and another name for the database."""
     if not redis_url.startswith("unix://"):
         return redis_url
     return "redis+socket://" + redis_url.removeprefix("unix://").replace("?db=", "?virtual_host=")

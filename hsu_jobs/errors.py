@@ -4,20 +4,20 @@
     ├── BadRequest          400   the request cannot be read
     ├── TooMuch             400   the answer would be too large
     ├── Unauthorized        401   no key, or not a valid one
-    ├── Forbidden           403   the key's role does not reach that far
+    ├── Forbidden           403   the key's role does not allow it
     ├── NotFound            404   there is no such thing, or it is not yours
     ├── IllegalMove         409   the job's state does not allow it
     ├── UnderWay            409   a request with this idempotency key is being answered
     ├── SpecNotReadable     409   this version of the service cannot read the job's spec
     ├── WebhookInactive     409   nothing is sent to it
     ├── QuotaExceeded       409   one user may not have more of it waiting
-    ├── Gone                410   it was there and was removed
+    ├── Gone                410   it existed and was removed
     ├── BodyTooLarge        413   the body is over the limit
-    ├── UnsupportedMediaType 415  the body is not what is taken: JSON in UTF-8, uncompressed
+    ├── UnsupportedMediaType 415  the body is not what is accepted: JSON in UTF-8, uncompressed
     ├── IdempotencyConflict 422   the key was used with another body
     ├── SpecRejected        422   a field of the spec is wrong; points at it
     ├── UpgradeRequired     426   it cannot be sent over this version of HTTP
-    ├── TooManyRequests     429   the key, or whoever has none, asks too often
+    ├── TooManyRequests     429   the key, or an address without a valid one, asks too often
     │   └── TooManyStreams  429   the key has as many streams open as it may
     ├── Unavailable         503   the database does not answer
     └── TookTooLong         504   the answer did not begin in time
@@ -47,7 +47,7 @@ class Fault(BaseModel):
 
 
 class JobsError(Exception):
-    """What was wrong, told to the person who can act."""
+    """What was wrong, described for the person who can act on it."""
 
     status: ClassVar[int]
     code: ClassVar[str]
@@ -78,7 +78,7 @@ class Unauthorized(JobsError):
 
 
 class Forbidden(JobsError):
-    """The key's role does not reach that far."""
+    """The key's role does not allow it."""
 
     status, code, title = 403, "forbidden", "The key's role does not allow this"
 
@@ -101,7 +101,7 @@ class IllegalMove(JobsError):
 
     @classmethod
     def of(cls, action: Action, *, state: State, wanted: Wanted) -> IllegalMove:
-        """Say what the job is and what may be asked of it instead."""
+        """The error, with the job's state and what may be requested of it instead."""
         possible = tuple(sorted(legal(state, wanted)))
         doing = "" if wanted is Wanted.RUN or state in TERMINAL or state is State.PAUSED else f" and is to {wanted}"
         what_is = ", ".join(possible) or "nothing, a newer version of the service knows this state"
@@ -116,12 +116,12 @@ class UnderWay(JobsError):
 
 
 class SpecNotReadable(JobsError):
-    """The job's stored spec is beyond this version of the service."""
+    """The job's stored spec cannot be read by this version of the service."""
 
     status, code, title = 409, "spec_not_readable", "This version of the service cannot read the job's spec"
 
     job_id: int | None = None
-    """Whose spec it is, where that is known."""
+    """The job with this spec, where that is known."""
 
 
 class WebhookInactive(JobsError):
@@ -137,7 +137,7 @@ class QuotaExceeded(JobsError):
 
 
 class Gone(JobsError):
-    """It was there and was removed."""
+    """It existed and was removed."""
 
     status, code, title = 410, "gone", "It was there and was removed"
 
@@ -149,14 +149,14 @@ class BodyTooLarge(JobsError):
 
 
 class UnsupportedMediaType(JobsError):
-    """The body is not what is taken."""
+    """The body is not what is accepted."""
 
     status, code, title = 415, "unsupported_media_type", "The body is not in a format that is taken"
 
     def __init__(self, detail: str, *, accepts: str | None = None) -> None:
         super().__init__(detail)
         self.accepts = accepts
-        """The codings that are taken, where the coding is wrong."""
+        """The accepted codings, where the coding is wrong."""
 
 
 class IdempotencyConflict(JobsError):
@@ -178,14 +178,14 @@ class UpgradeRequired(JobsError):
 
 
 class TooManyRequests(JobsError):
-    """The key, or whoever has none, asks too often."""
+    """The key, or an address without a valid one, asks too often."""
 
     status, code, title = 429, "too_many_requests", "Too many requests"
 
     def __init__(self, detail: str, *, seconds: float) -> None:
         super().__init__(detail)
         self.seconds = seconds
-        """Until the next one may come."""
+        """Until the next request may come."""
 
 
 class TooManyStreams(TooManyRequests):
@@ -210,7 +210,7 @@ class TookTooLong(JobsError):
 
 
 class LeaseLost(Exception):
-    """The attempt is no longer ours: whatever it still wants to write is dropped."""
+    """The attempt is no longer ours: what it still writes is dropped."""
 
 
 class NameTaken(Exception):

@@ -12,7 +12,7 @@ from hsu_jobs.events import Event
 
 
 def record(session: Session, job_id: int, event: Event) -> None:
-    """Write down what happened to a job, and notify its listeners after the commit.
+    """Record what happened to a job, and notify its listeners after the commit.
 
     The job's row is locked from here on; a caller that also locks an attempt has locked the attempt before. So the ids
     of a job's events become visible in ascending order: a reader that has seen one has seen those before it.

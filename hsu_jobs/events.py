@@ -1,6 +1,6 @@
 """What can happen to a job? One closed union, the same in the table and wherever it is shown.
 
-What another version wrote, and this one does not know, is told as it is stored (`StrangeEvent`).
+An event of another version that this one does not know is shown as it is stored (`StrangeEvent`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Submitted(Happening):
 
     kind: Literal["submitted"] = "submitted"
     parent: int | None = None
-    """The job that it goes on from."""
+    """The job from which it continues."""
     parent_step: int | None = None
 
 
@@ -38,7 +38,7 @@ class Started(Happening):
 
 
 class Restored(Happening):
-    """An attempt goes on from a checkpoint; curves from that step on are written anew."""
+    """An attempt resumed from a checkpoint; curves from that step on are written again."""
 
     kind: Literal["restored"] = "restored"
     attempt: int
@@ -54,7 +54,7 @@ class Saved(Happening):
 
 
 class Damaged(Happening):
-    """A checkpoint cannot be read any more; an older one must do."""
+    """A checkpoint can no longer be read; an older one has to be used."""
 
     kind: Literal["damaged"] = "damaged"
     step: int
@@ -62,7 +62,7 @@ class Damaged(Happening):
 
 
 class Missing(Happening):
-    """A checkpoint's file is certainly not in the storage any more; an older one must do."""
+    """A checkpoint's file is certainly no longer in the storage; an older one has to be used."""
 
     kind: Literal["missing"] = "missing"
     step: int
@@ -70,14 +70,14 @@ class Missing(Happening):
 
 
 class Asked(Happening):
-    """The owner asked for something that takes its time."""
+    """The owner requested something that takes time."""
 
     kind: Literal["asked"] = "asked"
     wanted: Wanted
 
 
 class Paused(Happening):
-    """A waiting job waits no longer."""
+    """A waiting job was paused."""
 
     kind: Literal["paused"] = "paused"
 
@@ -89,7 +89,7 @@ class Cancelled(Happening):
 
 
 class Resumed(Happening):
-    """A paused job waits again, or goes on running."""
+    """A paused job waits again, or continues to run."""
 
     kind: Literal["resumed"] = "resumed"
 
@@ -116,13 +116,13 @@ class Expired(Happening):
 
 
 class Ended(Happening):
-    """An attempt ended, and the job with it or not."""
+    """An attempt ended, and perhaps the job with it."""
 
     kind: Literal["ended"] = "ended"
     attempt: int
     outcome: Outcome
     state: State
-    """What the job became."""
+    """The job's new state."""
 
 
 Event = Annotated[
@@ -146,7 +146,7 @@ EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 class StrangeEvent(BaseModel):
-    """Something that this version of the service does not know: what is told of it is what was stored."""
+    """An event that this version of the service does not know, as it is stored."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

@@ -1,7 +1,8 @@
-"""What is the spec of a job that goes on from another's checkpoint? The parent's with some fields changed.
+"""What is the spec of a job that continues from another job's checkpoint? The parent's with some fields changed.
 
-Knows specs. A change is a JSON merge patch (RFC 7396), but that an object of another `kind` replaces the old one whole:
-the parameters of one regularizer mean nothing to the next. It changes the spec as it is shown, in the present shape.
+Knows specs. A change is a JSON merge patch (RFC 7396), except that an object of another `kind` replaces the old one
+whole: the parameters of one regularizer mean nothing to the next. It changes the spec as it is shown, in the present
+shape.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from hsu_jobs.spec import JobSpec, in_present_shape, parse, read
 
 
 def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: int = 0) -> JobSpec:
-    """The changed spec. Raises pydantic's `ValidationError`, or `SpecRejected` if it cannot go on from there.
+    """The changed spec. Raises pydantic's `ValidationError`, or `SpecRejected` if it cannot continue from there.
 
     Raises `SpecNotReadable` if this version cannot read the parent's.
     """
@@ -43,7 +44,7 @@ def patched(parent: Mapping[str, Any], change: Mapping[str, Any]) -> Any:
 
 
 def merged(old: object, change: object) -> Any:
-    """The merge patch applied; `null` takes a field away, back to its default."""
+    """The merge patch applied; `null` removes a field, which then has its default."""
     if not isinstance(change, Mapping):
         return change
     other_kind = isinstance(old, Mapping) and "kind" in change and change["kind"] != old.get("kind")

@@ -1,6 +1,6 @@
-"""What may its owner ask of a job? Submit, cancel, pause, resume, prioritise, fork, retry.
+"""What may its owner request of a job? Submit, cancel, pause, resume, prioritise, fork, retry.
 
-The only writer of a job's state, through one door: `move` (and `scheduling.START`, which chooses and starts in one
+The only writer of a job's state, in one function: `move` (and `claiming.START`, which chooses and starts in one
 statement). What workers do with a job is in `attempts`. Every call runs inside the caller's transaction.
 """
 
@@ -50,9 +50,9 @@ def submit_all(
     going_on_from: CheckpointRow | None = None,
     sees_all: bool = False,
 ) -> list[Queued]:
-    """Queue a job of each spec, in this order, in one statement; `sees_all`: duplicates are looked for among all jobs.
+    """Queue a job of each spec, in this order, in one statement; `sees_all`: duplicates are sought among all jobs.
 
-    Submissions come by the hundred a second: no rows are made into objects here.
+    Submissions come by the hundred a second, so no rows are made into objects here.
     """
     parent, parent_step = (going_on_from.job_id, going_on_from.step) if going_on_from else (None, None)
     values = {
@@ -90,7 +90,7 @@ SUBMIT: dict[bool, TextClause] = {
     False: text(_SUBMIT.format(visible="AND owner_id = :owner")),
     True: text(_SUBMIT.format(visible="")),
 }
-"""By whether everyone's jobs are visible."""
+"""By whether all users' jobs are visible."""
 
 
 def cancel(session: Session, job_id: int) -> Job:
@@ -122,7 +122,7 @@ def pause(session: Session, job_id: int) -> Job:
 
 
 def resume(session: Session, job_id: int) -> Job:
-    """Let a paused job wait again; take the wish back if it has not yet paused. Raises `IllegalMove`."""
+    """Let a paused job wait again; withdraw the request if it has not paused yet. Raises `IllegalMove`."""
     job = _asked(session, job_id, Action.RESUME)
     job.wanted = Wanted.RUN
     if job.state is State.PAUSED:
@@ -148,21 +148,21 @@ def fork(
     step: int | None = None,
     change: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Queue a job that goes on from one of this job's checkpoints, by default the newest, with a changed spec.
+    """Queue a job that continues from one of this job's checkpoints, by default the newest, with a changed spec.
 
     Raises `NotFound` or `Gone` if there is no such checkpoint, and what is wrong with the changed spec:
     pydantic's `ValidationError` or `SpecRejected`.
     """
-    job = session.execute(queries.job_for_update(job_id)).scalar_one()  # so that what we go on from is not tidied away
+    job = session.execute(queries.job_for_update(job_id)).scalar_one()  # so that the checkpoint is not removed
     checkpoint = checkpoints.at(session, job, step)
     spec = changed(job.spec, change or {}, from_step=checkpoint.step)
     return submit(session, spec, owner=owner, going_on_from=checkpoint)
 
 
 def retry(session: Session, job_id: int, *, owner: User) -> Job:
-    """Queue the spec of a job that ended again, as a job of its own that goes on from the last checkpoint, if any.
+    """Queue the spec of an ended job again, as a new job that continues from the last checkpoint, if any.
 
-    Raises `IllegalMove` if it has not ended, and `Gone` if it was itself to go on from a checkpoint that was removed.
+    Raises `IllegalMove` if it has not ended, and `Gone` if it was to continue from a checkpoint that was removed.
     """
     job = _asked(session, job_id, Action.RETRY)
     last = next(iter(checkpoints.to_resume_from(session, job)), None)
@@ -188,7 +188,7 @@ def expire_overdue(session: Session) -> list[int]:
 
 
 def ask_to_stop(session: Session, running: Collection[Attempt], why: Stop) -> None:
-    """Ask attempts to stop. All of them are locked before their jobs, and those in order: nobody waits in a ring."""
+    """Ask attempts to stop. All attempts are locked before their jobs, and jobs in order: so there is no deadlock."""
     for attempt in running:
         attempt.stop = why
     session.flush()
@@ -198,7 +198,7 @@ def ask_to_stop(session: Session, running: Collection[Attempt], why: Stop) -> No
 
 
 def move(job: Job, to: State) -> None:
-    """The one door: write a job's state. Raises `IllegalMove`."""
+    """Write a job's state, which nothing else does. Raises `IllegalMove`."""
     if to not in MOVES.get(job.state, ()):
         raise IllegalMove(f"a job that is {job.state} cannot become {to}")
     job.state = to
@@ -209,7 +209,7 @@ def move(job: Job, to: State) -> None:
 
 
 def _asked(session: Session, job_id: int, action: Action) -> Job:
-    """The job, locked, if this may be asked of it now."""
+    """The job, locked, if this may be requested of it now."""
     job = session.execute(queries.job_for_update(job_id)).scalar_one()
     if action not in legal(job.state, job.wanted):
         raise IllegalMove.of(action, state=job.state, wanted=job.wanted)

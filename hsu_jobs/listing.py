@@ -1,8 +1,8 @@
 """Which jobs, in which order, and where does the next page begin?
 
-Knows filters, orders and cursors. Knows nothing of whose jobs they are: it narrows a selection that somebody else made.
-Every order ends with the id and holds no null, so that a page begins exactly behind the last row of the one before,
-whatever has been added or has changed meanwhile.
+Knows filters, orders and cursors. Knows nothing of whose jobs they are: it narrows a selection of the caller. Every
+order ends with the id and holds no null, so that a page begins exactly after the last row of the page before, whatever
+has been added or has changed meanwhile.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ Bound = Annotated[
 
 
 class Listing(BaseModel):
-    """Which jobs are asked for: those for which all of this holds."""
+    """Which jobs are requested: those that meet all of these conditions."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -88,7 +88,7 @@ class Listing(BaseModel):
     tag: Annotated[list[Tag], Field(max_length=32)] = []
     """All of these; repeat for several."""
     owner: Annotated[str, StringConstraints(pattern=_NO_NUL, min_length=1, max_length=255)] | None = None
-    """The user's name; for members there are only their own jobs."""
+    """The user's name; members see only their own jobs."""
     name: Annotated[str, StringConstraints(pattern=_NO_NUL, min_length=1, max_length=200)] | None = None
     """A part of the name, in upper or lower case."""
     regularizer: Annotated[list[RegularizerKind], Field(max_length=20)] = []
@@ -108,7 +108,7 @@ class Listing(BaseModel):
     """A bound on the result, `METRIC:COMPARISON:NUMBER` with one of gt, ge, lt, le: `test_accuracy:gt:0.97`. A job
     without a result, or whose metric is NaN, is never among them. Repeat for several; all must hold."""
     sort: Sort = "-created"
-    """The first jobs first; `-` turns it round. A metric that is missing or NaN comes last."""
+    """In ascending order; `-` reverses it. A metric that is missing or NaN comes last."""
 
 
 class Page(NamedTuple):
@@ -120,7 +120,7 @@ class Page(NamedTuple):
 
 
 def page(session: Session, among: Select[Job], listing: Listing, *, cursor: str | None, limit: int) -> Page:
-    """The first so many of the jobs that are asked for, or those behind a cursor. Raises `BadRequest`."""
+    """The first `limit` of the requested jobs, or of those after a cursor. Raises `BadRequest`."""
     order = _Order.of(listing.sort)
     asked = among.where(*_conditions(listing)).add_columns(order.key.label("key"))
     asked = asked.order_by(*order.columns()).limit(limit + 1)
@@ -143,12 +143,12 @@ _TYPES: dict[type, type[TypeEngine[Any]]] = {int: BigInteger, float: Double, str
 
 
 class _Order(NamedTuple):
-    """What a list is sorted by, and which way; then by id, the same way."""
+    """What a list is sorted by, and in which direction; then by id, in the same direction."""
 
     key: ColumnElement[Any]
     descends: bool
     kind: type
-    """Of the key's values."""
+    """The type of the key's values."""
 
     @classmethod
     def of(cls, sort: Sort) -> Self:
@@ -200,22 +200,22 @@ _KINDS = ("regularizer", "model", "dataset")
 
 
 def _kind(part: str) -> ColumnElement[str]:
-    """In the very words of the index."""
+    """The exact text of the index."""
     return literal_column(f"(jobs.spec #>> '{{{part},kind}}')", Text)
 
 
 def _holds(bound: str) -> ColumnElement[bool]:
     metric, comparison, number = bound.split(":")
-    # Where there is none, it is below every number, as in the index, or above, so that it is on the wrong side.
+    # A missing number counts as below every number, as in the index, or above, so that the bound never holds.
     value = _or_last(metric, "-Infinity" if comparison in ("gt", "ge") else "Infinity")
     holds: ColumnElement[bool] = _COMPARISONS[comparison](value, float(number))
     return holds
 
 
 def _or_last(metric: str, otherwise: str) -> ColumnElement[float]:
-    """A metric of the result, and something else where there is no number (NaN, a result of another version).
+    """A metric of the result, or `otherwise` where there is no number (NaN, a result of another version).
 
-    That of the index is in its very words: no row can be written whose value it could not hold.
+    For the indexed metric it is the exact text of the index: a row whose value it could not hold cannot be written.
     """
     number = f"(jobs.result ->> '{metric}')::float8"
     if metric != _INDEXED:
@@ -257,7 +257,7 @@ def _decoded(cursor: str, digest: str, kind: type) -> _Cursor:
 
 
 def _is_a(kind: type, value: object) -> bool:
-    """As Postgres would have it, which has no number of any length and no NUL."""
+    """Whether Postgres can hold the value: its numbers have a bounded length, and its texts no NUL."""
     match value:
         case bool():
             return False

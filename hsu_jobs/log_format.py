@@ -1,4 +1,4 @@
-"""How does a process tell its operator what it does? A line an event on stderr: for people, or as JSON for machines.
+"""How does a process report what it does? One line for each event on stderr: for people, or as JSON for machines.
 
 Knows Python's logging. What belongs to an attempt carries its `job` and `attempt`, what belongs to a request its
 `request_id`.
@@ -20,14 +20,14 @@ from pythonjsonlogger.json import JsonFormatter
 from hsu_jobs.settings import Settings
 
 _CHATTY = ("alembic", "celery.app.trace", "celery.beat", "celery.worker.strategy", "httpx2")
-"""They tell of each message, request or look at the schema, every few seconds."""
+"""They log each message, request or look at the schema, every few seconds."""
 _OF_SERVERS = ("uvicorn", "uvicorn.error")
 _request: ContextVar[str | None] = ContextVar("request", default=None)
 
 
 @contextmanager
 def of_request(request_id: str) -> Iterator[None]:
-    """Let every line of this context carry the request's id."""
+    """Let every log line of this context carry the request's id."""
     token = _request.set(request_id)
     try:
         yield
@@ -41,7 +41,7 @@ def request_id() -> str | None:
 
 
 def set_up(settings: Settings) -> None:
-    """Write every log line of this process so, also those of the web server."""
+    """Write every log line of this process in this format, also those of the web server."""
     handler = _ToOperator(sys.stderr)
     handler.setFormatter(_formatter(settings))
     handler.addFilter(_tell_of_request)
@@ -63,7 +63,7 @@ def set_up(settings: Settings) -> None:
 
 
 class _ToOperator(logging.StreamHandler[TextIO]):
-    """Ours, to be told from those of others."""
+    """Our handler, distinguishable from those of others."""
 
 
 class About(logging.LoggerAdapter[logging.Logger]):
@@ -106,7 +106,7 @@ class _InUtc(logging.Formatter):
 class _TextLines(_InUtc):
     """A line begins with its time; what belongs to it on further lines is indented.
 
-    So no name or message of a user, with newlines in it, looks like a line of ours, and none moves a terminal.
+    So no name or message of a user, with newlines in it, looks like a line of ours, and none controls a terminal.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -116,7 +116,7 @@ class _TextLines(_InUtc):
 
 
 class _JsonLines(JsonFormatter, _InUtc):
-    """JSON escapes by itself."""
+    """JSON escapes control characters by itself."""
 
 
 def _visible(line: str) -> str:
@@ -124,5 +124,5 @@ def _visible(line: str) -> str:
 
 
 _CONTROL = re.compile("(?!\t)[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What a terminal obeys or reorders a line by."""
+"""Characters that control a terminal or reorder a line."""
 _RESERVED = [*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"]

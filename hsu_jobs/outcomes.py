@@ -1,4 +1,4 @@
-"""How can an attempt end, and what does that make of the job?
+"""How can an attempt end, and what happens to the job then?
 
 Expected endings are values, `match`ed side by side. Knows no rows and no processes.
 """
@@ -25,15 +25,15 @@ class Ending(BaseModel):
 
 
 class Device(Ending):
-    """What did the work, as it found itself; the attempt's `device` is the slot that it was given."""
+    """What did the work, as its process detected it; the attempt's `device` is the slot that it was given."""
 
     type: Literal["cpu", "cuda"]
     name: str
-    """The processor's or the GPU's."""
+    """The name of the processor or the GPU."""
     count: int
     """How many worked together; on a CPU, processes."""
     threads: int
-    """Threads of each process on the CPU: resuming is bit for bit with as many."""
+    """Threads of each process on the CPU: resuming is bit for bit with the same number."""
 
 
 class TrainingResult(Ending):
@@ -53,7 +53,7 @@ class TrainingResult(Ending):
 
 
 class BestKnown(Ending):
-    """The best value that anybody found for as many points on this sphere."""
+    """The best known value for as many points on this sphere."""
 
     value: Real
     source: str
@@ -61,7 +61,7 @@ class BestKnown(Ending):
 
 
 class PointsResult(Ending):
-    """The best configuration of all starts, and what it is worth."""
+    """The best configuration of all starts, and its value."""
 
     task: Literal["points"] = "points"
     value: Real
@@ -74,7 +74,7 @@ class PointsResult(Ending):
     values: tuple[Real, ...]
     """The value of each start."""
     points: tuple[tuple[float, ...], ...] | None
-    """Unit vectors, each number the nearest to a float64; null where many jobs or an attempt are told of."""
+    """Unit vectors, each number the nearest to a float64; null in lists of jobs and in attempts."""
     device: Device | None = None
     """Where the points were placed, a CPU also if the slot has a GPU; null for jobs that ended before this was
     recorded."""
@@ -110,7 +110,7 @@ class Succeeded(Ending):
     skipped_layers: dict[str, str] = {}
     """Layers that the regularizer was to act on and could not, and why."""
     unsaved: str | None = None
-    """Why the final state is not among the checkpoints, if it is not."""
+    """Why the final state is not among the checkpoints; null if it is."""
 
 
 class Cancelled(Ending):
@@ -144,7 +144,7 @@ class Overdue(Ending):
 
 
 class Failed(Ending):
-    """Ended in a way that would come again: a bad spec, NaN, out of memory. Not retried."""
+    """Ended in a way that would happen again: a bad spec, NaN, out of memory. Not retried."""
 
     kind: Literal["failed"] = "failed"
     code: str
@@ -152,7 +152,7 @@ class Failed(Ending):
 
 
 class Crashed(Ending):
-    """The runner died without a word, by signal or by exit. Retried."""
+    """The runner died without a report, by signal or by exit. Retried."""
 
     kind: Literal["crashed"] = "crashed"
     message: str
@@ -181,7 +181,7 @@ class Lost(Ending):
 class Unavailable(Ending):
     """What the attempt needs was not there: the machine's storage or data set, or a version that reads its checkpoint.
 
-    No strike: the job waits for it.
+    Does not count as a failure: the job waits for it.
     """
 
     kind: Literal["unavailable"] = "unavailable"
@@ -192,14 +192,14 @@ class Unavailable(Ending):
 Asked = Cancelled | Paused | Preempted | Released
 """Stopped by request, with the state saved."""
 Broken = Crashed | Stalled | Faulty | Lost
-"""Ended without having been asked to: a strike, unless the attempt got further than the one before."""
+"""Ended without a request: counts as a failure, unless the attempt got further than the one before."""
 
 Outcome = Annotated[Succeeded | Asked | Overdue | Failed | Broken | Unavailable, Field(discriminator="kind")]
 OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
 def in_brief(outcome: Outcome) -> Outcome:
-    """The outcome without the points that stand in the job's result already."""
+    """The outcome without the points, which the job's result already holds."""
     match outcome:
         case Succeeded(result=PointsResult() as result):
             return outcome.model_copy(update={"result": result.model_copy(update={"points": None})})
@@ -226,7 +226,7 @@ def failure_of(stored: Any) -> Failure | None:
 
 
 def verdict(outcome: Outcome, *, failure_count: int, max_failures: int, wanted: Wanted) -> tuple[State, Failure | None]:
-    """What becomes of a job whose attempt ended so.
+    """The next state of a job whose attempt ended so, and why it failed if it did.
 
     `failure_count`: attempts in a row that failed without progress.
     """
@@ -256,8 +256,8 @@ def verdict(outcome: Outcome, *, failure_count: int, max_failures: int, wanted: 
 PAST_DEADLINE = Failure(code="deadline", message="the job had not ended by its deadline (limits.deadline)")
 
 _WHERE = {Wanted.RUN: State.QUEUED, Wanted.PAUSE: State.PAUSED, Wanted.CANCEL: State.CANCELLED}
-"""Where a job goes that is no longer running and has not ended by itself. With a wish that only a newer version knows
-it is queued, where that version finds it: this one starts nothing with such a wish."""
+"""The next state of a job that is no longer running and has not ended by itself. With a `wanted` that only a newer
+version knows, the job is queued, where that version finds it: this version does not start it."""
 
 
 def _given_up(failure_count: int) -> str:

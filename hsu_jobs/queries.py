@@ -1,4 +1,4 @@
-"""What do we ask the database? Statement builders, named by the question; whoever holds a session runs them.
+"""What do we ask the database? Statement builders, named by the question; the caller runs them in a session.
 
 Knows SQL. Knows no sessions, and moves nothing: changes of state are in `lifecycle`.
 """
@@ -52,7 +52,7 @@ from hsu_jobs.tables import (
 
 _now = func.now()
 IS_RUNNABLE = literal_column("(jobs.state = 'queued' AND jobs.wanted = 'run')", Boolean)
-"""In the very words of the partial index, which no bound parameter could be matched with."""
+"""The exact text of the partial index, with which Postgres could match no bound parameter."""
 _WHOLE_KEY = select(ApiKey).options(joinedload(ApiKey.user, innerjoin=True))
 _WHOLE_JOB = select(Job).options(joinedload(Job.owner, innerjoin=True), selectinload(Job.attempts))
 
@@ -65,16 +65,16 @@ _USED_LONG_AGO = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < _now -
 
 
 def key_by_digest(digest: bytes) -> Select[ApiKey, bool, float | None, bool]:
-    """The key with this digest and its user, whether it opens anything, the seconds until it expires.
+    """The key with this digest and its user, whether it is valid, the seconds until it expires.
 
-    Last, whether its use is to be noted.
+    Last, whether its use should be recorded.
     """
     left = func.extract("epoch", ApiKey.expires_at - _now).cast(Double)
     return _WHOLE_KEY.add_columns(OPENS, left, _USED_LONG_AGO).where(ApiKey.digest == digest)
 
 
 def keys_that_ended(ids: Collection[int]) -> Select[int, bool]:
-    """Those of these keys that open nothing any more, and whether each was revoked."""
+    """Those of these keys that are no longer valid, and whether each was revoked."""
     return select(ApiKey.id, ApiKey.revoked_at.is_not(None)).where(ApiKey.id.in_(ids), not_(OPENS))
 
 
@@ -98,7 +98,7 @@ def not_revoked(ids: Collection[int]) -> Select[int]:
 
 
 def open_key(key_id: int) -> Select[int]:
-    """A key if it opens anything, locked so that nobody revokes it meanwhile."""
+    """A key if it is valid, locked so that it is not revoked meanwhile."""
     return select(ApiKey.id).where(ApiKey.id == key_id, OPENS).with_for_update(read=True)
 
 
@@ -109,7 +109,7 @@ def revoke_keys(ids: Collection[int]) -> ReturningUpdate[int]:
 
 
 def clock() -> Select[datetime]:
-    """The database's time, which all share."""
+    """The database's time, which all processes share."""
     return select(_now)
 
 
@@ -119,7 +119,7 @@ def keys_visible_to(holder: ApiKey) -> Select[ApiKey]:
 
 
 def note_use(key_id: int) -> Update:
-    """Note that a key is used, unless that was noted within the last minute."""
+    """Record that a key is used, unless that was recorded within the last minute."""
     return update(ApiKey).where(ApiKey.id == key_id, _USED_LONG_AGO).values(last_used_at=_now)
 
 
@@ -145,12 +145,12 @@ def job_by_id(job_id: int) -> Select[Job]:
 
 
 def hold(name: str) -> Select[Any]:
-    """Let nobody else pass this point for the same name until the transaction ends."""
+    """Take a lock of this name until the transaction ends; wait while another transaction holds it."""
     return select(func.pg_advisory_xact_lock(func.hashtextextended(name, bindparam(None, 0, type_=BIGINT))))
 
 
 def hold_if_free(name: str) -> Select[bool]:
-    """As `hold`, but whoever comes second is told so and does not wait."""
+    """Like `hold`, but without waiting: false if another transaction holds the lock."""
     return select(func.pg_try_advisory_xact_lock(func.hashtextextended(name, bindparam(None, 0, type_=BIGINT))))
 
 
@@ -160,7 +160,7 @@ def try_session_lock(name: str) -> ColumnElement[bool]:
 
 
 def queued_with_live_attempt() -> Select[int]:
-    """Queued jobs that have a live attempt all the same: no further one can start. Only a hand writes such rows."""
+    """Queued jobs that still have a live attempt: no further one can start. Only manual changes make such rows."""
     return select(Job.id).join(Attempt, Attempt.job_id == Job.id).where(IS_RUNNABLE, Attempt.ended_at.is_(None))
 
 
@@ -194,18 +194,18 @@ def running_on(worker: str) -> Select[Attempt]:
 
 
 def overdue_attempts() -> Select[Attempt]:
-    """The live attempts of jobs whose deadline has passed and that were not yet told, locked."""
+    """The live attempts of jobs whose deadline has passed, if they were not yet asked to stop, locked."""
     overdue = (Attempt.ended_at.is_(None)) & (Attempt.stop.is_distinct_from(Stop.DEADLINE)) & (Job.deadline_at < _now)
     return select(Attempt).join(Job).where(overdue).with_for_update(of=Attempt, skip_locked=True)
 
 
 def serving_workers(silence: timedelta) -> Select[Worker]:
-    """The workers that take jobs and were heard of within this time; one that lacks its storage takes none."""
+    """The workers that take jobs and reported within this time; one that lacks its storage takes none."""
     return _active_workers(silence).where(func.cardinality(Worker.lacks) == 0)
 
 
 def hindered_workers(silence: timedelta) -> Select[Worker]:
-    """The workers that would take jobs but for what they lack, and were heard of within this time."""
+    """The workers that take no jobs only because of what they lack, and reported within this time."""
     return _active_workers(silence).where(func.cardinality(Worker.lacks) > 0)
 
 
@@ -214,12 +214,12 @@ def _active_workers(silence: timedelta) -> Select[Worker]:
 
 
 def served_by(name: str, silence: timedelta) -> Select[UUID | None, bool]:
-    """The identity of the process that has a worker's name, and whether it was heard of within this time; locked."""
+    """The identity of the process that has a worker's name, and whether it reported within this time; locked."""
     return select(Worker.identity, Worker.seen_at > _now - silence).where(Worker.name == name).with_for_update()
 
 
 def datasets_of_pools() -> Select[str, list[str] | None]:
-    """The data sets that each worker of each pool that there ever was could read when it last told."""
+    """The data sets that each worker that ever existed, of each pool, could read at its last report."""
     return select(Worker.pool, Worker.datasets)
 
 
@@ -229,7 +229,7 @@ def largest_machines() -> Select[str, int]:
 
 
 def workers_at_work(silence: timedelta) -> Select[Worker, int, bool]:
-    """Every worker there ever was, with the GPUs in use and whether it was heard of within this time."""
+    """Every worker that ever existed, with the GPUs in use and whether it reported within this time."""
     in_use = select(func.coalesce(func.sum(Attempt.gpus), 0)).where(
         Attempt.worker == Worker.name, Attempt.ended_at.is_(None)
     )
@@ -238,13 +238,13 @@ def workers_at_work(silence: timedelta) -> Select[Worker, int, bool]:
 
 
 def events_of(job_id: int, *, after: int, limit: int) -> Select[EventRow]:
-    """What happened to a job since an event, oldest first."""
+    """A job's events after one of them, oldest first."""
     of_job = select(EventRow).where(EventRow.job_id == job_id, EventRow.id > after)
     return of_job.order_by(EventRow.id).limit(limit)
 
 
 def state_and_events(job_id: int, *, after: int, limit: int) -> Select[State, EventRow | None]:
-    """A job's state beside what happened to it since an event, oldest first; beside nothing if nothing did."""
+    """A job's state with each of its events after one, oldest first; with no event if there is none."""
     since = (EventRow.job_id == Job.id) & (EventRow.id > after)
     both = select(Job.state, EventRow).outerjoin(EventRow, since).where(Job.id == job_id)
     return both.order_by(EventRow.id).limit(limit)
@@ -256,12 +256,12 @@ def state_of(job_id: int) -> Select[State]:
 
 
 def is_event_of(job_id: int, event_id: int) -> Select[bool]:
-    """Whether something of this id happened to a job."""
+    """Whether a job has an event of this id."""
     return select(exists().where(EventRow.job_id == job_id, EventRow.id == event_id))
 
 
 def happened(job_id: int, event: dict[str, Any]) -> Insert:
-    """Write down what happened to a job, which is locked first: the event's id is drawn after the inner SELECT."""
+    """Record what happened to a job, which is locked first: the event's id is drawn after the inner SELECT."""
     job = select(Job.id.label("job_id"), literal(event, JSONB).label("event")).where(Job.id == job_id)
     return insert(EventRow).from_select(["job_id", "event"], job.with_for_update(key_share=True))
 
@@ -283,25 +283,25 @@ def ended_before(attempt_id: int, since: timedelta) -> Select[bool]:
 
 
 def checkpoints_of(job_id: int) -> Select[CheckpointRow]:
-    """Every checkpoint of a job that there ever was, newest first: the highest step, of those the last attempt's."""
+    """Every checkpoint that a job ever had, newest first: by step, and for one step the last attempt's first."""
     of_job = select(CheckpointRow).where(CheckpointRow.job_id == job_id)
     return of_job.order_by(CheckpointRow.step.desc(), CheckpointRow.attempt.desc())
 
 
 def kept_checkpoints(*, after: int = 0, limit: int | None = None) -> Select[CheckpointRow]:
-    """The checkpoints of all jobs that can be gone on from, those after an id in the order of ids."""
+    """The checkpoints of all jobs that are still kept, those after an id, in the order of ids."""
     kept = select(CheckpointRow).where(CheckpointRow.removed_at.is_(None), CheckpointRow.id > after)
     return kept.order_by(CheckpointRow.id).limit(limit)
 
 
 def newest_kept_checkpoint() -> Select[CheckpointRow]:
-    """Of these the one that was recorded last."""
+    """The one of these that was recorded last."""
     kept = select(CheckpointRow).where(CheckpointRow.removed_at.is_(None))
     return kept.order_by(CheckpointRow.id.desc()).limit(1)
 
 
 def checkpoint_for_update(checkpoint_id: int) -> Select[CheckpointRow]:
-    """A checkpoint, locked and read anew, unless it was removed."""
+    """A checkpoint, locked and read again, unless it was removed."""
     kept = select(CheckpointRow).where(CheckpointRow.id == checkpoint_id, CheckpointRow.removed_at.is_(None))
     return kept.with_for_update().execution_options(populate_existing=True)
 
@@ -312,18 +312,18 @@ def installation() -> Select[Installation]:
 
 
 def installation_for_update() -> Select[Installation]:
-    """Which installation this is, locked and read anew."""
+    """Which installation this is, locked and read again."""
     return select(Installation).with_for_update().execution_options(populate_existing=True)
 
 
 def forks_under_way(job_id: int) -> Select[int | None]:
-    """The steps from which jobs that have not ended went on from this one."""
+    """The steps of this job from which jobs that have not ended continue."""
     under_way = Job.state.not_in(TERMINAL)
     return select(Job.parent_step).where(Job.parent_id == job_id, under_way).distinct()
 
 
 def job_for_update(job_id: int) -> Select[Job]:
-    """A job, locked and read anew."""
+    """A job, locked and read again."""
     return job_by_id(job_id).with_for_update(of=Job).execution_options(populate_existing=True)
 
 
@@ -338,14 +338,14 @@ def outcome_of(token: UUID) -> Select[dict[str, Any] | None]:
 
 
 def lost_attempts() -> Select[Attempt]:
-    """The attempts whose lease has run out, locked; by owner, so that two who end such never wait for one another."""
+    """The attempts whose lease has run out, locked; by owner, so that two processes that end them never deadlock."""
     lost = Attempt.ended_at.is_(None) & (Attempt.lease_expires_at < _now)
     in_order = select(Attempt).join(Job).where(lost).order_by(Job.owner_id, Attempt.id)
     return in_order.with_for_update(of=Attempt, skip_locked=True)
 
 
 def renew_lease(token: UUID, lease: timedelta) -> ReturningUpdate[Wanted, Stop | None, float]:
-    """Fenced: move a live attempt's expiry; returns what is wanted, and the seconds since it last got further."""
+    """Fenced: renew a live attempt's lease; returns what is wanted, and the seconds since its last progress."""
     wanted = select(Job.wanted).where(Job.id == Attempt.job_id).scalar_subquery()
     idle = func.extract("epoch", _now - func.coalesce(Attempt.progress_at, Attempt.started_at)).cast(Double)
     renewed = update(Attempt).where(_is_live(token)).values(lease_expires_at=_now + lease)
@@ -353,7 +353,7 @@ def renew_lease(token: UUID, lease: timedelta) -> ReturningUpdate[Wanted, Stop |
 
 
 def note_progress(token: UUID, step: int, recorded: int) -> ReturningUpdate[int, Wanted, Stop | None, int]:
-    """Fenced: note a live attempt's step, and up to which its curves are written.
+    """Fenced: record a live attempt's step, and up to which its curves are written.
 
     Returns its job, what the owner wants, what the service wants, and up to which step they were written before.
     """
@@ -370,7 +370,7 @@ def note_progress(token: UUID, step: int, recorded: int) -> ReturningUpdate[int,
 
 
 def lineage(job_id: int) -> Select[int, int | None]:
-    """A job and those that it goes on from, newest first, each with the step before which its curves are meant."""
+    """A job and those that it continues, newest first, each with the step before which its curves count."""
     line = (
         select(Job.id, Job.parent_id, Job.parent_step, literal(None, BIGINT).label("before"))
         .where(Job.id == job_id)
@@ -389,7 +389,7 @@ def series_of(job_id: int) -> Select[SeriesRow]:
 
 
 def holder_of(token: UUID) -> Select[Job, Attempt]:
-    """The job and the live attempt behind a token, which is locked, so that nobody ends it in between."""
+    """The job and the live attempt behind a token; the attempt is locked, so that it does not end in between."""
     both = select(Job, Attempt).join(Attempt, Attempt.job_id == Job.id)
     return both.where(_is_live(token)).with_for_update(of=Attempt)
 

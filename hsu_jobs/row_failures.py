@@ -1,8 +1,8 @@
-"""What happens when one row of many cannot be processed? It fails alone: logged, counted, skipped; the loop goes on.
+"""What happens when one row of many cannot be processed? It fails alone: logged, counted, skipped; the loop continues.
 
-Knows loops by name and rows by what identifies them. Knows nothing of what is done with a row. That the database does
-not answer is no row's failure: that error is passed on. The counts are kept in the database, since workers find most of
-them and the API tells of them (`hsu_jobs/cluster/metrics.py`).
+Knows loops by name and rows by what identifies them. Knows nothing of what is done with a row. An outage of the
+database is no row's failure: that error is passed on. The counts are kept in the database, since workers find most of
+them and the API shows them (`hsu_jobs/cluster/metrics.py`).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _known: set[tuple[str, str]] = set()
 
 @contextmanager
 def savepoint(session: Session, loop: str, row: str) -> Iterator[None]:
-    """Process a row of a loop that is one transaction: what a row that fails has written is undone, and no more."""
+    """Process a row of a loop that is one transaction: if the row fails, only what it has written is undone."""
     with alone(loop, row), session.begin_nested():
         yield
 
 
 @contextmanager
 def alone(loop: str, row: str, *, but: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Process a row of a loop that needs no undoing here; the rows after it are processed whatever becomes of it.
+    """Process a row of a loop that needs no undoing here; the rows after it are processed even if it fails.
 
     `but`: errors that are no row's failure, beside those of a database that does not answer. They are passed on.
     """

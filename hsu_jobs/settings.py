@@ -1,6 +1,6 @@
 """What can be set from outside: `HSU_*` in the environment, read once into one frozen object.
 
-Knows names, units and defaults. Knows nothing of how a setting is used. What is wrong is told without any secret.
+Knows names, units and defaults. Knows nothing of how a setting is used. An error shows no secret.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hsu_jobs.names import PoolName, WorkerName
 
 
 class BadSettings(Exception):
-    """A setting that cannot be meant: which, what is expected, and what was found unless it may be a secret."""
+    """An invalid setting: which, what is expected, and what was found unless it may be a secret."""
 
 
 def _seconds(value: object) -> object:
@@ -34,11 +34,11 @@ def _seconds(value: object) -> object:
 Span = Annotated[timedelta, BeforeValidator(_seconds), Field(gt=timedelta(0))]
 """A length of time: `45`, `45.5` (seconds), `00:00:45` or `PT45S`."""
 MaybeSpan = Annotated[timedelta, BeforeValidator(_seconds), Field(ge=timedelta(0))]
-"""A length of time that may be none."""
+"""A length of time, which may be zero."""
 
 
 def _names(value: object) -> object:
-    """Names in the environment are parted by commas."""
+    """Names in the environment are separated by commas."""
     return tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
 
 
@@ -47,7 +47,7 @@ Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)]
 
 
 def _url(*schemes: str) -> AfterValidator:
-    """A URL of one of these schemes. Its parts are not told: each may be a piece of a password."""
+    """A URL of one of these schemes. Errors do not show its parts: each may be a piece of a password."""
 
     def check(value: SecretStr) -> SecretStr:
         text = value.get_secret_value()
@@ -84,19 +84,19 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, _url("postgresql", "postgres", "postgresql+psycopg")] = SecretStr(
         "postgresql://localhost/hsu"
     )
-    """Postgres 15 or newer: the truth."""
+    """Postgres 15 or newer: the source of truth."""
     database_password: SecretStr | None = None
-    """The password of `database_url`, as it is, with no character written as another."""
+    """The password of `database_url`, unescaped."""
     redis_url: Annotated[SecretStr, _url("redis", "rediss", "unix")] = SecretStr("redis://localhost:6379/0")
-    """Redis 6 or newer, `redis://`, `rediss://` or `unix://`: the doorbell. It may be emptied at any moment."""
+    """Redis 6 or newer, `redis://`, `rediss://` or `unix://`: the doorbell. It may be emptied at any time."""
     redis_password: SecretStr | None = None
-    """The password of `redis_url`, as it is."""
+    """The password of `redis_url`, unescaped."""
     redis_visibility: Span = timedelta(hours=1)
-    """Time after which Redis hands out a message again that nobody has acknowledged; every message is at once."""
+    """Time after which Redis delivers an unacknowledged message again; every message is acknowledged at once."""
     data_dir: Path = Path("data")
-    """Where the data sets lie."""
+    """Where the data sets are."""
     allow_download: bool = False
-    """Whether a missing data set may be fetched from its publisher."""
+    """Whether a missing data set may be downloaded from its publisher."""
     artifacts_dir: Path = Path("artifacts")
     """Where checkpoints are kept: a folder that all workers share, or with `artifacts_url` each one's own scratch."""
     artifacts_url: str | None = None
@@ -106,7 +106,7 @@ class Settings(BaseSettings):
     """Time that the last state of an attempt waits for a storage that is away or full; a third of `limits.stall` at
     most, so that the wait does not count as hanging."""
     worker_name: WorkerName | None = None
-    """A worker's name, its own among all; by default the machine's. A second process of one name refuses to start."""
+    """A worker's name, unique among all; by default the machine's. A second process of one name refuses to start."""
     pool: PoolName = "default"
     """The pool that a worker belongs to: it runs the jobs that ask for it."""
     slots: Annotated[int, Field(ge=1)] = 1
@@ -120,19 +120,19 @@ class Settings(BaseSettings):
     poll: Span = timedelta(seconds=5)
     """Time after which an idle worker asks the database even if no message came."""
     sweep: Span = timedelta(seconds=10)
-    """Time between two looks for expired leases and for queued jobs that nobody was told of."""
+    """Time between two looks for expired leases and for queued jobs of which no worker was notified."""
     flush: Span = timedelta(seconds=1)
     """Time between two writes of a running job's curves."""
     keep_curves: Span | None = None
-    """Time after a job's end for which its curves are kept; for good by default."""
+    """Time after a job's end for which its curves are kept; for ever by default."""
     shutdown: Span = timedelta(seconds=15)
     """Time that a running job gets to stop by itself before it is killed."""
     retry_after: Span = timedelta(seconds=5)
     """Time after which a job that crashed is tried again; twice as long after each further crash, 5 minutes at most."""
     patience: Span = timedelta(minutes=5)
-    """Time that a job waits for several GPUs before a machine keeps what becomes free for it."""
+    """Time that a job waits for several GPUs before a machine keeps GPUs that become free for it."""
     usage_half_life: Span = timedelta(days=1)
-    """Time after which used GPU time counts half when users take turns."""
+    """Time after which used GPU time counts half for the order of users."""
     member_priority: Annotated[int, Field(ge=-100, le=100)] = 0
     """The highest priority that a member may ask for; admins may ask for any."""
     max_waiting: Annotated[int, Field(ge=0)] = 10_000
@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """The least important lines that are written."""
     idempotency_keep: Span = timedelta(hours=24)
-    """Time for which a request with an Idempotency-Key is answered as it was the first time."""
+    """Time for which a request with an Idempotency-Key gets the same answer as the first time."""
     max_body: Annotated[int, Field(ge=1024)] = 1024 * 1024
     """Largest request body, in bytes."""
     max_head: Annotated[int, Field(ge=1024)] = 64 * 1024
@@ -157,9 +157,9 @@ class Settings(BaseSettings):
     """Connections that one address may hold open to each API process, proxies of FORWARDED_ALLOW_IPS aside; 0: any
     number."""
     request_time: Span = timedelta(seconds=30)
-    """Time within which an answer begins, or is 504; its statement in the database is cancelled then."""
+    """Time within which an answer begins; otherwise it is a 504, and its statement in the database is cancelled."""
     key_cache: MaybeSpan = timedelta(seconds=2)
-    """Time that an API process remembers a key for: one that another process revokes opens for so long. 0: never."""
+    """Time that an API process caches a key for: one that another process revokes stays valid for so long. 0: never."""
     rate_limit: Annotated[float, Field(ge=0)] = 100.0
     """Requests a second that a key may make in the long run; 0: any number."""
     rate_burst: Annotated[int, Field(ge=1)] = 500
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = None
     """What Prometheus sends as `Authorization: Bearer …` to read /metrics; without it only an admin's key reads it."""
     root_path: Annotated[str, BeforeValidator(_without_slash), Field(pattern=f"^{PATH_PREFIX}$", max_length=200)] = ""
-    """The path under which a proxy shows the service, `/hsu`; a trusted proxy's `X-Forwarded-Prefix` goes first."""
+    """The path under which a proxy shows the service, `/hsu`; a trusted proxy's `X-Forwarded-Prefix` overrides it."""
     cors_origins: Names = ()
     """Origins of web pages that may call this service from a browser: `https://lab.example`."""
     audit_retention: Span = timedelta(days=365)
@@ -183,7 +183,7 @@ class Settings(BaseSettings):
     """Time after which a message that failed is sent again; twice as long after each further failure, 4 hours at most,
     and 10 minutes at most for a webhook all of whose messages fail."""
     webhook_patience: Span = timedelta(days=1)
-    """Time for which a message is tried."""
+    """Time for which delivery of a message is attempted."""
     webhook_failures: Annotated[int, Field(ge=1, le=2**15 - 1)] = 200
     """Attempts in a row that fail before a webhook is disabled: more than a day, with the rests between them."""
     webhook_couriers: Annotated[int, Field(ge=2, le=1000)] = 32
@@ -191,14 +191,14 @@ class Settings(BaseSettings):
     webhook_couriers_per_user: Annotated[int, Field(ge=1)] = 4
     """Webhooks of one user that are called at the same time, by all workers together."""
     webhook_asked: Annotated[int, Field(ge=1)] = 100
-    """Pings and messages asked for again that a user may have on their way."""
+    """Pings and messages requested again that a user may have pending."""
     webhook_log: Span = timedelta(days=30)
-    """Time for which is kept what was sent."""
+    """Time for which sent messages are kept."""
 
     @model_validator(mode="before")
     @classmethod
     def _passwords_join_their_urls(cls, given: Any) -> Any:
-        """Whoever connects then needs the URL alone."""
+        """Code that connects then needs only the URL."""
         joined = dict(given)
         for name in ("database", "redis"):
             password = _plain(joined.get(f"{name}_password"))
@@ -208,7 +208,7 @@ class Settings(BaseSettings):
         return joined
 
     def environment(self) -> dict[str, str]:
-        """The environment of a child process that is to read these very settings, and to speak UTF-8."""
+        """The environment of a child process that is to read the same settings, and to use UTF-8."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         shown = {name: _text(value) for name, value in values.items() if value is not None}
         mine = {f"HSU_{name.upper()}": text for name, text in shown.items()}
@@ -271,11 +271,11 @@ ELSEWHERE = (
     "HSU_TEST_DATABASE_URL",
     "HSU_TEST_REDIS_URL",
 )
-"""Variables that others read: `make up`, the client, the tests."""
+"""Variables that other programs read: `make up`, the client, the tests."""
 
 
 def unknown(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """For each HSU_* variable that nobody reads: that it is none, and which one may be meant."""
+    """For each HSU_* variable that nothing reads: a line that says so, and which one may be meant."""
     known = [*(f"HSU_{name.upper()}" for name in Settings.model_fields), *ELSEWHERE]
     found = sorted(name for name in environment if name.startswith("HSU_") and name not in known)
     meant = {name: get_close_matches(name, known, 1) for name in found}

@@ -37,13 +37,13 @@ from hsu_jobs.names import PoolName
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=64)]
 
 _SPACE = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""What no name consists of alone, written out: `\\s` is not the same in Python, in Rust and in JSON Schema."""
+"""Characters of which alone no name may consist, written out: `\\s` differs between Python, Rust and JSON Schema."""
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, pattern=rf"^[^\x00]*[^{_SPACE}][^\x00]*$", max_length=200)
 ]
 Priority = Annotated[int, Field(ge=-100, le=100), WHOLE]
 Version = Annotated[int, Field(ge=1, json_schema_extra={"maximum": PRESENT}), WHOLE]
-"""No newer one comes here: `_in_present_shape` refuses it, and says what is known."""
+"""A newer version never comes here: `_in_present_shape` refuses it, and says which versions are known."""
 
 
 class Resources(Spec):
@@ -59,7 +59,7 @@ class Limits(Spec):
     """When to give up."""
 
     max_attempts: Annotated[int, Field(ge=1, le=100), WHOLE] = 5
-    """Attempts in a row that may crash, hang or be lost without a checkpoint further on, before the job fails."""
+    """Attempts in a row that may crash, hang or be lost without a further checkpoint, before the job fails."""
     deadline: Seconds | None = None
     """Seconds after the submission by which the job must have ended, or it fails."""
     stall: Seconds = 1800.0
@@ -67,34 +67,34 @@ class Limits(Spec):
 
 
 class Envelope(Spec):
-    """What stands on every job, whatever is in it.
+    """The fields that every job has, whatever its task.
 
-    Nothing here changes the result, but that sums over several GPUs are rounded otherwise.
+    No field here changes the result, except that sums over several GPUs are rounded differently.
     """
 
     version: Version = PRESENT
-    """Of the spec's shape. A spec without it has the present one. An older spec is upgraded when it is read, so what
-    is shown is always in the present shape."""
+    """The version of the spec's shape. A spec without it has the present one. An older spec is upgraded when it is
+    read, so what is shown is always in the present shape."""
     name: Name = "untitled"
     tags: Annotated[tuple[Tag, ...], Field(max_length=32), at_most(32)] = ()
     priority: Priority = 0
-    """Higher goes first, and may send a running job of lower priority back to the queue."""
+    """A higher priority runs first, and may send a running job of lower priority back to the queue."""
     resources: Resources = Resources()
     limits: Limits = Limits()
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over what is in the envelope, in canonical JSON: equal for jobs that must give equal results."""
+        """SHA-256 over the fields of the task, in canonical JSON: equal for jobs that must give equal results."""
         content = self.model_dump(mode="json", exclude=set(Envelope.model_fields))
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def costs(self) -> Costs | None:
-        """What the job will cost; None if that cannot be told before it has run."""
+        """What the job will cost; None if that is not known before it has run."""
         return None
 
 
 class TrainingJob(TrainingSpec, Envelope):
-    """A training run, as people submit it."""
+    """A training run, as users submit it."""
 
     @model_validator(mode="after")
     def _batch_can_be_split(self) -> TrainingJob:
@@ -108,7 +108,7 @@ class TrainingJob(TrainingSpec, Envelope):
 
 
 class PointsJob(PointsSpec, Envelope):
-    """Points to be placed on a sphere, as people submit it."""
+    """Points to be placed on a sphere, as users submit it."""
 
     @model_validator(mode="after")
     def _needs_one(self) -> PointsJob:
@@ -118,12 +118,12 @@ class PointsJob(PointsSpec, Envelope):
 
 
 AnyJob = TrainingJob | PointsJob
-"""The menu of tasks; the first one is meant where a spec names none."""
+"""The menu of tasks; the first one is the default where a spec names none."""
 TASKS = kinds(AnyJob, tag="task")
 
 
 def _in_present_shape(value: object) -> object:
-    """A spec of the present version, which names its task: without one it is about classification."""
+    """A spec of the present version, which names its task: without one it is `classification`."""
     if not isinstance(value, Mapping):
         return value
     try:
@@ -150,11 +150,11 @@ def parse(value: object) -> JobSpec:
 MOST_AT_ONCE = 1000
 """Jobs that are submitted together."""
 ENOUGH_ERRORS = 1000
-"""What is wrong with many specs is looked for until so much was found: each error costs some microseconds."""
+"""The check of many specs stops after so many errors: each error costs some microseconds."""
 
 
 def _until_enough(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
-    """Many specs, looked at one after the other."""
+    """Many specs, checked one after the other."""
     if not isinstance(value, list) or not 0 < len(value) <= MOST_AT_ONCE:
         return handler(value)
     specs: list[JobSpec] = []
@@ -175,7 +175,7 @@ def _until_enough(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
 def _within(place: int, error: ValidationError) -> Iterator[InitErrorDetails]:
     """The errors of the spec at this place of a list."""
     for each in error.errors(include_url=False):
-        own = "message" in each.get("ctx", {})  # which says what was found; of pydantic's it is still to be said
+        own = "message" in each.get("ctx", {})  # which says what was found; pydantic's own errors do not say it yet
         text: LiteralString = "{message}" if own else "{text}"
         kind = PydanticCustomError(each["type"], text, {text[1:-1]: each["msg"]})
         yield InitErrorDetails(type=kind, loc=(place, *each["loc"]), input=each["input"])
@@ -203,7 +203,7 @@ def read(stored: object) -> JobSpec:
         where = "/".join(map(str, first["loc"])) or "the spec"
         others = f" (and {more} more)" if more else ""
         raise _not_readable(f"{where}: {first['msg']}{others}") from error
-    except Exception as error:  # a validator that met what no client can send
+    except Exception as error:  # a validator failed on a value that no client can send
         raise _not_readable(f"{type(error).__name__}: {error}") from error
 
 

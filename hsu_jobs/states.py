@@ -1,4 +1,4 @@
-"""Which moves does a job's life allow, and which requests at which stage?
+"""Which changes of state does a job allow, and which requests in each state?
 
 Knows the states and the moves between them. Knows no rows: `lifecycle.move` is the only writer of a job's state.
 """
@@ -20,7 +20,7 @@ class State(StrEnum):
 
 
 class Wanted(StrEnum):
-    """What its owner wants it to be: a column apart, so that a wish never races with what happens."""
+    """What its owner wants: a separate column, so that a request never races with a change of state."""
 
     RUN = "run"
     PAUSE = "pause"
@@ -28,7 +28,7 @@ class Wanted(StrEnum):
 
 
 class Action(StrEnum):
-    """What its owner may ask for."""
+    """What its owner may request."""
 
     CANCEL = "cancel"
     PAUSE = "pause"
@@ -44,7 +44,7 @@ class Stop(StrEnum):
     PREEMPT = "preempt"
     """A job of higher priority needs the place."""
     DRAIN = "drain"
-    """The worker is to be emptied."""
+    """The worker is being drained."""
     DEADLINE = "deadline"
     """The job should have ended by now."""
 
@@ -65,7 +65,7 @@ _ENDED = frozenset({Action.RETRY, Action.FORK})
 
 
 def legal(state: State, wanted: Wanted) -> frozenset[Action]:
-    """What may be asked of a job that is and is to be so. Either may be a text that only a newer version knows."""
+    """What may be requested of a job with these two values. Either may be a text that only a newer version knows."""
     if state not in MOVES:
         return frozenset()
     if state in TERMINAL:
@@ -73,14 +73,14 @@ def legal(state: State, wanted: Wanted) -> frozenset[Action]:
     match wanted:
         case Wanted.RUN:
             return _ALIVE | {Action.PAUSE}
-        case Wanted.PAUSE:  # also while it is still running: the wish is taken back
+        case Wanted.PAUSE:  # also while it is still running: the request is withdrawn
             return _ALIVE | {Action.RESUME, Action.PAUSE}
-        case _:  # it is to be cancelled, or a newer version knows what it is to be: it still can be cancelled
+        case _:  # CANCEL, or a value that only a newer version knows: the job can still be cancelled
             return frozenset({Action.CANCEL, Action.FORK})
 
 
 def picture() -> str:
-    """The moves as a mermaid state diagram: the picture in the docs."""
+    """The moves as a mermaid state diagram, for the docs."""
     start = f"    [*] --> {State.QUEUED}"
     moves = [f"    {state} --> {to}" for state in State for to in State if to in MOVES[state]]
     ends = [f"    {state} --> [*]" for state in State if state in TERMINAL]

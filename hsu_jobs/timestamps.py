@@ -1,4 +1,4 @@
-"""How does somebody write down a moment? As RFC 3339 does, with its offset; a bare number is not taken for one."""
+"""How is a point in time written? As in RFC 3339, with its offset; a bare number is not accepted."""
 
 from __future__ import annotations
 

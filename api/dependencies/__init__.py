@@ -1,1 +1,1 @@
-"""What does a route hold? A session, who asks, whose job it is, and how often they may ask: parameters of routes."""
+"""What can a route take as a parameter? A session, the caller's key, a job that they may see, a rate limit."""

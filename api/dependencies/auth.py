@@ -1,6 +1,6 @@
-"""Who asks, and what may they do? An API key in the Authorization header, checked against its digest.
+"""Who is the caller, and what may they do? An API key in the Authorization header, checked against its digest.
 
-Whoever only reads holds a row that is shared and belongs to no session; whoever changes something, one of their own.
+A request that only reads gets a shared row, which belongs to no session. A request that changes something gets its own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 async def holder(request: Request, credentials: Credentials) -> ApiKey:
-    """The key of whoever asks. Raises `Unauthorized` or `TooManyRequests`."""
+    """The caller's key. Raises `Unauthorized` or `TooManyRequests`."""
     own = request_state.current(request.scope)
     if credentials is None:
         await rate_limit.count_failure(own)
@@ -47,7 +47,7 @@ Viewer = Annotated[ApiKey, Depends(holder, scope="function")]
 
 
 async def member(key: Viewer, session: Session) -> ApiKey:
-    """A key that may submit jobs and ask something of them. Raises `Forbidden`."""
+    """A key that may submit jobs and act on them. Raises `Forbidden`."""
     if key.role is Role.VIEWER:
         raise Forbidden("a viewer's key only reads; changing anything needs a member's or an admin's")
     return session.merge(key, load=False)
@@ -58,7 +58,7 @@ Member = Annotated[ApiKey, Depends(member, scope="function")]
 
 
 async def admin(key: Viewer, session: Session) -> ApiKey:
-    """A key that may change what is everyone's. Raises `Forbidden`."""
+    """A key that may change what all users share. Raises `Forbidden`."""
     if key.role is not Role.ADMIN:
         raise Forbidden(f"this needs an admin's key, found a {key.role}'s")
     return session.merge(key, load=False)

@@ -1,6 +1,6 @@
-"""What becomes of a request's work when its client is gone? The statement that it waits for is cancelled.
+"""What happens to a request's work when its client is gone? The SQL statement that it waits for is cancelled.
 
-A thread cannot be stopped, but its statement can, and what then goes on in Python is bounded by what may be asked.
+A thread cannot be stopped, but its statement can. The rest of the work in Python is bounded by the limits of requests.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from starlette.concurrency import run_in_threadpool
 from hsu_jobs import database
 
 EVERY = 1.0
-"""Seconds between two looks, and until the first: most requests are answered long before, and cost only a timer."""
+"""Seconds between two checks, and before the first: most requests are answered long before, and cost only a timer."""
 
 
 @asynccontextmanager
 async def cancelling(request: Request, session: orm.Session) -> AsyncIterator[None]:
-    """Cancel what the session asks the database once the client is gone, or had its answer that it is too late."""
+    """Cancel the session's statement once the client is gone, or has been answered 504."""
     loop = asyncio.get_running_loop()
     watches: list[asyncio.Task[None]] = []
     timer = loop.call_later(EVERY, lambda: watches.append(loop.create_task(_watch(request, session))))
@@ -31,7 +31,7 @@ async def cancelling(request: Request, session: orm.Session) -> AsyncIterator[No
         timer.cancel()
         for watch in watches:
             watch.cancel()
-            # A cancellation under way ends first: the connection then goes to another request.
+            # Wait for a cancellation that is under way: afterwards another request uses the connection.
             await asyncio.gather(watch, return_exceptions=True)
 
 

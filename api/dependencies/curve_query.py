@@ -1,4 +1,4 @@
-"""Which curves does a request ask for, and how does it want them?"""
+"""Which curves does a request ask for, and in which form?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hsu_core.spec.values import EXACT
 from hsu_jobs.curves import Choice, Origin
 
 MOST_NAMES = 256
-"""Layers or measures that one request names: more than a model has."""
+"""Layers or measures that one request may name: more than a model has."""
 Name = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")]
 Layers = Annotated[list[Name], Query(max_length=MOST_NAMES, description="Only these layers; repeat for several.")]
 Measures = Annotated[list[Name], Query(max_length=MOST_NAMES, description="Only these measures; repeat for several.")]
@@ -37,7 +37,7 @@ def choice(
 
 
 class Form(NamedTuple):
-    """How the curves are wanted."""
+    """In which form the curves are sent."""
 
     max_points: int | None
     times: bool
@@ -60,7 +60,7 @@ def form(
     ] = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Form:
-    """How the curves are wanted: `format`, else the first of `Accept` that we have, else JSON."""
+    """In which form the curves are sent: `format`, else the first of `Accept` that we have, else JSON."""
     accepted = [each.partition(";")[0].strip() for each in accept.split(",")]
     found = (each for wanted in accepted for each, media_type in MEDIA_TYPES.items() if media_type == wanted)
     return Form(max_points, times, format or next(found, Format.JSON))

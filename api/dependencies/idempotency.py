@@ -77,7 +77,7 @@ async def idempotent(
 
 
 Idempotent = Annotated[IdempotentRequest, Depends(idempotent, scope="function")]
-"""Call it with a function that executes the request, and return its result."""
+"""Call it with a function that executes the request, and return the result of the call."""
 
 
 def _replayed(given: idempotency.StoredAnswer) -> Response:

@@ -1,4 +1,4 @@
-"""Which fields of a job are asked for? `fields=id,state,result`."""
+"""Which fields of a job does a request ask for? `fields=id,state,result`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def chosen(fields: Names = None) -> frozenset[str] | None:
 
 
 Fields = Annotated[frozenset[str] | None, Depends(chosen)]
-"""The fields that are asked for; None for all."""
+"""The requested fields; None for all."""
 
 
 def _unknown(name: str, known: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Whose job is it? A job in the path, found only by those who may see it: to others it does not exist."""
+"""Which jobs may the caller see? A job in the path of a request does not exist for a caller who may not see it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def visible_job(job_id: JobId, key: Viewer, session: Session) -> Job:
 
 
 def require_visible(session: orm.Session, key: ApiKey, job_ids: Sequence[int]) -> list[int]:
-    """These jobs, each once. Raises `NotFound` if whoever holds the key may not see one of them."""
+    """These jobs, each once. Raises `NotFound` if the key may not see one of them."""
     wanted = list(dict.fromkeys(job_ids))
     seen = session.execute(queries.ids_visible_to(key).where(Job.id.in_(wanted))).scalars().all()
     if missing := sorted(set(wanted) - set(seen)):
@@ -37,13 +37,13 @@ def require_visible(session: orm.Session, key: ApiKey, job_ids: Sequence[int]) -
 
 
 OwnedJob = Annotated[Job, Depends(visible_job, scope="function")]
-"""A job that whoever asks may see."""
+"""A job that the caller may see."""
 
 
 def changed_job(request: Request, job_id: JobId, key: Viewer, session: Session) -> str | None:
-    """The tag of what is now to be told of a job, if it has one. Raises `NotModified` if the client has that.
+    """The entity tag of a job's current view, if it has one. Raises `NotModified` if the client has that view.
 
-    It is weak: equal for what means the same, whichever version of the service writes it.
+    The tag is weak: equal for views that mean the same, whichever version of the service writes them.
     """
     version = job_version.of_job(session, job_id, holder=key)
     if version is None:
@@ -55,7 +55,7 @@ def changed_job(request: Request, job_id: JobId, key: Viewer, session: Session) 
 
 
 JobTag = Annotated[str | None, Depends(changed_job, scope="function")]
-"""Stands before `OwnedJob`, so that a job that has not changed is not even loaded."""
+"""Comes before `OwnedJob`, so that an unchanged job is not loaded."""
 
 
 def visible_attempt(
@@ -75,4 +75,4 @@ def visible_attempt(
 
 
 OwnedAttempt = Annotated[Attempt, Depends(visible_attempt, scope="function")]
-"""An attempt at such a job."""
+"""An attempt at a job that the caller may see."""

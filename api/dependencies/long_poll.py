@@ -1,4 +1,4 @@
-"""How long may an answer wait? Until a job's state is another, or the time is over.
+"""How long may an answer wait? Until a job's state changes, or the time is over.
 
 Knows job states and wakeups. No session and no thread is held while a request waits: the key and the job are checked
 in a transaction before.
@@ -39,7 +39,7 @@ async def changed(
 ) -> None:
     """Return once the job is no longer in that state. Raises `NotFound` or `TooManyStreams` at once.
 
-    `Unauthorized` at once, or when the key that asks is revoked or expires meanwhile.
+    Raises `Unauthorized` at once, or when the caller's key is revoked or expires during the wait.
     """
     if not wait:
         return
@@ -53,7 +53,7 @@ async def changed(
 
 
 Changed = Annotated[None, Depends(changed, scope="function")]
-"""Comes first: what the route then holds is as it is after the wait."""
+"""Comes before the route's other parameters, so that they are read after the wait."""
 
 
 def _state_for(key: ApiKey, job_id: int) -> State:

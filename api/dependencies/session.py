@@ -1,4 +1,4 @@
-"""Which database session does a route hold? One transaction a request; a reader has none."""
+"""Which database session does a route use? One transaction for each request; a request that only reads has none."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from hsu_jobs import database
 AT_ONCE = 20
 """Requests that hold a session at the same time; the others wait for a slot and hold nothing.
 
-With as many as there are threads (40), each may hold a connection and wait for a thread, while each thread waits for a
-connection: 200 streams that were opened at once stood still until Postgres gave up on them.
+With as many slots as threads (40), each request may hold a connection and wait for a thread, while each thread waits
+for a connection: 200 streams that were opened at once stood still until Postgres timed out.
 """
 MOST_OF_ONE = 4
-"""The most slots of one user: a user who asks for much at once waits for their own requests, not others for them.
+"""The most slots of one user: a user with many requests at once delays their own requests, not those of others.
 
-Their threads share a core: with 10 of them a modest user waited eight times as long as usual at the median.
+Threads share a core: with 10 slots for one user, another user waited eight times as long as usual at the median.
 """
 _NOBODY = 0
 """In place of a user's number, for requests without a key."""
@@ -43,7 +43,7 @@ async def session(
 ) -> AsyncIterator[orm.Session]:
     """The request's transaction; a GET changes nothing and has none.
 
-    Neither opening it nor giving a reader's connection back waits for the database, so neither takes a thread.
+    Opening it and returning a reader's connection do not wait for the database, so neither takes a thread.
     """
     if request.method == "GET":
         with database.reading() as opened:

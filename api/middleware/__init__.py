@@ -1,1 +1,1 @@
-"""What happens to every request, whatever it asks? Layers around the app, and the state that they share."""
+"""What happens to every request? Layers around the app, and the state that they share."""

@@ -1,6 +1,6 @@
-"""Which requests leave a line in the audit log? Those that change something or were to, and refused keys that we know.
+"""Which requests does the audit log record? Those that change something or try to, and refused keys that are known.
 
-What was done is written in the transaction that did it, what was refused in one of its own.
+A change is recorded in the transaction that makes it, a refusal in a separate one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def write(session: Session, request: Request, response: Response) -> None:
-    """Write down what this transaction did, if it belongs to a request that changes something."""
+    """Record what this transaction did, if it belongs to a request that changes something."""
     own = request_state.current(request.scope)
     if own.key is None or not own.may_change:
         return
@@ -34,7 +34,7 @@ def write(session: Session, request: Request, response: Response) -> None:
 
 
 def is_missing(own: RequestState) -> bool:
-    """Whether a request that is over should have left a line, and did not."""
+    """Whether the line of a finished request is missing."""
     was_counted_out = own.status == TooManyRequests.status
     return own.key is not None and (own.may_change or own.is_refused) and not own.is_audited and not was_counted_out
 

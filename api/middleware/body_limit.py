@@ -1,4 +1,4 @@
-"""How large may a body be? Counts what arrives, so a body without a Content-Length is stopped too."""
+"""How large may a body be? The bytes that arrive are counted, so a body without a Content-Length is stopped too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hsu_jobs.errors import BodyTooLarge
 
 
 class BodyLimit:
-    """ASGI middleware: a request over `limit` bytes is answered 413 before anything reads it whole."""
+    """ASGI middleware: a request over `limit` bytes is answered 413 before its body is read whole."""
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self.app = app
@@ -34,7 +34,7 @@ class BodyLimit:
             message = await receive()
             arrived += len(message.get("body", b""))
             if arrived > self.limit:
-                raise HTTPException(BodyTooLarge.status, self._detail())  # the one kind that FastAPI lets through
+                raise HTTPException(BodyTooLarge.status, self._detail())  # the only exception that FastAPI lets through
             return message
 
         await self.app(scope, counted, send)

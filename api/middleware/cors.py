@@ -1,4 +1,4 @@
-"""Which web pages may call this service from a browser? None, unless they are named."""
+"""Which web pages may call this service from a browser? Only those that are named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _READ = ("ETag", "Link", "Location", "RateLimit", "RateLimit-Policy", "Retry-Aft
 
 
 def allow(app: FastAPI, origins: Sequence[str]) -> None:
-    """Let pages of these origins ask, with a key that they were given: cookies are never used."""
+    """Allow requests from pages of these origins, with a key that the page was given: cookies are never used."""
     if origins:
         app.add_middleware(
             CORSMiddleware,

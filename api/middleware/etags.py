@@ -26,7 +26,7 @@ _TOLD: dict[str, dict[str, Any]] = {
 
 
 class NotModified(Exception):
-    """The client has the current answer, whose tag this is."""
+    """The client already has the current answer, which has this tag."""
 
     def __init__(self, tag: str) -> None:
         super().__init__(tag)
@@ -54,7 +54,7 @@ class ETags:
 
 
 class _Answer:
-    """One answer on its way: its head waits for its body."""
+    """One answer that is being sent: its head is held back until its body arrives."""
 
     def __init__(self, send: Send, known: str) -> None:
         self._send = send
@@ -73,7 +73,7 @@ class _Answer:
             head, self._head = self._head, None
             if not message.get("more_body"):
                 message = self._tagged(head, message)
-            else:  # large ones are tagged where they are made
+            else:  # large answers get their tag where they are made
                 _never_unasked(MutableHeaders(raw=head["headers"]))
             await self._send(head)
         await self._send(message)
@@ -91,18 +91,18 @@ class _Answer:
 
 
 def install(app: FastAPI) -> None:
-    """Tag the app's answers."""
+    """Add tags to the app's answers."""
     app.add_middleware(ETags)
     app.add_exception_handler(NotModified, _unchanged)
 
 
 def describe(app: FastAPI) -> None:
-    """Let the app's OpenAPI document tell of it."""
+    """Describe the tags in the app's OpenAPI document."""
     app.openapi = partial(_described, app.openapi)  # type: ignore[method-assign]
 
 
 def _described(openapi: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """The OpenAPI document, with what is said here of every JSON answer to a GET."""
+    """The OpenAPI document, with the tags of every JSON answer to a GET."""
     document = openapi()
     for path in document["paths"].values():
         responses = path.get("get", {}).get("responses", {})
@@ -122,13 +122,13 @@ def _can_be_tagged(status: int, headers: MutableHeaders) -> bool:
 
 
 def _never_unasked(headers: MutableHeaders) -> None:
-    """What one key may see is not for another, and is asked for again each time."""
+    """Caches must ask before they reuse an answer, and must not reuse it for another key."""
     headers.setdefault("Cache-Control", "private, no-cache")
     headers.add_vary_header("Authorization")
 
 
 def _is_among(tag: str, known: str) -> bool:
-    """Compared weakly, as RFC 9110 has it for `If-None-Match`."""
+    """Weak comparison, as RFC 9110 requires for `If-None-Match`."""
     if known.strip() == "*":
         return True
     return tag.removeprefix("W/") in {each.strip().removeprefix("W/") for each in known.split(",")}

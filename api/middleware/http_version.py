@@ -1,7 +1,8 @@
-"""What can a client of HTTP/1.0 be sent? Nothing in chunks, which it would take for the file itself.
+"""What can be sent to a client of HTTP/1.0? Nothing in chunks: the client would take their framing for content.
 
-Knows ASGI. What has no length yet is written to a temporary file first, and sent with its length, so that the client
-also sees when it was cut off. A live stream has no length: it is refused with a reason, as is what is too large.
+Knows ASGI. An answer without a length is first written to a temporary file, then sent with its length, so that the
+client also sees when it was cut off. A live stream has no length: it is refused with a reason, and so is an answer that
+is too large.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from api.problems import respond
 from hsu_jobs.errors import JobsError, UpgradeRequired
 
 IN_MEMORY = 1 << 20
-"""Bytes of an answer that are kept in memory; more go to the disk."""
+"""Bytes of an answer that are kept in memory; a larger answer is written to the disk."""
 MOST_KEPT = 1 << 28
-"""Bytes of an answer that are put off to learn its length: 256 MiB of the disk."""
+"""Bytes of an answer that are stored to learn its length: 256 MiB of the disk."""
 _PIECE = 1 << 18
 _OLD = ("0.9", "1.0")
 _ADVICE = "ask with HTTP/1.1, as `proxy_http_version 1.1` lets nginx do"
@@ -44,7 +45,7 @@ class Http10Responses:
 
 
 class _Refused(Exception):
-    """Ends whatever still makes the answer."""
+    """Stops the app while it still makes the answer."""
 
     def __init__(self, problem: JobsError) -> None:
         super().__init__(problem.detail)
@@ -52,7 +53,7 @@ class _Refused(Exception):
 
 
 class _Answer:
-    """One answer on its way: its head waits for the whole body, unless that has a length."""
+    """One answer that is being sent: its head is held back until the whole body is there, unless it has a length."""
 
     def __init__(self, send: Send, body: SpooledTemporaryFile[bytes]) -> None:
         self._send = send
@@ -88,6 +89,6 @@ class _Answer:
 
 
 def _refuse_live(headers: Headers) -> None:
-    """What is not to be held back on its way (`X-Accel-Buffering`) is live, and has no end that could be waited for."""
+    """Refuse an answer that must not be held back (`X-Accel-Buffering`): it is live, and has no known end."""
     if headers.get("x-accel-buffering") == "no":
         raise _Refused(UpgradeRequired(f"HTTP/1.0 knows no stream that goes on: {_ADVICE}"))

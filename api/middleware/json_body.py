@@ -1,6 +1,6 @@
-"""Is a body JSON that can be read? Looked at before any route: its coding, its type, its characters, how deep it is.
+"""Is a body JSON that can be read? Checked before any route: its coding, type, characters and depth.
 
-Knows ASGI and JSON. Knows no route: what the values mean is said by the types of each.
+Knows ASGI and JSON. Knows no route: the types of each route say what the values mean.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from api.problems import respond, shortened
 from hsu_jobs.errors import BadRequest, BodyTooLarge, JobsError, UnsupportedMediaType
 
 MOST_LEVELS = 32
-"""Lists and objects within each other; a spec in a bulk has five."""
+"""Levels of lists and objects; a spec in a bulk has five."""
 MOST_MEMBERS = 1_000
-"""Keys of one object: more than any has that we take."""
+"""Keys of one object: more than any valid object has."""
 MOST_DIGITS = 400
-"""Characters of one number: the shortest form of a double has 24, its longest exact one, without an exponent, 309."""
+"""Characters of one number: a double's shortest form has up to 24, its longest exact one, without an exponent, 309."""
 CODINGS = {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
-"""What `json.detect_encoding` tells apart."""
+"""The codings that `json.detect_encoding` recognises."""
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 class JsonBody:
-    """ASGI middleware: a body that is no JSON as we take it is answered 400 or 415, with what was found."""
+    """ASGI middleware: a body that is not acceptable JSON is answered 400 or 415, with what was found."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -46,7 +46,7 @@ class JsonBody:
             body = await _whole(receive)
             if body:
                 check(body, Headers(scope=scope))
-        except HTTPException as error:  # of BodyLimit, whose own way of refusing is made for routes
+        except HTTPException as error:  # from BodyLimit, which refuses in a way that is made for routes
             await respond(BodyTooLarge(error.detail))(scope, receive, send)
         except JobsError as error:
             await respond(error)(scope, receive, send)
@@ -57,7 +57,7 @@ class JsonBody:
 
 
 def check(body: bytes, headers: Headers) -> None:
-    """Raise `BadRequest` or `UnsupportedMediaType` unless this is JSON of a depth and size that we read."""
+    """Raise `BadRequest` or `UnsupportedMediaType` unless this is JSON of an accepted depth and size."""
     charset = _check_type(headers)
     text = _decoded(body, charset)
     try:
@@ -84,7 +84,7 @@ async def _whole(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """Give the body that was read, then whatever comes."""
+    """Return the body that was read, then the messages that follow."""
     replayed: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": False}])
 
     async def again() -> Message:
@@ -94,7 +94,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 def _check_type(headers: Headers) -> str:
-    """The charset that is said, in lower case; empty if none is."""
+    """The declared charset, in lower case; empty if none is declared."""
     if (coding := headers.get("content-encoding", "identity").strip().lower()) not in ("identity", ""):
         raise UnsupportedMediaType(
             f"a body is taken as it is, without a Content-Encoding; found {shortened(coding, 40)!r}", accepts="identity"
@@ -122,7 +122,7 @@ def _decoded(body: bytes, charset: str) -> str:
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; each of its keys must stand there once, since readers differ in which they then take."""
+    """An object; each key may occur only once, since parsers differ in which of two values they take."""
     if len(pairs) > MOST_MEMBERS:
         begins = ", ".join(repr(shortened(name, 20)) for name, _ in pairs[:3])
         raise BadRequest(
@@ -167,7 +167,7 @@ def _check_length(digits: str) -> None:
 
 
 def _levels(value: object) -> int:
-    """How many lists and objects are within each other; one more than allowed stands for any more."""
+    """The levels of lists and objects; one above the limit stands for any higher number."""
     here = [value] if isinstance(value, dict | list) else []
     levels = 0
     while here and levels <= MOST_LEVELS:

@@ -1,7 +1,7 @@
-"""How is this web service doing, in numbers? Requests by route and status, how fast they are, streams under way.
+"""How is this web service doing, in numbers? Requests by route and status, their durations, and open streams.
 
-Each API process counts for itself; with several behind one address set PROMETHEUS_MULTIPROC_DIR to an empty folder, and
-each tells of all. The cluster's own numbers are `hsu_jobs.cluster.metrics`.
+Each API process counts for itself. If several share one address, set PROMETHEUS_MULTIPROC_DIR to an empty folder: then
+each reports the numbers of all. The cluster's own numbers are `hsu_jobs.cluster.metrics`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class RequestMetrics:
 
 
 def register(registry: CollectorRegistry) -> None:
-    """Let a registry tell these numbers: of this process, or of all that share PROMETHEUS_MULTIPROC_DIR."""
+    """Add these numbers to a registry: those of this process, or of all that share PROMETHEUS_MULTIPROC_DIR."""
     own: tuple[Collector, ...] = (REQUESTS, SECONDS, STREAMS)
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]

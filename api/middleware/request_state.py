@@ -29,17 +29,17 @@ class RequestState:
     request_id: str
     begun: float
     headers: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """Added to the answer, by whatever code it is made."""
+    """Added to the answer, whichever code makes it."""
     key: ApiKey | None = field(default=None, init=False)
-    """The key that was sent, if it is known; also one that is not valid any more."""
+    """The key that was sent, if it is known; also one that is no longer valid."""
     is_refused: bool = field(default=False, init=False)
-    """Whether that key is not valid any more."""
+    """Whether that key is no longer valid."""
     is_audited: bool = field(default=False, init=False)
     """Whether the audit log has a line of the request."""
     response: Response | None = field(default=None, init=False)
     """The response that a route made itself, if it did."""
     status: int = field(default=0, init=False)
-    """Of the answer, once it begins."""
+    """The status of the answer, once it begins."""
     _extra_seconds: float = field(default=0.0, init=False)
 
     def identify(self, key: ApiKey | None, *, is_valid: bool) -> None:
@@ -70,7 +70,7 @@ class RequestState:
 
     @property
     def method(self) -> str:
-        """The method, if it is one."""
+        """The method; OTHER for an unknown one."""
         method: str = self.scope["method"]
         return method if method in _METHODS else "OTHER"
 
@@ -81,7 +81,7 @@ class RequestState:
 
     @property
     def address(self) -> str:
-        """Of the client, as the web server knows it."""
+        """The client's address, as the web server knows it."""
         client = self.scope.get("client")
         return client[0] if client else ""
 
@@ -97,7 +97,7 @@ class RequestState:
 
 
 def begin(scope: Scope) -> RequestState:
-    """What is known of a request that has just come; it brings its id, or gets one."""
+    """The state of a new request; its id is the one that it brings, or a new one."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
     request_id = given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)
     state = RequestState(scope, request_id, perf_counter(), headers=[(b"x-request-id", request_id.encode())])
@@ -106,6 +106,6 @@ def begin(scope: Scope) -> RequestState:
 
 
 def current(scope: Scope) -> RequestState:
-    """What is known of the request with this scope."""
+    """The state of the request with this scope."""
     state: RequestState = scope[_IN_SCOPE]
     return state

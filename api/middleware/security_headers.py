@@ -1,6 +1,6 @@
-"""What does every answer tell the browser that may show it? Trust nothing, frame nothing, load nothing.
+"""Which headers restrict a browser that shows an answer? Trust nothing, frame nothing, load nothing.
 
-Only the documentation's page may load anything: its own script and style, from here.
+Only the documentation's page may load anything: its own script and style, from this service.
 """
 
 from __future__ import annotations
@@ -30,6 +30,6 @@ _TLS: Headers = ((b"strict-transport-security", b"max-age=31536000"),)
 
 
 def security_headers(scope: Scope) -> Headers:
-    """The headers of the answer to this request; `https` only where the web server says so."""
+    """The headers of the answer to this request; HTTPS is required only if the request came over `https`."""
     headers = _PAGE if route_path(scope).startswith(DOCS) else _API
     return (*headers, *_TLS) if scope.get("scheme") == "https" else headers

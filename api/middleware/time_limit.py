@@ -1,4 +1,4 @@
-"""How long may an answer take to begin? What is late is answered 504, whatever still goes on behind.
+"""How long may an answer take to begin? A late one is replaced by a 504, even if its work continues.
 
 A thread cannot be stopped, but its statement can: `database.limit_statements` has Postgres cancel it at the same time.
 """
@@ -16,7 +16,7 @@ from hsu_jobs.errors import TookTooLong
 
 
 class TimeLimit:
-    """ASGI middleware: an answer begins within `limit`, and what the client wants to wait; a stream may last."""
+    """ASGI middleware: an answer begins within `limit`, plus the wait that the client asked for; a stream may last."""
 
     def __init__(self, app: ASGIApp, *, limit: timedelta) -> None:
         self.app = app

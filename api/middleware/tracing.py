@@ -1,7 +1,7 @@
-"""Where does a request's time go? OpenTelemetry traces: each request, its SQL, what it asks of Redis.
+"""Where does a request's time go? OpenTelemetry traces: each request, its SQL, its calls to Redis.
 
-FastAPI traces requests by itself; the extra `otel` brings the rest. The standard OTEL_* variables say whether, where to
-and how much: without OTEL_EXPORTER_OTLP_ENDPOINT, or without the extra, nothing is imported and nothing costs anything.
+FastAPI traces requests by itself; the extra `otel` adds the rest. The standard OTEL_* variables say whether, where to
+and how much: without OTEL_EXPORTER_OTLP_ENDPOINT, or without the extra, nothing is imported, and nothing costs time.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 from starlette.types import Scope
 
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
-"""Asked every few seconds by machines."""
+"""Machines ask for these every few seconds."""
 
 
 def are_wanted() -> bool:
-    """Whether somebody waits for traces, and we can tell them."""
+    """Whether an endpoint for traces is set, and the extra is installed."""
     endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
     is_off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
     return not is_off and any(os.environ.get(name) for name in endpoints) and _is_installed()
@@ -38,13 +38,13 @@ def of_requests() -> TelemetryConfig:
 
 
 def follow(engine: Engine) -> None:
-    """Trace what requests ask of the database and of Redis too."""
+    """Trace the requests' calls to the database and to Redis too."""
     if not are_wanted():
         return
     from opentelemetry.instrumentation.redis import RedisInstrumentor
     from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 
-    # It names SQLAlchemy 2.1 nowhere yet; the test shows that it hears its statements all the same.
+    # It does not list SQLAlchemy 2.1 yet; a test shows that it traces its statements anyway.
     SQLAlchemyInstrumentor().instrument(engine=engine, skip_dep_check=True)
     RedisInstrumentor().instrument()
 

@@ -1,6 +1,6 @@
-"""What does the OpenAPI document say beyond the routes? What every request may be answered, and what refers to it.
+"""What does the OpenAPI document say beyond the routes? The answers that any request may get, and links to them.
 
-Knows the document as a tree of plain values. A route tells only what is its own.
+Knows the document as a tree of plain values. A route describes only its own answers.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ _OF_STATUS = {"201": ["Location"], "401": ["WWW-Authenticate"], "429": ["Retry-A
 
 
 def install(app: FastAPI) -> None:
-    """Let the app tell this document."""
+    """Let the app serve this document."""
     app.openapi = partial(_document, app)  # type: ignore[method-assign]
 
 
 def name_of(route: APIRoute) -> str:
-    """The operation's id: short, and the same as long as its function's name is."""
+    """The operation's id: short, and unchanged as long as its function's name is."""
     return route.name
 
 
@@ -98,7 +98,7 @@ def _document(app: FastAPI) -> Tree:
 
 
 def _plain(schema: Tree) -> None:
-    """Tell defaults that are objects in words: generators of clients stumble over them."""
+    """Describe defaults that are objects in words: client generators fail on them."""
     for about in schema.get("properties", {}).values():
         if isinstance(about.get("default"), dict):
             default = f"Default: `{json.dumps(about.pop('default'))}`"
@@ -106,7 +106,7 @@ def _plain(schema: Tree) -> None:
 
 
 def _without_null(schema: Tree) -> Tree:
-    """What may be left out of a query or a header is not `null` there, but left out."""
+    """An optional parameter of a query or a header is left out, never `null`."""
     choices: list[Tree] = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if len(choices) != 1:
         return schema
@@ -114,10 +114,10 @@ def _without_null(schema: Tree) -> Tree:
 
 
 def _d_last(schema: Tree) -> None:
-    """Name a property `d` last, and say that it is needed in other words.
+    """Put a property `d` last, and state in another way that it is required.
 
-    openapi-python-client 0.29 reads an object from a variable that it calls `d` too, properties that are `required`
-    first: what it would read after `d` is lost.
+    openapi-python-client 0.29 reads an object from a variable that is also called `d`, and reads `required` properties
+    first: properties that it reads after `d` would be lost.
     """
     needed = schema.get("required", [])
     if "d" in needed:
@@ -127,7 +127,7 @@ def _d_last(schema: Tree) -> None:
 
 
 def _json_first(answer: Tree) -> None:
-    """Of several forms of an answer generators of clients take the first; asked for nothing else, we send JSON."""
+    """Put JSON first: client generators take the first form of an answer, and we send JSON by default."""
     if "application/json" in answer.get("content", {}):
         answer["content"] = {"application/json": answer["content"].pop("application/json")} | answer["content"]
 
@@ -160,7 +160,7 @@ def _responses(operation: Tree) -> Tree:
 
 
 def _own(operation: Tree) -> Tree:
-    """What a route itself tells, less FastAPI's own kind of 422."""
+    """The answers that a route describes itself, without FastAPI's own kind of 422."""
     return {status: answer for status, answer in operation["responses"].items() if not _is_fastapis(answer)}
 
 
@@ -171,6 +171,6 @@ def _headers(status: str, answer: Tree, is_limited: bool) -> Tree:  # noqa: FBT0
 
 
 def _is_fastapis(answer: Tree) -> bool:
-    """Whether FastAPI promises its own kind of 422, in whose place ours is 400 or 422 with a problem."""
+    """Whether this is FastAPI's own kind of 422; ours is 400, or 422 with a problem."""
     schema: Tree = answer.get("content", {}).get("application/json", {}).get("schema", {})
     return str(schema.get("$ref")).endswith("/HTTPValidationError")

@@ -1,4 +1,4 @@
-"""What do typical answers look like? Examples for the OpenAPI document; a test holds them against its schemas."""
+"""What do typical answers look like? Examples for the OpenAPI document; a test checks them against its schemas."""
 
 from __future__ import annotations
 

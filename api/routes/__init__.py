@@ -1,1 +1,1 @@
-"""One file a resource."""
+"""Which routes are there? One file for each resource."""

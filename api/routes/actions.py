@@ -1,4 +1,4 @@
-"""Actions: what may be asked of a job. Which are possible when is `hsu_jobs.states`."""
+"""Actions: what may be requested of a job. `hsu_jobs.states` says which requests each state allows."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from hsu_jobs.tables import ApiKey, Job
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 MOST_CHANGES = 64
-"""Fields that a fork changes: more than a spec has."""
+"""Fields that a fork may change: more than a spec has."""
 Key = Annotated[str, StringConstraints(max_length=100)]
 
 _ALWAYS = (BadRequest, Unauthorized, Forbidden, NotFound)
 
 
 class NewPriority(BaseModel):
-    """The priority that a job is to have."""
+    """The new priority of a job."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"priority": 10}]})
 
@@ -55,7 +55,7 @@ class NewPriority(BaseModel):
 
 
 class Fork(BaseModel):
-    """From where a job is to go on, and what is to be different."""
+    """From which checkpoint a fork continues, and what changes."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -64,34 +64,34 @@ class Fork(BaseModel):
     )
 
     step: Annotated[int, Field(ge=0, le=EXACT), WHOLE] | None = None
-    """Of the checkpoint; the newest by default."""
+    """The step of the checkpoint; the newest by default."""
     change: Annotated[dict[Key, Any], Field(max_length=MOST_CHANGES), at_most(MOST_CHANGES)] = {}
-    """A merge patch (RFC 7396) of the spec; an object of another `kind` replaces the old one whole. Model, kind of
-    optimizer, and size of the images stay as they are."""
+    """A merge patch (RFC 7396) of the spec; an object of another `kind` replaces the old one whole. The model, the
+    kind of optimizer, and the size of the images cannot change."""
 
 
 @router.post("/{job_id}/cancel", status_code=202, responses=problems(*_ALWAYS, IllegalMove))
 def cancel_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
-    """Ask a job to stop. A waiting job stops at once, a running one within a second or two."""
+    """Request that a job stops. A waiting job stops at once, a running one within a second or two."""
     return JobView.seen(session, lifecycle.cancel(session, job.id))
 
 
 @router.post("/{job_id}/pause", status_code=202, responses=problems(*_ALWAYS, IllegalMove))
 def pause_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
-    """Keep a job from running until it is resumed. A running one first saves its state, and gives its GPUs back."""
+    """Keep a job from running until it is resumed. A running job first saves its state, and releases its GPUs."""
     return JobView.seen(session, lifecycle.pause(session, job.id))
 
 
 @router.post("/{job_id}/resume", responses=problems(*_ALWAYS, IllegalMove))
 def resume_job(job: OwnedJob, _key: Member, session: Session) -> JobView:
-    """Let a paused job wait for its turn again; it goes on exactly where it was."""
+    """Put a paused job back into the queue; it resumes exactly where it was."""
     _ring_for(job.id, session)
     return JobView.seen(session, lifecycle.resume(session, job.id))
 
 
 @router.post("/{job_id}/priority", responses=problems(*_ALWAYS, IllegalMove, SpecRejected))
 def prioritise_job(job: OwnedJob, wanted: NewPriority, key: Member, session: Session) -> JobView:
-    """Change a job's priority, also while it runs. Higher goes first, and may send a running lower one back."""
+    """Change a job's priority, also while it runs. A job of higher priority runs first, and may preempt a lower one."""
     admission.check_priority(wanted.priority, settings(), key=key)
     _ring_for(job.id, session)
     return JobView.seen(session, lifecycle.prioritise(session, job.id, wanted.priority))
@@ -105,9 +105,9 @@ def prioritise_job(job: OwnedJob, wanted: NewPriority, key: Member, session: Ses
     | problems(*_ALWAYS, SpecNotReadable, UnderWay, QuotaExceeded, Gone, IdempotencyConflict, SpecRejected),
 )
 def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: Idempotent) -> Response:
-    """Queue a job that goes on from one of this job's checkpoints with a changed spec.
+    """Queue a job that continues from one of this job's checkpoints with a changed spec.
 
-    Its curves begin with this one's.
+    Its curves begin with this job's curves.
     """
     return once(partial(_forked, job, asked, key, session))
 
@@ -122,7 +122,7 @@ def fork_job(job: OwnedJob, asked: Fork, key: Member, session: Session, once: Id
     ),
 )
 def retry_job(job: OwnedJob, key: Member, session: Session, once: Idempotent) -> Response:
-    """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
+    """Queue the spec of an ended job again, from the job's last checkpoint if it has one."""
     return once(partial(_retried, job, key, session))
 
 
@@ -143,7 +143,7 @@ def _retried(job: Job, key: ApiKey, session: orm.Session) -> Response:
 
 
 def _look_for_missing(job: Job, session: orm.Session) -> None:
-    """Go on from no file that the storage lacks; where this host does not reach the storage, the rows are believed."""
+    """Note checkpoints whose files the storage lacks; if this host cannot reach the storage, trust the rows."""
     with suppress(OSError):
         missing_checkpoints.note_those_of(session, job, installation.storage(session, settings()))
 

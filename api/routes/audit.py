@@ -1,4 +1,4 @@
-"""The audit log: who changed what, from where, and what became of it."""
+"""The audit log: who changed what, from where, and with which result."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ Text = Annotated[str | None, Query(max_length=255, pattern=r"^[^\x00]*$")]
 
 
 class AuditView(View):
-    """A request that changed something or was to, or a known key that opened nothing any more."""
+    """A request that changed something or tried to, or a known key that is no longer valid."""
 
     id: int
     at: datetime
     user: str
     key_prefix: str
     address: str
-    """Of the client, as the web server knows it."""
+    """The client's address, as the web server knows it."""
     request_id: str
     action: str
     """Method and route: `POST /v1/jobs/{job_id}/cancel`."""
     subject: dict[str, Any]
-    """What the route's path names, and as `location` what came of it."""
+    """What the route's path names, and as `location` what the request created."""
     status: int
-    """Of the answer."""
+    """The status of the answer."""
 
     @classmethod
     def of(cls, row: AuditRow) -> Self:
@@ -64,7 +64,7 @@ def read_audit(
     cursor: Annotated[int | None, Query(ge=1, le=EXACT, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> AuditPage:
-    """Who changed what, for admins: every request that changed something or was refused, kept `HSU_AUDIT_RETENTION`."""
+    """Who changed what, for admins: all requests that changed something or were refused, for `HSU_AUDIT_RETENTION`."""
     wanted = audit.newest_first(user=user, action=action, since=since, before=cursor, limit=limit + 1)
     rows = session.execute(wanted).scalars().all()
     next_cursor = str(rows[limit - 1].id) if len(rows) > limit else None

@@ -1,4 +1,4 @@
-"""The catalog: what can be asked for, with the JSON Schema of each choice."""
+"""The catalog: what a spec can ask for, with the JSON Schema of each choice."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class RegularizerEntry(Entry):
     source: str
     acts_on: Literal["nothing", "weights", "features"]
     caution: str
-    """When it does not do what one might hope; empty if nothing is known."""
+    """When it does not do what a user might expect; empty if nothing is known."""
     differs: str
-    """Where the defaults are not what the authors' code does, and why."""
+    """Where the defaults differ from the authors' code, and why."""
     presets: dict[str, dict[str, Any]]
-    """By name, as `preset` in a spec: what each fills in that is not the default. It may depend on what is given, as on
-    `s` and `angular` of `mhe` and on `projection` of `comhe`; the spec that is kept states each value."""
+    """By name, as `preset` in a spec: the values that each sets in place of the defaults. They may depend on given
+    ones, as on `s` and `angular` of `mhe` and on `projection` of `comhe`; the stored spec states each value."""
     relative_cost: float
-    """Forward and backward of the whole penalty of `cnn9`, in units of `mhe`'s: benchmarks/catalog.py, one thread."""
+    """The whole penalty of `cnn9`, forward and backward, in units of `mhe`'s: benchmarks/catalog.py, one thread."""
 
 
 class DatasetEntry(Entry):
@@ -60,22 +60,22 @@ class DatasetEntry(Entry):
 
 
 class ObjectiveEntry(Entry):
-    """What points on a sphere can be asked to optimise."""
+    """What points on a sphere can optimise."""
 
     formula: str
-    """In plain text, of unit vectors xᵢ; in half space of the points xᵢ and −xᵢ."""
+    """In plain text, for unit vectors xᵢ; in half space for the points xᵢ and −xᵢ."""
     higher_is_better: bool
     is_of_pairs: bool
-    """Whether it is a quantity of pairs, and refused for a single point that is not in half space."""
+    """Whether it is a quantity of pairs, which is refused for a single point that is not in half space."""
     caution: str
-    """When it does not tell good points from bad ones; empty if nothing is known."""
+    """When it does not distinguish good points from bad ones; empty if nothing is known."""
 
 
 class Catalog(View):
     """Everything that a spec may hold."""
 
     tasks: list[Entry]
-    """What a job can be, with the schema of its whole spec; `kind` is what stands there as `task`."""
+    """The tasks of jobs, with the schema of the whole spec; `kind` is the value of `task` in a spec."""
     objectives: list[ObjectiveEntry]
     """For the task `points`; the other menus are for `classification`."""
     regularizers: list[RegularizerEntry]
@@ -84,7 +84,7 @@ class Catalog(View):
     optimizers: list[Entry]
     schedules: list[Entry]
     measures: list[str]
-    """What is recorded of every chosen layer, whatever the job optimises."""
+    """What is recorded for every chosen layer, whatever the job optimises."""
 
 
 @router.get("", responses=problems(Unauthorized))

@@ -1,4 +1,4 @@
-"""Checkpoints: the saved states of a job, which its forks go on from."""
+"""Checkpoints: the saved states of a job, from which its forks continue."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class CheckpointView(View):
     metric: float | None
     """The last test_accuracy up to this step."""
     is_best: bool
-    """Whether no earlier one had a better metric."""
+    """Whether no earlier checkpoint had a better metric."""
     created_at: datetime
     removed_at: datetime | None
     removed_because: str | None
@@ -54,7 +54,7 @@ def list_checkpoints(
     session: Session,
     removed: Annotated[bool, Query(description="Also those that are no longer there.")] = False,  # noqa: FBT002
 ) -> CheckpointsView:
-    """The states of a job that it, or a fork, can go on from."""
+    """The saved states from which a job, or a fork of it, can continue."""
     rows = session.execute(queries.checkpoints_of(job.id)).scalars()
     kept = [row for row in rows if removed or row.removed_at is None]
     return CheckpointsView(job=job.id, checkpoints=shown("list of checkpoints", kept, CheckpointView.of))

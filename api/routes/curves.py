@@ -1,4 +1,4 @@
-"""Curves: what jobs measured, live while they train and for good afterwards."""
+"""Curves: what jobs measured, live while they train and permanently afterwards."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ router = APIRouter(prefix="/v1", tags=["curves"])
 MOST_IN_JSON = 2_000_000
 """Values that one JSON answer may hold; files may hold any number."""
 MOST_BUCKETS = 500_000
-"""Buckets that the charts of one answer may hold, each of seven numbers, all in memory together."""
+"""Buckets that the charts of one answer may hold, each of seven numbers, all in memory at once."""
 LARGE = 100_000
-"""Values, or buckets, from which on an answer waits for a turn, and is written to the disk before it is sent."""
+"""An answer with so many values or buckets, or more, waits for a slot, and is written to the disk before it is sent."""
 
 
 class Asked(NamedTuple):
@@ -66,8 +66,8 @@ def read_curves(
 ) -> Response:
     """The energy curves of a job, and its losses and accuracies, in ascending steps.
 
-    Every recorded step has its own values, unless `max_points` asks for a chart. Each curve of a layer also says what
-    random points and the best ones would have.
+    Every recorded step has its own values, unless `max_points` asks for a chart. Each curve of a layer also has the
+    values of random points and of the best ones.
     """
     return _answer(request, key, session, [job.id], Asked(choice, form))
 
@@ -136,7 +136,7 @@ def _json(session: orm.Session, lines: Lines, asked: Asked) -> Iterator[bytes]:
 
 
 def _long_json(job_ids: list[int], asked: Asked) -> Iterator[bytes]:
-    """In a transaction of its own, of which every part is one state."""
+    """Read in a transaction of its own, so that all parts show the same state."""
     with database.transaction() as session:
         database.repeatable_read(session)
         yield from _json(session, curves.find(session, job_ids, asked.choice), asked)

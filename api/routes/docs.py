@@ -1,4 +1,4 @@
-"""The documentation's page: Swagger UI, whose files come from here and not from a foreign host."""
+"""The documentation's page: Swagger UI, whose files come from this service and not from a foreign host."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from api.middleware.security_headers import DOCS
 
 router = APIRouter(prefix=DOCS, include_in_schema=False)
 
-# Relative to the page, whatever path the service stands under.
+# Relative to the page, so that they work under any path prefix.
 _PAGE = f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -36,19 +36,19 @@ def show_docs() -> HTMLResponse:
 
 @router.get("/start.js")
 def read_start() -> Response:
-    """What starts it: a file, since the page may run no script of its own."""
+    """The script that starts it: a file, since the page may run no inline script."""
     return Response(_START, media_type="text/javascript")
 
 
 @router.get("/swagger-ui.css")
 def read_style() -> Response:
-    """Its style."""
+    """The page's style."""
     return _file("swagger-ui.css")
 
 
 @router.get("/swagger-ui-bundle.js")
 def read_script() -> Response:
-    """Its script."""
+    """The page's script."""
     return _file("swagger-ui-bundle.js")
 
 

@@ -59,10 +59,10 @@ def stream_events(
         str | None, Header(alias="Last-Event-ID", max_length=64, description="Only events after the one of this id.")
     ] = None,
 ) -> EventStream:
-    """What happened to a job and what happens, as server-sent events.
+    """What happened to a job, and what happens from now on, as server-sent events.
 
-    Each is named after its `kind`, its data an event as in the page of events. The last one, once the job has ended, is
-    `end`; its data hold the job's final `state`.
+    The name of each is its `kind`, and its data is an event as in the page of events. The last one, after the job has
+    ended, is `end`; its data hold the job's final `state`.
     """
     position = parse_position(session, job, last_event_id)
     return sse.respond(wakeups, Events(job.id), position, access=long_lived.begin())

@@ -25,7 +25,7 @@ class Ready(View):
 
     database: Literal["ok"] = "ok"
     redis: Literal["ok", "away"]
-    """Away costs only time: jobs are then found by the workers' own polling."""
+    """`away` costs only time: the workers then find jobs by their own polling."""
 
 
 @router.get("/healthz")

@@ -36,7 +36,7 @@ class ListOfJobs(listing.Listing):
 
 @router.get("", response_model=JobPage | JobPartPage, responses=problems(BadRequest, Unauthorized))
 def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query()]) -> Response:
-    """Your jobs, newest first; everyone's for an admin. Points that a job placed come with the job alone."""
+    """Your jobs, newest first; all users' jobs for an admin. Placed points are only in the answer for a single job."""
     fields = job_fields.chosen(asked.fields)
     found = listing.page(session, queries.jobs_visible_to(key), asked, cursor=asked.cursor, limit=asked.limit)
     jobs = shown("list of jobs", found.jobs, partial(JobView.of, with_points=False))
@@ -44,13 +44,13 @@ def list_jobs(key: Viewer, session: Session, asked: Annotated[ListOfJobs, Query(
 
 
 @router.get(
-    "/{job_id:int}",  # `bulk` is the id of none
+    "/{job_id:int}",  # `bulk` is not an id
     response_model=JobView | JobPart,
     responses=problems(BadRequest, Unauthorized, NotFound),
 )
 def show_job(_changed: Changed, tag: JobTag, job: OwnedJob, session: Session, fields: Fields) -> Response:
     """A job: its state, why it waits or how far it is, its attempts and, once it succeeded, its result.
 
-    With `wait` the answer comes as soon as the state is another, and at the latest after so many seconds.
+    With `wait` the answer comes when the state is a different one, and at the latest after so many seconds.
     """
     return rendered(JobView.seen(session, job), include=fields, tag=tag)

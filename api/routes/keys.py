@@ -39,16 +39,16 @@ class KeyView(View):
     name: str
     user: str
     role: Role | str
-    """`admin`, `member`, `viewer`, or a role of a newer version: with such a key nothing is opened here."""
+    """`admin`, `member`, `viewer`, or a role of a newer version: such a key gives no access here."""
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
-    """To a minute or so."""
+    """Accurate to about a minute."""
     revoked_at: datetime | None
     made_by: int | None
     """The id of the key that asked for it; null if an operator made it at the machine."""
     replaces: int | None
-    """The id of the key in whose place it was made, by a rotation."""
+    """The id of the key that it replaces after a rotation."""
 
     @classmethod
     def of(cls, row: ApiKey) -> Self:
@@ -75,7 +75,7 @@ class RevokedView(KeyView):
     """A key that was just revoked."""
 
     revoked_along: list[int]
-    """The ids of the keys that it made, and that these made, and that were revoked with it."""
+    """The ids of the other keys that were revoked: those that it made, those that they made, and so on."""
 
 
 class KeyPage(View):
@@ -87,7 +87,7 @@ class KeyPage(View):
 
 
 class NewKey(BaseModel):
-    """What a key is to be."""
+    """The key that is to be made."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -96,17 +96,17 @@ class NewKey(BaseModel):
     )
 
     name: Label = ""
-    """To tell it from others."""
+    """To distinguish it from other keys."""
     user: UserName | None = None
-    """Whose it is; yours by default, another's only for admins. A new name makes a new user."""
+    """Its user; you by default, another user only for admins. A new name makes a new user."""
     role: Role | None = None
-    """What it may do: not more than the key that asks; by default the same."""
+    """What it may do: not more than the caller's key; by default the same."""
     expires_at: Timestamp | None = None
     expires_in: Seconds | None = None
-    """Seconds from now, in place of `expires_at`. Without either it is good for as long as the key that asks."""
+    """Seconds from now, in place of `expires_at`. Without either it is valid for as long as the caller's key."""
 
     def end(self, *, now: datetime, latest: datetime | None) -> datetime | None:
-        """When it expires: not after `latest`, the end of the key that asks. Raises `SpecRejected`."""
+        """When it expires: not after `latest`, the end of the caller's key. Raises `SpecRejected`."""
         if self.expires_in is not None and self.expires_at is not None:
             raise _wrong("expires_in", "two_ends", "expires_in: give this or expires_at, not both")
         wanted = self.expires_at if self.expires_in is None else now + timedelta(seconds=self.expires_in)
@@ -129,7 +129,7 @@ class Rotation(BaseModel):
     )
 
     overlap: Overlap = 0
-    """Seconds for which the old key still opens."""
+    """Seconds for which the old key stays valid."""
 
 
 def visible_key(key_id: Annotated[int, Path(ge=1, le=EXACT)], key: Viewer, session: Session) -> ApiKey:
@@ -143,11 +143,11 @@ def visible_key(key_id: Annotated[int, Path(ge=1, le=EXACT)], key: Viewer, sessi
 
 
 OwnedKey = Annotated[ApiKey, Depends(visible_key, scope="function")]
-"""A key that whoever asks may see."""
+"""A key that the caller may see."""
 
 
 def changeable_key(found: OwnedKey, key: Member, session: Session) -> ApiKey:
-    """Such a key if it may do no more than the one that asks, which may be on its way out. Raises `Forbidden`."""
+    """Such a key, if the caller's key may do as much and was not replaced, or is this key. Raises `Forbidden`."""
     _require_reach(key, found.role)
     if found.id != key.id and (successor := keys.replaced_by(session, key)):
         raise Forbidden(f"the key that asks was replaced by key {successor}, and may still end only itself")
@@ -155,14 +155,14 @@ def changeable_key(found: OwnedKey, key: Member, session: Session) -> ApiKey:
 
 
 ChangeableKey = Annotated[ApiKey, Depends(changeable_key, scope="function")]
-"""A key that whoever asks may replace or revoke."""
+"""A key that the caller may replace or revoke."""
 
 
 @router.post("", status_code=201, responses=problems(BadRequest, Unauthorized, Forbidden, SpecRejected))
 def create_key(wanted: NewKey, key: Member, session: Session, response: Response) -> NewKeyView:
-    """Make a key for yourself; an admin may make one for anybody. It is shown in this answer and never again.
+    """Make a key for yourself; an admin may make one for any user. It is shown in this answer and never again.
 
-    It may do no more than the key that asks, and is good for no longer.
+    It may do no more than the caller's key, and expires no later.
     """
     user = key.user.name if wanted.user is None else wanted.user
     if user != key.user.name and key.role is not Role.ADMIN:
@@ -183,7 +183,7 @@ def list_keys(
     cursor: Annotated[int | None, Query(ge=1, le=EXACT, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> KeyPage:
-    """Your keys, the newest first, also those that open nothing any more; everyone's for an admin."""
+    """Your keys, the newest first, also those that are no longer valid; all users' keys for an admin."""
     wanted = queries.keys_visible_to(key).order_by(ApiKey.id.desc()).limit(limit + 1)
     wanted = wanted if cursor is None else wanted.where(ApiKey.id < cursor)
     page = session.execute(wanted).scalars().all()
@@ -206,9 +206,9 @@ def revoke_key(
         bool, Query(description="Whether the keys that it made, and that these made, are revoked too.")
     ] = True,
 ) -> RevokedView:
-    """Let a key open nothing any more, within `HSU_KEY_CACHE`; streams that it opened end. It stays in the list.
+    """Revoke a key. It becomes invalid within `HSU_KEY_CACHE`, and its streams end. It stays in the list.
 
-    A key may have leaked: by default the keys that it made go with it, all but the one that asks and what that made.
+    A key may have leaked: by default the keys that it made are revoked too, but not the caller's key and those it made.
     """
     along = keys.revoke(session, found, along=descendants, asked_by=key)
     database.after_commit(session, key_cache.clear)
@@ -228,9 +228,9 @@ def rotate_key(
     response: Response,
     how: Rotation = Rotation(),  # noqa: B008
 ) -> NewKeyView:
-    """Make a key in another's place; the old one opens for `overlap` more, and may then change no other key.
+    """Replace a key by a new one; the old one stays valid for `overlap` more, but may then change no other key.
 
-    The new one is good for as long as the old one was made for, but for no longer than the key that asks.
+    The new key has the lifetime of the old one, but expires no later than the caller's key.
     """
     keys.require_open(session, key)
     issued = keys.rotate(session, found, overlap=timedelta(seconds=how.overlap), asked_by=key)

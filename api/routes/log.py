@@ -1,4 +1,4 @@
-"""Logs: what a job's attempts printed, live while they run and for good afterwards."""
+"""Logs: what a job's attempts printed, live while they run and permanently afterwards."""
 
 from __future__ import annotations
 

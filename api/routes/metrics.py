@@ -25,7 +25,7 @@ router = APIRouter(tags=["health"])
 
 
 async def scraper(request: Request, credentials: Credentials) -> None:
-    """An admin's key, or the token that Prometheus was given. Raises `Unauthorized` or `Forbidden`."""
+    """Require an admin's key, or the token of Prometheus. Raises `Unauthorized` or `Forbidden`."""
     token = settings().metrics_token
     if token and credentials and compare_digest(credentials.credentials.encode(), token.get_secret_value().encode()):
         return
@@ -35,11 +35,11 @@ async def scraper(request: Request, credentials: Credentials) -> None:
 
 
 Scraper = Annotated[None, Depends(scraper, scope="function")]
-"""Who may read everybody's numbers."""
+"""A caller who may read all users' numbers."""
 
 
 class _Read(Collector):
-    """What was read, for Prometheus' own writer."""
+    """The metrics that were read, for Prometheus' own writer."""
 
     def __init__(self, read: Iterable[Gauge]) -> None:
         self.read = list(read)
@@ -64,9 +64,9 @@ class _Read(Collector):
 def read_metrics(_scraper: Scraper, session: Session) -> Response:
     """The cluster in numbers, and how this web service answers; for admins' keys, and for `HSU_METRICS_TOKEN`.
 
-    They tell of everybody's use.
+    They include all users' use.
 
-    Queue depth and waits, attempts by outcome, GPUs in use, when each worker was last heard of; requests by route and
+    Queue depth and waits, attempts by outcome, GPUs in use, when each worker last reported; requests by route and
     status, the time until their answers began, and the streams under way.
     """
     registry = CollectorRegistry()

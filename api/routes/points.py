@@ -36,13 +36,13 @@ def stream_points(
         str | None, Header(alias="Last-Event-ID", max_length=64, description="Only steps after it: `attempt:step`.")
     ] = None,
 ) -> EventStream:
-    """What a job measured and what it measures, as server-sent events.
+    """What a job measured, and what it measures from now on, as server-sent events.
 
     `points`: the next `steps` with their `times` (seconds since the epoch), the `series` that have values there, and
-    for each series its `values`, null where it has none. `rollback`: the job went on from a checkpoint, what was sent
-    from `step` on is void and comes anew. `end`: the job has ended, with its final `state`.
+    for each series its `values`, null where it has none. `rollback`: the job resumed from a checkpoint; what was sent
+    from `step` on is void and is sent again. `end`: the job has ended, with its final `state`.
 
-    A layer or a measure that there is not is waited for, unless the job has ended.
+    A layer or a measure that does not exist yet is waited for, unless the job has ended.
     """
     points = Points(job.id, tuple(layer), tuple(measure))
     points.check(session, job)

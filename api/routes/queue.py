@@ -1,4 +1,4 @@
-"""The queue: who waits for what, and for how long."""
+"""The queue: which jobs wait, for what, and for how long."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PoolView(View):
 
     name: str
     workers: int
-    """Those that take jobs and were heard of lately."""
+    """Those that take jobs and reported recently."""
     slots: int
     busy: int
     waiting: int
@@ -36,9 +36,9 @@ class PoolView(View):
     typical: float | None
     """Seconds that a recent attempt took; null if there was none."""
     lacks: str | None
-    """What keeps a worker that is there from taking jobs; null if nothing does."""
+    """What keeps a live worker from taking jobs; null if nothing does."""
     datasets: list[str] | None
-    """What its workers can read, together; null if one of them has not told."""
+    """The data sets that at least one of its workers can read; null if one of them has not reported."""
 
     @classmethod
     def of(cls, pool: Pool) -> Self:
@@ -48,7 +48,7 @@ class PoolView(View):
 
 
 class PlaceView(View):
-    """A job's place in the queue. Of others' jobs, only what explains the order is told."""
+    """A job's place in the queue. Of other users' jobs only what explains the order is shown."""
 
     job: int
     position: int
@@ -57,16 +57,16 @@ class PlaceView(View):
     priority: int
     gpus: int
     owner: str | None
-    """Null if it is another's; so are `name` and `detail`."""
+    """Null for another user's job; so are `name` and `detail`."""
     name: str | None
     reason: str
     """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `workers_lack_storage`, `no_worker_with_dataset`,
     `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str | None
     ahead: int | None
-    """Jobs that will probably start before it; null where another reason holds it back."""
+    """Jobs that will probably start before it; null if it waits for another reason."""
     starts_in: float | None
-    """Seconds, estimated from recent jobs of the pool; null without a basis."""
+    """Seconds, estimated from recent jobs of the pool; null if that is not possible."""
 
     @classmethod
     def of(cls, place: QueuePosition, position: int, *, key: ApiKey) -> Self:
@@ -98,7 +98,7 @@ def read_queue(
     pool: Annotated[PoolName | None, Query(description="Only this pool.")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="Only so many first places of each pool.")] = 100,
 ) -> QueueView:
-    """Who waits, why, what is ahead, and when it may start: a picture, not a promise."""
+    """Which jobs wait, why, what is ahead of them, and when they may start: a snapshot, not a promise."""
     seen = waiting.overview(session, settings(), pool=pool, limit=limit)
     return QueueView(
         pools=[PoolView.of(each) for each in seen.pools],

@@ -54,34 +54,34 @@ DryRun = Annotated[
 
 
 class MemoryView(View):
-    """Bytes on the device while a step is taken, without what libraries keep for themselves: an estimate."""
+    """Bytes on the device during a step, without what libraries keep for themselves: an estimate."""
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
-    """What the whole batch keeps of its way forward for the way back."""
+    """What the forward pass of the whole batch keeps for the backward pass."""
     images: int
     penalty: int
-    """What the penalty keeps and passes through, at the first recorded step: Gram matrices, poles, projections."""
+    """What the penalty keeps and needs in between, at the first recorded step: Gram matrices, poles, projections."""
     measures: int
     """What recording the measures of the largest layer takes."""
     total: int
 
 
 class CostsView(View):
-    """What a training takes."""
+    """The costs of a training."""
 
     parameters: int
     flops_per_step: int
     """Floating-point operations of the network, forward and backward, whole batch."""
     penalty_share: float
-    """Part of a step that is the penalty's, in floating-point operations: an estimate."""
+    """The penalty's part of a step, in floating-point operations: an estimate."""
     memory: MemoryView
     curve_values: int
     """Numbers that its curves will hold."""
     curve_bytes: int
-    """What they take as they are written, at most: 8 bytes a number, 16 a step."""
+    """Their size when they are written, at most: 8 bytes a number, 16 a step."""
 
     @classmethod
     def of(cls, costs: Costs) -> Self:
@@ -104,7 +104,7 @@ class DuplicateView(View):
 
 
 class QuoteView(View):
-    """What is to be expected of a job; nobody is bound by it."""
+    """What a job would cost and when it would start: not binding."""
 
     fingerprint: str
     total_steps: int
@@ -117,7 +117,7 @@ class QuoteView(View):
     seconds: float | None
     """The same for all steps."""
     duplicates: list[DuplicateView]
-    """The newest jobs with the same fingerprint: yours, for an admin everyone's; ten at most."""
+    """The newest jobs with the same fingerprint: yours, or all users' for an admin; ten at most."""
 
     @classmethod
     def of(cls, spec: JobSpec, quote: Quote) -> Self:
@@ -152,7 +152,7 @@ class QueuedView(View):
     name: str
     fingerprint: str
     duplicates: list[int]
-    """The newest jobs with the same fingerprint that were there before; ten at most."""
+    """The newest jobs with the same fingerprint that existed before; ten at most."""
 
 
 class BulkView(View):
@@ -172,9 +172,9 @@ def submit_job(
     once: Idempotent,
     dry_run: DryRun = False,  # noqa: FBT002
 ) -> Response:
-    """Queue a job, or with `dry_run` only tell what it would cost.
+    """Queue a job, or with `dry_run` only show what it would cost.
 
-    With an Idempotency-Key, sending the same spec again gives the same answer, and makes no other job.
+    With an Idempotency-Key, sending the same spec again gives the same answer, and makes no second job.
     """
     return _quoted(spec, key, session) if dry_run else once(partial(_submitted, spec, key, session))
 

@@ -29,11 +29,11 @@ Quota = Annotated[int, Field(ge=0, le=2**31 - 1), WHOLE]
 
 
 class UserView(View):
-    """Somebody who submits jobs."""
+    """A person who submits jobs."""
 
     name: str
     share: float
-    """Of the cluster, relative to the others' shares."""
+    """The share of the cluster, relative to the other users' shares."""
     max_gpus: int | None
     """GPUs that may be in use at once; no limit if null."""
     max_waiting: int | None
@@ -41,7 +41,7 @@ class UserView(View):
     gpus: int
     """GPUs in use now."""
     usage: float
-    """GPU seconds that count when users take turns: they count half after each `HSU_USAGE_HALF_LIFE`."""
+    """GPU seconds that count for the order of users: they count half after each `HSU_USAGE_HALF_LIFE`."""
 
 
 class UsersView(View):
@@ -51,23 +51,23 @@ class UsersView(View):
 
 
 class UserChange(BaseModel):
-    """What is to be changed; what is left out stays."""
+    """What is to be changed; omitted fields stay."""
 
     model_config = ConfigDict(
         extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"share": 2, "max_gpus": 4}]}
     )
 
     share: Share = 1.0
-    """Of the cluster, relative to the others' shares."""
+    """The share of the cluster, relative to the other users' shares."""
     max_gpus: Quota | None = None
-    """GPUs that may be in use at once; null takes the limit away. What runs goes on."""
+    """GPUs that may be in use at once; null removes the limit. Running jobs continue."""
     max_waiting: Quota | None = None
-    """Jobs that may be queued or paused at once; null: as many as anybody, `HSU_MAX_WAITING`. What waits goes on."""
+    """Jobs that may be queued or paused at once; null: the general limit, `HSU_MAX_WAITING`. Waiting jobs stay."""
 
 
 @router.get("", responses=problems(Unauthorized))
 def list_users(key: Viewer, session: Session) -> UsersView:
-    """Everybody for an admin, for others themselves."""
+    """All users for an admin; for other callers only themselves."""
     every = _users(session)
     return UsersView(users=[user for user in every if key.role is Role.ADMIN or user.name == key.user.name])
 

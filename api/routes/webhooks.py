@@ -1,4 +1,4 @@
-"""Webhooks: who is told of your jobs, and what became of telling them."""
+"""Webhooks: which addresses are called about your jobs, and with which result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hsu_jobs.webhooks.subscriptions import ENDINGS, Subscribed
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 outgoing = APIRouter()
-"""What receivers get: for the OpenAPI document alone."""
+"""The messages that receivers get: only for the OpenAPI document."""
 
 Url = Annotated[str, Field(max_length=LONGEST_URL, examples=["https://lab.example/hooks/hsu"])]
 Events = Annotated[list[Subscribed], Field(min_length=1, max_length=64)]
@@ -40,7 +40,7 @@ _CHANGING = (*_ALWAYS, Forbidden)
 
 
 class NewWebhook(BaseModel):
-    """Whom to tell, and of what."""
+    """Which address to call, and about what."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -55,7 +55,7 @@ class NewWebhook(BaseModel):
 
 
 class WebhookChange(BaseModel):
-    """What is to be changed; what is left out stays."""
+    """What is to be changed; omitted fields stay."""
 
     model_config = ConfigDict(
         extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"active": False}]}
@@ -64,11 +64,11 @@ class WebhookChange(BaseModel):
     url: Url | None = None
     events: Events | None = None
     active: Flag | None = None
-    """False: nothing is sent, and what happens meanwhile is not told later. True also forgets what failed."""
+    """False: nothing is sent, and events of this time are not sent later. True also resets the failures."""
 
 
 class WebhookView(View):
-    """An address that is told of your jobs."""
+    """An address that is called about your jobs."""
 
     id: int
     url: str
@@ -87,10 +87,10 @@ class WebhookView(View):
 
 
 class NewlySigned(WebhookView):
-    """A webhook with its secret, which is shown this once."""
+    """A webhook with its secret, which is shown only once."""
 
     secret: str
-    """Messages are signed with it, as Standard Webhooks has it."""
+    """Messages are signed with it, as Standard Webhooks specifies."""
 
 
 class WebhooksView(View):
@@ -100,26 +100,26 @@ class WebhooksView(View):
 
 
 class DeliveryView(View):
-    """A message, and what became of it."""
+    """A message, and the state of its delivery."""
 
     id: int
     message: str
     """Its `webhook-id`, the same at every attempt."""
     kind: str
-    """Of the event, or `ping`."""
+    """The kind of the event, or `ping`."""
     job: int | None
     event: int | None
     """The event's id."""
     state: DeliveryState | str
     attempts: int
-    """Since it was made, or last asked for again."""
+    """Attempts since it was made, or was last requested again."""
     created_at: datetime
     next_attempt_at: datetime | None
-    """Not before; null unless it is pending."""
+    """The earliest time of the next attempt; null unless it is pending."""
     attempted_at: datetime | None
     delivered_at: datetime | None
     status: int | None
-    """Of the last answer; null if there was none."""
+    """The status of the last answer; null if there was none."""
     error: str | None
     """What was wrong at the last attempt."""
     response: str | None
@@ -127,7 +127,7 @@ class DeliveryView(View):
 
     @classmethod
     def of(cls, delivery: Delivery, job: int | None = None, kind: str | None = None) -> Self:
-        """The view of a row and of the event that it tells of."""
+        """The view of a row and of its event."""
         fields = {"message", "kind", "job", "event", "next_attempt_at"}
         is_pending = delivery.state is DeliveryState.PENDING
         return cls(
@@ -150,7 +150,7 @@ class DeliveryPage(View):
 
 
 class JobInBrief(View):
-    """Which job it is, and how it is when the message is sent."""
+    """The job, as it is when the message is sent."""
 
     id: int
     name: str
@@ -165,18 +165,18 @@ class JobInBrief(View):
 
 
 class Ping(View):
-    """Nothing happened: its owner tries the webhook."""
+    """Not an event: the owner tests the webhook."""
 
     kind: Literal["ping"] = "ping"
 
 
 class Message(View):
-    """What a webhook is told."""
+    """A message to a webhook."""
 
     id: str
-    """The `webhook-id`: the same if the message comes again."""
+    """The `webhook-id`: the same if the message is sent again."""
     kind: str
-    """Of the event, or `ping`."""
+    """The kind of the event, or `ping`."""
     at: datetime
     """When it happened."""
     job: JobInBrief | None
@@ -193,20 +193,20 @@ def _mine_to_change(webhook_id: Number, key: Member, session: Session) -> Webhoo
 
 
 OwnedWebhook = Annotated[Webhook, Depends(_mine, scope="function")]
-"""A webhook of whoever asks: also an admin sees only their own, since its address may hold a secret."""
+"""A webhook of the caller: even an admin sees only their own, since its address may hold a secret."""
 ChangingWebhook = Annotated[Webhook, Depends(_mine_to_change, scope="function")]
-"""One that is to be changed, locked."""
+"""A webhook of the caller that is to be changed, locked."""
 
 
 @router.post("", status_code=201, responses=problems(BadRequest, Unauthorized, Forbidden, SpecRejected))
 def create_webhook(new: NewWebhook, key: Member, session: Session, response: Response) -> NewlySigned:
-    """Tell this address of your jobs from now on. The answer holds the secret, which cannot be read again.
+    """Call this address about your jobs from now on. The answer holds the secret, which cannot be read again.
 
     Each message is a POST of JSON: `id`, `kind`, `at`, the `event` as `/v1/jobs/{id}/events` shows it, and its `job`
-    in brief as it is at that moment. It is signed as [Standard Webhooks](https://www.standardwebhooks.com) has it:
+    in brief as it is at that time. It is signed as [Standard Webhooks](https://www.standardwebhooks.com) specifies:
     `webhook-signature` is `v1,` and the base64 HMAC-SHA256 over `webhook-id.webhook-timestamp.body`. Any 2xx within ten
-    seconds takes it; anything else is tried again for a day, and 410 ends the webhook. A message may come twice, with
-    the same `webhook-id`, and in another order.
+    seconds accepts it; anything else is tried again for a day, and 410 ends the webhook. A message may come twice, with
+    the same `webhook-id`, and out of order.
     """
     webhook = subscriptions.create(session, key.user, url=new.url, events=new.events, settings=settings())
     response.headers["Location"] = f"{router.prefix}/{webhook.id}"
@@ -231,25 +231,25 @@ def show_webhook(webhook: OwnedWebhook) -> WebhookView:
 
 @router.patch("/{webhook_id}", responses=problems(*_CHANGING, SpecRejected))
 def change_webhook(change: WebhookChange, webhook: ChangingWebhook, session: Session) -> WebhookView:
-    """Change where it leads, what it is told, or whether it is told anything."""
+    """Change its address, its events, or whether it is active."""
     return WebhookView.of(subscriptions.change(session, webhook, **change.model_dump(), settings=settings()))
 
 
 @router.delete("/{webhook_id}", status_code=204, responses=problems(*_CHANGING))
 def remove_webhook(webhook: ChangingWebhook, session: Session) -> None:
-    """Remove a webhook and what was sent to it; a message on its way may still arrive."""
+    """Remove a webhook and its messages; a message that is being sent may still arrive."""
     session.delete(webhook)
 
 
 @router.post("/{webhook_id}/rotate", responses=problems(*_CHANGING))
 def rotate_secret(webhook: ChangingWebhook) -> NewlySigned:
-    """Give it a new secret, which cannot be read again; from now on messages are signed with it alone."""
+    """Give it a new secret, which cannot be read again; from now on messages are signed only with it."""
     return NewlySigned.of(subscriptions.rotate(webhook))
 
 
 @router.post("/{webhook_id}/test", status_code=202, responses=problems(*_CHANGING, WebhookInactive, QuotaExceeded))
 def test_webhook(webhook: ChangingWebhook, session: Session) -> DeliveryView:
-    """Send a `ping`; what became of it is soon told by its delivery."""
+    """Send a `ping`; its delivery soon shows the result."""
     quota.require_room_for_messages(session, webhook.owner_id, settings())
     delivery = subscriptions.ping(session, webhook)
     _ring_for(session, webhook)
@@ -264,7 +264,7 @@ def list_deliveries(
     cursor: Annotated[int | None, Query(ge=1, le=EXACT, description="`next_cursor` of the page before.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> DeliveryPage:
-    """What was sent and what is to be, the newest first; kept for `HSU_WEBHOOK_LOG`."""
+    """The messages that were sent or are to be sent, the newest first; kept for `HSU_WEBHOOK_LOG`."""
     chosen = subscriptions.deliveries_of(webhook.id)
     chosen = chosen if state is None else chosen.where(Delivery.state == state)
     chosen = chosen if cursor is None else chosen.where(Delivery.id < cursor)
@@ -276,7 +276,7 @@ def list_deliveries(
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}", responses=problems(*_ALWAYS))
 def show_delivery(webhook: OwnedWebhook, delivery_id: Number, session: Session) -> DeliveryView:
-    """One message, and what became of it."""
+    """One message, and the state of its delivery."""
     return DeliveryView.of(*_delivery(session, webhook, delivery_id))
 
 
@@ -286,7 +286,7 @@ def show_delivery(webhook: OwnedWebhook, delivery_id: Number, session: Session) 
     responses=problems(*_CHANGING, WebhookInactive, QuotaExceeded),
 )
 def redeliver(webhook: ChangingWebhook, delivery_id: Number, session: Session) -> DeliveryView:
-    """Send a message once more, whatever became of it, with the same `webhook-id`."""
+    """Send a message again, whatever the state of its delivery, with the same `webhook-id`."""
     delivery, *fields = _delivery(session, webhook, delivery_id)
     quota.require_room_for_messages(session, webhook.owner_id, settings())
     subscriptions.redeliver(session, webhook, delivery)
@@ -303,7 +303,7 @@ def receive_message(
         str, Header(alias="webhook-signature", description="`v1,` and base64 HMAC-SHA256 over `id.timestamp.body`.")
     ],
 ) -> None:
-    """Sent to each webhook that wants it. Any 2xx within ten seconds takes it; 410 ends the webhook."""
+    """Sent to each webhook that asks for it. Any 2xx within ten seconds accepts it; 410 ends the webhook."""
 
 
 def _delivery(session: orm.Session, webhook: Webhook, delivery_id: int) -> tuple[Delivery, Any, Any]:

@@ -38,24 +38,24 @@ class WorkerView(View):
     busy: int
     """Slots in use."""
     duty: Duty | str
-    """`active`: it takes jobs; `draining`: it is to be emptied; `excluded`: its hardware failed, it takes none until it
-    is restored."""
+    """`active`: it takes jobs; `draining`: it takes no new jobs and is to become empty; `excluded`: its hardware
+    failed, it takes none until it is restored."""
     is_there: bool
-    """Whether it was heard of within a lease."""
+    """Whether it reported within a lease."""
     faults: int
-    """Attempts in a row that its hardware broke."""
+    """Attempts in a row that failed because of its hardware."""
     holding: int | None
-    """A job that waits for more GPUs than are free here: what becomes free is kept for it."""
+    """A job that waits for more GPUs than are free here: GPUs that become free are kept for it."""
     datasets: list[str] | None
-    """The data sets that it can read, or may download; null until it has told."""
+    """The data sets that it can read, or may download; null until it has reported."""
     lacks: list[str]
-    """Why it takes no jobs just now: what it cannot reach, each with its reason."""
+    """Why it takes no jobs now: what it cannot reach, each with its reason."""
     started_at: datetime
     seen_at: datetime
 
 
 class WorkersView(View):
-    """Every worker there ever was, by pool and name."""
+    """Every worker that ever existed, by pool and name."""
 
     workers: list[WorkerView]
 
@@ -68,7 +68,7 @@ class Drain(BaseModel):
     )
 
     now: Flag = False
-    """Do not wait for what it runs: save those jobs, and let them go on elsewhere."""
+    """Do not wait for its running jobs: save them, and let them continue elsewhere."""
 
 
 @router.get("", responses=problems(Unauthorized))
@@ -89,7 +89,7 @@ def show_worker(name: Name, _key: Viewer, session: Session) -> WorkerView:
     responses=problems(BadRequest, Unauthorized, Forbidden, NotFound, SpecRejected),
 )
 def drain_worker(name: Name, _key: Admin, session: Session, how: Drain = Drain()) -> WorkerView:  # noqa: B008
-    """Let a worker take no further job, so that its machine can be serviced. It stays so until it is restored."""
+    """Let a worker take no further job, so that its machine can be serviced. It stays drained until it is restored."""
     workers.drain(session, name, now=how.now)
     return _worker(session, name)
 

@@ -1,6 +1,6 @@
-"""What may one connection ask of a server, and one address? So much head, so much time, so many connections.
+"""How much may one connection, or one address, use of a server? Limits on heads, times and numbers of connections.
 
-Knows HTTP/1 as uvicorn reads it, before there is a request that the app could see. Each process counts for itself.
+Knows HTTP/1 as uvicorn reads it, before a request reaches the app. Each process counts for itself.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from hsu_jobs.settings import settings
 
 CHUNKED = 8
-"""Bytes that a byte of a body may take on the way: in chunks of one byte each takes 6."""
+"""The most bytes on the wire for a byte of a body: in chunks of one byte each takes 6."""
 LINGER, LINGER_BYTES = 1.0, 2**20
-"""Seconds in which a client may still send before it is cut off, and how much: otherwise it might never read why."""
+"""Seconds, and bytes, that a client may still send before it is cut off: otherwise it might never read the reason."""
 
 _open: Counter[str] = Counter()
 """Connections of each address."""
@@ -41,7 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._address: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count it."""
+        """Count the connection."""
         super().connection_made(transport)
         self._address = _counted_as(self.client)
         most = settings().connections_per_address
@@ -53,7 +53,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Count it no more."""
+        """Stop counting the connection."""
         self._end_wait()
         if self._address is not None:
             _open[self._address] -= 1
@@ -62,7 +62,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, unless this was too much."""
+        """Read the data, unless it exceeds a bound."""
         if self._is_refused:
             self._received += len(data)
             if self._received > LINGER_BYTES:
@@ -94,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A part of the head, or of what may follow a body in chunks."""
+        """A part of the head, or of the trailers after a body in chunks."""
         self._count(len(name) + len(value))
         if not self._is_over:
             super().on_header(name, value)
@@ -115,7 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Whole: from here on the time is the app's."""
+        """The request is complete: from here on the app's time limits apply."""
         if self._is_over:
             return
         self._end_wait()
@@ -146,7 +146,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _refuse(self, status: int, code: str, detail: str) -> None:
-        """Tell why unless an answer is under way, and read nothing more."""
+        """Send the reason unless an answer is under way, and read nothing more."""
         self._is_refused, self._received = True, 0
         self._end_wait()
         self._unset_keepalive_if_required()
@@ -180,7 +180,7 @@ def _answer(status: int, code: str, detail: str) -> bytes:
 
 
 def _counted_as(client: tuple[str, int] | None) -> str | None:
-    """The address that a connection counts for; None for a Unix socket, and for a proxy, which stands for many."""
+    """The address that a connection counts for; None for a Unix socket, and for a proxy, which serves many clients."""
     if client is None or client[0] in _proxies():
         return None
     return client[0]

@@ -1,4 +1,4 @@
-"""What becomes of a server's processes when the one that started them is killed? They end too, and free the port."""
+"""What happens to a server's processes when their parent is killed? They end too, and free the port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Let this process end as if it was told to, once the one that started it is gone; it may be the first itself."""
+    """Send SIGTERM to this process once its parent is gone; do nothing in a process without such a parent."""
     parent = multiprocessing.parent_process()
     if parent is None:
         return

@@ -1,1 +1,1 @@
-"""How does an answer go on for long? Live streams of events, curves and logs, and large downloads."""
+"""How is a long answer sent? Live streams of events, curves and logs, and large downloads."""

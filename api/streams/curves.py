@@ -26,7 +26,7 @@ from hsu_jobs.tables import Attempt, Job
 _MOST = 500
 """Recorded steps in a page."""
 _WINDOWS = 20
-"""Pages' worths of steps that are looked at in one read: a curve with few points is far between."""
+"""Pages' worths of steps that one read looks at: the points of a sparse curve are far apart."""
 _POSITION = re.compile("([0-9]{1,9}):(-1|[0-9]{1,18})")
 
 
@@ -45,7 +45,7 @@ START = Position(0, -1)
 
 
 class SeriesView(View):
-    """What one series is of."""
+    """What one series measures."""
 
     layer: str | None
     measure: str
@@ -64,7 +64,7 @@ class PointsView(View):
 
 
 class RollbackView(View):
-    """What was sent before is void from a step on; it comes anew."""
+    """What was sent from a step on is void; it is sent again."""
 
     attempt: int
     step: int
@@ -79,7 +79,7 @@ class Points:
     measures: tuple[str, ...] = ()
 
     def check(self, session: Session, job: Job) -> None:
-        """Raise `NotFound` if what is asked for will never be there."""
+        """Raise `NotFound` if a requested curve will never exist."""
         if job.state in TERMINAL:
             curves.read(session, job.id, self._choice(first=0, last=0))
 
@@ -100,12 +100,12 @@ class Points:
         return Page(b"".join(pieces), position, is_full, is_last)
 
     def _read(self, session: Session, job: Job, position: Position) -> tuple[list[Curve], Position, bool]:
-        """What the next steps have, up to `_MOST` recorded ones; how far was looked; whether there may be more.
+        """The points of the next steps, up to `_MOST` recorded ones; the next position; whether there may be more.
 
-        Steps in which what is asked for has nothing are looked at once: the position moves past them.
+        Steps without a requested point are read only once: the position moves past them.
         """
         if not curves.are_there(session, self.job_id, self._choice(first=0, last=0)):
-            return [], position, False  # so far
+            return [], position, False  # nothing more yet
         window = _MOST * _every(job)
         written = _written(job)
         for _ in range(_WINDOWS):
@@ -126,7 +126,7 @@ class Points:
 
 
 def _written(job: Job) -> int:
-    """The step up to which every curve is written, and stays so unless an attempt goes on from before it."""
+    """The step up to which every curve is written, and stays written unless an attempt resumes from before it."""
     begun = [attempt for attempt in job.attempts if attempt.begun_at is not None]
     parts = [(job.parent_step or 0) - 1]
     if begun:
@@ -140,7 +140,7 @@ def _every(job: Job) -> int:
 
 
 def parse_position(job: Job, last_event_id: str | None) -> Position:
-    """Where a client goes on. Raises `BadRequest`."""
+    """The position from which a client resumes. Raises `BadRequest`."""
     if last_event_id is None:
         return START
     found = _POSITION.fullmatch(last_event_id)
@@ -152,7 +152,7 @@ def parse_position(job: Job, last_event_id: str | None) -> Position:
 
 
 def _rolled_back(attempts: Sequence[Attempt], position: Position) -> tuple[list[bytes], Position]:
-    """What to tell of attempts that have begun since, and where to read on."""
+    """The messages about attempts that have begun since, and the position to read on from."""
     begun = [attempt for attempt in attempts if attempt.begun_at is not None]
     if not begun:
         return [], position

@@ -46,7 +46,7 @@ def sse_name(stored: object) -> str:
 
 
 def parse_position(session: Session, job: Job, last_event_id: str | None) -> int:
-    """Where a client goes on. Raises `BadRequest`."""
+    """The position from which a client resumes. Raises `BadRequest`."""
     if last_event_id is None:
         return 0
     event_id = int(last_event_id) if _ID.fullmatch(last_event_id) else 0

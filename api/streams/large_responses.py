@@ -33,11 +33,11 @@ from hsu_jobs.tables import ApiKey
 AT_ONCE = 2
 """Large responses, or pieces of them, that a process makes at the same time: each takes some 30 MB, and half a core."""
 MOST_OPEN = 8
-"""Large answers of one user that a process makes, keeps and sends: each may lie on the disk with some 100 MB."""
+"""Large answers of one user that a process makes, keeps and sends: each may take some 100 MB of the disk."""
 RETRY_AFTER = 5.0
-"""Seconds until one more may be asked for: about what one takes."""
+"""Seconds after which a client may ask for one more: about the time that one takes."""
 IN_MEMORY = 1 << 20
-"""Bytes of an answer that are kept in memory; more go to the disk."""
+"""Bytes of an answer that are kept in memory; a larger answer is written to the disk."""
 PATIENCE = 30.0
 """Seconds beyond the usual time that a response may wait for its slot."""
 _PIECE = 1 << 18
@@ -56,7 +56,7 @@ class LargeResponses:
 
     @contextmanager
     def held(self, user_id: int) -> Iterator[None]:
-        """Count one of a user's, from its beginning until it is sent. Raises `TooManyRequests`."""
+        """Count one response of a user, from its beginning until it is sent. Raises `TooManyRequests`."""
         if self._open[user_id] >= self._most_open:
             detail = f"one user may ask for {self._most_open} large answers at the same time: wait for one of them"
             raise TooManyRequests(detail, seconds=RETRY_AFTER)
@@ -76,7 +76,7 @@ def of_process(request: Request) -> LargeResponses:
 
 
 class Download(StreamingResponse):
-    """A file of any length: each piece is made when the client has taken the one before."""
+    """A file of any length: each piece is made when the client has received the one before."""
 
     def __init__(self, request: Request, key: ApiKey, pieces: Pieces, **head: Any) -> None:
         self._all = of_process(request)
@@ -85,7 +85,7 @@ class Download(StreamingResponse):
         super().__init__(self._in_turns(pieces()), **head)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. Raises `TooManyRequests` before anything."""
+        """Send it. Raises `TooManyRequests` before anything is sent."""
         with self._all.held(self._key.user_id), access_watch(scope).hold(self._key) as self._access:
             async with aclosing(self.body_iterator):  # type: ignore[type-var]
                 with suppress(_AccessEnded):
@@ -104,7 +104,7 @@ class Download(StreamingResponse):
 
 
 class LargeJson(Response):
-    """JSON of any length, with a tag as every JSON has: made whole on the disk first, so that it is one state."""
+    """JSON of any length, with a tag as every JSON has: first made whole on the disk, so that it shows one state."""
 
     media_type = "application/json"
 
@@ -116,7 +116,7 @@ class LargeJson(Response):
         self._pieces = pieces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Make it and send it, unless the client has it. Raises `TooManyRequests` and `NotModified` before anything."""
+        """Send it, unless the client has it. Raises `TooManyRequests` and `NotModified` before anything is sent."""
         answers = of_process(self._request)
         request_state.current(scope).allow(PATIENCE)
         with (
@@ -164,7 +164,7 @@ def _require(access: Access) -> None:
 
 
 def _log_ending(ending: AccessEnd) -> None:
-    """The connection is closed before the answer is whole: the server does that with an answer that is not ended."""
+    """Log why. The answer is not ended, so the server closes the connection before it is whole."""
     _log.warning("a download breaks off: %s", ending.detail)
 
 
@@ -173,7 +173,7 @@ class _Gone(Exception):
 
 
 def _write(pieces: Pieces, file: IO[bytes], gone: threading.Event) -> str:
-    """Write all of it; the tag."""
+    """Write all pieces; returns the tag."""
     digest = hashlib.blake2b(digest_size=16)
     with closing(pieces()) as parts:  # type: ignore[type-var]
         for part in parts:
@@ -185,7 +185,7 @@ def _write(pieces: Pieces, file: IO[bytes], gone: threading.Event) -> str:
 
 
 async def _while_connected(work: Any, receive: Receive) -> str | None:
-    """What it comes to; None if the client goes away before."""
+    """The result of the task; None if the client disconnects first."""
     making = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_disconnected(receive))
     try:

@@ -1,4 +1,4 @@
-"""How does a log leave the service? Bytes become characters, and a reader may stay until nothing more will come.
+"""How is a log sent? Bytes become characters, and a reader may follow the log until it is complete.
 
 Knows attempts and pieces of logs. Holds a session only while it reads.
 """
@@ -22,7 +22,7 @@ from hsu_jobs.database_outage import AWAY
 from hsu_jobs.tables import Attempt
 
 LINGER = timedelta(seconds=2)
-"""A runner's last words may come so much later than the end of its attempt."""
+"""A runner's last output may come so much later than the end of its attempt."""
 
 _log = logging.getLogger(__name__)
 _decoder = codecs.getincrementaldecoder("utf-8")
@@ -33,12 +33,12 @@ class Part(NamedTuple):
 
     first_byte: int
     next_byte: int
-    """Where to read on."""
+    """The position to read on from."""
     text: str
 
 
 def read(session: Session, attempt: Attempt, *, first_byte: int, tail: int | None) -> Part:
-    """The log from a place on, as far as it is written; of that the last `tail` lines."""
+    """The log from a byte on, as far as it is written; with `tail` only its last lines."""
     part = logs.read(session, attempt.id, first_byte=first_byte)
     content = part.content if tail is None else _last_lines(part.content, tail)
     decoder = _decoder("replace")
@@ -48,9 +48,9 @@ def read(session: Session, attempt: Attempt, *, first_byte: int, tail: int | Non
 
 
 async def follow(wakeups: Wakeups, attempt: Attempt, first_byte: int, *, access: Access) -> AsyncIterator[str]:
-    """The log from a place on, as it grows, until the attempt has ended or the right to it; the last line then says so.
+    """The log from a byte on, as it grows, until the attempt ends, or the access: the last line then says so.
 
-    What many follow is read once for all of them.
+    Readers at the same position share one read.
     """
     decoder = _decoder("replace")
     async for subscription in wakeups.changes(attempt.job_id):
@@ -72,7 +72,7 @@ async def follow(wakeups: Wakeups, attempt: Attempt, first_byte: int, *, access:
 
 
 def _more(attempt_id: int, first_byte: int) -> tuple[logs.Text, bool]:
-    """What is new, and whether nothing will come after it."""
+    """The new part, and whether nothing will come after it."""
     with database.transaction() as session:
         is_over = session.execute(queries.ended_before(attempt_id, LINGER)).scalar_one()
         return logs.read(session, attempt_id, first_byte=first_byte), is_over

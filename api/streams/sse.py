@@ -22,7 +22,7 @@ from hsu_jobs.database_outage import AWAY
 from hsu_jobs.states import State
 
 KEEP_ALIVE = 15.0
-"""Seconds of silence after which a comment is sent, so that nobody in between closes the connection."""
+"""Seconds of silence after which a comment is sent, so that no proxy closes the connection."""
 LONGEST = 3600.0
 """Seconds after which a stream ends and the client resumes it."""
 RETRY = 1000
@@ -61,7 +61,7 @@ class Page(NamedTuple, Generic[_Position]):
 
 
 class Source(Hashable, Protocol[_Position]):
-    """What a stream sends; equal ones send the same."""
+    """What a stream sends; equal sources send the same."""
 
     @property
     def job_id(self) -> int:
@@ -79,7 +79,7 @@ class End(BaseModel):
 
 
 class EventStream(StreamingResponse):
-    """Encoded events. FastAPI's own response for them encodes what each route yields anew."""
+    """Encoded events. FastAPI's own response for them encodes again what a route yields."""
 
     media_type = "text/event-stream"
 

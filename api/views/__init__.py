@@ -1,1 +1,1 @@
-"""What leaves the service? The shapes of answers, as JSON and as files."""
+"""What does the service send? The schemas of answers, as JSON and as files."""

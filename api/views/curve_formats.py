@@ -1,7 +1,7 @@
-"""In which shapes do curves leave the service? As JSON in columns, or as a table in a file's format.
+"""In which forms are curves sent? As JSON in columns, or as a table in a file's format.
 
-Knows arrays, and pyarrow, which writes the files; `api/views/curve_json.py` writes the JSON. A table has a row a point,
-or a bucket; it is read and written piece by piece, so a long one costs no more memory than a short one.
+Knows arrays, and pyarrow, which writes the files; `api/views/curve_json.py` writes the JSON. A table has one row for
+each point, or bucket; it is read and written piece by piece, so a long one takes no more memory than a short one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hsu_jobs import curves, database
 from hsu_jobs.curves import Chart, Choice, Curve, Origin, Sampled
 
 AT_ONCE = 100_000
-"""Rows of a table that are written together: some 5 MB of memory, ten of CSV, and a twentieth of a second."""
+"""Rows of a table that are written together: some 5 MB of memory, ten as CSV, and a twentieth of a second."""
 
 
 class Format(StrEnum):
@@ -54,10 +54,10 @@ class CurveView(View):
     """Null for what is measured of the whole model."""
     measure: str
     random: Real | None
-    """What n independent, uniformly random points in d dimensions would have, for a layer of n neurons with d inputs:
-    the expectation, or the median where that is infinite. The same at every step; null where there is none."""
+    """The value of n independent, uniformly random points in d dimensions, for a layer of n neurons with d inputs: the
+    expectation, or the median where that is infinite. The same at every step; null where there is none."""
     optimum: Real | None
-    """What the best n points in d dimensions have, where that is proven; else null."""
+    """The value of the best n points in d dimensions, where that is proven; else null."""
     steps: list[int]
     """With `max_points`, the last one that was recorded in each bucket."""
     values: list[Real]
@@ -65,9 +65,9 @@ class CurveView(View):
     times: list[float] | None = None
     """When they were measured, in seconds since the epoch; with `times`."""
     min: list[Real] | None = None
-    """The least value in each bucket, NaN left out; with `max_points`, as are the next ones."""
+    """The least value in each bucket, without NaN; with `max_points`, as are the next ones."""
     max: list[Real] | None = None
-    """The greatest value in each bucket, NaN left out."""
+    """The greatest value in each bucket, without NaN."""
     counts: list[int] | None = None
     """Values in each bucket."""
     nans: list[int] | None = None
@@ -80,12 +80,12 @@ class CurvesView(View):
     relative_to: Origin | None
     """The reference that was subtracted from `values`, `random` and `optimum`; null if they are as measured."""
     bucket: int | None
-    """With `max_points`: how many steps a bucket has, for every curve the same. Buckets begin at its multiples."""
+    """With `max_points`: the number of steps in a bucket, the same for every curve. Buckets begin at its multiples."""
     curves: list[CurveView]
 
 
 def table(job_ids: Iterable[int], choice: Choice) -> Iterator[pa.Table]:
-    """A row a point: pieces of a table, each read in a transaction of its own."""
+    """One row for each point: pieces of a table, each read in a transaction of its own."""
     for job_id in job_ids:
         with database.transaction() as session:
             pieces = curves.windows(session, job_id, choice, values=AT_ONCE)
@@ -96,7 +96,7 @@ def table(job_ids: Iterable[int], choice: Choice) -> Iterator[pa.Table]:
 
 
 def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Fewer tables, each with about as many rows as are written together: a block of many curves may hold more."""
+    """Fewer tables, each with about `AT_ONCE` rows; a block of many curves may hold more."""
     held = [EVERY_POINT.empty_table()]
     for each in tables:
         held.append(each)
@@ -108,7 +108,7 @@ def _together(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def chart_table(chart: Chart) -> pa.Table:
-    """A row a bucket."""
+    """One row for each bucket."""
     return pa.concat_tables([BUCKETS.empty_table(), *map(_buckets, chart.curves)])
 
 
@@ -167,7 +167,7 @@ WRITERS: dict[Format, Callable[[Any, pa.Schema], Any]] = {
 
 
 class _Pieces:
-    """A file that is handed on while it is being written."""
+    """A file whose content is sent while it is being written."""
 
     closed = False
 
@@ -175,17 +175,17 @@ class _Pieces:
         self._pieces: list[bytes] = []
 
     def write(self, piece: bytes) -> int:
-        """Take a piece."""
+        """Add a piece."""
         self._pieces.append(bytes(piece))
         return len(piece)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: no data is held back."""
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file is open."""
 
     def taken(self) -> bytes:
-        """What was written since the last time."""
+        """What was written since the last call."""
         pieces, self._pieces = self._pieces, []
         return b"".join(pieces)

@@ -1,7 +1,7 @@
 """How do curves of any length become JSON? Written column by column, in pieces, as `CurvesView` describes it.
 
-Knows arrays and JSON. Making views of millions of values would take a hundred bytes for each: here none is an object
-for longer than its piece is written.
+Knows arrays and JSON. A view of millions of values would take a hundred bytes for each; here a value is an object only
+while its piece is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hsu_core.outcomes import Reference
 from hsu_jobs.curves import LongCurve, Origin, Sampled
 
 AT_ONCE = 16_384
-"""Numbers of a piece: some 300 kB of text, and a few milliseconds for which other threads wait."""
+"""Numbers in a piece: some 300 kB of text, and a few milliseconds for which other threads wait."""
 _COLUMNS = ("steps", "values", "times", "min", "max", "counts", "nans")
 
 Column = Callable[[], Iterable[NDArray[Any]]]
@@ -25,14 +25,14 @@ Column = Callable[[], Iterable[NDArray[Any]]]
 
 
 class Columns(NamedTuple):
-    """One curve that is to be written."""
+    """One curve to write."""
 
     job_id: int
     layer: str | None
     measure: str
     reference: Reference
     columns: dict[str, Column]
-    """By name; those that are missing are null."""
+    """By name; missing columns are null."""
 
 
 def every_point(job_id: int, curve: LongCurve, *, times: bool) -> Columns:

@@ -1,6 +1,6 @@
-"""Which rows of a list can be shown? All but those that this version cannot make a view of.
+"""Which rows of a list can be shown? All but those of which this version cannot make a view.
 
-Knows rows and how one is named. A row that cannot be shown is left out of the list, logged and counted
+Knows rows and their names. A row that cannot be shown is left out of the list, logged and counted
 (`hsu_jobs/row_failures.py`), so that the others are shown.
 """
 
@@ -27,7 +27,7 @@ def shown(loop: str, rows: Iterable[_Kind], view: Callable[[_Kind], _View]) -> l
 
 
 def _name(row: Any) -> str:
-    """Its table and key. Of a result with several columns, those of the first one."""
+    """The row's table and key; of a result with several columns, those of the first one."""
     mapped = row[0] if isinstance(row, Row) else row
     state = inspect(mapped)
     return f"{state.mapper.local_table.name} {', '.join(map(str, state.identity or ()))}"

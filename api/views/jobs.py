@@ -1,4 +1,4 @@
-"""What do answers look like? The shapes that leave the service; NaN and infinities leave as strings."""
+"""What do answers look like? The schemas of what the service sends; NaN and infinities are strings."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Real = Annotated[
         mode="serialization",
     ),
 ]
-"""A measured number: what JSON's numbers cannot hold is a string."""
+"""A measured number; NaN and infinities, which JSON lacks, are strings."""
 
 
 class View(BaseModel):
-    """A shape that leaves the service."""
+    """The schema of an answer, or of a part of one."""
 
     model_config = ConfigDict(ser_json_inf_nan="strings", use_attribute_docstrings=True)
 
@@ -47,11 +47,11 @@ class AttemptView(View):
     started_at: datetime
     ended_at: datetime | None
     resumed_from: int | None
-    """The step of the checkpoint that it went on from; null if it began at the beginning."""
+    """The step of the checkpoint from which it resumed; null if it began at the beginning."""
     step: int
-    """The last step that it told of."""
+    """The last step that it reported."""
     progress_at: datetime | None
-    """When it last told of a further one."""
+    """When it last reported a further step."""
     stop: Stop | str | None
     """Why the service asked it to stop: `preempt`, `drain`, `deadline`, or a reason of a newer version."""
     outcome: dict[str, Any] | None
@@ -67,24 +67,24 @@ class AttemptView(View):
 
 
 class ParentView(View):
-    """What a job goes on from."""
+    """The checkpoint from which a job continues."""
 
     id: int
     step: int
-    """Of the checkpoint; the job's own curves begin there."""
+    """The step of the checkpoint; the job's own curves begin there."""
 
 
 class WaitingView(View):
-    """Why a queued job has not started: a picture, not a promise."""
+    """Why a queued job has not started: a snapshot, not a promise."""
 
     reason: str
     """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `workers_lack_storage`, `no_worker_with_dataset`,
     `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str
     ahead: int | None
-    """Jobs that will probably start before it; null where another reason holds it back."""
+    """Jobs that will probably start before it; null if it waits for another reason."""
     starts_in: float | None
-    """Seconds, estimated from recent jobs of the pool; null without a basis."""
+    """Seconds, estimated from recent jobs of the pool; null if that is not possible."""
 
     @classmethod
     def of(cls, why: Waiting) -> Self:
@@ -93,7 +93,7 @@ class WaitingView(View):
 
 
 class JobView(View):
-    """A job: what was asked, what it is, how far it is and what came of it."""
+    """A job: its spec, state, progress and result."""
 
     id: int
     name: str
@@ -104,41 +104,41 @@ class JobView(View):
     wanted: Wanted | str
     """What its owner wants: a running job that is to be cancelled is still running until it has stopped."""
     spec: JobSpec | dict[str, Any]
-    """As it is stored, where `spec_error` tells that this version cannot read it."""
+    """As it is stored, if this version cannot read it: `spec_error` then says why."""
     spec_error: str | None = None
-    """Why this version of the service cannot read the spec: a newer one wrote it, or a plug-in is gone. Such a job is
-    left to workers that can; here it can be cancelled. Null if the spec is readable."""
+    """Why this version of the service cannot read the spec: a newer version wrote it, or a plug-in is gone. Such a job
+    is left to workers that can read it; here it can be cancelled. Null if the spec is readable."""
     fingerprint: str
     """Equal for jobs that must give equal results."""
     priority: int
-    """Now; the spec holds that of the submission."""
+    """The present one; the spec holds that of the submission."""
     pool: str
     gpus: int
     parent: ParentView | None
-    """For a fork or a retry: the job and the checkpoint that it goes on from."""
+    """For a fork or a retry: the job and the checkpoint from which it continues."""
     waiting: WaitingView | None
-    """Why it waits; null unless it is queued, in a list of jobs, and in the answer to a submission."""
+    """Why it waits; null if it is not queued, in a list of jobs, and in the answer to a submission."""
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     deadline_at: datetime | None
-    """When it will have failed if it has not ended by then."""
+    """The time at which it fails if it has not ended by then."""
     step: int
-    """Where the present or last attempt is."""
+    """The step of the present or last attempt."""
     total_steps: int | None
     """Null if this version cannot read the spec."""
     result: Result | dict[str, Any] | None
-    """What came of a succeeded job, by its task. A list of jobs leaves out the `points`. A result of another version
-    that this one does not know is told as it is stored."""
+    """The result of a succeeded job, by its task. A list of jobs leaves out the `points`. A result of another version
+    that this one does not know is shown as it is stored."""
     failure: Failure | None
     attempts: list[AttemptView]
-    """The last ones, 20 at most; the job's events tell of all."""
+    """The last ones, 20 at most; the job's events show all."""
     attempt_count: int = 0
     """How many there were in all."""
 
     @classmethod
     def seen(cls, session: Session, job: Job) -> Self:
-        """The view of a row as it is at this moment, with why it waits."""
+        """The view of a row as it is now, with the reason why it waits."""
         session.flush()
         return cls.of(job, why=waiting.why(session, job, settings()))
 
@@ -179,12 +179,12 @@ class SubmittedView(JobView):
     """A job that has just been queued."""
 
     duplicates: list[int] = []
-    """The newest jobs with the same fingerprint, which give an equal result: yours, for an admin everyone's; ten at
+    """The newest jobs with the same fingerprint, which give an equal result: yours, or all users' for an admin; ten at
     most."""
 
     @classmethod
     def just(cls, queued: Queued, spec: JobSpec, *, owner: str) -> SubmittedView:
-        """The view of a job that has just been queued. Nothing is checked once more: its parts are what they are."""
+        """The view of a job that has just been queued. Nothing is validated again: its parts are valid."""
         return cls.model_construct(
             id=queued.id,
             name=spec.name,
@@ -263,7 +263,7 @@ def rendered(
     location: str | None = None,
     tag: str | None = None,
 ) -> Response:
-    """The response that holds a view, or what `include` chooses of it: ready, where FastAPI would check it again."""
+    """The response with a view, or what `include` chooses of it: ready, so that FastAPI does not validate it again."""
     headers = {"Location": location, "ETag": tag}
     given = {name: value for name, value in headers.items() if value is not None}
     return Response(view.model_dump_json(include=include), status, given, media_type="application/json")
@@ -281,7 +281,7 @@ def _parent(job: Job) -> ParentView | None:
 
 
 def _spec(stored: dict[str, Any]) -> tuple[JobSpec | dict[str, Any], str | None]:
-    """A job's spec; as it is stored, and why, if this version cannot read it."""
+    """A job's spec; if this version cannot read it, the stored one, and the reason."""
     try:
         return read(stored), None
     except SpecNotReadable as error:
@@ -289,12 +289,12 @@ def _spec(stored: dict[str, Any]) -> tuple[JobSpec | dict[str, Any], str | None]
 
 
 def _as_stored(value: Any) -> dict[str, Any]:
-    """What this version does not know is told as it is: as an object, whatever it was."""
+    """A value that this version does not know, as an object, whatever it was."""
     return value if isinstance(value, dict) else {"stored": value}
 
 
 def _result(stored: Any) -> Result | dict[str, Any] | None:
-    """What came of a job; as it is stored if this version does not know such results."""
+    """A job's result; as it is stored if this version does not know results of its kind."""
     if stored is None:
         return None
     try:

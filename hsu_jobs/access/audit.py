@@ -1,6 +1,6 @@
-"""Who changed what, from where, and what became of it?
+"""Who changed what, from where, and with which result?
 
-Knows rows. What is written down is decided at the edge of the web app, in the transaction that it tells of.
+Knows rows. The web app decides what is recorded, in the transaction of the change.
 """
 
 from __future__ import annotations
@@ -43,6 +43,6 @@ def newest_first(
 
 
 def outlived(retention: timedelta) -> Delete:
-    """Forget lines that are older than this, some at a time."""
+    """Delete lines that are older than this, some at a time."""
     old = select(AuditRow.id).where(AuditRow.at < func.now() - retention).order_by(AuditRow.at).limit(_AT_ONCE)
     return delete(AuditRow).where(AuditRow.id.in_(old.scalar_subquery()))

@@ -1,4 +1,4 @@
-"""Was this very request answered before? What an idempotency key promises (draft-ietf-httpapi-idempotency-key-header).
+"""Was this request answered before? What an idempotency key promises (draft-ietf-httpapi-idempotency-key-header).
 
 Knows keys, digests and answers. Knows nothing of the request's content. The answer is stored in the transaction that
 executed the request, so both are there or neither; a request that failed changed nothing, and may be sent again.
@@ -36,7 +36,7 @@ class StoredAnswer(NamedTuple):
 def stored(session: Session, request: Request, *, keep: timedelta) -> StoredAnswer | None:
     """The stored answer to this request; if there is none, the key is locked until the transaction ends.
 
-    Raises `UnderWay` if another transaction is answering it, `IdempotencyConflict` if its key is of another request.
+    Raises `UnderWay` if another transaction is answering it, `IdempotencyConflict` if the key is of another request.
     """
     lock = f"answer {request.owner_id} {request.key}"
     values = {"owner_id": request.owner_id, "key": request.key, "lock": lock, "seconds": keep.total_seconds()}
@@ -70,9 +70,9 @@ SELECT is_ours, asked_sha256, status, location, body
 FROM (SELECT pg_try_advisory_xact_lock(hashtextextended(:lock, 0)) AS is_ours) AS lock
 LEFT JOIN answers ON owner_id = :owner_id AND key = :key AND created_at > now() - make_interval(secs => :seconds)
 """)
-"""Whether the key is ours, and the answer to it."""
+"""Whether this transaction got the key's lock, and the stored answer."""
 
-# Replaces an expired answer, never a valid one, which another transaction stored meanwhile.
+# Replaces an expired answer, never a valid one, which another transaction stored in the meantime.
 _REMEMBER: TextClause = text("""
 INSERT INTO answers (owner_id, key, asked_sha256, status, location, body)
 VALUES (:owner_id, :key, :sha256, :status, :location, :body)

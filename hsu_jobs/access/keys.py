@@ -1,7 +1,7 @@
-"""Who holds a key? Keys are shown once and kept as digests.
+"""Whose key is this? Keys are shown once and kept as digests.
 
 A key is `hsu_<prefix>_<secret>`: the secret has 256 random bits, so a plain SHA-256 keeps it safe. It is found by its
-digest, which takes a time that tells nothing of use: at most how a digest begins, and no key can be made for a digest.
+digest. The time of the search shows at most how a digest begins, which is of no use: no key can be made for a digest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hsu_jobs.tables import ApiKey, Role, User
 
 
 class Issued(NamedTuple):
-    """A new key, and the only time that it is seen."""
+    """A new key, which is shown this once."""
 
     row: ApiKey
     key: str
@@ -36,11 +36,11 @@ class Found(NamedTuple):
     seconds: float | None = None
     """Until it expires; None if it never does."""
     was_used_long_ago: bool = False
-    """Whether its use is worth a note."""
+    """Whether its use should be recorded."""
 
 
 def create(session: Session, *, user: str, role: Role, expires_in: timedelta | None = None) -> str:
-    """Make a key for a user, who is made too if new; returns the key, which cannot be read again."""
+    """Make a key for a user, and the user if new; returns the key, which cannot be read again."""
     expires_at = None if expires_in is None else now(session) + expires_in
     return issue(session, user=user, role=role, expires_at=expires_at).key
 
@@ -55,7 +55,7 @@ def issue(
     made_by: ApiKey | None = None,
     replaces: ApiKey | None = None,
 ) -> Issued:
-    """Make a key with a name for a user, who is made too if new."""
+    """Make a key with a name for a user, and the user if new."""
     session.execute(insert(User).values(name=user).on_conflict_do_nothing())
     owner = session.execute(queries.user_by_name(user)).scalar_one()
     prefix = secrets.token_hex(4)
@@ -76,10 +76,10 @@ def issue(
 
 
 def rotate(session: Session, key: ApiKey, *, overlap: timedelta, asked_by: ApiKey) -> Issued:
-    """A new key in a key's place; the old one opens for `overlap` more.
+    """Replace a key by a new one; the old one stays valid for `overlap` more.
 
-    It is good for as long as the old one was made for, but for no longer than the key that asks.
-    Raises `Gone` if the old one opens nothing any more, or was replaced before.
+    The new key has the lifetime of the old one, but expires no later than the caller's key.
+    Raises `Gone` if the old one is no longer valid, or was replaced before.
     """
     at = now(session)
     if key.expires_at is not None and key.expires_at <= at:
@@ -104,13 +104,13 @@ def rotate(session: Session, key: ApiKey, *, overlap: timedelta, asked_by: ApiKe
 
 
 def revoke(session: Session, key: ApiKey, *, along: bool, asked_by: ApiKey | None = None) -> list[int]:
-    """Let a key open nothing any more, and with `along` every key that it made, or that such a key made.
+    """Revoke a key, and with `along` every key that it made, that those made, and so on.
 
-    The key that asks is left, and what it made. Returns the other keys that were revoked.
+    The caller's key and those that it made stay valid. Returns the ids of the other revoked keys.
     """
     revoked: set[int] = set()
     made = [key.id]
-    while made:  # once more: what a key is making while it is revoked is seen when its maker's row is free
+    while made:  # repeat: a key that is made meanwhile is seen only when the row of its maker is unlocked
         revoked |= set(session.execute(queries.revoke_keys(made)).scalars())
         asks = asked_by.id if asked_by else None
         made = [each for each in _descendants(session, key.id, but=asks) if each not in revoked] if along else []
@@ -120,16 +120,16 @@ def revoke(session: Session, key: ApiKey, *, along: bool, asked_by: ApiKey | Non
 
 
 def require_open(session: Session, key: ApiKey) -> None:
-    """Raise `Unauthorized` unless a key still opens something, and keep it so until the transaction ends.
+    """Raise `Unauthorized` unless a key is valid, and keep it valid until the transaction ends.
 
-    What the API remembers of a key may be two seconds old: too old to make another key with it.
+    The API's cached key may be two seconds old: too old to make another key with it.
     """
     if session.execute(queries.open_key(key.id)).scalar_one_or_none() is None:
         raise unknown()
 
 
 def replaced_by(session: Session, key: ApiKey) -> int | None:
-    """The key that was made in a key's place, if there is one."""
+    """The key that replaces a key, if there is one."""
     return session.execute(queries.successor_of(key.id)).scalar_one_or_none()
 
 
@@ -142,7 +142,7 @@ def holder(session: Session, key: str) -> ApiKey:
 
 
 def find(session: Session, key: str) -> Found | None:
-    """A key, whether it still opens anything or not."""
+    """A key, valid or not."""
     row = session.execute(queries.key_by_digest(digest(key))).one_or_none()
     return None if row is None else Found(*row)
 
@@ -153,7 +153,7 @@ def now(session: Session) -> datetime:
 
 
 def earlier(one: datetime | None, other: datetime | None) -> datetime | None:
-    """The earlier end; None is no end."""
+    """The earlier end; None means no end."""
     return min((each for each in (one, other) if each is not None), default=None)
 
 
@@ -171,10 +171,10 @@ def _line(key_id: int, makers: Mapping[int, int | None]) -> list[int]:
 
 
 def unknown() -> Unauthorized:
-    """What whoever has no valid key is told: not which of the three it is."""
+    """The error for a caller without a valid key: it does not say which of the three reasons applies."""
     return Unauthorized("the API key is unknown, expired or revoked")
 
 
 def digest(key: str) -> bytes:
-    """What is kept of a key."""
+    """The digest that is kept of a key."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).digest()

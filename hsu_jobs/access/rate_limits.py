@@ -1,7 +1,7 @@
-"""How often may somebody ask? Token buckets in Redis, so that all processes count together.
+"""How often may a client ask? Token buckets in Redis, so that all processes count together.
 
-Knows Redis. Knows nothing of keys or HTTP: a bucket has a name, a rate and a size. Redis may be away at any moment:
-then everything passes, and nobody waits for it more than an instant now and then.
+Knows Redis. Knows nothing of keys or HTTP: a bucket has a name, a rate and a size. Redis may be away at any time: then
+every request passes, and only one now and then waits for Redis, for a short time.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - 
 return {1, math.floor(size - (full - now) / each), 0, full - now}
 """
 _PATIENCE = 0.1
-"""Seconds to wait for an answer: on one machine or in one rack it takes a thousandth of that."""
+"""Seconds to wait for an answer: on one machine or in one rack Redis takes a thousandth of that."""
 _REST = 2.0
 """Seconds for which a Redis that did not answer is not asked again."""
 _away_until = 0.0
 
 
 class Bucket(NamedTuple):
-    """So many a second in the long run, and so many at once after a rest."""
+    """So many requests a second in the long run, and so many at once after a rest."""
 
     rate: float
     size: int
@@ -55,18 +55,18 @@ class Bucket(NamedTuple):
 
 
 class Allowance(NamedTuple):
-    """What came of asking for one."""
+    """The result of taking one."""
 
     is_allowed: bool
     left: int
     wait: float
-    """Seconds until the next one may be had."""
+    """Seconds until the next one may be taken."""
     full: float
     """Seconds until the bucket is full again."""
 
 
 def take(name: str, bucket: Bucket) -> Allowance | None:
-    """Take one out of a bucket; nothing if Redis is away."""
+    """Take one out of a bucket; None if Redis is away."""
     global _away_until
     if time.monotonic() < _away_until:
         return None
@@ -80,7 +80,7 @@ def take(name: str, bucket: Bucket) -> Allowance | None:
 
 
 def close() -> None:
-    """Give the connections back, and forget that Redis was away."""
+    """Close the connections, and forget that Redis was away."""
     global _away_until
     _away_until = 0.0
     if _redis.cache_info().currsize:

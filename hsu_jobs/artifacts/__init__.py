@@ -1,1 +1,1 @@
-"""What is kept of a job beside its rows? Checkpoints in the storage, and logs."""
+"""What is kept of a job besides its rows? Checkpoints in the storage, and logs."""

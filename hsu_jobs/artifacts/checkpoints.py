@@ -1,7 +1,7 @@
-"""Which saved states does a job have, which are kept, and from which does it go on?
+"""Which saved states does a job have, which are kept, and from which does it resume?
 
-Knows rows and policies. Knows no files: what is to be removed is told to whoever owns the folder, and a file that no
-row names is nobody's.
+Knows rows and policies. Knows no files: it only names those that the storage is to remove. A file that no row names
+belongs to no job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SUPERSEDED, DAMAGED, MISSING = "superseded", "damaged", "missing"
 
 
 def to_resume_from(session: Session, job: Job) -> list[CheckpointRow]:
-    """The checkpoints that a job could go on from, best first: its own newest, at last the one it was forked from."""
+    """The checkpoints from which a job can resume, best first: its own, newest first, then its parent's one."""
     own = _kept(session, job.id)
     if job.parent_id is None:
         return own
@@ -50,9 +50,9 @@ def at(session: Session, job: Job, step: int | None) -> CheckpointRow:
 
 
 def give_up_surplus(session: Session, job_id: int, policy: spec.Checkpoint) -> list[str]:
-    """Forget what the policy does not keep, and return its files; what an unfinished fork goes on from stays.
+    """Give up what the policy does not keep, and return its files; what an unfinished fork continues from stays.
 
-    The job is locked, so that no fork begins from what is just being forgotten.
+    The job is locked, so that no fork begins from a checkpoint that is being given up.
     """
     session.execute(queries.job_for_update(job_id))
     kept = _kept(session, job_id)
@@ -67,17 +67,17 @@ def give_up_surplus(session: Session, job_id: int, policy: spec.Checkpoint) -> l
 
 
 def note_damage(row: CheckpointRow) -> None:
-    """Never go on from this one again."""
+    """Mark it as damaged: no job continues from it again."""
     _remove(row, DAMAGED)
 
 
 def note_missing(row: CheckpointRow) -> None:
-    """Its file is certainly not in the storage: it can be gone on from no more."""
+    """Mark it as missing: its file is certainly not in the storage, so no job can continue from it."""
     _remove(row, MISSING)
 
 
 def forget_after(session: Session, job_id: int, step: int) -> None:
-    """Drop the rows of an attempt that got further than the checkpoint that is gone on from: they will come again."""
+    """Delete the rows of checkpoints after the one from which the job resumes: they will be saved again."""
     beyond = (CheckpointRow.job_id == job_id) & (CheckpointRow.step > step) & CheckpointRow.removed_at.is_(None)
     session.execute(delete(CheckpointRow).where(beyond))
 
@@ -93,11 +93,11 @@ class Files(NamedTuple):
     given_up: set[str]
     """Those that may be removed: newer ones superseded them."""
     known: set[str]
-    """All of them. One that was found damaged or missing stays, should it be there: nobody gave it up on purpose."""
+    """All of them. A file that was found damaged or missing stays, if it is there: it was not given up on purpose."""
 
 
 def files(session: Session, job_id: int) -> Files:
-    """Which of a job's files are to go, and which are nobody's?"""
+    """Which of a job's files may be removed, and which are known?"""
     rows = session.execute(queries.checkpoints_of(job_id)).scalars().all()
     return Files(
         given_up={row.path for row in rows if row.removed_because == SUPERSEDED}, known={row.path for row in rows}

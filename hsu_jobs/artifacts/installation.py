@@ -1,4 +1,4 @@
-"""Which installation is this, and which storage is its own?
+"""Which installation is this, and which storage belongs to it?
 
 The identity is one row of the database. The marker in the storage is written once, by the first worker that uses it;
 afterwards a storage without the marker is an outage and is never initialised silently. An operator may do it on
@@ -19,14 +19,14 @@ from hsu_jobs.settings import Settings
 
 
 def storage(session: Session, settings: Settings) -> Storage:
-    """Name the installation's storage, as this machine reaches it: it may be away."""
+    """The installation's storage, as this machine reaches it: it may be away."""
     return Storage(settings, session.execute(queries.installation()).scalar_one().identity)
 
 
 def marked_storage(session: Session, settings: Settings) -> Storage:
-    """As `storage`, marked now if no storage ever was. Raises `StorageUnavailable` if that cannot be done.
+    """Like `storage`, but marked now if no storage ever was. Raises `StorageUnavailable` if that fails.
 
-    Of two workers that come first with folders of their own, one marks its folder and the other finds itself without.
+    If the first two workers have different folders, one worker marks its folder, and the other's has no marker.
     """
     if session.execute(queries.installation()).scalar_one().storage_marked_at is None:
         row = session.execute(queries.installation_for_update()).scalar_one()
@@ -46,7 +46,7 @@ class Adopted(NamedTuple):
 
 
 def adopt(session: Session, settings: Settings) -> Adopted:
-    """Make what the settings name this installation's storage, and note what it lacks as missing for good.
+    """Make the storage of the settings this installation's own, and note the files that it lacks as missing for good.
 
     Raises `StorageUnavailable`.
     """

@@ -1,6 +1,6 @@
-"""What did an attempt's runner print? Pieces of bytes, bounded: when there are too many, the oldest go.
+"""What did an attempt's runner print? Pieces of bytes, bounded: when there are too many, the oldest are deleted.
 
-Knows rows. A place in a log is the number of bytes before it, so that a reader who comes again misses nothing.
+Knows rows. A position in a log is the number of bytes before it, so that a reader who resumes misses nothing.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ class Text(NamedTuple):
     """A part of a log."""
 
     first_byte: int
-    """Later than what was asked for if the oldest pieces are gone."""
+    """Later than requested if the oldest pieces are gone."""
     next_byte: int
-    """Where to read on."""
+    """The position to read on from."""
     content: bytes
 
 
 def append(session: Session, token: UUID, first_byte: int, content: bytes, *, limit: int) -> None:
-    """Write a piece down, and let go of what is more than `limit` bytes back; one that comes again may be longer.
+    """Store a piece, and delete those more than `limit` bytes back; a piece that comes again may be longer.
 
-    Not fenced: what a lost attempt printed is what explains it.
+    Not fenced: the output of a lost attempt explains why it was lost.
     """
     attempt_id = session.execute(select(Attempt.id).where(Attempt.token == token)).scalar_one()
     piece = insert(LogChunk).values(attempt_id=attempt_id, first_byte=first_byte, content=content)
@@ -40,7 +40,7 @@ def append(session: Session, token: UUID, first_byte: int, content: bytes, *, li
 
 
 def read(session: Session, attempt_id: int, *, first_byte: int = 0) -> Text:
-    """The log from a place on, as far as it is written without a gap; what follows a gap is there for who reads on."""
+    """The log from a byte on, up to the first gap; what follows the gap is found from `next_byte` on."""
     end_of_piece = LogChunk.first_byte + func.octet_length(LogChunk.content)
     pieces = select(LogChunk.first_byte, LogChunk.content).where(LogChunk.attempt_id == attempt_id)
     rows = session.execute(pieces.where(end_of_piece > first_byte).order_by(LogChunk.first_byte)).all()

@@ -1,6 +1,6 @@
-"""Which checkpoints can nobody go on from any more, because their files are gone for good?
+"""From which checkpoints can no job continue, because their files are gone for good?
 
-Only a storage that is there and is ours can say so; one that is away says nothing (`storage`).
+Only a storage that is there and is ours can show it; one that is away shows nothing (`storage`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hsu_jobs.events import Missing
 from hsu_jobs.tables import CheckpointRow, Job
 
 AT_ONCE = 200
-"""Rows that one look takes; the next look goes on after them."""
+"""Rows that one look checks; the next look continues after them."""
 
 
 def among(rows: Sequence[CheckpointRow], storage: Storage) -> list[CheckpointRow]:
@@ -29,8 +29,8 @@ def among(rows: Sequence[CheckpointRow], storage: Storage) -> list[CheckpointRow
 
 
 def note(session: Session, row: CheckpointRow) -> None:
-    """Say that a checkpoint's file is gone, unless the checkpoint was given up meanwhile."""
-    session.execute(queries.job_for_update(row.job_id))  # before the checkpoint, as for whoever gives one up
+    """Record that a checkpoint's file is gone, unless the checkpoint was given up meanwhile."""
+    session.execute(queries.job_for_update(row.job_id))  # before the checkpoint, as when a checkpoint is given up
     kept = session.execute(queries.checkpoint_for_update(row.id)).scalar_one_or_none()
     if kept is None:
         return
@@ -39,20 +39,20 @@ def note(session: Session, row: CheckpointRow) -> None:
 
 
 def note_those_of(session: Session, job: Job, storage: Storage) -> None:
-    """Say so of every missing one that a job, or a fork of it, could go on from. Raises `StorageUnavailable`."""
+    """Record each missing one from which a job, or a fork of it, could continue. Raises `StorageUnavailable`."""
     for row in among(checkpoints.to_resume_from(session, job), storage):
         note(session, row)
     session.flush()
 
 
 class Audit:
-    """Looks again and again whether the files of all kept checkpoints are there, some rows at a time."""
+    """Checks again and again whether the files of all kept checkpoints are there, some rows at a time."""
 
     def __init__(self) -> None:
         self._after = 0
 
     def look(self, storage: Storage, *, at_most: timedelta) -> int:
-        """Go on where the last look ended; how many files were found missing. Raises `StorageUnavailable`."""
+        """Continue where the last look ended; returns how many files are missing. Raises `StorageUnavailable`."""
         deadline = time.monotonic() + at_most.total_seconds()
         with database.transaction() as session:
             rows = session.execute(queries.kept_checkpoints(after=self._after, limit=AT_ONCE)).scalars().all()
@@ -69,7 +69,7 @@ class Audit:
 
 
 def _note_if_missing(row: CheckpointRow, storage: Storage) -> bool:
-    """Say so if a checkpoint's file is missing; whether it is. Raises `StorageUnavailable`."""
+    """Record a checkpoint's file as missing if it is; returns whether it is. Raises `StorageUnavailable`."""
     if not among([row], storage):
         return False
     with database.transaction() as session:

@@ -1,9 +1,9 @@
-"""Where are a job's saved states? One folder an attempt, in a folder that all machines share or in an object store.
+"""Where are a job's saved states? One folder for each attempt, in a folder that all machines share or an object store.
 
 Knows names, and whose storage it is: a marker at its top holds the installation's identity. Without the marker, or with
 another's, nothing is known of any file: that is an outage, and never a lost or damaged checkpoint (decision record 34).
-An attempt saves into `artifacts_dir` of its own machine; `publish` puts the file where every machine finds it, which in
-a shared folder it already is. Names in the database are the places within the storage.
+An attempt saves into `artifacts_dir` of its own machine; `publish` puts the file where every machine finds it: in a
+shared folder it is there already. Names in the database are paths within the storage.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Storage:
         self._owner = str(installation)
 
     def mark(self, *, expected: str | None = None, take_over: bool = False) -> None:
-        """Write the marker; `take_over` also over another's. Raises `StorageUnavailable`.
+        """Write the marker; `take_over` also replaces another's. Raises `StorageUnavailable`.
 
-        `expected` names a file that must be there: of an installation that saved states before there were markers.
+        `expected` names a file that must be there: of an installation that saved states before markers existed.
         """
         with self._doubted():
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -50,23 +50,23 @@ class Storage:
     def check(self) -> None:
         """Raise `StorageUnavailable` unless the storage is there, is ours, and can be written to."""
         with self._ours(), self._doubted():
-            self._folder.mkdir(parents=True, exist_ok=True)  # beside an object store, the scratch may not be there yet
+            self._folder.mkdir(parents=True, exist_ok=True)  # with an object store, the scratch folder may be missing
         if not os.access(self._folder, os.R_OK | os.W_OK | os.X_OK):
             raise StorageUnavailable(f"the folder {self._folder} may not be written to")
 
     def prepare(self, job_id: int, attempt: int) -> Path:
-        """The folder that an attempt saves into: its own, so that one that was lost harms no other."""
+        """The folder that an attempt saves into: its own, so that a lost attempt harms no other."""
         name = f"{_folder(job_id)}/attempt-{attempt}"
         with self._ours() as backend:
             backend.make_folder(name)
         return self.checkpoint_folder(job_id, attempt)
 
     def checkpoint_folder(self, job_id: int, attempt: int) -> Path:
-        """Where that folder is."""
+        """The path of that folder."""
         return self._folder / _folder(job_id) / f"attempt-{attempt}"
 
     def publish(self, path: Path) -> str:
-        """Put a saved file where all machines find it; its name there.
+        """Put a saved file where all machines find it; returns its name there.
 
         Raises `StorageUnavailable`; FileNotFoundError if the file is certainly nowhere.
         """
@@ -76,7 +76,7 @@ class Storage:
         return name
 
     def fetch(self, name: str) -> Path:
-        """The file of this name, brought here if it is not.
+        """The file of this name, copied to this machine if it is not here.
 
         Raises `StorageUnavailable`; FileNotFoundError if the storage is ours and certainly lacks it.
         """
@@ -99,7 +99,7 @@ class Storage:
                     backend.delete(name)
 
     def tidy(self, job_id: int, *, given_up: Collection[str], known: Collection[str], before: int) -> None:
-        """Remove what was given up on purpose, and old files that no row names, of attempts before this one.
+        """Remove files that were given up on purpose, and old files that no row names, of attempts before this one.
 
         Raises `StorageUnavailable`.
         """
@@ -130,7 +130,7 @@ class Storage:
 
     @contextmanager
     def _doubted(self) -> Iterator[None]:
-        """Whatever the system says but that a file is not there: nothing is known then."""
+        """Raise `StorageUnavailable` for each error of the system but a missing file: nothing is known then."""
         try:
             yield
         except (StorageUnavailable, FileNotFoundError):
@@ -150,7 +150,7 @@ def _folder(job_id: int) -> str:
 
 
 def _attempt(name: str) -> int:
-    """The attempt that saved a file; a file that is elsewhere belongs to none that has ended."""
+    """The attempt that saved a file; for a file elsewhere a number above that of every ended attempt."""
     folder = name.rsplit("/", 2)[-2] if name.count("/") > 1 else ""
     number = folder.removeprefix("attempt-")
     return int(number) if number.isdigit() else 2**31

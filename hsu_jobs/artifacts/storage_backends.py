@@ -1,9 +1,9 @@
 """How are files reached in a folder that machines share, and how in an object store?
 
-Knows names, files and fsspec. Knows no jobs and no installation: whose storage it is, is asked in `storage`. Both have
-the same methods, raise FileNotFoundError only where a file is certainly not there, and are used inside a `with`. A
-folder is then held open by its descriptor: what is read, found missing or removed is so in that very folder, also if it
-is unmounted, or another one takes its place, in between.
+Knows names, files and fsspec. Knows no jobs and no installation: `storage` checks whose storage it is. Both have the
+same methods, raise FileNotFoundError only where a file is certainly not there, and are used inside a `with`. A folder
+is then held open by its descriptor: a file is read, found missing or removed in that very folder, also if the folder
+is unmounted or replaced in between.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Self
 from fsspec.core import url_to_fs
 
 MARKER = ".hsu-installation"
-"""The file at the top of a storage that says whose it is."""
+"""The file at the top of a storage that names its installation."""
 
 
 class StorageUnavailable(OSError):
@@ -46,7 +46,7 @@ class Folder:
         os.close(self._top)
 
     def read_marker(self) -> str | None:
-        """What the marker says; None if there is none."""
+        """The text of the marker; None if there is none."""
         try:
             descriptor = os.open(MARKER, os.O_RDONLY, dir_fd=self._top)
         except FileNotFoundError:
@@ -66,7 +66,7 @@ class Folder:
         os.fsync(self._top)
 
     def is_missing(self, name: str) -> bool:
-        """Whether there is certainly no such file; a link that leads nowhere is an outage, not an absence."""
+        """Whether there is certainly no such file; a broken link is an outage, not a missing file."""
         parts = name.split("/")
         for depth in range(1, len(parts) + 1):
             prefix = "/".join(parts[:depth])
@@ -81,7 +81,7 @@ class Folder:
         return False
 
     def fetch(self, name: str) -> None:
-        """Nothing to bring: all machines share the folder. FileNotFoundError if the file is certainly not there."""
+        """Do nothing: all machines share the folder. Raises FileNotFoundError if the file is certainly not there."""
         if self.is_missing(name):
             raise FileNotFoundError(f"{self._path / name} is not there")
 
@@ -123,7 +123,7 @@ class Bucket:
     def __enter__(self) -> Self:
         with _answering(self._url):
             self._files, self._top = url_to_fs(self._url.rstrip("/"))
-            self._files.invalidate_cache()  # a listing from before may not know what is there now
+            self._files.invalidate_cache()  # an earlier listing may be out of date
         return self
 
     def __exit__(
@@ -132,7 +132,7 @@ class Bucket:
         pass
 
     def read_marker(self) -> str | None:
-        """What the marker says; None if there is none."""
+        """The text of the marker; None if there is none."""
         with _answering(self._url):
             try:
                 content: bytes = self._files.cat_file(self._at(MARKER))
@@ -156,7 +156,7 @@ class Bucket:
             return False
 
     def fetch(self, name: str) -> None:
-        """Bring an object to its place on this machine. FileNotFoundError if it is certainly not there."""
+        """Copy an object to its place on this machine. Raises FileNotFoundError if it is certainly not there."""
         place = self._scratch / name
         place.parent.mkdir(parents=True, exist_ok=True)
         if self.is_missing(name):
@@ -165,7 +165,7 @@ class Bucket:
             self._files.get_file(self._at(name), str(place))
 
     def publish(self, name: str) -> None:
-        """Put a file of this machine into the store; one that is there already, from an earlier try, stays."""
+        """Copy a file of this machine into the store; an object that is there already, from an earlier try, stays."""
         place = self._scratch / name
         if not place.exists():
             if self.is_missing(name):
@@ -176,18 +176,18 @@ class Bucket:
         place.unlink(missing_ok=True)
 
     def delete(self, name: str) -> None:
-        """Remove an object and what is here of it, if they are there."""
+        """Remove an object and its copy on this machine, if they are there."""
         (self._scratch / name).unlink(missing_ok=True)
         if not self.is_missing(name):
             with _answering(self._url):
                 self._files.rm_file(self._at(name))
 
     def make_folder(self, name: str) -> None:
-        """Make the folder here; a store needs none."""
+        """Make the folder on this machine; a store needs none."""
         (self._scratch / name).mkdir(parents=True, exist_ok=True)
 
     def names(self, folder: str, *, older_than: float) -> list[str]:
-        """The objects below a folder that were not written for so many seconds; those whose age is unknown are new."""
+        """The objects below a folder that were not written for so many seconds; those of unknown age count as new."""
         with _answering(self._url):
             found: dict[str, dict[str, object]] = self._files.find(self._at(folder), detail=True)
         old = [path for path, about in found.items() if _age(about) > older_than]
@@ -214,7 +214,7 @@ def _age(about: dict[str, object]) -> float:
 
 @contextmanager
 def _answering(url: str) -> Iterator[None]:
-    """Every store has errors of its own; here each of them means that the store does not answer."""
+    """Each store has its own errors; here each of them means that the store does not answer."""
     try:
         yield
     except Exception as error:

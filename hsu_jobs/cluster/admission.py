@@ -1,7 +1,7 @@
 """May this spec be queued here, by this key? What the spec's own types cannot know.
 
-Knows machines, what they can read, and what a key may ask for. A spec that could run for somebody else is `Forbidden`;
-one that could run for nobody is `SpecRejected`. Either points at the field.
+Knows machines, what they can read, and what a key may ask for. A spec that could run with another key is `Forbidden`;
+one that could run with no key is `SpecRejected`. Both point at the field.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hsu_jobs.spec import JobSpec, Resources
 from hsu_jobs.tables import ApiKey, Role
 
 MOST_PARAMETERS = 10**10
-"""With gradients and an optimizer's numbers 120 GB and more: what the largest GPU holds."""
+"""With gradients and an optimizer's numbers 120 GB and more: as much as the largest GPU holds."""
 MOST_MEMORY = 2**40
 """Bytes that a step may take on its device: more than any has."""
 MOST_VALUES = 10**9
@@ -94,7 +94,7 @@ def _size_faults(spec: JobSpec) -> Iterator[Fault]:
 
 
 def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
-    """A machine that is just away counts: it will come back. Before the first one came, everything is believed."""
+    """A machine that is away counts: it will come back. Before the first one has registered, every spec is accepted."""
     largest = _machines(session).largest
     if not largest:
         return
@@ -109,16 +109,16 @@ def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:
 
 
 class Machines(NamedTuple):
-    """What the workers that there ever were have, by pool."""
+    """What all workers that ever existed have, by pool."""
 
     largest: dict[str, int]
-    """The GPUs of the largest one."""
+    """The GPUs of the largest worker."""
     datasets: dict[str, frozenset[str]]
-    """What all of them can read, together; a pool is missing while none of it has told."""
+    """The data sets that they can read; a pool is missing while none of its workers has reported."""
 
 
 def _machines(session: Session) -> Machines:
-    """What there is, looked up once a second at most: submissions come by the hundred."""
+    """The machines, looked up once a second at most: submissions come by the hundred."""
     server, now = session.get_bind(), time.monotonic()
     seen, machines = _seen.get(server, (-math.inf, Machines({}, {})))
     if now - seen < 1:
@@ -133,11 +133,11 @@ def _machines(session: Session) -> Machines:
 
 
 _seen: WeakKeyDictionary[object, tuple[float, Machines]] = WeakKeyDictionary()
-"""By database: when it was asked, and what it said."""
+"""By database: when it was asked, and its answer."""
 
 
 def is_readable(session: Session, dataset: Dataset, settings: Settings) -> bool:
-    """Whether a worker of some pool can read a data set; this machine, while no worker has told."""
+    """Whether a worker of some pool can read a data set; whether this machine can, while no worker has reported."""
     readable = _machines(session).datasets.values()
     if readable:
         return any(dataset.kind in kinds for kinds in readable)
@@ -145,7 +145,7 @@ def is_readable(session: Session, dataset: Dataset, settings: Settings) -> bool:
 
 
 def _dataset_faults(session: Session, spec: JobSpec, settings: Settings) -> Iterator[Fault]:
-    """The workers say what they can read; before one of the pool has told, this machine is taken for all."""
+    """The workers report what they can read; before a pool's first report, this machine stands for its workers."""
     dataset = spec.required_dataset
     if dataset is None:
         return

@@ -1,7 +1,7 @@
 """Which job runs next, and which has to make room? Priority, then fair share, then age; quotas; what fits the machine.
 
-Those who choose do so one after the other, behind one lock, so that usage and quotas are exact; choosing, starting and
-charging are one statement, so the lock is held for a millisecond or two (decision record 8).
+Workers choose one after the other, under one lock, so that usage and quotas are exact. Choosing, starting and charging
+are one statement, so the lock is held for a millisecond or two (decision record 8).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from hsu_jobs.tables import Attempt, Job, Worker
 
 CHOOSERS = "those who choose the next job"
 SOON = timedelta(seconds=10)
-"""For so much longer GPUs in use count as used: of two who used about as much, who has fewer now goes first."""
+"""GPUs in use count as used for so much longer: of two users with about equal usage, the one with fewer is next."""
 
-# All in one round trip; START has to come after it, to see what the one before has written. A start that a crash of the
-# database undoes is a lease that cannot be renewed: nothing is lost, so nothing waits for the disk. START is planned
-# once a connection, and that while the queue may still be empty: the settings keep the plan right when it is long.
+# All in one round trip. START has to come after it, to see what the claim before has written. If a crash of the
+# database undoes a start, the lease cannot be renewed: nothing is lost, so nothing waits for the disk. START is planned
+# once for each connection, maybe while the queue is empty: the settings keep the plan right when the queue is long.
 MY_TURN: TextClause = text(f"""
 SET LOCAL synchronous_commit = off;
 SET LOCAL plan_cache_mode = force_generic_plan;
@@ -108,7 +108,7 @@ SELECT started.id, number, gpus, spec FROM started JOIN tried ON job_id = starte
 
 
 class Room(NamedTuple):
-    """What a worker has, and what of it is free just now."""
+    """What a worker has, and what of it is free now."""
 
     worker: str
     pool: str
@@ -117,15 +117,15 @@ class Room(NamedTuple):
     gpus: int
     """GPUs of the machine, or its slots if it has none."""
     identity: UUID | None = None
-    """Of the worker's process: one whose name is another's by now starts nothing."""
+    """The identity of the worker's process: a process whose name another one has taken starts nothing."""
     passed_over: tuple[int, ...] = ()
     """Jobs that are left to other workers: this one cannot start them."""
     datasets: tuple[str, ...] = tuple(LAYOUT)
-    """The data sets that the worker can read; what it lacks is another's job."""
+    """The data sets that the worker can read; jobs with other data sets are left to other workers."""
 
 
 class Started(NamedTuple):
-    """A job that has just become this worker's."""
+    """A job that this worker has just claimed."""
 
     job_id: int
     attempt: int
@@ -134,7 +134,7 @@ class Started(NamedTuple):
 
 
 def start(session: Session, room: Room, token: UUID, settings: Settings) -> Started | None:
-    """Start an attempt at the job that is next for this room, if there is one."""
+    """Start an attempt at the next job for this room, if there is one."""
     session.execute(MY_TURN)
     values = {
         "worker": room.worker,
@@ -160,11 +160,11 @@ def start(session: Session, room: Room, token: UUID, settings: Settings) -> Star
 
 
 def make_room(session: Session, settings: Settings) -> list[int]:
-    """Ask running jobs of lower priority to stop for waiting ones of higher; returns the jobs that were asked.
+    """Ask running jobs of lower priority to stop for waiting jobs of higher priority; returns the jobs that were asked.
 
-    A job waits if no machine of its pool has room for it, places that are being vacated included. The lowest priority
-    goes first, and of equal ones the one that started last. Nobody makes room for a job whose spec this version cannot
-    read: it would not start, and the next sweep would ask again.
+    A job waits if no machine of its pool has room for it, places that are being vacated included. The job of the lowest
+    priority stops first; of equal ones, the one that started last. No job makes room for one whose spec this version
+    cannot read: that one would not start, and the next sweep would ask again.
     """
     session.execute(queries.hold(CHOOSERS))
     running = list(session.execute(queries.running_attempts()).scalars())
@@ -182,7 +182,7 @@ def make_room(session: Session, settings: Settings) -> list[int]:
 
 
 class _Floor:
-    """Who runs where, and who will have left."""
+    """Which attempts run where, and which will have left."""
 
     def __init__(self, workers: Sequence[Worker], running: Sequence[Attempt]) -> None:
         self.pools = {worker.name: worker.pool for worker in workers}
@@ -195,7 +195,7 @@ class _Floor:
                 self.staying.append(attempt)
 
     def place(self, job: Job) -> None:
-        """Give a job a place, where as few and as unimportant others as can be have to leave for it."""
+        """Give a job a place where as few and as unimportant attempts as possible have to leave."""
         leavers = {name: self._leavers(name, job) for name, pool in self.pools.items() if pool == job.pool}
         possible = {name: leaving for name, leaving in leavers.items() if leaving is not None}
         if not possible:
@@ -208,7 +208,7 @@ class _Floor:
         self.free[name] -= job.gpus
 
     def _leavers(self, worker: str, job: Job) -> list[Attempt] | None:
-        """Who has to leave this worker for the job; None if it were not enough."""
+        """The attempts that have to leave this worker for the job; None if that would not be enough."""
         free, leaving = self.free[worker], []
         lower = [a for a in self.staying if a.worker == worker and a.job.priority < job.priority]
         for attempt in sorted(lower, key=lambda a: (a.job.priority, -a.started_at.timestamp())):

@@ -1,6 +1,6 @@
-"""How is the cluster doing, in numbers? Read from the database, so that every API process tells the same.
+"""How is the cluster doing, in numbers? Read from the database, so that every API process reports the same.
 
-Knows what is counted. Knows nothing of Prometheus, which `api/routes/metrics.py` speaks.
+Knows what is counted. Knows nothing of Prometheus, whose format is in `api/routes/metrics.py`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Gauge(NamedTuple):
 
 
 def read(session: Session) -> Iterator[Gauge]:
-    """Every quantity, as it is now; one that cannot be read is left out, and counted among the failures."""
+    """Every quantity, as it is now; one that cannot be read is left out, and counted as a failure."""
     for name, about, labels, question in _QUESTIONS:
         values = []
         with row_failures.alone("metrics", name):

@@ -1,7 +1,7 @@
-"""How much may one user have waiting? Jobs that are queued or paused, and messages that they asked webhooks for.
+"""How much may one user have waiting? Queued or paused jobs, and messages that they requested from webhooks.
 
-Knows rows. Raises `QuotaExceeded`, which says what would make room. A quota counts for whoever owns what waits, also
-for an admin: who may raise it does so in one request.
+Knows rows. Raises `QuotaExceeded`, which says what would make room. A quota applies to the owner, also to an admin, who
+can raise it in one request.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Delivery, Webhook
 
 ALONE = 1100
-"""Jobs below the quota at which a user's submissions begin to go one after another, so that none of them overlooks
-another: as many as come in one request, and some of one."""
+"""So many jobs below the quota, a user's submissions begin to run one after another, so that none overlooks another:
+as many as come in one request, and some more."""
 
 _WAITING = text("""
 SELECT name, most, (
@@ -28,7 +28,7 @@ SELECT name, most, (
 ) AS waiting
 FROM (SELECT id, name, CAST(coalesce(max_waiting, :usual) AS bigint) AS most FROM users WHERE id = :owner) AS quota
 """)
-"""Counted as far as it matters."""
+"""Counted only as far as it matters."""
 
 
 class _Waiting(NamedTuple):
@@ -52,10 +52,10 @@ def require_room_for_jobs(session: Session, owner_id: int, new: int, settings: S
 
 
 def require_room_for_messages(session: Session, owner_id: int, settings: Settings) -> None:
-    """Raise `QuotaExceeded` if a user may not ask for one more message: a ping, or one that is sent again."""
+    """Raise `QuotaExceeded` if a user may not request one more message: a ping, or one that is sent again."""
     session.execute(queries.hold(f"messages of {owner_id}"))
     was_asked_for = Delivery.event_id.is_(None) | (Delivery.asked_at > Delivery.created_at)
-    on_their_way = literal_column("(deliveries.state = 'pending')", Boolean)  # in the very words of the partial index
+    on_their_way = literal_column("(deliveries.state = 'pending')", Boolean)  # the exact text of the partial index
     counted = select(func.count()).select_from(Delivery).join(Webhook).where(on_their_way, was_asked_for)
     if session.execute(counted.where(Webhook.owner_id == owner_id)).scalar_one() >= settings.webhook_asked:
         raise QuotaExceeded(

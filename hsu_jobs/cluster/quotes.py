@@ -1,6 +1,6 @@
 """What would a job cost, when would it start, and how long would it take? A quote: nothing is queued.
 
-Knows costs, the queue as it is just now, and how fast jobs like it were. Nobody is bound by it.
+Knows costs, the current queue, and how fast similar jobs were. A quote is not binding.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ class Duplicate(NamedTuple):
 
 
 class Quote(NamedTuple):
-    """What is to be expected of a job."""
+    """What a job would cost, and when it would start."""
 
     costs: Costs | None
-    """None where they cannot be told: those of points depend on how long each start descends."""
+    """None where they are not known before the run: those of points depend on how long each start descends."""
     waiting: Waiting
     seconds_per_step: float | None
-    """The median of like jobs; None if there was none, or if costs cannot be told."""
+    """The median of similar jobs; None if there was none, or if costs are not known."""
     duplicates: list[Duplicate]
 
 
 def quote(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> Quote:
-    """What is to be expected of this job, were it submitted with this key now."""
+    """The quote of this job, if it were submitted with this key now."""
     costs = spec.costs()
     return Quote(
         costs,

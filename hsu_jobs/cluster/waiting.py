@@ -1,7 +1,7 @@
 """Why does a job wait, what is ahead of it, and for how long?
 
-Knows what `scheduling` decides by, and reads it without a lock: a picture, not a promise. What is ahead is counted as
-if users took owners from now on; the estimate takes recent jobs of the pool as typical.
+Knows the rules of `claiming`, and reads without its lock: a snapshot, not a promise. The jobs ahead are counted as if
+owners alternated from now on; the estimate takes recent jobs of the pool as typical.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hsu_jobs.tables import Attempt, Job, User, Worker
 _RECENT = 50
 """Ended attempts whose mean length is taken as typical."""
 _LEAST_SHARE, _LARGEST_SHARE = 1e-9, 1e6
-"""A share outside, such as 0, counts as one of these: one user's row ends nobody's estimate."""
+"""A share outside this range, such as 0, counts as its nearer end: one user's row breaks no other user's estimate."""
 
 
 class Waiting(NamedTuple):
@@ -38,9 +38,9 @@ class Waiting(NamedTuple):
     `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str
     ahead: int | None
-    """Jobs that will probably start before it; None where another reason holds it back."""
+    """Jobs that will probably start before it; None if it waits for another reason."""
     starts_in: float | None
-    """Seconds, estimated; None without a basis."""
+    """Seconds, estimated; None if that is not possible."""
 
 
 class Pool(NamedTuple):
@@ -48,7 +48,7 @@ class Pool(NamedTuple):
 
     name: str
     workers: int
-    """Those that take jobs and were heard of lately."""
+    """Those that take jobs and reported recently."""
     slots: int
     busy: int
     waiting: int
@@ -57,9 +57,9 @@ class Pool(NamedTuple):
     typical: float | None
     """Seconds that a recent attempt took."""
     lacks: str | None = None
-    """What keeps a worker that is there from taking jobs."""
+    """What keeps a live worker from taking jobs."""
     datasets: frozenset[str] | None = None
-    """What the workers can read, together; None if one of them has not told."""
+    """The data sets that at least one worker can read; None if one of them has not reported."""
 
 
 class QueuePosition(NamedTuple):
@@ -83,7 +83,7 @@ class Overview(NamedTuple):
 
 
 class _Owner(NamedTuple):
-    """What decides when a user's jobs have their turn."""
+    """What decides when a user's jobs are next."""
 
     name: str
     share: float
@@ -159,7 +159,7 @@ def _reason(pool: Pool, owner: _Owner, job: Job, *, now: datetime, ahead: int) -
 
 
 def _unreadable(job: Job) -> Waiting | None:
-    """That this version cannot read the job's spec, if so it is."""
+    """Why a job whose spec this version cannot read waits; None for every other job."""
     try:
         read(job.spec)
     except SpecNotReadable as error:
@@ -168,7 +168,7 @@ def _unreadable(job: Job) -> Waiting | None:
 
 
 def _lacking(pool: Pool, job: Job) -> Waiting | None:
-    """What nobody can do anything about but whoever looks after the machines."""
+    """A reason that only the operator of the machines can remove."""
     if pool.workers == 0 and pool.lacks:
         return Waiting("workers_lack_storage", f"no worker of pool {pool.name!r} takes jobs: {pool.lacks}", None, None)
     if pool.datasets is None or job.dataset in ("", *pool.datasets) or pool.workers == 0:
@@ -222,7 +222,7 @@ def _owners(session: Session, settings: Settings) -> dict[int, _Owner]:
 
 
 def _bounded(share: float) -> float:
-    return min(max(_LEAST_SHARE, share), _LARGEST_SHARE)  # in this order, NaN is the least one
+    return min(max(_LEAST_SHARE, share), _LARGEST_SHARE)  # in this order, NaN becomes the least one
 
 
 def _places(session: Session, pool: Pool, owners: dict[int, _Owner], limit: int) -> Iterator[QueuePosition]:
@@ -251,7 +251,7 @@ def _first_of_each(session: Session, pool: str, limit: int) -> dict[int, list[Jo
 
 
 def _in_order(queues: dict[int, list[Job]], owners: dict[int, _Owner], typical: float) -> Iterator[Job]:
-    """The jobs as if each in turn ran for the typical time."""
+    """The jobs in order, as if each ran for the typical time."""
     used = {owner: owners[owner].used for owner in queues}
     places = dict.fromkeys(queues, 0)
     while places:

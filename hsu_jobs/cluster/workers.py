@@ -1,7 +1,7 @@
 """Which machines are there, and may they take jobs?
 
-Knows a row a worker. A worker tells of itself each time it looks for work; one that was not heard of for a lease counts
-as gone, and its row stays to say what there was. A name is one process's at a time, which its identity tells
+Knows one row for each worker. A worker reports each time it looks for work; one that has not reported for a lease
+counts as gone, and its row stays as a record. A name belongs to one process at a time, which its identity shows
 (`worker/membership.py`).
 """
 
@@ -24,7 +24,7 @@ from hsu_jobs.states import Stop
 from hsu_jobs.tables import Duty, Worker
 
 MOST_FAULTS = 3
-"""Attempts in a row that a worker's hardware may break before it is excluded."""
+"""Attempts in a row that may fail because of a worker's hardware before it is excluded."""
 
 
 class Equipment(TypedDict):
@@ -38,10 +38,10 @@ class Equipment(TypedDict):
 def join(
     session: Session, name: str, identity: UUID, *, is_free: bool, silence: timedelta, **has: Unpack[Equipment]
 ) -> None:
-    """Serve under a name from now on, with this equipment. Raises `NameTaken` if another live process does.
+    """Serve under a name from now on, with this equipment. Raises `NameTaken` if another live process has the name.
 
-    `is_free`: no other process holds the name's lock, so whoever had the name before is gone. If one does, it is live
-    unless it was not heard of for `silence`: a machine that lost its power closes no connection.
+    `is_free`: no other process holds the name's lock, so the process that had the name is gone. Otherwise that process
+    is live unless it has not reported for `silence`: a machine that lost its power closes no connection.
     """
     session.execute(queries.hold(f"join {name}"))
     found = session.execute(queries.served_by(name, silence)).one_or_none()
@@ -56,32 +56,32 @@ def join(
 
 
 def register(session: Session, name: str, *, identity: UUID | None = None, **has: Unpack[Equipment]) -> None:
-    """Write down what a worker has, whoever had its name; one that was to be drained or is excluded stays so."""
+    """Record what a worker has, whichever process had its name; a draining or excluded worker stays so."""
     values = _columns(has) | {"identity": identity, "started_at": func.now(), "seen_at": func.now()}
     made = insert(Worker).values(name=name, duty=Duty.ACTIVE, **values)
     session.execute(made.on_conflict_do_update(index_elements=[Worker.name], set_=values | {"holding": None}))
 
 
 def heartbeat(session: Session, name: str, identity: UUID, **has: Unpack[Equipment]) -> bool:
-    """The worker is there, and has this: told each time, so that nothing else can stand for long.
+    """Record that the worker is there, and what it has: each time, so that no wrong row stays for long.
 
-    False if another process has the name by now; then nothing is written.
+    False if another process now has the name; then nothing is written.
     """
     mine = update(Worker).where(Worker.name == name, Worker.identity == identity).returning(Worker.name)
     return session.execute(mine.values(seen_at=func.now(), **_columns(has))).one_or_none() is not None
 
 
 def note_readiness(session: Session, name: str, *, datasets: Sequence[str], lacks: Sequence[str]) -> None:
-    """Tell which data sets a worker can read, and why it takes no jobs just now, if it does not."""
+    """Record which data sets a worker can read, and why it takes no jobs now, if it does not."""
     values = {"datasets": list(datasets), "lacks": list(lacks)}
     session.execute(update(Worker).where(Worker.name == name).values(values))
 
 
 def drain(session: Session, name: str, *, now: bool = False) -> Worker:
-    """Let a worker take no further job; `now`: those it runs are saved and go elsewhere. Raises `NotFound`."""
+    """Let a worker take no further job; `now`: its running jobs are saved and continue elsewhere. Raises `NotFound`."""
     session.execute(queries.hold(CHOOSERS))  # nothing starts there meanwhile
     running = session.execute(queries.running_on(name)).scalars().all() if now else ()
-    worker = _named(session, name)  # after its attempts, as for whoever settles one: the other way round is a deadlock
+    worker = _named(session, name)  # after its attempts, as when an attempt is settled: the other order is a deadlock
     worker.duty = Duty.DRAINING
     lifecycle.ask_to_stop(session, [attempt for attempt in running if attempt.stop is None], Stop.DRAIN)
     return worker

@@ -1,13 +1,13 @@
 """How are energy curves kept? As blocks: matrices of series × steps, small when written, merged when there are many.
 
     layout       which bytes is a block made of?
-    writing      how do new points get in, and how are they taken back?
+    writing      how are new points written, and how are they rolled back?
     compaction   which blocks become one?
     lineage      which jobs hold a fork's curves, and under which numbers?
     extracts     how are some curves read out of blocks of many?
     reading      every point, between two steps
     long_reads   every point, of curves of any length, with little memory
-    amounts      how much is asked for?
+    amounts      how much does a request read?
     sampling     a chart: minimum, maximum and last value of each bucket of steps
 
 NaN and infinities come back as they were written, bit for bit.

@@ -1,4 +1,4 @@
-"""How much is asked for? Counted by the blocks' sizes before any point is read, so that long reads go in pieces."""
+"""How much does a request read? Counted by the blocks' sizes before any point is read, so that long reads are split."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hsu_jobs.tables import Block
 
 
 class _Piece(NamedTuple):
-    """A block, as far as it is asked for."""
+    """The requested part of a block."""
 
     first: int
     steps: int
@@ -23,12 +23,12 @@ class _Piece(NamedTuple):
 
     @property
     def values(self) -> int:
-        """How many it holds."""
+        """How many values it holds."""
         return self.steps * len(self.series)
 
 
 def count(session: Session, lines: Lines) -> int:
-    """How many values these curves hold, or some more: at their ends, as if every step was recorded."""
+    """How many values these curves hold, or some more: at their ends every step counts as recorded."""
     return sum(of_each(session, line).total() for line in lines.values())
 
 
@@ -47,12 +47,12 @@ def of_each(session: Session, line: Line) -> Counter[Series]:
 
 
 def windows(session: Session, job_id: int, choice: Choice, *, values: int) -> list[Choice]:
-    """The choice in pieces that follow one another, each of about so many values or of one block."""
+    """The choice in pieces that follow one another, each of about `values` values or of one block."""
     return cut(session, line_of(session, job_id, choice), choice, values=values)
 
 
 def cut(session: Session, line: Line, choice: Choice, *, values: int) -> list[Choice]:
-    """As `windows`, of curves that were found before."""
+    """Like `windows`, for curves that were found before."""
     found: list[Choice] = []
     first, held = choice.first, 0
     for piece in _pieces(session, line):

@@ -1,8 +1,8 @@
 """Which blocks of curves become one, and when?
 
-A running job's small blocks are merged when they have 64 steps together, those when they have 4,096, and everything
-that is left when the job has ended. So its blocks stand in this order: final ones, medium ones, small ones; and each
-point is written three times in all. Whoever merges holds the job's lock; nobody waits for it.
+A running job's small blocks are merged when they have 64 steps together, medium ones when they have 4,096, and all
+others when the job has ended. So its blocks are in this order: final, medium, small; and each point is written three
+times in all. The process that merges holds the job's lock; no other one waits in order to merge.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from hsu_jobs.states import TERMINAL
 from hsu_jobs.tables import Block, Job
 
 AT_ONCE = 4 * FULL
-"""Steps of one job that are merged in one transaction, so that it stays short however long nobody came to it."""
+"""Steps of one job that are merged in one transaction, so that it stays short even after a long time without one."""
 _KEY = (Block.job_id, Block.first_step, Block.lead)
 _IS_OPEN = literal_column("(curve_blocks.level < 2)", Boolean)
-"""In the very words of the index and the partition, which no bound parameter could be matched with."""
+"""The exact text of the index and the partition, with which Postgres could match no bound parameter."""
 
 
 class _Size(NamedTuple):
-    """A block without what it holds."""
+    """A block without its content."""
 
     first_step: int
     lead: int
@@ -41,7 +41,7 @@ class _Size(NamedTuple):
 
 
 def due(session: Session, *, limit: int = 100) -> Sequence[int]:
-    """Jobs with blocks to merge, in any order: those whose blocks cannot be merged hold up no others for long."""
+    """Jobs with blocks to merge, in any order: those whose blocks cannot be merged delay no others for long."""
     small, steps = func.sum(Block.count).filter(Block.level == 0), func.sum(Block.count)
     is_due = (small >= MEDIUM) | (steps >= FULL) | Job.state.in_(TERMINAL)
     jobs = select(Block.job_id).join(Job).where(_IS_OPEN).group_by(Block.job_id, Job.state).having(is_due)
@@ -49,7 +49,7 @@ def due(session: Session, *, limit: int = 100) -> Sequence[int]:
 
 
 def compact(session: Session, job_id: int) -> bool:
-    """Merge what is to be merged of a job's blocks; whether anything was. Another who is at it is not waited for."""
+    """Merge a job's blocks where due; returns whether any were. Does nothing if another process is merging them."""
     if not session.execute(queries.hold_if_free(keepers_of(job_id))).scalar_one():
         return False
     has_ended = session.execute(select(Job.state.in_(TERMINAL)).where(Job.id == job_id)).scalar_one()
@@ -68,7 +68,7 @@ def compact(session: Session, job_id: int) -> bool:
 
 
 def merge(matrices: Sequence[Matrix]) -> Iterator[Matrix]:
-    """The same points in as few matrices as can be: one for all series that have the same steps."""
+    """The same points in as few matrices as possible: one for all series that have the same steps."""
     steps, places = np.unique(np.concatenate([matrix.steps for matrix in matrices]), return_inverse=True)
     numbers = sorted({number for matrix in matrices for number in matrix.series})
     times, points = np.empty(len(steps)), np.empty((len(numbers), len(steps)))
@@ -87,12 +87,12 @@ def merge(matrices: Sequence[Matrix]) -> Iterator[Matrix]:
 
 
 def _steps(blocks: Iterable[_Size]) -> int:
-    """Those of curves that are measured at other steps count twice: it is only a size."""
+    """The number of steps; those of curves that are measured at other steps count twice: it is only a size."""
     return sum(block.steps for block in blocks)
 
 
 def _first(blocks: Sequence[_Size]) -> Sequence[_Size]:
-    """The first ones, as many as are merged at once, up to a step that none of them crosses."""
+    """The first blocks, as many as are merged at once, up to a step that none of them crosses."""
     steps, last = 0, -1
     for place, block in enumerate(blocks):
         if steps >= AT_ONCE and block.first_step > last:
@@ -109,7 +109,7 @@ def _small(blocks: Sequence[_Size]) -> Sequence[_Size]:
 
 
 def parts(matrix: Matrix) -> Iterator[Matrix]:
-    """Full ones of about the same size; a single one if it is no larger than two."""
+    """Full parts of about the same size; a single part if the matrix is smaller than two full ones."""
     for steps in np.array_split(np.arange(len(matrix.steps)), max(1, len(matrix.steps) // FULL)):
         part = slice(steps[0], steps[-1] + 1)
         yield Matrix(matrix.series, matrix.steps[part], matrix.times[part], matrix.points[:, part])

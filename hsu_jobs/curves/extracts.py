@@ -1,4 +1,4 @@
-"""How are some curves read out of blocks of many? Postgres cuts the rows of their matrices out, and sends no more.
+"""How are some curves read out of blocks of many? Postgres extracts the rows of their matrices, and sends no more.
 
 Knows SQL and bytes. One statement sees one state of the blocks, also while they are being merged.
 """
@@ -17,7 +17,7 @@ from hsu_jobs.curves import layout
 from hsu_jobs.curves.layout import Cells, Reals, Steps
 from hsu_jobs.curves.lineage import Stretch
 
-# `enough`: the summary's cells fit into buckets of this width, and the whole block is asked for.
+# `enough`: the summary's cells fit into buckets of this width, and the whole block is requested.
 EXTRACTS = """
 SELECT first_step, last_step, count, cell, enough, numbers, extract,
        CASE WHEN enough THEN axis END AS axis,
@@ -56,7 +56,7 @@ def extracts(session: Session, stretch: Stretch, *, width: int = 0) -> Iterator[
     connection: Any = session.connection().connection.driver_connection
     asked = stretch._asdict() | {"numbers": list(stretch.series), "width": width}
     del asked["series"]
-    with connection.cursor(binary=True, row_factory=namedtuple_row) as cursor:  # in which bytes stay bytes
+    with connection.cursor(binary=True, row_factory=namedtuple_row) as cursor:  # which keeps bytes as bytes
         for block in cursor.execute(EXTRACTS, asked):
             decode = _cells if block.enough else _points
             yield from ((stretch.series[number], found) for number, found in decode(block, stretch))

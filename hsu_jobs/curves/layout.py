@@ -18,7 +18,7 @@ STEP = np.dtype("<i8")
 REAL = np.dtype("<f8")
 
 MEDIUM, FULL = 64, 4096
-"""Steps of a block of level 1, and of level 2. Merging by 64 twice, each point is written three times in all."""
+"""Steps of a block of level 1, and of level 2. With two merges by 64, each point is written three times in all."""
 CELLS = 16
 """A full block of evenly recorded steps has so many cells, or twice as many: 1.5 to 3 % of its size."""
 SUMMARY_ROWS = 4
@@ -49,7 +49,7 @@ class Matrix(NamedTuple):
 
 
 def level_of(count: int) -> int:
-    """How far from final a block of so many steps is."""
+    """The level of a block of so many steps."""
     return (count >= MEDIUM) + (count >= FULL)
 
 
@@ -97,7 +97,7 @@ class Cells(NamedTuple):
     """The last step in each, at which `last` was measured."""
     times: Reals
     low: Reals
-    """NaN is left out, unless there is nothing else; so in `high`."""
+    """NaN is left out, unless all values are NaN; the same in `high`."""
     high: Reals
     last: Reals
     nans: Reals
@@ -108,7 +108,7 @@ NO_CELLS = Cells._make(np.empty(0, kind) for kind in (STEP, STEP, STEP, REAL, RE
 
 
 def cells_of(first_step: int, cell: int, axis: bytes, summary: bytes) -> Cells:
-    """What a block's summary tells of one series."""
+    """The cells of one series in a block's summary."""
     count, steps, times = np.frombuffer(axis, STEP).reshape(3, -1)
     low, high, last, nans = np.frombuffer(summary, REAL).reshape(SUMMARY_ROWS, -1)
     first = (np.arange(len(count), dtype=STEP) + first_step // cell) * cell
@@ -123,7 +123,7 @@ def each_alone(steps: Steps, times: Reals, values: Reals) -> Cells:
 
 
 def united(parts: Sequence[Cells], width: int) -> Cells:
-    """Cells of at most this width, in any order, made one for each multiple of it that has points."""
+    """Merge cells of at most this width, in any order, into one for each multiple of it that has points."""
     columns = [np.concatenate(column) for column in zip(NO_CELLS, *parts, strict=True)]
     if np.any(np.diff(columns[2]) < 0):  # by the last step of each: also of cells that share a range
         order = np.argsort(columns[2], kind="stable")

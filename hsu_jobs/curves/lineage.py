@@ -1,6 +1,6 @@
-"""Which jobs hold a job's curves, and under which numbers? A fork's begin with those of the jobs that it goes on from.
+"""Which jobs hold a job's curves, and under which numbers? A fork's curves begin with those of the jobs before it.
 
-Knows rows. A name that no job of the line knows is told with those that are like it.
+Knows rows. An unknown name is reported with the names that are like it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hsu_jobs.errors import NotFound
 
 LAST_STEP = 2**63 - 1
 Origin = Literal["random", "optimum"]
-"""The reference from which a curve's values may be counted."""
+"""The reference that may be subtracted from a curve's values."""
 
 
 class Choice(NamedTuple):
@@ -34,7 +34,7 @@ class Choice(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """The steps at which one job of a line measured what is asked for."""
+    """The steps at which one job of a line measured the chosen curves."""
 
     job_id: int
     first: int
@@ -48,11 +48,11 @@ class Line(NamedTuple):
 
     stretches: Sequence[Stretch]
     references: dict[Series, Reference]
-    """Of every chosen curve, in the order in which they began."""
+    """For every chosen curve, in the order in which they began."""
 
 
 def line_of(session: Session, job_id: int, choice: Choice) -> Line:
-    """Find the chosen curves of a job. Raises `NotFound` if a layer or a measure is named that has none."""
+    """Find the chosen curves of a job. Raises `NotFound` if a layer or a measure is named that no curve has."""
     stretches, references, known = [], {}, set()
     for ancestor, before in reversed(session.execute(queries.lineage(job_id)).all()):
         last = choice.last if before is None else min(choice.last, before - 1)
@@ -103,13 +103,13 @@ def _require(wanted: Iterable[str], there: Collection[str], complaint: str) -> N
 
 
 def shifted(reference: Reference, origin: float | None) -> Reference:
-    """The reference as it is counted from an origin."""
+    """The reference relative to an origin."""
     if origin is None:
         return reference
     return Reference(*(None if value is None else value - origin for value in reference))
 
 
 def origin_of(reference: Reference, choice: Choice) -> float | None:
-    """The value from which a curve is counted, if it is."""
+    """The value that is subtracted from a curve, if one is."""
     origin: float | None = getattr(reference, choice.relative_to) if choice.relative_to else None
     return origin

@@ -1,6 +1,6 @@
 """How are curves of any length read with little memory? A few short ones together, a long one in parts.
 
-Knows which curves are long. To be read in one transaction that stands still: then all of it is one state of the job.
+Knows which curves are long. Read them in one repeatable-read transaction: then all parts show one state of the job.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class LongCurve(NamedTuple):
     measure: str
     reference: Reference
     parts: Callable[[], Iterator[Curve]]
-    """Its points in ascending steps; each call reads them anew."""
+    """Its points in ascending steps; each call reads them again."""
 
 
 def each(session: Session, line: Line, choice: Choice, *, values: int) -> Iterator[LongCurve]:
@@ -39,7 +39,7 @@ def each(session: Session, line: Line, choice: Choice, *, values: int) -> Iterat
 
 
 def _together(sizes: dict[Series, int], values: int) -> Iterator[Sequence[Series]]:
-    """Names of curves that are not too much together, in their order; a long one is alone."""
+    """The names in groups of at most so many values, in their order; a long curve is a group of its own."""
     group: list[Series] = []
     held = 0
     for name, size in sizes.items():

@@ -31,26 +31,26 @@ class Curve(NamedTuple):
 def read(session: Session, job_id: int, choice: Choice | None = None, **fields: Any) -> list[Curve]:
     """Every point of the chosen curves of a job; `choice`, or the fields of one.
 
-    Those of a fork begin with what was measured before it by the jobs that it goes on from. Raises `NotFound` if a
-    layer or a measure is named that no curve has.
+    A fork's curves begin with those of the jobs from which it continues. Raises `NotFound` if a layer or a measure is
+    named that no curve has.
     """
     choice = choice or Choice(**fields)
     return read_line(session, line_of(session, job_id, choice), choice)
 
 
 def read_line(session: Session, line: Line, choice: Choice) -> list[Curve]:
-    """Every point of curves that were looked up before."""
+    """Every point of curves that were found before."""
     parts: dict[Series, list[Part]] = {name: [] for name in line.references}
     for stretch in line.stretches:
         for name, part in extracts(session, stretch):
-            assert isinstance(part, Part)  # no width was named
+            assert isinstance(part, Part)  # no width was given
             parts[name].append(part)
     return [_curve(name, line.references[name], of_one, choice) for name, of_one in parts.items()]
 
 
 def _curve(name: Series, reference: Reference, parts: Sequence[Part], choice: Choice) -> Curve:
     steps, times, values = (np.concatenate(column) for column in zip(_NO_POINTS, *parts, strict=True))
-    if np.any(np.diff(steps) < 0):  # blocks of different series may lie in one another while they are small
+    if np.any(np.diff(steps) < 0):  # blocks of different series may overlap while they are small
         order = np.argsort(steps)
         steps, times, values = steps[order], times[order], values[order]
     origin = origin_of(reference, choice)

@@ -1,8 +1,8 @@
-"""How does a curve look? The minimum, the maximum and the last value in each bucket of steps.
+"""What does a curve look like? The minimum, the maximum and the last value in each bucket of steps.
 
-Knows SQL and arrays. A bucket is as long as a power of two and begins at a multiple of it, the same for every job that
-is asked for together; so it is a union of whole cells of the blocks' summaries, and a chart of a million points reads
-thousands of numbers. Where a summary is too coarse, or crosses an end of what is asked for, the points are read.
+Knows SQL and arrays. The length of a bucket is a power of two; buckets begin at its multiples and are the same for all
+jobs of a request. So a bucket is a union of whole cells of the blocks' summaries, and a chart of a million points reads
+thousands of numbers. Where a summary is too coarse, or crosses an end of the requested steps, the points are read.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def sample(session: Session, lines: Lines, choice: Choice, *, max_points: int) -
 
 
 def _width(session: Session, stretches: Sequence[Stretch], max_points: int) -> int:
-    """The least power of two such that the buckets between the first and the last step are no more than asked for."""
+    """The least power of two such that the buckets between the first and the last step are at most `max_points`."""
     ends = [_ends(session, stretch) for stretch in stretches]
     first = min((first for first, _ in ends if first is not None), default=0)
     last = max((last for _, last in ends if last is not None), default=0)
@@ -72,7 +72,7 @@ def _sampled(session: Session, job_id: int, line: Line, choice: Choice, width: i
     for stretch in line.stretches:
         for name, found in extracts(session, stretch, width=width):
             cells = layout.each_alone(*found) if isinstance(found, Part) else found
-            if len(cells.first) > layout.MEDIUM:  # at once: many points are few buckets
+            if len(cells.first) > layout.MEDIUM:  # merged at once: many points become few buckets
                 cells = layout.united([cells], width)
             parts[name].append(cells)
     for name, of_one in parts.items():

@@ -1,6 +1,6 @@
-"""How do new points get in, and how are they taken back?
+"""How are new points written, and how are they rolled back?
 
-Knows rows. The fence is the caller's, in the same transaction (`attempts.progress`): one writer at a time, whose steps
+Knows rows. The caller fences the write in the same transaction (`attempts.progress`): one writer at a time, whose steps
 ascend.
 """
 
@@ -32,7 +32,7 @@ def write(
     *,
     references: Mapping[Series, Reference] = MappingProxyType({}),
 ) -> None:
-    """Append points, one block for each set of series among them; points already written are written once.
+    """Append points, one block for each set of series among them; points already written are not written twice.
 
     A series' reference is written with its first point.
     """
@@ -44,7 +44,7 @@ def write(
 
 
 def roll_back(session: Session, job_id: int, step: int) -> None:
-    """Forget everything from a step on, that step included; from step 0 on, also which curves there were."""
+    """Delete everything from a step on, that step included; from step 0 on, also the names of the curves."""
     session.execute(queries.hold(keepers_of(job_id)))  # no block is merged meanwhile
     if step == 0:
         forget(session, [job_id])
@@ -57,15 +57,15 @@ def roll_back(session: Session, job_id: int, step: int) -> None:
 
 
 def forget(session: Session, job_ids: Collection[int]) -> None:
-    """Forget the curves of jobs."""
+    """Delete the curves of jobs."""
     for table in (Block, SeriesRow):
         session.execute(delete(table).where(table.job_id.in_(job_ids)))
 
 
 def forget_ended(session: Session, *, before: timedelta, limit: int = 100) -> Sequence[int]:
-    """Forget the curves of jobs that ended longer ago than this, but for what those of younger jobs begin with.
+    """Delete the curves of jobs that ended longer ago than this, except those with which younger jobs' curves begin.
 
-    A job begins with the curves of its whole line: also of those from which a parent was forked that is old itself.
+    A job's curves begin with those of its whole line: also of the jobs from which an old parent was forked.
     """
     is_young = Job.finished_at.is_(None) | (Job.finished_at >= func.now() - before)
     needed = select(Job.parent_id).where(Job.parent_id.is_not(None), is_young).cte(recursive=True)
@@ -81,7 +81,7 @@ def forget_ended(session: Session, *, before: timedelta, limit: int = 100) -> Se
 
 
 def keepers_of(job_id: int) -> str:
-    """The name of the lock that whoever replaces a job's blocks holds."""
+    """The name of the lock under which a job's blocks are replaced."""
     return f"curves of {job_id}"
 
 
@@ -103,7 +103,7 @@ def _until(block: Block, step: int) -> dict[str, object]:
 def _numbers(
     session: Session, job_id: int, names: Iterable[Series], references: Mapping[Series, Reference]
 ) -> dict[Series, int]:
-    """Each name's number; new names get the next ones. The fence lets one writer in at a time."""
+    """Each name's number; new names get the next ones. The fence allows one writer at a time."""
     rows = session.execute(select(SeriesRow.layer, SeriesRow.measure, SeriesRow.number).filter_by(job_id=job_id))
     known = {Series(layer, measure): number for layer, measure, number in rows}
     new = sorted(set(names) - known.keys(), key=lambda name: (name.layer or "", name.measure))

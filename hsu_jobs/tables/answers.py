@@ -1,4 +1,4 @@
-"""What was answered to requests that must not be done twice?"""
+"""What was answered to requests that must not be executed twice?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hsu_jobs.tables.people import User
 
 
 class Answer(Row):
-    """What a user was answered under an idempotency key, and a digest of what was asked."""
+    """The answer that a user got under an idempotency key, and a digest of the request."""
 
     __tablename__ = "answers"
     __table_args__ = (Index("answers_by_age", "created_at"),)

@@ -12,9 +12,9 @@ from hsu_jobs.tables.base import ID, NOW, Row
 
 
 class AuditRow(Row):
-    """A request that changed something or was to, or a key that opened nothing any more.
+    """A request that changed something or tried to, or a known key that is no longer valid.
 
-    Names stand here as they were, so that a line says the same for ever.
+    Names are stored as they were, so that a line never changes.
     """
 
     __tablename__ = "audit"
@@ -25,11 +25,11 @@ class AuditRow(Row):
     user: Mapped[str]
     key_prefix: Mapped[str]
     address: Mapped[str]
-    """Of the client, as the web server knows it."""
+    """The client's address, as the web server knows it."""
     request_id: Mapped[str]
     action: Mapped[str]
     """Method and route: `POST /v1/jobs/{job_id}/cancel`."""
     subject: Mapped[dict[str, Any]]
-    """What the route's path names, and as `location` what came of it."""
+    """What the route's path names, and as `location` what the request created."""
     status: Mapped[int] = mapped_column(SmallInteger)
-    """Of the answer."""
+    """The status of the answer."""

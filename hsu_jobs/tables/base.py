@@ -1,6 +1,6 @@
 """How are Python's types stored? The base of every table.
 
-Relationships raise when touched unloaded: a query by accident is an error.
+A relationship raises if it is read before it is loaded: an accidental query is an error.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Row(DeclarativeBase):
 
 
 class OpenEnum(TypeDecorator[StrEnum | str]):
-    """An enumeration that a newer version may have added to: what this one does not know is read as it is stored."""
+    """An enumeration that a newer version may have extended: a value unknown to this one is read as it is stored."""
 
     impl = String(16)
     cache_ok = True

@@ -21,7 +21,7 @@ class SeriesRow(Row):
     layer: Mapped[str | None]
     measure: Mapped[str]
     random: Mapped[float | None]
-    """What uniformly random points of the layer's shape would have."""
+    """The value of uniformly random points of the layer's shape."""
     optimum: Mapped[float | None]
     """The proven optimum for the layer's shape."""
 
@@ -29,12 +29,12 @@ class SeriesRow(Row):
 class Block(Row):
     """Points of several curves at the same steps: a matrix of series × steps, so that 100 curves are never 100 rows.
 
-    A flush writes small ones, compaction makes large ones of them. A reader takes its own series out of the matrix
+    A flush writes small blocks, compaction merges them into large ones. A reader cuts its own series out of the matrix
     with `substr`, and of a large block only a summary: the binary columns are stored as they are, uncompressed
-    (`STORAGE EXTERNAL`), so that Postgres reads no more than is asked for.
+    (`STORAGE EXTERNAL`), so that Postgres reads only what is requested.
 
-    Two partitions: what is still to be merged comes and goes in `curve_blocks_open`, which is small and is vacuumed
-    often; what is final stays in `curve_blocks_final`, which only grows, or loses whole jobs.
+    Two partitions: blocks that are still to be merged come and go in `curve_blocks_open`, which is small and often
+    vacuumed; final blocks stay in `curve_blocks_final`, which only grows, or loses whole jobs.
     """
 
     __tablename__ = "curve_blocks"
@@ -51,7 +51,7 @@ class Block(Row):
     job_id: Mapped[int] = mapped_column(ForeignKey(Job.id), primary_key=True)
     first_step: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     lead: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    """The first of `series`: of the blocks that begin at a step, each has other series."""
+    """The first of `series`: the blocks that begin at the same step have different series."""
     level: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
     """0 and 1 are still to be merged with their neighbours; 2 is final."""
     last_step: Mapped[int] = mapped_column(BigInteger)
@@ -64,10 +64,10 @@ class Block(Row):
     times: Mapped[bytes] = mapped_column(LargeBinary)
     """float64, seconds since the epoch, one a step."""
     points: Mapped[bytes] = mapped_column(LargeBinary)
-    """float64, a row a series, a column a step; NaN and infinities as they are."""
+    """float64, one row for each series, one column for each step; NaN and infinities as they are."""
     cell: Mapped[int | None] = mapped_column(BigInteger)
     """Steps in a cell of the summary: a power of two, cells begin at its multiples; null without a summary."""
     axis: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """int64, three rows, a column a cell: how many points are in it, its last step, the bits of that step's time."""
+    """int64, three rows, one column for each cell: number of points, last step, and the bits of that step's time."""
     summary: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """float64, four rows a series, a column a cell: minimum, maximum, last value, how many are NaN."""
+    """float64, four rows for each series, one column for each cell: minimum, maximum, last value, number of NaN."""

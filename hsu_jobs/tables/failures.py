@@ -1,4 +1,4 @@
-"""Which loops over many rows met rows that they could not process?"""
+"""Which loops over many rows found rows that they could not process?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RowFailure(Row):
 
     loop: Mapped[str] = mapped_column(primary_key=True)
     failures: Mapped[int] = mapped_column(BigInteger, server_default="1")
-    """A row that stays as it is counts each time that the loop meets it."""
+    """A row that stays as it is counts each time that the loop finds it."""
     last_row: Mapped[str]
     last_error: Mapped[str]
     last_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -20,4 +20,4 @@ class Installation(Row):
     number: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False, server_default="1")
     identity: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
     storage_marked_at: Mapped[datetime | None]
-    """When the marker was written; from then on a storage without it is not ours, or not there."""
+    """When the marker was written; from then on a storage without it is not ours, or is away."""

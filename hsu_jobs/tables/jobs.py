@@ -1,4 +1,4 @@
-"""What are a job, its attempts, and what happened to it?"""
+"""What is stored of a job, its attempts, and its events?"""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hsu_jobs.tables.base import ID, NOW, OpenEnum, Row
 from hsu_jobs.tables.people import User
 
 ACCURACY = "coalesce(nullif((result ->> 'test_accuracy')::float8, 'NaN'::float8), '-Infinity'::float8)"
-"""What a job that is sorted by its accuracy counts as: one without any comes last."""
+"""The value by which jobs are sorted by accuracy: one without any comes last."""
 
 
 MOST_ATTEMPTS = 20
@@ -71,18 +71,18 @@ class Job(Row):
     state: Mapped[State] = mapped_column(OpenEnum(State))
     """A state of a newer version is a plain text: it is shown, and no move leads out of it."""
     wanted: Mapped[Wanted] = mapped_column(OpenEnum(Wanted))
-    """A wish of a newer version is a plain text: the job does not start, and a running attempt stops."""
+    """A value that only a newer version knows is a plain text: the job does not start, and a running attempt stops."""
     priority: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     gpus: Mapped[int] = mapped_column(SmallInteger, server_default="1")
     pool: Mapped[str] = mapped_column(server_default="default")
     strikes: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    """Attempts in a row that broke without a checkpoint further on."""
+    """Attempts in a row that failed without a further checkpoint."""
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("jobs.id"))
-    """The job that this one goes on from, and the step of the checkpoint: its own curves begin there."""
+    """The job that this one continues, and the step of the checkpoint: its own curves begin there."""
     parent_step: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     runnable_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    """Not to be claimed before: the time since which it waits, or until which it backs off."""
+    """The earliest time of a claim: the time since which it waits, or until which it backs off."""
     deadline_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -97,7 +97,7 @@ class Job(Row):
 
 
 class Attempt(Row):
-    """One try at a job. Its token fences every write; its two clocks tell a dead process from a hanging one."""
+    """One try at a job. Its token fences every write; its two clocks distinguish a dead process from a hanging one."""
 
     __tablename__ = "attempts"
     __table_args__ = (
@@ -116,16 +116,16 @@ class Attempt(Row):
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)
     lease_expires_at: Mapped[datetime]
     begun_at: Mapped[datetime | None]
-    """When it had settled what it goes on from: what an attempt before it measured from there on was forgotten."""
+    """When it had chosen where it resumes: what earlier attempts measured from there on was deleted."""
     resumed_from: Mapped[int | None] = mapped_column(BigInteger)
-    """The step of the checkpoint that it went on from; null if it began at the beginning."""
+    """The step of the checkpoint from which it resumed; null if it began at the beginning."""
     step: Mapped[int] = mapped_column(BigInteger, server_default="0")
     recorded: Mapped[int] = mapped_column(BigInteger, server_default="-1")
     """The last step up to which its curves are written."""
     progress_at: Mapped[datetime | None]
     """When `step` last grew."""
     stop: Mapped[Stop | None] = mapped_column(OpenEnum(Stop))
-    """Why the service wants it to stop; a reason of a newer version is a plain text, and a reason all the same."""
+    """Why the service wants it to stop; a reason that only a newer version knows is a plain text, and valid too."""
     ended_at: Mapped[datetime | None]
     outcome: Mapped[dict[str, Any] | None]
 
@@ -148,7 +148,7 @@ def _is_late_attempt() -> ColumnElement[bool]:
     """The last attempts of a job, by a few index probes.
 
     A window function would read every attempt, and with `job_id = jobs.id` Postgres hashes all of them (2 s with
-    100,000; .3 ms so): the equality is written as a range.
+    100,000; this way 0.3 ms): the equality is written as a range.
     """
     other = aliased(Attempt)
     late = select(other.id).where(other.job_id == Job.id).order_by(other.number.desc()).limit(MOST_ATTEMPTS)

@@ -1,4 +1,4 @@
-"""What do attempts leave: saved states, and what they printed?"""
+"""What do attempts leave? Saved states, and what they printed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CheckpointRow(Row):
 
 
 class LogChunk(Row):
-    """A piece of what an attempt's runner printed; the oldest pieces go when there are too many."""
+    """A piece of what an attempt's runner printed; the oldest pieces are deleted when there are too many."""
 
     __tablename__ = "log_chunks"
 

@@ -1,7 +1,7 @@
-"""Whom do we tell of what happens, and what became of telling them?
+"""Which addresses are called about events, and with which result?
 
-A trigger on `events` addresses each event to its owner's webhooks in the very statement that writes the event
-(migration 0006): whoever writes an event, in whatever way, no message is lost or made twice.
+A trigger on `events` addresses each event to its owner's webhooks in the statement that writes the event (migration
+0006): no message is lost or made twice, whichever code writes the event.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hsu_jobs.tables.people import User
 
 
 class Webhook(Row):
-    """An address that wants to be told of its owner's jobs."""
+    """An address that is called about its owner's jobs."""
 
     __tablename__ = "webhooks"
     __table_args__ = (Index("webhooks_of_owner", "owner_id", "id"),)
@@ -28,26 +28,26 @@ class Webhook(Row):
     owner_id: Mapped[int] = mapped_column(ForeignKey(User.id))
     url: Mapped[str]
     secret: Mapped[str]
-    """In clear, since each message is signed with it; shown to its owner once."""
+    """In plain text, since each message is signed with it; shown to its owner once."""
     events: Mapped[list[str]]
-    """What it wants to be told: kinds of events, or states that they bring."""
+    """What it is called about: kinds of events, or states that they bring."""
     active: Mapped[bool] = mapped_column(server_default="true")
     disabled_because: Mapped[str | None]
-    """Why we made it inactive ourselves."""
+    """Why the service made it inactive."""
     failures: Mapped[int] = mapped_column(server_default="0")
     """Attempts in a row that failed."""
     rests_until: Mapped[datetime] = mapped_column(server_default=NOW)
-    """Not to be called before."""
+    """The earliest time of the next call."""
     courier: Mapped[UUID | None]
-    """Who has its messages just now: the fence of what becomes of them."""
+    """The sender that has its messages now: it fences their results."""
     courier_until: Mapped[datetime | None]
     served_at: Mapped[datetime | None]
-    """When a courier last took it: owners take turns by this."""
+    """When a sender last claimed it: the order of owners depends on it."""
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
 
 
 class DeliveryState(StrEnum):
-    """What became of a message."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -56,7 +56,7 @@ class DeliveryState(StrEnum):
 
 
 class Delivery(Row):
-    """A message to a webhook: of an event, or a ping if there is none."""
+    """A message to a webhook: about an event, or a ping if there is none."""
 
     __tablename__ = "deliveries"
     __table_args__ = (
@@ -71,17 +71,17 @@ class Delivery(Row):
     webhook_id: Mapped[int] = mapped_column(ForeignKey(Webhook.id, ondelete="CASCADE"))
     event_id: Mapped[int | None] = mapped_column(ForeignKey(EventRow.id))
     message: Mapped[UUID] = mapped_column(server_default=func.gen_random_uuid())
-    """The same at every attempt, so that who hears it twice can tell."""
+    """The same at every attempt, so that a receiver can recognise a repetition."""
     state: Mapped[DeliveryState] = mapped_column(OpenEnum(DeliveryState), server_default="pending")
     attempts: Mapped[int] = mapped_column(server_default="0")
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     asked_at: Mapped[datetime] = mapped_column(server_default=NOW)
-    """The time since which it is tried: when it was made, or last asked for again."""
+    """The time since which delivery is attempted: when it was made, or last requested again."""
     next_attempt_at: Mapped[datetime] = mapped_column(server_default=NOW)
     attempted_at: Mapped[datetime | None]
     delivered_at: Mapped[datetime | None]
     status: Mapped[int | None] = mapped_column(SmallInteger)
-    """Of the last answer; null if there was none."""
+    """The status of the last answer; null if there was none."""
     error: Mapped[str | None]
     """What was wrong at the last attempt, bounded."""
     response: Mapped[str | None]

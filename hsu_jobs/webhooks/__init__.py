@@ -1,1 +1,1 @@
-"""Who is sent a message when something happens to a job, and what became of it?"""
+"""Which addresses get a message when something happens to a job, and was it delivered?"""

@@ -1,8 +1,8 @@
-"""Which addresses may we call because somebody asked for it? Those of the public internet, and what is allowed.
+"""Which addresses may we call because a user requests it? Those of the public internet, and those that are allowed.
 
 Knows URLs, names and networks. A name is resolved once, and `worker.webhook_sender` connects to that very address, so
-that nobody can answer otherwise in between. Whatever a machine or a lab reaches by itself (loopback, private and
-link-local networks, a cloud's metadata) is closed unless `HSU_WEBHOOK_ALLOW` opens it.
+that the name cannot get another one in between. Addresses that a machine or a lab reaches by itself (loopback, private
+and link-local networks, a cloud's metadata) are closed unless `HSU_WEBHOOK_ALLOW` opens them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Address = IPv4Address | IPv6Address
 LONGEST_URL = 2000
 PORTS = {"http": 80, "https": 443}
 FIRST_FREE_PORT = 1024
-"""Below it only the ports of HTTP: mail, shells and their like are not to be spoken to."""
+"""Below it only the ports of HTTP are open: not those of mail, shells and the like."""
 
 _CLOSED = tuple(
     ipaddress.ip_network(network)
@@ -38,11 +38,11 @@ _PUBLIC = ipaddress.ip_network("2000::/3")
 
 
 class Refused(Exception):
-    """It may not be called; says why."""
+    """The address may not be called; the text says why."""
 
 
 class Unresolved(Exception):
-    """Nobody knows the name, just now at least."""
+    """The name cannot be resolved, at least now."""
 
 
 class Endpoint(NamedTuple):
@@ -56,13 +56,13 @@ class Endpoint(NamedTuple):
 
     @property
     def authority(self) -> str:
-        """The Host header: without a port that goes without saying."""
+        """The Host header, without a default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == PORTS[self.scheme] else f"{host}:{self.port}"
 
 
 def parse(url: str) -> Endpoint:
-    """Where a URL leads. Raises `Refused` if it is none that we would call."""
+    """Where a URL leads. Raises `Refused` if we may not call it."""
     if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or any(sign in url for sign in ' \\"<>'):
         raise Refused(f"expected a URL of at most {LONGEST_URL} printable ASCII characters without spaces")
     try:
@@ -123,7 +123,7 @@ def resolve(host: str, port: int, *, patience: timedelta) -> list[Address]:
         except (OSError, ValueError) as error:
             wrong.append(error)
 
-    asking = threading.Thread(target=ask, name="resolve", daemon=True)  # the system's resolver knows no deadline
+    asking = threading.Thread(target=ask, name="resolve", daemon=True)  # the system's resolver has no deadline
     asking.start()
     asking.join(patience.total_seconds())
     if asking.is_alive():
@@ -134,7 +134,7 @@ def resolve(host: str, port: int, *, patience: timedelta) -> list[Address]:
 
 
 def _networks(allow: Collection[str]) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
-    """Those of the allowed things that are networks or addresses; the others are names."""
+    """The allowed entries that are networks or addresses; the others are names."""
     found = []
     for each in allow:
         try:

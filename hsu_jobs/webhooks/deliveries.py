@@ -1,4 +1,4 @@
-"""Which messages are due, which sender has them, and what becomes of one after an attempt?
+"""Which messages are due, which sender has them, and what happens to one after an attempt?
 
 Knows rows. A sender (a thread of some worker) claims a webhook with a batch of its messages, the oldest first. The
 claim is a lease: what the sender writes after its end is dropped. So each message is delivered at least once, by one
@@ -37,7 +37,7 @@ _GONE = 410
 
 _now = func.now()
 _IS_PENDING = literal_column("(deliveries.state = 'pending')", Boolean)
-"""In the very words of the partial index."""
+"""The exact text of the partial index."""
 _random = SystemRandom()
 
 
@@ -76,7 +76,7 @@ def due(session: Session, *, limit: int = 100) -> list[int]:
 
 
 def take(session: Session, webhook_id: int) -> Batch | None:
-    """Become the courier of a webhook, unless somebody is or nothing is due."""
+    """Claim a webhook, unless another sender has it or nothing is due."""
     return _claimed(session, select(Webhook).where(Webhook.id == webhook_id, _needs_a_sender()))
 
 
@@ -101,7 +101,7 @@ def claim_next(session: Session, *, most_of_one: int) -> Batch | None:
 
 
 def settle(session: Session, batch: Batch, message: Message, answer: Answer, settings: Settings) -> bool:
-    """Store the result of an attempt; whether the sender may go on to its next message."""
+    """Store the result of an attempt; returns whether the sender may continue with its next message."""
     webhook = session.execute(_held(batch)).scalar_one_or_none()
     if webhook is None:  # removed, or claimed by another sender
         return False
@@ -122,7 +122,7 @@ def settle(session: Session, batch: Batch, message: Message, answer: Answer, set
 
 
 def finish(session: Session, batch: Batch) -> bool:
-    """End the claim; whether more messages are due already."""
+    """End the claim; returns whether more messages are due already."""
     session.execute(
         update(Webhook)
         .where(Webhook.id == batch.webhook_id, Webhook.courier == batch.courier)
@@ -174,7 +174,7 @@ def _put_off(session: Session, delivery: Delivery, webhook: Webhook, answer: Ans
 
 
 def _backoff(failures: int, first: timedelta, *, longest: timedelta) -> timedelta:
-    """Twice as long after each, and not all at the same moment."""
+    """Twice as long after each failure, with jitter, so that not all come at the same time."""
     doubled: int = 2 ** min(failures - 1, 20)
     return min(first * doubled, longest) * _random.uniform(0.8, 1.2)
 
@@ -190,7 +190,7 @@ def _is_due() -> ColumnElement[bool]:
 
 
 def _due_of(webhook_id: int) -> Select[Delivery, EventRow | None, Job | None]:
-    """The oldest first; those that failed after the others, so that one that is never taken holds up none."""
+    """The oldest first; those that failed come last, so that a message that is never accepted delays no other."""
     due = select(Delivery, EventRow, Job).options(joinedload(Job.owner))
     joined = due.outerjoin(EventRow, EventRow.id == Delivery.event_id).outerjoin(Job, Job.id == EventRow.job_id)
     return (

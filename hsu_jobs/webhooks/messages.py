@@ -1,7 +1,7 @@
-"""What does a webhook hear, and how does it know that it was us?
+"""What is sent to a webhook, and how does the receiver verify that we sent it?
 
-Knows rows and what of them is told. Signed as Standard Webhooks has it (https://www.standardwebhooks.com): HMAC-SHA256
-over `id.timestamp.body`, with the secret's own bytes as the key. So any library for it verifies us.
+Knows rows and which of their fields are sent. Signed as Standard Webhooks specifies (https://www.standardwebhooks.com):
+HMAC-SHA256 over `id.timestamp.body`, with the secret's own bytes as the key. So any library for it can verify us.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hsu_jobs.tables import Delivery, EventRow, Job
 
 _SECRET = "whsec_"  # noqa: S105 - the standard's mark of one, not one
 PING = {"kind": "ping"}
-"""What a webhook hears when its owner tries it."""
+"""The event in a message that only tests a webhook."""
 
 
 def new_secret() -> str:
@@ -27,7 +27,7 @@ def new_secret() -> str:
 
 
 def message_id(delivery: Delivery) -> str:
-    """The same at every attempt to deliver it."""
+    """The message's id, the same at every attempt to deliver it."""
     return f"msg_{delivery.message.hex}"
 
 
@@ -45,7 +45,7 @@ def body(delivery: Delivery, event: EventRow | None, job: Job | None) -> bytes:
 
 
 def headers(secret: str, id: str, timestamp: int, body: bytes) -> dict[str, str]:  # noqa: A002 - the standard's name
-    """The headers that a message is known and verified by."""
+    """The headers that identify and verify a message."""
     return {
         "content-type": "application/json",
         "user-agent": "HSU-Webhooks",
@@ -62,7 +62,7 @@ def _signature(secret: str, id: str, timestamp: int, body: bytes) -> str:  # noq
 
 
 def _summary(job: Job) -> dict[str, Any]:
-    """What tells which job it is and how it is; the rest is one GET away."""
+    """Which job it is and how it stands; a GET shows the rest."""
     times = ("created_at", "started_at", "finished_at")
     return {
         "id": job.id,

@@ -1,7 +1,7 @@
-"""What may its owner ask of a webhook? Make, change and remove it, give it a new secret, try it, send something again.
+"""What may the owner of a webhook request? Make, change and remove it, rotate its secret, test it, send again.
 
-Knows rows and which addresses may be called. What happens to messages on their way is in `deliveries`. Every call runs
-inside the caller's transaction.
+Knows rows and which addresses may be called. The delivery of messages is in `deliveries`. Every call runs inside the
+caller's transaction.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ Subscribed = Literal[
     "succeeded",
     "failed",
 ]
-"""What a webhook may want to be told: a kind of event, or a state that an event brings."""
+"""What a webhook may ask for: a kind of event, or a state that an event brings."""
 ENDINGS: tuple[Subscribed, ...] = ("succeeded", "failed", "cancelled")
-"""What it is told unless it says otherwise."""
+"""What a webhook asks for by default."""
 MOST = 20
-"""Webhooks of one owner: each of their events is written down for every one that wants it."""
+"""Webhooks of one owner: each of their events is stored for every webhook that asks for it."""
 PINGS_KEPT = 100
-"""Pings of one webhook of which is kept what became of them."""
+"""Pings of one webhook whose deliveries are kept."""
 _RESOLVED_WITHIN = timedelta(seconds=3)
 
 
 def create(session: Session, owner: User, *, url: str, events: Sequence[Subscribed], settings: Settings) -> Webhook:
-    """Tell this address of an owner's jobs from now on. Raises `SpecRejected` if it may not be called."""
+    """Call this address about an owner's jobs from now on. Raises `SpecRejected` if it may not be called."""
     check(url, settings)
     session.execute(queries.hold(f"webhooks {owner.id}"))
     if session.execute(select(func.count()).where(Webhook.owner_id == owner.id)).scalar_one() >= MOST:
@@ -70,7 +70,7 @@ def change(
     active: bool | None = None,
     settings: Settings,
 ) -> Webhook:
-    """Change what is named; making it active again forgets what failed. Raises `SpecRejected`."""
+    """Change what is given; making it active again resets its failures. Raises `SpecRejected`."""
     if url is not None:
         check(url, settings)
         webhook.url = url
@@ -92,7 +92,7 @@ def rotate(webhook: Webhook) -> Webhook:
 
 
 def ping(session: Session, webhook: Webhook) -> Delivery:
-    """Write a message that says nothing, to see whether it arrives. Raises `WebhookInactive`."""
+    """Add a message without an event, to test whether it arrives. Raises `WebhookInactive`."""
     _is_to_be_active(webhook)
     webhook.rests_until = func.now()
     delivery = Delivery(webhook_id=webhook.id)
@@ -104,7 +104,7 @@ def ping(session: Session, webhook: Webhook) -> Delivery:
 
 
 def redeliver(session: Session, webhook: Webhook, delivery: Delivery) -> Delivery:
-    """Send a message once more, as if for the first time, whatever became of it. Raises `WebhookInactive`."""
+    """Send a message again, as if for the first time, whatever the state of its delivery. Raises `WebhookInactive`."""
     _is_to_be_active(webhook)
     webhook.rests_until = delivery.asked_at = delivery.next_attempt_at = func.now()
     delivery.state, delivery.attempts = DeliveryState.PENDING, 0
@@ -114,7 +114,7 @@ def redeliver(session: Session, webhook: Webhook, delivery: Delivery) -> Deliver
 
 
 def check(url: str, settings: Settings) -> None:
-    """Raise `SpecRejected` unless the URL may be called; looked at again at each delivery."""
+    """Raise `SpecRejected` unless the URL may be called; checked again at each delivery."""
     try:
         place = addresses.parse(url)
         addresses.reachable(place.host, place.port, allow=settings.webhook_allow, patience=_RESOLVED_WITHIN)
@@ -145,7 +145,7 @@ def deliveries_of(webhook_id: int) -> Select[Delivery, int | None, str | None]:
 
 
 def _forget_old_pings(webhook_id: int) -> Delete:
-    """Keep the newest pings only, and those on their way: anybody may ask for as many as they like."""
+    """Delete all pings but the newest and those that are pending: a user may request any number."""
     pings = select(Delivery.id).where(Delivery.webhook_id == webhook_id, Delivery.event_id.is_(None))
     old = pings.order_by(Delivery.id.desc()).offset(PINGS_KEPT).scalar_subquery()
     return delete(Delivery).where(Delivery.id.in_(old), Delivery.state != DeliveryState.PENDING)
