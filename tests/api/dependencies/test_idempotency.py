@@ -76,7 +76,7 @@ def test_while_the_first_is_under_way_the_second_is_told_so(ada: TestClient) -> 
     with database.transaction() as session:
         owner = session.execute(queries.user_by_name("ada")).scalar_one()
         asked = idempotency.Request(owner.id, KEY["Idempotency-Key"], b"")
-        idempotency.before(session, asked, keep=settings.settings().idempotency_keep)
+        idempotency.stored(session, asked, keep=settings.settings().idempotency_keep)
         answer = ada.post("/v1/jobs", json=DIGITS, headers=KEY)
     assert (answer.status_code, answer.json()["code"]) == (409, "request_under_way")
     assert ada.post("/v1/jobs", json=DIGITS, headers=KEY).status_code == 201
