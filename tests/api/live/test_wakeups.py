@@ -1,4 +1,4 @@
-"""Bells by themselves, in this process."""
+"""Wakeups by themselves, in this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_server_that_stops_while_it_still_connects_stops() -> None:
         asyncio.run(asyncio.wait_for(start_and_stop(number / 10_000), 20))
 
 
-def test_what_is_read_under_a_bell_is_read_once_and_anew_under_the_next() -> None:
+def test_requests_at_one_position_share_a_read_until_the_next_wakeup() -> None:
     async def watch() -> None:
         wakeups, looks = Wakeups(), []
 
@@ -30,8 +30,8 @@ def test_what_is_read_under_a_bell_is_read_once_and_anew_under_the_next() -> Non
 
         watchers = [asyncio.create_task(watcher()) for _ in range(20)]
         await asyncio.sleep(0.3)
-        wakeups.ring(8)
-        wakeups.ring(7)
+        wakeups.wake(8)
+        wakeups.wake(7)
         found = await asyncio.gather(*watchers)
         assert {tuple(each[:2]) for each in found} == {(1, 2)}
         assert len(looks) < 10
