@@ -63,7 +63,7 @@ def occupant(folder: Path) -> Occupant | None:
 
 
 def _lock(note: IO[str], *, within: float, mode: int = fcntl.LOCK_EX) -> bool:
-    """Take the lock within some seconds; returns whether. A process that only looks holds it for an instant."""
+    """Take the lock in at most `within` seconds; returns whether. A process that only looks has it for an instant."""
     deadline = time.monotonic() + within
     while True:
         with suppress(BlockingIOError):

@@ -1,10 +1,10 @@
 """Was a message really sent by the service? A check for programs that receive its webhooks.
 
     try:
-        told = verify(body, headers, secret)
+        message = verify(body, headers, secret)
     except NotAuthentic:
         return 401
-    if seen(told["id"]):     # a message may come twice
+    if seen(message["id"]):  # a message may come twice
         return 204
 
 Knows the scheme of Standard Webhooks (https://www.standardwebhooks.com): `webhook-signature` has one or more entries of

@@ -206,7 +206,7 @@ class Penalty(nn.Module):
             ]
 
     def _weighted(self) -> list[tuple[AnyTerm, float]]:
-        terms: list[AnyTerm] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
+        terms: list[AnyTerm] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList has no element type
         return list(zip(terms, self.weights, strict=True))
 
     def _schedule(self, step: int) -> float:

@@ -51,7 +51,7 @@ class Saving:
         return is_better and self.policy.keep_best
 
     def is_due(self, step: int) -> bool:
-        """Whether a checkpoint is due by steps or seconds. None is at the run's start: it has one, or no progress."""
+        """Whether a checkpoint is due by steps or seconds; never at the start, which has one already or no progress."""
         if step == self.start:
             return False
         if self.policy.every is not None and step % self.policy.every == 0:
