@@ -1,1 +1,1 @@
-"""One machine, nothing installed: real Postgres and Redis from wheels, and every process of the service."""
+"""How does the service run on one machine with nothing installed? Postgres and Redis from wheels, and every process."""

@@ -43,7 +43,7 @@ def main() -> None:
 @PORT
 @click.option("--leash", "leashed", is_flag=True, help="Tell URL and key as one line of JSON; stop when stdin closes.")
 def up(folder: Path, port: int | None, *, leashed: bool) -> None:
-    """Start everything and stay, until Ctrl-C; what dies meanwhile is started again."""
+    """Start everything and keep it running until Ctrl-C; a process that dies is started again."""
     if leashed:
         stop_request.leave_the_terminal()
     signals = (signal.SIGTERM,) if leashed else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -58,7 +58,7 @@ def up(folder: Path, port: int | None, *, leashed: bool) -> None:
 @main.command()
 @FOLDER
 def down(folder: Path) -> None:
-    """Stop what runs in FOLDER, also what a killed run left behind."""
+    """Stop everything that runs in FOLDER, including what a killed run left behind."""
     print("stopped " + " and ".join(stop_everything(folder) or ["nothing: nothing ran"]))
 
 
@@ -66,8 +66,8 @@ def down(folder: Path) -> None:
 @FOLDER
 @PORT
 def demo(folder: Path, port: int | None) -> None:
-    """Run one real job end to end and print its result; stops what it started."""
-    from embedded.demo import demonstrate  # loads matplotlib, which is slow and needed here only
+    """Run one real job end to end and print its result; stop what was started for it."""
+    from embedded.demo import demonstrate  # loads matplotlib, which is slow and only needed here
 
     stop = stop_request.StopRequest(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, leashed=False)
     try:
@@ -82,12 +82,12 @@ def demo(folder: Path, port: int | None) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--temporary", is_flag=True, help="Do not sync to disk, and remove FOLDER at the end.")
 def engines(folder: Path, *, temporary: bool) -> None:
-    """Hold PostgreSQL and Redis up in FOLDER until stdin closes; print their URLs as one line of JSON."""
+    """Run PostgreSQL and Redis in FOLDER until stdin closes; print their URLs as one line of JSON."""
     stop_request.leave_the_terminal()
     stop = stop_request.StopRequest(signal.SIGTERM, leashed=True)
     try:
         urls = both_engines.start(folder, durable=not temporary)
-        with suppress(BrokenPipeError):  # nobody reads any more: stdin will have closed as well
+        with suppress(BrokenPipeError):  # the reader is gone: stdin will have closed as well
             print(json.dumps(asdict(urls)), flush=True)
         while not stop.wait(60):
             pass
@@ -98,7 +98,7 @@ def engines(folder: Path, *, temporary: bool) -> None:
 
 
 def run() -> None:
-    """The command line; what cannot start is told in words, not as a traceback."""
+    """The command line; a failed start is reported as a message, not as a traceback."""
     try:
         main.main(prog_name="python -m embedded")
     except CannotStart as error:

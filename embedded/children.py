@@ -1,7 +1,7 @@
 """How do our processes start, and how do they end without a trace?
 
-Each runs in a session of its own, so that Ctrl-C reaches only us, and carries a mark in its environment, which its own
-children inherit: so a later run finds all that a killed one left behind, and nothing else.
+Each runs in a session of its own, so that Ctrl-C reaches only the parent. Each has a mark in its environment, which its
+children inherit: so a later run finds all processes that a killed one left behind, and no others.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from embedded.errors import CannotStart
 
 MARK = "HSU_CHILD_OF"
 SECONDS_TO_STOP = 28.0
-"""More than a worker gives its running jobs to save their state (HSU_SHUTDOWN, 15 s) and itself to settle them."""
+"""More than a worker takes until its jobs have saved their state (HSU_SHUTDOWN, 15 s) and it has settled them."""
 
 
 @dataclass(frozen=True)
 class Child:
-    """One process of ours."""
+    """A process that we started."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -44,13 +44,13 @@ class Child:
             raise CannotStart(f"{self.name} ended with {self.last_words()}")
 
     def last_words(self) -> str:
-        """Its status, and the end of its log."""
+        """Its exit status and the end of its log."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:] if self.log.exists() else []
         return "\n".join([f"status {self.process.returncode}; the end of {self.log}:", *lines])
 
 
 def start(folder: Path, name: str, module: Sequence[str], environment: Mapping[str, str]) -> Child:
-    """Run `python -m module...`, its output appended to FOLDER/log/NAME.log."""
+    """Run `python -m module...`; its output is appended to FOLDER/log/NAME.log."""
     log = folder / "log" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -66,13 +66,13 @@ def start(folder: Path, name: str, module: Sequence[str], environment: Mapping[s
 
 
 def clear(child: Child) -> None:
-    """End what a process that has ended left behind in its session, such as a web server's own processes."""
+    """End processes that a process which has ended left in its session, such as a web server's own processes."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(child.process.pid, signal.SIGKILL)
 
 
 def stop(child: Child) -> None:
-    """Ask it to stop, and wait; what does not stop in time is killed."""
+    """Ask it to stop, and wait; if it does not stop in time it is killed."""
     child.process.terminate()
     with suppress(subprocess.TimeoutExpired):
         child.process.wait(SECONDS_TO_STOP)
@@ -81,7 +81,7 @@ def stop(child: Child) -> None:
 
 
 def stop_strays(folder: Path) -> int:
-    """End every process that was started for this folder and still lives; how many there were.
+    """End every live process that was started for this folder; returns how many there were.
 
     Only the topmost are asked: a worker ends its own runners.
     """

@@ -1,6 +1,6 @@
 """Show the whole service at work: one real job over HTTP, its accuracy, its energies and their picture.
 
-Sees the service as any user does, through the client. Uses the one that runs in the folder, or brings one up meanwhile.
+Uses the service through the client, as any user does: the one that runs in the folder, or a temporary one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SPEC = Path(__file__).parent.parent / "examples" / "digits-mhe.json"
 
 
 def demonstrate(folder: Path, *, port: int | None, stop: StopRequest, say: Callable[[str], None]) -> None:
-    """Run the example job and print what came of it. Raises `CannotStart` if it does not succeed."""
+    """Run the example job and print its result. Raises `CannotStart` if it does not succeed."""
     with ExitStack() as undo:
         url, key, check = _service(folder, port, stop, say, undo)
         client = undo.enter_context(Client(url, key))
@@ -44,7 +44,7 @@ def demonstrate(folder: Path, *, port: int | None, stop: StopRequest, say: Calla
 def _service(
     folder: Path, port: int | None, stop: StopRequest, say: Callable[[str], None], undo: ExitStack
 ) -> tuple[str, str, Callable[[], None]]:
-    """Where the service is, a key to it, and what keeps it running."""
+    """The service's URL, an API key, and a function that keeps it running."""
     running = home.occupant(folder)
     if running is not None and running.url is not None:
         say(f"using the service that runs at {running.url}")
@@ -54,7 +54,7 @@ def _service(
 
 
 def _watched(client: Client, job: Job, stop: StopRequest, check: Callable[[], None]) -> Iterator[Job]:
-    """The job on its way, as long as everything runs and nobody asks us to stop."""
+    """The views of the running job, as long as everything runs and no stop is requested."""
     for view in client.follow(job["id"], poll=0.2):
         yield view
         check()

@@ -3,7 +3,7 @@
     FOLDER/postgres   PostgreSQL's cluster, its socket and its log
     FOLDER/redis      Redis' append-only file, its socket and its log
 
-A server that a killed run left up is adopted. Servers that run elsewhere are used when their URLs are given.
+A server that a killed run left running is adopted. Servers elsewhere are used when their URLs are given.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REDIS = "Redis"
 
 @dataclass(frozen=True)
 class Engines:
-    """Where PostgreSQL (as SQLAlchemy writes it) and Redis (as redis-py writes it) answer."""
+    """The URLs of PostgreSQL (in SQLAlchemy's form) and Redis (in redis-py's form)."""
 
     database_url: str
     redis_url: str
@@ -53,12 +53,12 @@ def processes_of(folder: Path) -> dict[str, psutil.Process]:
 
 
 def log_of(folder: Path, name: str) -> Path:
-    """Where an engine writes its log."""
+    """The file of an engine's log."""
     return folder / {POSTGRES: "postgres", REDIS: "redis"}[name] / "log"
 
 
 def stop(folder: Path) -> bool:
-    """Stop whichever engine runs in `folder`; whether one did. The data stay."""
+    """Stop the engines that run in `folder`; returns whether one ran. The data stay."""
     if not folder.is_dir():
         return False
     with _alone(folder):
@@ -67,7 +67,7 @@ def stop(folder: Path) -> bool:
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder, private: as root others may pass through, since PostgreSQL runs as a user of its own."""
+    """Make a private folder: for root, other users may pass through it, since PostgreSQL runs as its own user."""
     if folder.is_dir():
         return
     folder.mkdir(parents=True)
@@ -76,7 +76,7 @@ def prepare(folder: Path) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """One start or stop at a time, whichever process asks."""
+    """Allow one start or stop at a time among all processes."""
     with (folder / "engines.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,8 +1,8 @@
-"""How an attempt to run everything on one machine ends before its time."""
+"""How can running everything on one machine end early?"""
 
 
 class CannotStart(Exception):
-    """Something that must run does not: says what, why, and where its log is."""
+    """A required process does not run: the message says which, why, and where its log is."""
 
 
 class Unwanted(Exception):

@@ -1,8 +1,8 @@
-"""What lies in the folder of a one-machine installation, and who runs in it?
+"""What is in the folder of a one-machine installation, and which process runs in it?
 
 FOLDER/postgres, redis   the engines' data        FOLDER/artifacts   what jobs leave
-FOLDER/log               what each process says   FOLDER/key         an admin's API key
-FOLDER/up                who runs here: held under a lock that ends with its process, in whatever way that ends
+FOLDER/log               each process's output    FOLDER/key         an admin's API key
+FOLDER/up                which process runs here, under a lock that ends with that process, however it ends
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from embedded.errors import CannotStart
 
 
 class Occupant(NamedTuple):
-    """The process that keeps everything up."""
+    """The process that keeps everything running."""
 
     pid: int
     url: str | None
-    """Where the API answers; nothing before it does."""
+    """The API's URL; None before it answers."""
 
 
 def default() -> Path:
-    """HSU_HOME, or `.hsu` where we are."""
+    """HSU_HOME, or `.hsu` in the working directory."""
     return Path(os.environ.get("HSU_HOME", ".hsu"))
 
 
 @contextmanager
 def occupy(folder: Path) -> Iterator[IO[str]]:
-    """Be the only one that runs here. Raises `CannotStart` with the address of who already does."""
+    """Be the only process that runs here. Raises `CannotStart` with the address of one that runs here already."""
     with (folder / "up").open("a+", encoding="utf-8") as note:
         if not _lock(note, within=1.0):
             url = (occupant(folder) or Occupant(0, None)).url
@@ -47,7 +47,7 @@ def occupy(folder: Path) -> Iterator[IO[str]]:
 
 
 def write_note(note: IO[str], occupant: Occupant) -> None:
-    """Write down who we are."""
+    """Write which process runs here, and its URL."""
     note.seek(0)
     note.truncate()
     note.write(json.dumps(occupant._asdict()))
@@ -55,7 +55,7 @@ def write_note(note: IO[str], occupant: Occupant) -> None:
 
 
 def occupant(folder: Path) -> Occupant | None:
-    """Who runs here now, or nothing: a note without its lock is left from somebody who was killed."""
+    """The process that runs here, or None: a note without its lock is left from a killed process."""
     with suppress(FileNotFoundError, ValueError), (folder / "up").open(encoding="utf-8") as note:
         if not _lock(note, within=0, mode=fcntl.LOCK_SH):
             return Occupant(**json.load(note))
@@ -63,7 +63,7 @@ def occupant(folder: Path) -> Occupant | None:
 
 
 def _lock(note: IO[str], *, within: float, mode: int = fcntl.LOCK_EX) -> bool:
-    """Whether we got the lock; somebody who only looks holds it for an instant, so one may wait `within` seconds."""
+    """Take the lock in at most `within` seconds; returns whether. A process that only looks has it for an instant."""
     deadline = time.monotonic() + within
     while True:
         with suppress(BlockingIOError):

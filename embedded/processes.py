@@ -1,7 +1,7 @@
-"""Which processes are there, and are they gone?
+"""Which processes are there, and which are gone?
 
-A process that ended but that its parent has not collected yet (a zombie) is gone: under a careless process 1, as in
-many containers, it may stay in the table for long.
+A process that has ended counts as gone even if its parent has not collected it yet (a zombie): with a process 1 that
+does not collect, as in many containers, it may stay in the table for long.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import psutil
 
 
 def working_in(folder: Path, *, program: str) -> list[psutil.Process]:
-    """The living processes of a program whose working directory is this folder."""
+    """The live processes of a program whose working directory is this folder."""
     place = folder.resolve()
     return [process for process in psutil.process_iter() if _works_in(place, process, program)]
 
 
 def lives(process: psutil.Process) -> bool:
-    """Whether it runs; a process id that another program got since does not count."""
+    """Whether it runs; a process id that another program has reused does not count."""
     with suppress(psutil.NoSuchProcess):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False
 
 
 def wait_until_gone(processes: Iterable[psutil.Process], *, seconds: float) -> list[psutil.Process]:
-    """Those that still live when the seconds are over; none as soon as all are gone."""
+    """Wait until all are gone, at most `seconds`; returns those that still live."""
     deadline = time.monotonic() + seconds
     alive = [process for process in processes if lives(process)]
     while alive and time.monotonic() < deadline:
@@ -38,7 +38,7 @@ def wait_until_gone(processes: Iterable[psutil.Process], *, seconds: float) -> l
 
 
 def kill(processes: Iterable[psutil.Process]) -> None:
-    """End them at once; they cannot object."""
+    """End them at once (SIGKILL)."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()

@@ -27,7 +27,7 @@ SECONDS_TO_START = 30.0
 
 
 def start(data: Path, *, durable: bool = True) -> str:
-    """Start the server on `data`, or adopt the one that answers there; its URL in redis-py's form.
+    """Start the server on `data`, or adopt the one that answers there; returns its URL in redis-py's form.
 
     `durable=False` is for tests: it keeps nothing on disk, and has more numbered databases.
     """
@@ -39,7 +39,7 @@ def start(data: Path, *, durable: bool = True) -> str:
 
 
 def stop(data: Path) -> bool:
-    """Stop the server on `data`; whether one ran. What it holds is on disk."""
+    """Stop the server on `data`; returns whether one ran. Its data are on disk."""
     servers = _all_on(data)
     if not servers:
         return False
@@ -51,7 +51,7 @@ def stop(data: Path) -> bool:
 
 
 def running(data: Path) -> psutil.Process | None:
-    """The server that runs on `data`, or nothing."""
+    """The server that runs on `data`, or None."""
     return next(iter(_all_on(data)), None)
 
 
@@ -65,7 +65,7 @@ def _launch_on_what_is_readable(data: Path, socket: Path, *, durable: bool) -> N
             raise
         try:
             _launch(data, socket, durable=durable)
-        except CannotStart:  # the files were not what kept it from starting
+        except CannotStart:  # the files were not the reason
             _move(list(aside.iterdir()), data)
             aside.rmdir()
             raise
@@ -77,12 +77,12 @@ def _launch_on_what_is_readable(data: Path, socket: Path, *, durable: bool) -> N
 
 
 def _written(data: Path) -> list[Path]:
-    """What Redis keeps its data in: one file until version 6, a folder since."""
+    """The paths of Redis' data: one file until version 6, a folder since."""
     return [path for pattern in ("appendonly*", "dump.rdb", "temp-*") for path in data.glob(pattern)]
 
 
 def _move(paths: list[Path], to: Path) -> bool:
-    """Whether there was anything to move."""
+    """Move the paths; returns whether there was anything to move."""
     if paths:
         to.mkdir(exist_ok=True)
     for path in paths:
@@ -132,7 +132,7 @@ def _all_on(data: Path) -> list[psutil.Process]:
 
 
 def _client(socket: Path) -> redis.Redis:
-    # Without retries: by default redis-py waits about 4 s before it says that nobody answers.
+    # Without retries: by default redis-py waits about 4 s before it reports that no server answers.
     return redis.Redis(unix_socket_path=str(socket), socket_timeout=10, retry=Retry(NoBackoff(), 0))
 
 

@@ -1,7 +1,7 @@
-"""What died is started again: which of our parts have ended, and when does one give up?
+"""Which of our parts have ended, when is each started again, and when is it given up?
 
-Knows parts by their names. A part that has ended is started again at once, then after ever longer rests; one that ends
-too often stays down, and everything ends with what its log said last.
+Knows parts by their names. A part that has ended is started again at once, then after longer and longer delays. If one
+ends too often, everything ends, with the last lines of that part's log.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ MOST = 5
 """Ends of one part within `WINDOW` seconds after which it is given up."""
 WINDOW = 600.0
 REST = 1.0
-"""Seconds until the second start; twice as long before each further one."""
+"""Seconds until the second restart; twice as long before each further one."""
 
 
 class Part(NamedTuple):
-    """Something that is to run."""
+    """An engine or process that must run."""
 
     name: str
     is_alive: Callable[[], bool]
     start: Callable[[], None]
     """Raises `CannotStart` if it cannot be started."""
     last_words: Callable[[], str]
-    """Where its log is, and its end."""
+    """The path and the end of its log."""
 
 
 @dataclass
@@ -37,11 +37,11 @@ class _Life:
 
     ends: list[float] = field(default_factory=list)
     starts_at: float | None = None
-    """When it is started again; nothing while it runs."""
+    """When it is started again; None while it runs."""
 
 
 class Mender:
-    """Keeps parts up."""
+    """Keeps parts running."""
 
     def __init__(self, parts: list[Part], *, say: Callable[[str], None]) -> None:
         """`parts` in the order in which they are started."""
@@ -50,7 +50,7 @@ class Mender:
         self._lives = {part.name: _Life() for part in parts}
 
     def mend(self) -> None:
-        """Start what has ended. Raises `CannotStart` where that does not help."""
+        """Start parts that have ended. Raises `CannotStart` where that does not help."""
         for part in self._parts:
             if not part.is_alive():
                 self._mend(part, self._lives[part.name])

@@ -1,7 +1,7 @@
-"""Where does an engine's unix socket lie?
+"""Where is an engine's unix socket?
 
 Beside the engine's data, unless that path is too long or too odd for a socket's address: then in a short private
-folder of its own, remembered beside the data so that the next start finds a server that is still up.
+folder of its own. That folder is recorded beside the data, so that the next start finds a server that still runs.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import tempfile
 from pathlib import Path
 
 LONGEST = 103
-"""Bytes of a socket's path: sun_path holds 104 on macOS, 108 on Linux, its final zero included."""
+"""Bytes of a socket's path: sun_path holds 104 on macOS and 108 on Linux, including the final zero."""
 
 
 def folder(data: Path, *, name: str) -> Path:
-    """The folder for a socket called `name` of the engine whose data lie in `data`."""
+    """The folder for a socket called `name` of the engine whose data are in `data`."""
     if _fits(data / name):
         return data
     note = data / "socket-folder"
@@ -31,7 +31,7 @@ def folder(data: Path, *, name: str) -> Path:
 
 
 def forget(data: Path) -> None:
-    """Remove the private folder, if there is one; the engine is down."""
+    """Remove the private folder, if there is one; the engine has stopped."""
     note = data / "socket-folder"
     if not note.exists():
         return
@@ -45,5 +45,5 @@ def _fits(socket: Path) -> bool:
 
 
 def _short_temporary_folder() -> str:
-    """Where a socket's path is short: TMPDIR itself may be as long as the data's path."""
+    """A folder with a short path: TMPDIR may be as long as the data's path."""
     return tempfile.gettempdir() if _fits(Path(tempfile.gettempdir(), "hsu-abcdefgh", ".s.PGSQL.5432")) else "/tmp"  # noqa: S108

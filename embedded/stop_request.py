@@ -1,7 +1,7 @@
-"""Should we stop? Because a signal asked us to, or because whoever started us is gone.
+"""Should this process stop? Yes, after a signal, or when its parent process is gone.
 
-Whoever starts us on a leash holds the other end of our stdin, which closes with it in whatever way it ends, kill -9
-included. Knows stdin and signals; knows nothing of what runs meanwhile.
+A parent that wants this holds the other end of our stdin, which closes when the parent ends, even by kill -9. Knows
+stdin and signals. Knows nothing of what runs meanwhile.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from contextlib import suppress
 from types import FrameType
 
 LOOK_EVERY = 0.2
-"""Seconds until a signal is noticed. It is never raised as an exception: half a start could not be undone."""
+"""Seconds until a signal is noticed. It is never raised as an exception: a partial start could not be undone."""
 
 
 class StopRequest:
-    """Whether to stop. Once it is there it stays."""
+    """Whether to stop. A request is never withdrawn."""
 
     def __init__(self, *signals: signal.Signals, leashed: bool) -> None:
         self.is_there = False
@@ -32,7 +32,7 @@ class StopRequest:
         deadline = time.monotonic() + seconds
         while not self.is_there and (left := deadline - time.monotonic()) > 0:
             ready, _, _ = select.select(self._watched, [], [], min(left, LOOK_EVERY))
-            if ready and os.read(ready[0], 4096) == b"":  # what is written to us is ignored
+            if ready and os.read(ready[0], 4096) == b"":  # input is ignored
                 self.is_there = True
         return self.is_there
 
@@ -41,8 +41,8 @@ class StopRequest:
 
 
 def leave_the_terminal() -> None:
-    """Be no more in the terminal's session: its Ctrl-C is for our parent, whose end we notice."""
+    """Leave the terminal's session: its Ctrl-C is for our parent, whose end we notice."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    with suppress(PermissionError):  # a group's leader, as a shell with job control makes us, must stay
+    with suppress(PermissionError):  # a group leader, as under a shell with job control, must stay
         os.setsid()

@@ -1,7 +1,7 @@
-"""Bring the whole service up on this machine, keep it up, and take it down without a trace.
+"""Start the whole service on this machine, keep it running, and stop it without a trace.
 
 Engines, migrations, then the API, a worker and beat as processes of their own. Knows their command lines and one
-folder; what they do is theirs.
+folder. Knows nothing of what they do.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from hsu_jobs.doorbell import broker_url
 
 FIRST_PORT = 8000
 API = ["api"]
-"""The API's module and its arguments, but for where it listens."""
+"""The API's module and its arguments, except its address."""
 SECONDS_TO_START = 120.0
 """A first start compiles and reads torch's files from a cold disk."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """Everything, up."""
+    """The running service."""
 
     url: str
     key: str
     folder: Path
     children: dict[str, Child]
-    """By name; one that ended is replaced."""
+    """By name; a process that ended is replaced."""
     mend: Callable[[], None]
-    """Starts what has ended. Raises `CannotStart` where that does not help."""
+    """Starts parts that have ended. Raises `CannotStart` where that does not help."""
 
     def check(self) -> None:
         """Raise `CannotStart` if one of the processes has ended."""
@@ -59,7 +59,7 @@ class Service:
 
 @contextmanager
 def service(folder: Path, *, port: int | None, stop: StopRequest, say: Callable[[str], None]) -> Iterator[Service]:
-    """The service while it is up. Raises `CannotStart`, or `Unwanted` if the wish to stop came first."""
+    """The service while it runs. Raises `CannotStart`, or `Unwanted` if the request to stop came first."""
     engines.prepare(folder)
     with ExitStack() as undo:
         note = undo.enter_context(home.occupy(folder))
@@ -93,14 +93,14 @@ def service(folder: Path, *, port: int | None, stop: StopRequest, say: Callable[
 
 
 def _engines(folder: Path) -> Engines:
-    """The engines, started unless they run or are given."""
+    """The engines; started unless they run already or are given by URL."""
     return engines.start(
         folder, database_url=os.environ.get("HSU_DATABASE_URL"), redis_url=os.environ.get("HSU_REDIS_URL")
     )
 
 
 def _engine_parts(folder: Path) -> Iterator[Part]:
-    """The engines that run in the folder; those given by URL are not ours to mend."""
+    """The engines that run in the folder; those given by URL are not restarted."""
     alive = engines.processes_of(folder)
 
     def start() -> None:
@@ -146,7 +146,7 @@ def _stop_all(started: Mapping[str, Child]) -> None:
 
 
 def commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
-    """What runs, by name, in the order of starting."""
+    """The processes' commands by name, in the order in which they start."""
     return {
         "api": [*API, "--host", "127.0.0.1", "--port", str(port)],
         "worker": ["worker", "--hostname", node],
@@ -155,7 +155,7 @@ def commands(folder: Path, port: int, node: str) -> dict[str, list[str]]:
 
 
 def down(folder: Path) -> list[str]:
-    """Stop whatever runs in the folder, also what a killed run left behind; what was stopped, in words."""
+    """Stop everything that runs in the folder, also what a killed run left; returns what was stopped, in words."""
     stopped = []
     if (running := home.occupant(folder)) is not None:
         with_it = psutil.Process(running.pid)
@@ -178,7 +178,7 @@ def _environment(folder: Path, urls: Engines) -> dict[str, str]:
 
 
 def _administer(folder: Path, environment: dict[str, str], *arguments: str) -> str:
-    """Run one of the operator's commands; what it printed."""
+    """Run one of the admin commands; returns its output."""
     done = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "hsu_jobs.admin", *arguments],
         env=children.marked(folder, environment),
@@ -194,7 +194,7 @@ def _administer(folder: Path, environment: dict[str, str], *arguments: str) -> s
 
 
 def _key(folder: Path, environment: dict[str, str], url: str) -> str:
-    """The admin key of the last time while it still opens, else a new one."""
+    """The stored admin key while it is valid, else a new one."""
     note = folder / "key"
     kept = note.read_text(encoding="utf-8").strip() if note.exists() else ""
     if kept and _opens(kept, url):

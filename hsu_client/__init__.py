@@ -1,1 +1,1 @@
-"""The desk: a Python client and a command line over HTTP."""
+"""How do users reach the service? By a Python client and a command line over HTTP."""

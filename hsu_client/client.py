@@ -1,11 +1,11 @@
-"""Submit jobs, follow them and read their curves from Python.
+"""How does Python submit jobs, follow them and read their curves?
 
     with Client("http://127.0.0.1:8000", key) as client:
         job = client.submit({"dataset": {"kind": "digits"}, ...})
         for view in client.follow(job["id"]):
             print(view["state"], view["step"])
 
-Knows the HTTP interface and nothing else of the service: needs neither torch nor a database.
+Knows the HTTP interface of the service. Needs neither torch nor a database.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from hsu_client.live import Points, Rollback
 from hsu_client.problem import UNREACHED, Problem, Unreachable
 
 _DIRECT: dict[str, None] = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
-"""This machine is asked directly; for all others HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY hold."""
+"""This machine is reached directly; for all others HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY apply."""
 
 
 class Client:
-    """A connection to one service with one API key. Errors are `Problem` (it refused) and `Unreachable`."""
+    """A connection to one service with one API key. Raises `Problem` if the service refuses, and `Unreachable`."""
 
     def __init__(self, url: str, key: str, *, timeout: float = 30.0) -> None:
         """`timeout` in seconds, for each request."""
@@ -48,11 +48,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._http.close()
 
     def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
-        """Queue a job. With a key, sending the same spec again gives the same job: safe to repeat when unsure."""
+        """Queue a job. With a key, a repeated request with the same spec returns the same job."""
         return self._ask("POST", "/v1/jobs", json=spec, headers=_once(idempotency_key))
 
     def submit_many(
@@ -67,9 +67,9 @@ class Client:
         return self._ask("POST", "/v1/jobs", params={"dry_run": True}, json=spec)
 
     def job(self, job_id: int, *, wait: float = 0, during: str | None = None, fields: Sequence[str] = ()) -> Job:
-        """One job; with `wait` as soon as its state is not `during` (that at the time of asking), or after the seconds.
+        """One job; with `wait` as soon as its state is not `during` (default: its present state), or after the seconds.
 
-        A service waits 60 seconds at most. With `fields`, only those of it.
+        A service waits 60 seconds at most. With `fields`, only those fields.
         """
         if not wait:
             return self._ask("GET", f"/v1/jobs/{job_id}", params=_only(fields))
@@ -85,11 +85,11 @@ class Client:
         page: int = 100,
         **filters: str | Sequence[str] | None,
     ) -> Iterator[Job]:
-        """Your jobs, newest first (everyone's for an admin), fetched a page at a time as they are needed.
+        """Your jobs, newest first (all users' for an admin), fetched page by page when needed.
 
         Filters: `tag`, `regularizer`, `model`, `dataset` and `state` (one or several), `owner`, `name`, `pool`,
         `fingerprint`, `created_after`, `created_before`, `where="test_accuracy:gt:0.97"`; and `sort="-test_accuracy"`.
-        With `fields`, only those of each.
+        With `fields`, only those fields of each.
         """
         chosen = {name: value for name, value in {"state": state, **filters}.items() if value is not None}
         yield from self._pages("/v1/jobs", "jobs", {"limit": page} | _only(fields) | chosen)
@@ -103,11 +103,11 @@ class Client:
         return self._ask("POST", f"/v1/jobs/{job_id}/pause")
 
     def resume(self, job_id: int) -> Job:
-        """Let a paused job wait for its turn again."""
+        """Put a paused job back into the queue."""
         return self._ask("POST", f"/v1/jobs/{job_id}/resume")
 
     def prioritise(self, job_id: int, priority: int) -> Job:
-        """Change a job's priority, also while it runs; higher goes first."""
+        """Change a job's priority, also while it runs; jobs of higher priority start first."""
         return self._ask("POST", f"/v1/jobs/{job_id}/priority", json={"priority": priority})
 
     def fork(
@@ -118,7 +118,7 @@ class Client:
         step: int | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
-        """A new job that goes on from this one's checkpoint of a step, the newest by default, with a changed spec.
+        """A new job that continues from this job's checkpoint of a step (default: the newest) with a changed spec.
 
         `change` is a merge patch (RFC 7396) of the spec: `{"regularizer": {"kind": "comhe"}}`.
         """
@@ -126,16 +126,16 @@ class Client:
         return self._ask("POST", f"/v1/jobs/{job_id}/fork", json=asked, headers=_once(idempotency_key))
 
     def retry(self, job_id: int, *, idempotency_key: str | None = None) -> Job:
-        """A new job with the spec of one that has ended, from its last checkpoint if it has one."""
+        """A new job with the spec of an ended job, from its last checkpoint if it has one."""
         return self._ask("POST", f"/v1/jobs/{job_id}/retry", headers=_once(idempotency_key))
 
     def checkpoints(self, job_id: int, *, removed: bool = False) -> list[dict[str, Any]]:
-        """The states of a job that it, or a fork, can go on from, the newest first; with `removed`, every one ever."""
+        """The checkpoints that a job or a fork can continue from, newest first; with `removed`, all there were."""
         answer = self._ask("GET", f"/v1/jobs/{job_id}/checkpoints", params={"removed": removed})
         return list(answer["checkpoints"])
 
     def events(self, job_id: int, *, page: int = 200) -> Iterator[dict[str, Any]]:
-        """What happened to a job until now, the oldest first."""
+        """The events of a job until now, the oldest first."""
         yield from self._pages(f"/v1/jobs/{job_id}/events", "events", {"limit": page})
 
     def log(
@@ -147,9 +147,9 @@ class Client:
         from_byte: int = 0,
         follow: bool = False,
     ) -> Iterator[str]:
-        """What an attempt printed, in pieces: all of it, its last `tail` lines, or what comes after a byte.
+        """The output of an attempt, in pieces: all of it, its last `tail` lines, or the part after a byte.
 
-        The last attempt by default. With `follow`, also what comes, until the attempt has ended.
+        The last attempt by default. With `follow`, also new output, until the attempt has ended.
         """
         chosen = {"attempt": attempt, "tail": tail, "from_byte": from_byte, "follow": follow}
         given = {name: value for name, value in chosen.items() if value is not None}
@@ -164,15 +164,15 @@ class Client:
             yield from answer.iter_text()
 
     def queue(self, *, pool: str | None = None) -> dict[str, Any]:
-        """The `pools`, and the `places` of the jobs that wait in the order in which they will probably start."""
+        """The `pools`, and the `places` of the waiting jobs, in the order in which they will probably start."""
         return self._ask("GET", "/v1/queue", params={"pool": pool} if pool else {})
 
     def workers(self) -> list[dict[str, Any]]:
-        """The machines, what they have, and whether they take jobs."""
+        """The machines, their devices and slots, and whether they take jobs."""
         return list(self._ask("GET", "/v1/workers")["workers"])
 
     def drain(self, worker: str, *, now: bool = False) -> dict[str, Any]:
-        """Let a worker take no further job; `now`: what it runs is saved and goes on elsewhere. For admins."""
+        """Let a worker take no further job; `now`: its jobs are saved and continue elsewhere. For admins."""
         return self._ask("POST", f"/v1/workers/{quote(worker, safe='')}/drain", json={"now": now})
 
     def restore(self, worker: str) -> dict[str, Any]:
@@ -180,33 +180,33 @@ class Client:
         return self._ask("POST", f"/v1/workers/{quote(worker, safe='')}/restore")
 
     def users(self) -> list[dict[str, Any]]:
-        """Everybody's share, quota and usage for an admin, for others their own."""
+        """All users' shares, quotas and usage for an admin, otherwise your own."""
         return list(self._ask("GET", "/v1/users")["users"])
 
     def change_user(self, name: str, **change: float | None) -> dict[str, Any]:
         """Change a user's `share` of the cluster, `max_gpus` or `max_waiting`. For admins.
 
-        None for `max_gpus` is no limit, for `max_waiting` what everybody may have.
+        None means no limit for `max_gpus`, and the general limit for `max_waiting`.
         """
         return self._ask("PATCH", f"/v1/users/{quote(name, safe='')}", json=change)
 
     def keys(self) -> Iterator[dict[str, Any]]:
-        """Your keys without their secrets, the newest first; everyone's for an admin."""
+        """Your keys without their secrets, the newest first; all users' keys for an admin."""
         yield from self._pages("/v1/keys", "keys", {"limit": 200})
 
     def create_key(
         self, *, name: str = "", user: str | None = None, role: str | None = None, expires_in: float | None = None
     ) -> dict[str, Any]:
-        """A new key, for yourself or, for admins, anybody; `key` holds it, this once. `expires_in` in seconds."""
+        """A new key for yourself or, for admins, any user. `key` is shown only here. `expires_in` is in seconds."""
         wanted = {"name": name, "user": user, "role": role, "expires_in": expires_in}
         return self._ask("POST", "/v1/keys", json=wanted)
 
     def rotate_key(self, key_id: int, *, overlap: float = 0.0) -> dict[str, Any]:
-        """A new key in another's place, which opens for `overlap` seconds more."""
+        """A new key that replaces another one; the old key stays valid for `overlap` seconds."""
         return self._ask("POST", f"/v1/keys/{key_id}/rotate", json={"overlap": overlap})
 
     def revoke_key(self, key_id: int, *, descendants: bool = True) -> dict[str, Any]:
-        """Let a key open nothing any more, and with it the keys that it made, and that these made."""
+        """Revoke a key; with `descendants` also the keys that were made with it, and with those."""
         return self._ask("DELETE", f"/v1/keys/{key_id}", params={"descendants": descendants})
 
     def audit(
@@ -218,11 +218,11 @@ class Client:
         yield from self._pages("/v1/audit", "entries", {"limit": 200} | given)
 
     def webhooks(self) -> list[dict[str, Any]]:
-        """The addresses that are told of your jobs."""
+        """The addresses to which the events of your jobs are sent."""
         return list(self._ask("GET", "/v1/webhooks")["webhooks"])
 
     def create_webhook(self, url: str, *, events: Sequence[str] = ()) -> dict[str, Any]:
-        """Tell an address of your jobs: of these events, by default how they end. Its `secret` is shown this once."""
+        """Send these events of your jobs to an address (default: how they end). Its `secret` is shown only here."""
         return self._ask("POST", "/v1/webhooks", json={"url": url} | ({"events": list(events)} if events else {}))
 
     def change_webhook(self, webhook_id: int, **change: Any) -> dict[str, Any]:
@@ -234,11 +234,11 @@ class Client:
         self._send("DELETE", f"/v1/webhooks/{webhook_id}")
 
     def rotate_webhook(self, webhook_id: int) -> dict[str, Any]:
-        """Give a webhook a new `secret`, shown this once; the old one signs nothing more."""
+        """Give a webhook a new `secret`, shown only here; the old one is no longer used."""
         return self._ask("POST", f"/v1/webhooks/{webhook_id}/rotate")
 
     def test_webhook(self, webhook_id: int, *, patience: float = 20.0) -> dict[str, Any]:
-        """Send a ping; its delivery once it was tried, or as it is after `patience` seconds."""
+        """Send a ping; returns its delivery once it was attempted, or as it is after `patience` seconds."""
         delivery = self._ask("POST", f"/v1/webhooks/{webhook_id}/test")
         deadline = time.monotonic() + patience
         while not delivery["attempts"] and time.monotonic() < deadline:
@@ -247,12 +247,12 @@ class Client:
         return delivery
 
     def deliveries(self, webhook_id: int, *, state: str | None = None, page: int = 100) -> Iterator[dict[str, Any]]:
-        """What was sent to a webhook and what is to be (pending, delivered or failed), the newest first."""
+        """The deliveries to a webhook (pending, delivered or failed), the newest first."""
         chosen = {"limit": page} | ({"state": state} if state else {})
         yield from self._pages(f"/v1/webhooks/{webhook_id}/deliveries", "deliveries", chosen)
 
     def redeliver(self, webhook_id: int, delivery_id: int) -> dict[str, Any]:
-        """Send a message once more, whatever became of it."""
+        """Send a message once more, in whatever state it is."""
         return self._ask("POST", f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
 
     def curves(
@@ -264,10 +264,10 @@ class Client:
         max_points: int | None = None,
         times: bool = False,
     ) -> list[Curve]:
-        """The curves of a job, or of several, also while they run; all unless layers or measures are named.
+        """The curves of a job, or of several, also while they run; all of them unless layers or measures are named.
 
-        `relative_to` "random" or "optimum": the gap to that reference, for the curves that have it. With `max_points`
-        a chart: each curve in at most so many buckets of steps, the same for all, with minimum, maximum and last value.
+        `relative_to` "random" or "optimum": the gap to that reference, for the curves that have it. With `max_points` a
+        chart: each curve in at most that many buckets of steps, equal for all, with minimum, maximum and last value.
         """
         chosen = {"job": job_ids, "layer": layers, "measure": measures, "times": times}
         given = {"relative_to": relative_to, "max_points": max_points}
@@ -275,9 +275,9 @@ class Client:
         return [Curve.of(curve) for curve in self._ask("GET", "/v1/curves", params=params)["curves"]]
 
     def curves_file(self, *job_ids: int, form: str = "parquet", **chosen: Any) -> Iterator[bytes]:
-        """Every point of jobs as a table: `csv`, `parquet` or `arrow`, in pieces to be written to a file.
+        """All points of the jobs' curves as a table (`csv`, `parquet` or `arrow`), in pieces to be written to a file.
 
-        `chosen` as for `curves`, in the words of the service: `layer`, `measure`, `first_step`, `max_points`, …
+        `chosen` as for `curves`, with the service's names: `layer`, `measure`, `first_step`, `max_points`, …
         """
         params = {"job": job_ids, "format": form} | chosen
         with self._reaching(), self._http.stream("GET", "/v1/curves", params=params) as answer:
@@ -287,13 +287,13 @@ class Client:
             yield from answer.iter_bytes()
 
     def catalog(self) -> dict[str, Any]:
-        """Everything that a spec may hold, with the JSON Schema of each choice."""
+        """Everything that a spec may contain, with the JSON Schema of each choice."""
         return self._ask("GET", "/v1/catalog")
 
     def follow(self, job_id: int, *, poll: float = 2.0, patience: float = 60.0) -> Iterator[Job]:
-        """The job as soon as its state is another, and at least every `poll` seconds, until it ended, its end included.
+        """Yield the job after each change of state, and at least every `poll` seconds, up to and including its end.
 
-        A service that does not answer, or is not ready (503), is waited for `patience` seconds.
+        Waits up to `patience` seconds for a service that does not answer, or is not ready (503).
         """
         heard, state = time.monotonic(), None
         while True:
@@ -313,9 +313,9 @@ class Client:
     def follow_events(
         self, job_id: int, *, after: int | None = None, patience: float = 60.0
     ) -> Iterator[dict[str, Any]]:
-        """What happened to a job (since an event, by its id) and what happens, as it does, until the job has ended.
+        """Past events of a job (since an event, by its id), then new ones as they happen, until the job has ended.
 
-        A stream that breaks off is resumed; a service that is away is waited for `patience` seconds.
+        A stream that breaks off is resumed; waits up to `patience` seconds for a service that is away.
         """
         place = "" if after is None else str(after)
         stream = live.follow(self._http, f"/v1/jobs/{job_id}/events/stream", params={}, after=place, patience=patience)
@@ -325,7 +325,7 @@ class Client:
     def follow_curves(
         self, job_id: int, *, layers: Sequence[str] = (), measures: Sequence[str] = (), patience: float = 60.0
     ) -> Iterator[Points | Rollback]:
-        """What a job measured and what it measures, as it is written, until the job has ended; as `follow_events`."""
+        """Past points of a job's curves, then new ones as they are written, until its end. See `follow_events`."""
         chosen = {"layer": list(layers), "measure": list(measures)}
         for received in live.follow(self._http, f"/v1/jobs/{job_id}/curves/stream", params=chosen, patience=patience):
             data = json.loads(received.data)
@@ -367,7 +367,7 @@ def _only(fields: Sequence[str]) -> dict[str, str]:
 
 
 def _object(answer: httpx2.Response) -> dict[str, Any]:
-    """The JSON object that an answer holds."""
+    """The JSON object in an answer."""
     try:
         received = answer.json()
     except ValueError:

@@ -1,4 +1,4 @@
-r"""How is text of other users shown safely? Control and bidirectional characters become escapes: `\x1b`, `\u202e`."""
+r"""How is text from other users shown safely? Control and bidirectional characters become escapes: `\x1b`, `\u202e`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _IN_A_TEXT = re.compile(f"(?![\n\t])[{_OBEYED}]")
 
 
 def visible(text: str) -> str:
-    """One line of text in which control and bidirectional characters, newlines too, are shown as escapes."""
+    """One line of text with control and bidirectional characters, including newlines, as escapes."""
     return _IN_A_LINE.sub(_escape, text)
 
 
 def visible_text(text: str) -> str:
-    """Text of several lines, likewise; newlines and tabs stay."""
+    """Like `visible`, for text of several lines; newlines and tabs stay."""
     return _IN_A_TEXT.sub(_escape, text.replace("\r\n", "\n"))
 
 

@@ -1,6 +1,6 @@
-"""How does a client stay with a job? By streams of server-sent events, each resumed after the last one that came.
+"""How does a client follow a job? By streams of server-sent events, each resumed after the last event received.
 
-Knows the wire. What the events mean is the caller's.
+Knows the format of the streams. Does not know what the events mean; the caller does.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import httpx2
 from hsu_client.problem import UNREACHED, Problem, Unreachable
 
 SILENCE = 45.0
-"""Seconds without a word, not even the service's comments, after which a connection counts as broken."""
+"""Seconds without any data, not even the service's comments, after which a connection counts as broken."""
 _PAUSE = 1.0
 
 
 class Points(NamedTuple):
-    """What was recorded at some steps, in ascending order."""
+    """The values recorded at some steps, in ascending order of steps."""
 
     steps: list[int]
     times: list[float]
@@ -30,7 +30,7 @@ class Points(NamedTuple):
 
     @classmethod
     def of(cls, view: Mapping[str, Any]) -> Points:
-        """The points that a message holds."""
+        """The points in a message."""
         names = [(series["layer"], series["measure"]) for series in view["series"]]
         # float() also reads "NaN", "Infinity" and "-Infinity", which JSON's numbers cannot hold
         columns = [[None if value is None else float(value) for value in column] for column in view["values"]]
@@ -38,7 +38,7 @@ class Points(NamedTuple):
 
 
 class Rollback(NamedTuple):
-    """The job went on from a checkpoint: what came before is void from this step on, and comes anew."""
+    """The job resumed from a checkpoint: earlier points from this step on are void, and are sent again."""
 
     step: int
 
@@ -46,7 +46,7 @@ class Rollback(NamedTuple):
 def follow(
     http: httpx2.Client, path: str, *, params: Mapping[str, Any], after: str = "", patience: float
 ) -> Iterator[httpx2.ServerSentEvent]:
-    """What a stream sends until its end; a service that is away is waited for `patience` seconds."""
+    """The events of a stream until its end; waits up to `patience` seconds for a service that is away."""
     heard, pause = time.monotonic(), _PAUSE
     while True:
         failure: Exception | None = None

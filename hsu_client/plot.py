@@ -1,4 +1,4 @@
-"""How do energy curves look? One panel for each measure, one line for each layer.
+"""How are energy curves drawn? One panel for each measure, one line for each layer.
 
 Needs matplotlib (the `plot` extra). Knows curves; knows nothing of HTTP.
 """
@@ -40,11 +40,11 @@ TITLES = {
 REFERENCES = {"random": "--", "optimum": ":"}
 """How each reference is drawn."""
 WIDE = 20.0
-"""Largest over smallest value from which a logarithmic axis shows more than a linear one."""
+"""Ratio of largest to smallest value from which a logarithmic axis shows more than a linear one."""
 
 
 def draw(job: Job, curves: Sequence[Curve], file: Path, *, relative_to: str | None = None) -> None:
-    """Save the curves of a job as a picture; `relative_to` says what was subtracted from them.
+    """Save the curves of a job as a picture; `relative_to` names the reference that was subtracted from them.
 
     Raises `ValueError` if there is nothing to draw or no such format.
     """
@@ -63,7 +63,7 @@ def draw(job: Job, curves: Sequence[Curve], file: Path, *, relative_to: str | No
         axes.remove()
     gap = {None: "", "random": ": gap to random points", "optimum": ": gap to the optimum"}[relative_to]
     title = f"{visible(job['name'])} (job {job['id']}){gap}"
-    figure.suptitle(title, fontsize=12, parse_math=False)  # `$` in a name is no formula
+    figure.suptitle(title, fontsize=12, parse_math=False)  # `$` in a name does not start a formula
     figure.savefig(file, dpi=150)
 
 
@@ -83,7 +83,7 @@ def _panel(axes: Axes, measure: str, curves: Sequence[Curve], colours: dict[str 
 
 
 def _reference(axes: Axes, name: str, style: str, curves: Sequence[Curve], colours: dict[str | None, object]) -> None:
-    """A thin line for each layer that has it, with one label for all; 0 has no place on a logarithmic axis."""
+    """A thin line for each layer that has it, with one label for all; a logarithmic axis cannot show 0."""
     found = [(curve.layer, getattr(curve, name)) for curve in curves]
     drawn = [(layer, y) for layer, y in found if y is not None and (y > 0 or axes.get_yscale() == "linear")]
     for layer, y in drawn:

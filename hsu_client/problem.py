@@ -1,4 +1,4 @@
-"""What can go wrong between us and the service? It refuses, or it does not answer."""
+"""What can go wrong with a request to the service? The service refuses, or it does not answer."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class Problem(Exception):
 
     @classmethod
     def at_the_end(cls, body: dict[str, Any]) -> Self:
-        """What a stream says last when the key that opened it opens nothing any more."""
+        """The last message of a stream whose key has been revoked or has expired."""
         code, detail = str(body.get("code", "unauthorized")), str(body.get("detail", ""))
         return cls(status=HTTPStatus.UNAUTHORIZED, code=code, title=HTTPStatus.UNAUTHORIZED.phrase, detail=detail)
 
     @classmethod
     def of(cls, answer: httpx2.Response) -> Self:
-        """The problem that an answer tells of, also when it comes from a proxy that does not speak RFC 9457."""
+        """The problem in an answer, also from a proxy that does not use RFC 9457."""
         body = _body(answer)
         return cls(
             status=answer.status_code,
@@ -50,11 +50,11 @@ class Problem(Exception):
 
 
 UNREACHED = (httpx2.TransportError, SOCKSError)
-"""What is raised where no answer comes: `httpx2` hands on the errors of its SOCKS library as they are."""
+"""Raised when no answer comes: `httpx2` passes on the errors of its SOCKS library unchanged."""
 
 
 class Unreachable(Exception):
-    """The service does not answer: whether it did what was asked is not known."""
+    """The service does not answer: it is not known whether it fulfilled the request."""
 
 
 def _body(answer: httpx2.Response) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""Was a message really sent by the service? For those who receive its webhooks.
+"""Was a message really sent by the service? A check for programs that receive its webhooks.
 
     try:
-        told = verify(body, headers, secret)
+        message = verify(body, headers, secret)
     except NotAuthentic:
         return 401
-    if seen(told["id"]):     # a message may come twice
+    if seen(message["id"]):  # a message may come twice
         return 204
 
-Knows the scheme of Standard Webhooks (https://www.standardwebhooks.com): `webhook-signature` holds one or more of
-`v1,` and the base64 HMAC-SHA256 over `id.timestamp.body`. Knows nothing of HTTP servers.
+Knows the scheme of Standard Webhooks (https://www.standardwebhooks.com): `webhook-signature` has one or more entries of
+`v1,` and the base64 HMAC-SHA256 of `id.timestamp.body`. Knows nothing of HTTP servers.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from datetime import timedelta
 from typing import Any
 
 TOLERANCE = timedelta(minutes=5)
-"""How far the sender's clock may be from ours: an old message that somebody sends again is not taken."""
+"""The largest accepted difference between the sender's clock and ours: an old message that is replayed is refused."""
 
 
 class NotAuthentic(Exception):
-    """It was not signed with this secret, or too long ago."""
+    """The message was not signed with this secret, or too long ago."""
 
 
 def verify(
@@ -39,9 +39,9 @@ def verify(
     tolerance: timedelta = TOLERANCE,
     now: float | None = None,
 ) -> dict[str, Any]:
-    """What a message tells: `id`, `kind`, `at`, `job` and `event`. Raises `NotAuthentic`.
+    """The content of a message: `id`, `kind`, `at`, `job` and `event`. Raises `NotAuthentic`.
 
-    `payload` is the request's body, byte for byte; `now` in seconds since the epoch, by default this moment.
+    `payload` is the request's body, byte for byte; `now` is in seconds since the epoch, by default the present time.
     """
     given = {name.lower(): value for name, value in headers.items()}
     try:

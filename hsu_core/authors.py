@@ -1,9 +1,9 @@
-"""What do the authors' programs compute, to the letter? Their losses with their quirks, by autograd, before any weight.
+"""What exactly do the authors' programs compute? Their losses with all peculiarities, by autograd, before any weight.
 
-Knows (n, d) tensors, or stacks of them. Norms are √(Σw² + 1e-4), and mhs, mhp, mhc and mgd take them of points that
-were already normalised; angles have 1e-4 added; half space concatenates the negated rows. Lower is better in each, as
-in `terms`. Memory grows with n², several times over. Liu et al. 2018 (arXiv 1805.09298), 2021 (arXiv 2103.01649), Lin
-et al. 2020 (arXiv 1906.04892).
+Knows (n, d) tensors, or stacks of them. Norms are √(Σw² + 1e-4); mhs, mhp, mhc and mgd normalise points that are
+already normalised; angles have 1e-4 added; half space concatenates the negated rows. Lower is better in each, as in
+`terms`. Memory grows with a multiple of n². Liu et al. 2018 (arXiv 1805.09298), 2021 (arXiv 2103.01649), Lin et al.
+2020 (arXiv 1906.04892).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 EPSILON = 1e-4
-"""Below a square root and beside an angle."""
+"""Added under a square root and to an angle."""
 
 DECAY = 5e-7
-"""Of a kept projection: 1e-3 of an L2 term of 5e-4."""
+"""Weight decay of a kept projection: 1e-3 of an L2 term of 5e-4."""
 
 
 def mhe(
     w: Float[Tensor, "*b n d"], s: float, *, angular: bool = False, half_space: bool = False
 ) -> Float[Tensor, "*b"]:
-    """Mean over pairs of ‖xᵢ − xⱼ‖⁻ˢ or of (θ/π)⁻ˢ; for s = 0 of −ln‖xᵢ − xⱼ‖², which is twice ours, or −ln(θ/π)."""
+    """Mean over pairs of ‖xᵢ − xⱼ‖⁻ˢ or of (θ/π)⁻ˢ; for s = 0 of −ln‖xᵢ − xⱼ‖² (twice ours) or −ln(θ/π)."""
     w = torch.cat([w, -w], dim=-2) if half_space else w
     i, j = torch.triu_indices(w.shape[-2], w.shape[-2], offset=1, device=w.device)
     inner = _inner(w)[..., i, j]
@@ -36,7 +36,7 @@ def mhe(
 
 
 def mhs(w: Float[Tensor, "*b n d"], *, half_space: bool = False) -> Float[Tensor, "*b"]:
-    """−(the smallest squared distance); pairs that tie in the last bit add up, as mirror images do."""
+    """−(the smallest squared distance); pairs that are equal to the last bit add up, such as mirror images."""
     x = _points(w, half_space=half_space)
     i, j = torch.triu_indices(x.shape[-2], x.shape[-2], offset=1, device=x.device)
     squared = 2 - 2 * _inner(x)[..., i, j]
@@ -46,14 +46,14 @@ def mhs(w: Float[Tensor, "*b n d"], *, half_space: bool = False) -> Float[Tensor
 def mhp(
     w: Float[Tensor, "*b n d"], poles: Float[Tensor, "*b m d"], *, half_space: bool = False
 ) -> Float[Tensor, "*b m"]:
-    """−(mean of 1/‖v − xᵢ‖²) at each pole v, which the pole raises."""
+    """−(mean of 1/‖v − xᵢ‖²) at each pole v; the pole maximises it."""
     return -_to_poles(w, poles, half_space=half_space).reciprocal().mean(dim=-1)
 
 
 def mhc(
     w: Float[Tensor, "*b n d"], poles: Float[Tensor, "*b m d"], *, gamma: float = 10.0, half_space: bool = False
 ) -> Float[Tensor, "*b m"]:
-    """The soft minimum −(1/γ) ln mean exp(−γ ‖v − xᵢ‖²) at each pole v, which the pole raises."""
+    """The soft minimum −(1/γ) ln mean exp(−γ ‖v − xᵢ‖²) at each pole v; the pole maximises it."""
     squared = _to_poles(w, poles, half_space=half_space)
     soft: Tensor = (math.log(squared.shape[-1]) - torch.logsumexp(-gamma * squared, dim=-1)) / gamma
     return soft
@@ -61,7 +61,7 @@ def mhc(
 
 def mgd(w: Float[Tensor, "*b n d"], *, half_space: bool = False) -> Float[Tensor, "*b"]:
     """−ln det(exp(−‖xᵢ − xⱼ‖²) + 1e-6·I)."""
-    x = _points(w.double(), half_space=half_space)  # the determinant of a kernel near to singular
+    x = _points(w.double(), half_space=half_space)  # the determinant of a nearly singular kernel
     kernel = torch.exp(2 * _inner(x) - 2) + 1e-6 * torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
     factor, _ = torch.linalg.cholesky_ex(kernel)
     half: Tensor = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
@@ -69,7 +69,7 @@ def mgd(w: Float[Tensor, "*b n d"], *, half_space: bool = False) -> Float[Tensor
 
 
 def projection_loss(w: Float[Tensor, "n d"], matrix: Float[Tensor, "d p"], *, s: float, kind: str) -> Float[Tensor, ""]:
-    """What a projection descends on: ‖cos(wP) − cos(w)‖_F for "angle", −(the full-space energy) for "adversarial"."""
+    """What a projection minimises: ‖cos(wP) − cos(w)‖_F for "angle", −(the full-space energy) for "adversarial"."""
     if kind == "angle":
         norm: Tensor = torch.linalg.vector_norm(_inner(w @ matrix) - _inner(w))
         return norm
@@ -79,7 +79,7 @@ def projection_loss(w: Float[Tensor, "n d"], matrix: Float[Tensor, "d p"], *, s:
 def stepped(
     w: Float[Tensor, "n d"], matrix: Float[Tensor, "d p"], *, lr: float, s: float, kind: str
 ) -> Float[Tensor, "d p"]:
-    """The matrix after one more step of its own, through which the weights' gradient goes as well."""
+    """The matrix after one more step of its own; the weights' gradient passes through this step too."""
     with torch.enable_grad():
         moving = matrix if matrix.requires_grad else matrix.detach().requires_grad_()
         loss = projection_loss(w, moving, s=s, kind=kind)
@@ -102,6 +102,6 @@ def _inner(x: Tensor) -> Tensor:
 
 
 def _to_poles(w: Tensor, poles: Tensor, *, half_space: bool) -> Tensor:
-    """The squared distances of each pole to all points."""
+    """The squared distances from each pole to all points."""
     x, poles = _points(w, half_space=half_space), poles.to(w.dtype)
     return 2 - 2 * (poles @ x.mT) / (_norm(poles) @ _norm(x).mT)

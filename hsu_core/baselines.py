@@ -1,9 +1,9 @@
-"""What do others minimise? Orthogonality and its relatives, and uniformity of features, as pure functions.
+"""Which losses do other methods minimise? Orthogonality and similar ones, and uniformity of features, as functions.
 
 Knows (n, d) tensors: n neurons, or a batch of n features, as rows. Lower is better in each, unlike in `energies`, whose
-functions are quantities without a direction. Every loss is differentiable; where several pairs tie for a maximum or a
-nearest neighbour, they share the gradient or the first one takes it. Where only directions count, a row of zeros counts
-as orthogonal to every other and has no gradient.
+functions are quantities without a direction. All are pure and differentiable; where several pairs tie for a maximum or
+a nearest neighbour, they share the gradient or the first one gets it. Where only directions count, a row of zeros
+counts as orthogonal to every other and has no gradient.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hsu_core.fast.directions import computable, may_look, unit_rows
 from hsu_core.fast.gram import LIMIT, diagonal
 
 LARGEST = 1e6
-"""Where lengths count, a larger |weight| counts as this and has no gradient: its fourth power would leave float32."""
+"""Where lengths count, a larger |weight| is cut to this and has no gradient: its fourth power would exceed float32."""
 
 
 def soft_orthogonality(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
@@ -28,7 +28,7 @@ def soft_orthogonality(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b"]:
     """
     n, d = w.shape[-2:]
     w = _bounded(w)
-    # ‖WWᵀ − I‖² and ‖WᵀW − I‖² differ by n − d: the smaller Gram matrix serves both.
+    # ‖WWᵀ − I‖² and ‖WᵀW − I‖² differ by n − d: the smaller Gram matrix is enough for both.
     smaller = w @ w.mT if n <= d else w.mT @ w
     return _excess(smaller).square().sum(dim=(-2, -1)) + max(n - d, 0)
 
@@ -50,7 +50,7 @@ def spectral_isometry(
 ) -> Float[Tensor, "*b"]:
     """SRIP: σ(WWᵀ − I) by power iteration from `start`, the gradient through it. Bansal et al. 2018, eqs. 8 and 9.
 
-    The estimate is from below and grows with the iterations; with WWᵀ = I it is 0.
+    The estimate is a lower bound and grows with the iterations; with WWᵀ = I it is 0.
     """
     w, v = _bounded(w), start[..., None]
     for _ in range(iterations):
@@ -75,7 +75,7 @@ def uniformity(x: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
 
     Between −4t and 0. ValueError for fewer than 2 rows.
     """
-    directed = _directions(x.double())  # in float32, 2 − 2cos has no digits for near-duplicates; a batch is small
+    directed = _directions(x.double())  # in float32, 2 − 2cos loses all digits for near-duplicates; a batch is small
     i, j = torch.triu_indices(len(x), len(x), offset=1, device=x.device)
     squared = 2 - 2 * (directed @ directed.T)[i, j]
     mean_log = torch.logsumexp(-t * squared, dim=0) - math.log(len(squared))
@@ -106,7 +106,7 @@ def _directions(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n d"]:
 
 
 def _to_nearest(w: Float[Tensor, "*b n d"]) -> tuple[Float[Tensor, "*b n"], Float[Tensor, "*b n"]]:
-    """‖xᵢ − xⱼ‖ and ‖xᵢ + xⱼ‖ of each row and its nearest other one."""
+    """‖xᵢ − xⱼ‖ and ‖xᵢ + xⱼ‖ of each row and its nearest other row."""
     x = _directions(w)
     nearest = _nearest(w, x)
     nowhere = (x == 0).all(dim=-1)
@@ -116,7 +116,7 @@ def _to_nearest(w: Float[Tensor, "*b n d"]) -> tuple[Float[Tensor, "*b n"], Floa
 
 
 def _taken(of_rows: Tensor, index: Int[Tensor, "*b n"]) -> Tensor:
-    """What belongs to these rows; to gather it would take half as long again as all the rest."""
+    """The entries of these rows; `gather` would take 1.5 times as long as all the rest."""
     if index.ndim == 1:
         return of_rows[index]
     return of_rows[torch.arange(len(index), device=index.device)[:, None], index]
@@ -126,8 +126,8 @@ def _taken(of_rows: Tensor, index: Int[Tensor, "*b n"]) -> Tensor:
 def _nearest(w: Float[Tensor, "*b n d"], x: Float[Tensor, "*b n d"]) -> Int[Tensor, "*b n"]:
     """The index of each row's nearest other row, by the directions x.
 
-    In float32, the cosines of nearly parallel rows round to the same: those are compared in float64. Where cosines may
-    not be looked at, on a GPU or in a stack, any of them may be taken.
+    In float32, the cosines of nearly parallel rows round to equal numbers: these are compared in float64. On a GPU or
+    in a stack, where the code must not depend on their values, any of them may be taken.
     """
     cosines = _cosines(x)
     if may_look(x) and x.dtype == torch.float32 and cosines.amax().item() > LIMIT[x.dtype]:
@@ -136,7 +136,7 @@ def _nearest(w: Float[Tensor, "*b n d"], x: Float[Tensor, "*b n d"]) -> Int[Tens
 
 
 def _cosines(x: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n n"]:
-    """Between rows; −∞ of each with itself."""
+    """Cosines between rows; −∞ for each row with itself."""
     cosines = x @ x.mT
     diagonal(cosines).fill_(-torch.inf)
     return cosines

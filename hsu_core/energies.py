@@ -1,8 +1,8 @@
-"""What do we minimise? The hyperspherical energies as pure functions: the readable reference.
+"""What do we minimise? The hyperspherical energies as pure functions, written as a readable reference.
 
 Knows (n, d) tensors: n neurons as rows, x = w/‖w‖ their directions. Knows no layers, no weights of a penalty, no sign
-that makes lower better, no eps. Everything is differentiable and stays right in float32 for near-duplicates. Half space
-means the full-space quantity on the doubled set {xᵢ} ∪ {−xᵢ}, its antipodal pairs (xᵢ, −xᵢ) included.
+that makes lower better, no eps. All functions are differentiable and correct in float32 for near-duplicates. Half space
+means the full-space quantity on the doubled set {xᵢ} ∪ {−xᵢ}, including its antipodal pairs (xᵢ, −xᵢ).
 
 A row of zeros has no direction: the result is then NaN. Memory grows with n², and by d for each nearly parallel pair.
 """
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 NEARLY_PARALLEL = 0.95
-"""|cos| above which a distance is taken from differences: 2 − 2cos has lost a digit there in float32, all at 1."""
+"""|cos| above which a distance is computed from differences: there 2 − 2cos loses a digit in float32, at 1 all."""
 
 
 def riesz(
@@ -79,7 +79,7 @@ def gram_determinant(w: Float[Tensor, "n d"], *, half_space: bool = False) -> Fl
     """
     x = _points(w.double(), half_space=half_space)
     kernel = torch.exp(2 * (x @ x.T) - 2)
-    # Of a matrix with a NaN this factor has NaN on its diagonal; `cholesky` raises, and makes the host wait for a GPU.
+    # For a matrix with a NaN this factor has NaN on its diagonal; `cholesky` raises, and makes the host wait for a GPU.
     factor, _ = torch.linalg.cholesky_ex(kernel + 1e-6 * torch.eye(len(x), dtype=x.dtype, device=x.device))
     half: Tensor = factor.diagonal().log().sum()
     return (2 * half).to(w.dtype)
@@ -95,7 +95,7 @@ def _points(w: Float[Tensor, "n d"], *, half_space: bool) -> Float[Tensor, "m d"
 def _pair_distances(x: Float[Tensor, "m d"]) -> tuple[Float[Tensor, " pairs"], Float[Tensor, " pairs"]]:
     """‖xᵢ − xⱼ‖ and ‖xᵢ + xⱼ‖ of every pair of unit vectors i < j; the order of the pairs is unspecified.
 
-    One matrix product gives all; nearly parallel pairs are computed again from differences. Selecting them makes the
+    One matrix product gives all; nearly parallel pairs are computed again from differences. To select them makes the
     host wait for a GPU.
     """
     if len(x) < 2:

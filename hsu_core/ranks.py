@@ -1,7 +1,7 @@
-"""Which part of one training is this process, and what do the parts agree on?
+"""Which rank of one training is this process, and what do the ranks agree on?
 
-Knows ranks, tensors and torch's process group. Knows no models, and does not start processes: `parallel` does. In a
-world of one, which needs no process group, all of it is the identity.
+Knows ranks, tensors and torch's process group. Knows no models, and does not start processes: `training/launch` does.
+In a world of one, which needs no process group, every operation is the identity.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from torch.autograd.function import FunctionCtx
 
 @dataclass(frozen=True)
 class World:
-    """The processes that train one model together, as one of them sees it."""
+    """The processes that train one model together, as one of them sees them."""
 
     rank: int
     size: int
 
     @property
     def is_alone(self) -> bool:
-        """Whether there is no one to agree with."""
+        """Whether there is only one process."""
         return self.size == 1
 
     def part(self, count: int) -> slice:
-        """Which of `count` things in a row are this rank's: as many as the others', or one more or less."""
+        """Which of `count` items belong to this rank; the ranks' numbers of items differ by at most one."""
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def agree(self, flag: bool) -> bool:  # noqa: FBT001 - it is what is asked
-        """What the first rank says, for all. On the CPU, so that no device is waited for."""
+        """The first rank's flag, on all ranks. On the CPU, so that it does not wait for a device."""
         if self.is_alone:
             return flag
         said = torch.tensor([flag])
@@ -40,14 +40,14 @@ class World:
         return bool(said)
 
     def align(self, tensors: Iterable[Tensor]) -> None:
-        """Make these what the first rank has: where a device rounds as it pleases, kept state would drift apart."""
+        """Copy the first rank's values: where a device's rounding varies, kept state would otherwise drift apart."""
         if self.is_alone:
             return
         for tensor in tensors:
             distributed.broadcast(tensor, src=0)
 
     def sum(self, x: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
-        """The sum over ranks, the same to the bit on each; differentiable."""
+        """The sum over ranks, bit for bit the same on each; differentiable."""
         if self.is_alone:
             return x
         total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
@@ -58,7 +58,7 @@ class World:
         return x if self.is_alone else self.sum(x) / self.size
 
     def gathered(self, rows: Float[Tensor, "m d"]) -> Float[Tensor, "n d"]:
-        """The rows of all ranks, each of which has equally many; differentiable."""
+        """The rows of all ranks, which all have equally many; differentiable."""
         if self.is_alone:
             return rows
         everyone = rows.new_zeros(self.size, *rows.shape)
@@ -67,11 +67,11 @@ class World:
 
 
 ALONE = World(rank=0, size=1)
-"""One process, as without any of this."""
+"""The world of a single process."""
 
 
 class _Sum(torch.autograd.Function):
-    """All-reduce there, and all-reduce back: each rank's input moves the objective of every rank.
+    """All-reduce forward and backward: each rank's input affects the objective of every rank.
 
     So the gradient is that of the sum of the objectives, which DistributedDataParallel divides by their number.
     """

@@ -1,1 +1,1 @@
-"""How it is done: one Celery worker a machine, one slot a device, one fresh process per attempt."""
+"""How are jobs run? One Celery worker a machine, one slot a device, one fresh process per attempt."""

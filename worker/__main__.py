@@ -1,8 +1,8 @@
-"""Run this machine's worker: `python -m worker`. Further words are Celery's, such as `--hostname`.
+"""Run this machine's worker: `python -m worker`. Further arguments go to Celery, such as `--hostname`.
 
-Any machine that reaches the database, the broker and the artifacts joins the cluster so. This process runs the jobs;
-what Redis says is heard by a Celery worker in a process of its own, which may end as often as it likes: it is started
-again, and the jobs neither need it nor notice (decision record 31).
+This is how any machine that reaches the database, the broker and the artifacts joins the cluster. This process runs the
+jobs. A Celery worker in a process of its own receives the messages from Redis. If it ends, it is started again; the
+jobs do not depend on it (decision record 31).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ COMMAND = (
     *(sys.executable, "-m", "worker.celery_process"),
     *("worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"),
 )
-"""Four threads answer messages, which is all that Celery does here; workers need not know of one another."""
+"""Celery only answers messages here, for which four threads are enough; workers need no contact with each other."""
 TO_STOP = 12.0
-"""Seconds in which the Celery worker ends: a message to a webhook that is under way may take ten."""
+"""Seconds that the Celery worker has to end: a message that is being sent to a webhook may take ten."""
 
 
 def run(settings: Settings, devices: Devices, words: list[str]) -> None:
-    """Run the jobs, call the webhooks, and hear what Redis says, until a signal comes."""
+    """Run the jobs, call the webhooks, and receive messages from Redis, until a signal comes."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -52,23 +52,23 @@ def run(settings: Settings, devices: Devices, words: list[str]) -> None:
     began = time.monotonic()
     listener.ask_to_stop()
     calls = threading.Thread(target=dispatcher.stop, name="last calls")
-    calls.start()  # beside the jobs' end: together they take no longer than one of them
+    calls.start()  # while the jobs end: together they take no longer than one of them
     supervisor.stop()
     calls.join()
     listener.stop(began + TO_STOP - time.monotonic())
 
 
 def _wake(supervisor: Supervisor, dispatcher: Dispatcher) -> None:
-    """A ring does not say for whom it is; a look in vain costs a query."""
+    """A message does not say which of the two it is for; an unnecessary look costs one query."""
     supervisor.wake()
     dispatcher.wake()
 
 
 def main() -> None:
-    """Serve until stopped.
+    """Run until stopped.
 
-    Does not begin with settings that cannot be meant, without the GPUs that it is said to have, or under the name of a
-    worker that lives.
+    Does not start with invalid settings, without the GPUs that CUDA_VISIBLE_DEVICES names, or under the name of a live
+    worker.
     """
     try:
         log_format.set_up(settings())

@@ -1,10 +1,10 @@
-"""The Celery app of a worker machine: what is done with each message.
+"""What does a worker machine do with each Celery message?
 
     python -m worker                   runs the jobs, with a Celery worker beside it that answers the doorbell
-    python -m worker.beat              rings for what nobody was told of
+    python -m worker.beat              sends messages for work whose message was lost
 
-Every task is short: the jobs themselves run under the supervisor, in the process that started this one. So no message
-stays unacknowledged for hours, and CUDA is never loaded here.
+Every task is short: the jobs run under the supervisor, in the process that started this one. So no message stays
+unacknowledged for hours, and CUDA is never loaded here.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ app = doorbell.celery()
 
 @signals.setup_logging.connect(weak=False)
 def _set_up_logging(**_: object) -> None:
-    """In Celery's place: our own lines, with our level."""
+    """Replace Celery's logging by our own format and level."""
     log_format.set_up(settings())
     for name in ("celery.beat", "celery.worker.consumer.consumer"):
         logging.getLogger(name).addFilter(_Brief())
 
 
 class _Brief(logging.Filter):
-    """Says the same thing once in a while, without its trace: Celery tries a Redis that is away several times a second.
+    """Limits repeated log lines and drops their traces: Celery tries a Redis that is away several times a second.
 
     A day without Redis would be 300 MB of log.
     """
@@ -60,13 +60,13 @@ class _Brief(logging.Filter):
 
 @app.task(name=doorbell.RING)
 def ring(_job_id: int) -> None:
-    """There is work: let the supervisor look for it."""
+    """Wake the supervisor: there is work."""
     wakeup_pipe.press()
 
 
 @app.task(name=doorbell.SWEEP)
 def sweep() -> None:
-    """Ring for every job that waits."""
+    """Send a doorbell message for every job that waits."""
     with database.transaction() as session:
         waiting = session.execute(queries.runnable_ids(_RINGS_AT_ONCE)).scalars().all()
     for job_id in waiting:
@@ -75,11 +75,11 @@ def sweep() -> None:
 
 @app.task(name=doorbell.CARRY)
 def carry(_webhook_id: int) -> None:
-    """There are messages for a webhook: let the dispatcher look whose turn it is."""
+    """Wake the dispatcher, which chooses the next webhook: there are messages for a webhook."""
     wakeup_pipe.press()
 
 
 @app.task(name=doorbell.POST)
 def post() -> None:
-    """Ring for every webhook that has messages."""
+    """Send a doorbell message for every webhook that has messages."""
     webhook_sender.ring_for_all()

@@ -1,6 +1,6 @@
-"""Ring now and then for what nobody was told of: `python -m worker.beat`. Further words are those of Celery's beat.
+"""Send messages now and then for work whose message was lost: `python -m worker.beat`. Arguments go to Celery's beat.
 
-Beat runs in a process of its own, which is started again whenever Redis or Celery has ended it (decision record 31).
+Beat runs in a process of its own, which is started again when Redis or Celery has ended it (decision record 31).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TO_STOP = 5.0
 
 
 def main() -> None:
-    """Run it until a signal comes. Does not begin with settings that cannot be meant."""
+    """Run it until a signal comes. Does not start with invalid settings."""
     try:
         log_format.set_up(settings())
     except BadSettings as error:

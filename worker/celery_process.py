@@ -1,6 +1,6 @@
-"""One of Celery's own processes: `python -m worker.celery_process worker …` or `… beat …`, the words being Celery's.
+"""One of Celery's own processes: `python -m worker.celery_process worker …` or `… beat …`, with Celery's arguments.
 
-Started and started again by `worker.restarts`; ends when its standard input closes, that is with who started it.
+`worker.restarts` starts and restarts it. It ends when its standard input closes, that is when its parent ends.
 """
 
 from __future__ import annotations

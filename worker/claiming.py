@@ -1,8 +1,8 @@
-"""Which job does this worker take next? The one that is next in the queue, unless this worker cannot start it.
+"""Which job does this worker take next? The first in the queue that it can start.
 
-A job whose stored spec this version cannot read is passed over: a worker of another version may run it, and the jobs
-behind it are started here. So is a queued job that somebody gave a live attempt by hand. Each is looked at again once a
-minute, since its row may have been mended.
+A job whose stored spec this version cannot read is skipped: a worker of another version may run it, and the jobs behind
+it are started here. A queued job that was given a live attempt by hand is skipped too. Each is checked again once a
+minute, since its row may have been repaired.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from hsu_jobs.spec import is_readable
 from hsu_jobs.tables import Job
 
 LOOK_AGAIN = 60.0
-"""Seconds after which the jobs that are passed over are looked at again."""
+"""Seconds after which the skipped jobs are checked again."""
 
 
 class Claims:
-    """What a worker claims, and what it leaves to others."""
+    """What a worker claims, and what it leaves to other workers."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -52,7 +52,7 @@ class Claims:
                 self._pass_over(contradictory, error)
 
     def look_again(self) -> None:
-        """Forget those of the passed-over jobs that can be started by now, or need not be any more."""
+        """Forget the skipped jobs that can be started now, or that no longer need to be started."""
         self._looked = time.monotonic()
         if not self._passed_over:
             return

@@ -1,8 +1,8 @@
-"""How many of this machine's cores is a runner's share, and how do its threads wait for one another?
+"""How many of this machine's cores does a runner get, and how do its threads wait for each other?
 
 Knows affinity, control groups and the variables that OpenMP reads when a process starts. Knows no torch and no jobs.
-The share is the same whether the neighbours are busy or not: with another number of threads sums round differently, and
-a job that is resumed would not end bit for bit as if it had never stopped.
+The share does not depend on whether the other runners are busy: with another number of threads sums round differently,
+and a resumed job would not end bit for bit as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SPINS = 10_000
-"""How often libgomp, which torch's wheels bring, looks for work before a thread sleeps: some 10 µs. Its default of
+"""How often libgomp, which torch's wheels contain, looks for work before a thread sleeps: about 10 µs. Its default of
 300,000 keeps a core busy that another process needs; with 0 each of the many short waits of a small network costs a
-call of the kernel (docs/performance.md, "Neighbours")."""
+system call (docs/performance.md, "Neighbours")."""
 
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def environment(slots: int) -> dict[str, str]:
-    """Variables for each of so many runners that share this machine; what the environment says already stands."""
+    """Variables for each of `slots` runners that share this machine; existing ones are kept."""
     own = {"OMP_NUM_THREADS": str(share(slots))}
     if "OMP_WAIT_POLICY" not in os.environ:
         own |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(SPINS)}
@@ -28,18 +28,18 @@ def environment(slots: int) -> dict[str, str]:
 
 
 def share(slots: int) -> int:
-    """Cores of one of so many runners: at least 1, though there be fewer cores than runners."""
+    """Cores of one of `slots` runners: at least 1, even with fewer cores than runners."""
     return max(1, cores() // slots)
 
 
 def cores() -> int:
-    """Cores that this process may use: by its affinity, and whole ones by the quotas of its control groups."""
+    """Cores that this process may use, by its affinity and by its control groups' quotas (rounded to whole cores)."""
     usable = _physical(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([usable, *(int(quota) for quota in quotas())]))
 
 
 def quotas(cgroups: Path = CGROUPS, own: Path = Path("/proc/self/cgroup")) -> Iterator[float]:
-    """Processors that each control group of this process may keep busy, where it is bounded; versions 1 and 2."""
+    """Processors that each control group of this process may keep busy, where it has a limit; versions 1 and 2."""
     for folder in _groups(cgroups, own):
         for quota, period in (_of_version_2(folder), _of_version_1(folder)):
             if quota > 0 < period:

@@ -1,7 +1,7 @@
-"""What can this machine train on, and what of it is free? Found without touching CUDA.
+"""Which devices does this machine have, and which are free? Found without touching CUDA.
 
-CUDA_VISIBLE_DEVICES is read as CUDA reads it, and compared with what the driver lists where its tool can be asked. What
-cannot be asked is believed: a runner that is given a GPU and has none ends as a fault of this machine.
+CUDA_VISIBLE_DEVICES is read as CUDA reads it, and compared with the driver's list where the driver's tool answers.
+Otherwise the variable is trusted: a runner that gets a GPU and finds none ends as a fault of this machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hsu_jobs.settings import Settings
 _log = logging.getLogger(__name__)
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 NO_GPU = ("", "-1", "nodevfiles", "none", "void")
-"""What the variable says on purpose where no GPU is to be used: Slurm's `NoDevFiles`, the container runtime's words."""
+"""Values that mean that no GPU is to be used: Slurm's `NoDevFiles`, and those of the container runtime."""
 
 
 class NoSuchGpu(Exception):
@@ -28,7 +28,7 @@ class NoSuchGpu(Exception):
 
 
 class Devices:
-    """The machine's GPUs, each with a slot or more; without a GPU, slots on the CPU that count as one each."""
+    """The machine's GPUs, each with one or more slots; without a GPU, slots on the CPU that count as devices."""
 
     def __init__(self, names: Iterable[str], *, slots_each: int) -> None:
         self.names = tuple(names)
@@ -37,23 +37,23 @@ class Devices:
         self._left = Counter(dict.fromkeys(self.names, slots_each))
 
     def free(self) -> tuple[str, ...]:
-        """Those with a free slot, the emptiest first."""
+        """Devices with a free slot, the emptiest first."""
         return tuple(name for name in sorted(self.names, key=lambda name: -self._left[name]) if self._left[name])
 
     def take(self, names: Iterable[str]) -> None:
-        """Use a slot of each."""
+        """Occupy one slot of each."""
         self._left.subtract(names)
 
     def give_back(self, names: Iterable[str]) -> None:
-        """The slots are free again."""
+        """Free one slot of each."""
         self._left.update(names)
 
 
 def of_this_machine(settings: Settings) -> Devices:
     """The GPUs that this process may use, or the CPU.
 
-    Raises `NoSuchGpu` where GPUs are named and the driver has none of them: jobs would run on the CPU of a machine
-    that was to have a GPU.
+    Raises `NoSuchGpu` where GPUs are named and the driver has none of them: otherwise jobs would run on the CPU of a
+    machine that should have a GPU.
     """
     gpus = visible_gpus()
     if gpus:
@@ -95,7 +95,7 @@ def named(variable: str) -> list[str]:
     """The GPUs that a value of CUDA_VISIBLE_DEVICES names, as CUDA reads it.
 
     Either indices, or identifiers that all begin with `GPU-` or all with `MIG-`. The first entry of another form ends
-    the list; one that comes twice empties it. An index is the number that an entry begins with.
+    the list; a repeated entry empties it. An index is the number at the start of an entry.
     """
     entries = [entry.strip() for entry in variable.split(",")]
     kind = next((prefix for prefix in ("GPU-", "MIG-") if entries[0].startswith(prefix)), None)
@@ -114,7 +114,7 @@ def _index(entry: str) -> str | None:
 
 
 def _until_unknown(names: Sequence[str], driver: Driver) -> Iterator[str]:
-    """The names before the first that the driver does not have: CUDA looks no further. Identifiers may be shortened."""
+    """The names before the first that the driver does not have: CUDA stops there. Identifiers may be shortened."""
     for name in names:
         alike = [there for there in driver.identifiers if there.startswith(name)]
         if name not in driver.indices and len(alike) != 1:
@@ -137,7 +137,7 @@ class Driver(NamedTuple):
 
     indices: list[str]
     identifiers: list[str]
-    """`GPU-…` of each GPU, and `MIG-…` of what some are divided into."""
+    """`GPU-…` of each GPU, and `MIG-…` of the parts of divided GPUs."""
 
 
 def _ask_driver() -> Driver | None:

@@ -1,7 +1,7 @@
-"""What does a spec ask to be done? Train a network, or place points on a sphere, and say how that ended.
+"""What work does a spec ask for? Train a network, or place points on a sphere, and return how that ended.
 
-Knows specs, the mathematics and this machine's folders. Knows no jobs, attempts or databases: `Callbacks` carry what
-is measured and the request to stop. The runner decides what a stop means for the job.
+Knows specs, the mathematics and this machine's folders. Knows no jobs, attempts or databases: `Callbacks` carry the
+measured values and the request to stop. The runner decides what a stop means for the job.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ Done = Succeeded | Failed | Crashed | Faulty | Unavailable | Stopped
 
 
 def do(spec: JobSpec, callbacks: Callbacks, *, resume_from: Path | None, settings: Settings, gpus: int = 0) -> Done:
-    """Do what the spec asks, on so many GPUs or on the CPU.
+    """Do what the spec asks, on `gpus` GPUs or on the CPU.
 
-    Whatever goes wrong in it is a `Failed`, but for what only this machine lacks. If fewer GPUs are there than were
-    given, it is the machine's fault and nothing is done: never what was to run on a GPU on a CPU in its place.
+    Every error is a `Failed`, except where only this machine lacks something. If fewer GPUs are found than were given,
+    it is the machine's fault and nothing is done: work for a GPU never runs on a CPU instead.
     """
     if reason := hardware.missing(gpus):
         return Faulty(message=reason)
@@ -56,7 +56,7 @@ def do(spec: JobSpec, callbacks: Callbacks, *, resume_from: Path | None, setting
                 assert_never(spec)
     except (DatasetNotFound, DamagedFile, DownloadFailed) as error:
         return Unavailable(code="dataset_unavailable", message=str(error))
-    except CheckpointOfNewerVersion as error:  # after a roll-back: a worker of that version can go on from it
+    except CheckpointOfNewerVersion as error:  # after a roll-back: a worker of that version can resume from it
         return Unavailable(code="checkpoint_not_readable", message=str(error))
     except RankDied as error:
         if error.for_memory:
@@ -71,7 +71,7 @@ def do(spec: JobSpec, callbacks: Callbacks, *, resume_from: Path | None, setting
 
 
 def is_hardware(message: str) -> bool:
-    """Whether an error is the machine's and not the job's, by what CUDA and NCCL say of it."""
+    """Whether an error is the machine's fault and not the job's, by the messages of CUDA and NCCL."""
     return any(sign in message.lower() for sign in _HARDWARE)
 
 

@@ -1,6 +1,6 @@
-"""Is the attempt still ours? A thread renews its lease, and learns at each renewal what is wanted of the attempt.
+"""Is the attempt still ours? A thread renews its lease, and reads the attempt's desired state at each renewal.
 
-A lease that cannot be renewed is not lost: while the database is away for all, nobody else can take the job either
+A lease that cannot be renewed is not lost: while the database is away for all, no other worker can take the job
 (decision record 30). It is lost once the database says so.
 """
 
@@ -21,7 +21,7 @@ from hsu_jobs.settings import Settings
 from hsu_jobs.states import Wanted
 
 _TO_END = 1.0
-"""Seconds in which a renewal under way ends, but for a database that hangs."""
+"""Seconds in which a renewal that has begun ends, unless the database hangs."""
 _log = logging.getLogger(__name__)
 
 
@@ -31,9 +31,9 @@ class Lease:
     def __init__(self, token: UUID, settings: Settings) -> None:
         self.desired = DesiredState(Wanted.RUN, None)
         self.idle = timedelta(0)
-        """For how long the attempt got no further, while it could have told."""
+        """For how long the attempt made no progress, while it could have reported some."""
         self.is_over = False
-        """Whether its token is no longer live: the runner has settled, or another took the job."""
+        """Whether its token is no longer live: the runner has settled, or another worker took the job."""
         self._token = token
         self._settings = settings
         self._uptime = Uptime(longest_gap=settings.lease)
@@ -48,7 +48,7 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._done.set()
-        self._thread.join(_TO_END)  # not for longer: it may hang in the database
+        self._thread.join(_TO_END)  # with a limit: it may hang in the database
 
     def _renew_often(self) -> None:
         while not (self.is_over or self._done.wait(self._settings.heartbeat.total_seconds())):
@@ -65,4 +65,4 @@ class Lease:
             _log.warning("a lease could not be renewed; the attempt continues: %s", error)
         else:
             self._uptime.note_answer()
-            self.idle = min(idle, self._uptime.length)  # what was measured during an outage is not written yet
+            self.idle = min(idle, self._uptime.length)  # points measured during an outage are not written yet

@@ -1,6 +1,6 @@
-"""How does what a runner prints reach Postgres? A thread reads its pipe, another writes; what is too much is let go.
+"""How does a runner's output reach Postgres? One thread reads its pipe, another writes; the excess is dropped.
 
-The pipe is always read, also while the database is away: a runner never waits for its own log.
+The pipe is always read, even while the database is away: a runner never waits for its own log.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class Pump:
         self._lock = threading.Lock()
         self._waiting = bytearray()
         self._first_byte = 0
-        """Place of what waits in the whole log."""
+        """Position in the whole log of the first byte that waits."""
         self._tail = b""
         self._ended = threading.Event()
         self._threads = [threading.Thread(target=self._read, name="log-reader", daemon=True)]
         self._threads[0].start()
 
     def write_for(self, token: UUID) -> None:
-        """Begin to write, as the log of this attempt; what was printed before is part of it."""
+        """Begin to write, as the log of this attempt; earlier output is part of it."""
         self._threads.append(threading.Thread(target=self._write_often, args=(token,), name="log-writer", daemon=True))
         self._threads[-1].start()
 
     def finish(self, *, seconds: float) -> None:
-        """Wait until everything is written, but not for ever."""
+        """Wait until everything is written, for at most `seconds`."""
         for thread in self._threads:
             thread.join(seconds)
 
@@ -67,7 +67,7 @@ class Pump:
             threading.Event().wait(self._settings.flush.total_seconds())
 
     def _write(self, token: UUID) -> bool:
-        """Write what waits; whether nothing waits any more."""
+        """Write what waits; returns whether nothing is left."""
         with self._lock:
             first_byte, content = self._first_byte, bytes(self._waiting)
         if content:

@@ -1,6 +1,6 @@
-"""What is tidied up in the database, beside the jobs? Blocks of curves are merged, and what was kept long enough goes.
+"""What is cleaned up in the database? Blocks of curves are merged, and rows that are old enough are deleted.
 
-Every worker does it in its sweeps: none is needed for it, and no two do the same at the same time.
+Every worker does this in its sweeps: it depends on no particular worker, and no two do the same at the same time.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from hsu_jobs.webhooks import deliveries
 _log = logging.getLogger(__name__)
 
 _AT_MOST = timedelta(seconds=5)
-"""Time for merging in one sweep; what is left is for the next one."""
+"""Time for merging in one sweep; the rest waits for the next one."""
 
 
 def run(settings: Settings) -> None:
-    """Do what is due. Each duty is a transaction of its own: one that fails keeps no other from being done."""
+    """Do what is due. Each task is a transaction of its own: one that fails does not prevent the others."""
     merge_blocks()
     for name, duty in _duties(settings).items():
         with row_failures.alone("upkeep", name), database.transaction() as session:
@@ -47,19 +47,19 @@ def _duties(settings: Settings) -> dict[str, Callable[[Session], object]]:
 
 
 def look_for_missing_files(audit: Audit, settings: Settings) -> None:
-    """Note which kept checkpoints nobody can go on from any more; a storage that is away says nothing of them."""
+    """Note which kept checkpoints have lost their file; a storage that is away proves nothing about them."""
     with database.transaction() as session:
         storage = installation.storage(session, settings)
     try:
         found = audit.look(storage, at_most=_AT_MOST)
     except OSError:
-        return  # who looks for work says it in the log
+        return  # the search for work logs it
     if found:
         _log.warning("the files of %d checkpoints are missing", found)
 
 
 def merge_blocks() -> int:
-    """Merge the blocks of curves that are to be merged, a transaction each time; how many times."""
+    """Merge the blocks of curves that are due, each in a transaction; returns how many transactions."""
     deadline, merged = time.monotonic() + _AT_MOST.total_seconds(), 0
     with database.transaction() as session:
         jobs = compaction.due(session)

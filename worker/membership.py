@@ -1,8 +1,8 @@
-"""Is this process the worker of its name? A process has an identity of its own, a name is one process's at a time.
+"""Is this process the worker of its name? Each process has an identity of its own; one process at a time has a name.
 
-Knows the worker's row and a lock in the database that is held for as long as the process lives: Postgres frees it with
-the connection, so that a process which is killed is followed at once by its successor. Knows nothing of jobs.
-Decision record 27 tells what happens when the lock and the heartbeats disagree.
+Knows the worker's row and a lock in the database that is held as long as the process lives: Postgres frees it with the
+connection, so that the successor of a killed process can start at once. Knows nothing of jobs. Decision record 27
+describes what happens when the lock and the heartbeats disagree.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hsu_jobs.settings import Settings
 from worker.devices import Devices
 
 TO_NOTICE = 3.0
-"""Seconds for which a starting process asks again: Postgres frees the lock of a killed one a moment later."""
+"""Seconds for which a starting process retries: Postgres frees the lock of a killed process with a short delay."""
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +42,7 @@ class Membership:
         self._rests_until = 0.0
 
     def join(self) -> None:
-        """Serve under the name from now on. Raises `NameTaken` if a live process of another identity does."""
+        """Take the name. Raises `NameTaken` if a live process of another identity has it."""
         is_free = self._lock.hold()
         with database.transaction() as session:
             workers.join(
@@ -56,7 +56,7 @@ class Membership:
         self._has_joined = True
 
     def join_at_start(self) -> None:
-        """As `join`, but a predecessor that was just killed is given the time in which Postgres notices it.
+        """As `join`, but wait for a lock of a killed predecessor until Postgres has noticed its end.
 
         Raises `NameTaken`.
         """
@@ -70,21 +70,21 @@ class Membership:
                 time.sleep(0.2)
 
     def report(self) -> bool:
-        """Tell that the worker is there, and what it has; whether the name is still this process's."""
+        """Report that the worker is there, and what it has; returns whether it still has the name."""
         if self._has_left:
             return False
         if self._has_joined:
             with database.transaction() as session:
                 is_mine = workers.heartbeat(session, self.name, self.identity, **self._has())
             if is_mine:
-                with contextlib.suppress(SQLAlchemyError):  # no connection to spare: the heartbeat tells enough
+                with contextlib.suppress(SQLAlchemyError):  # no free connection: the heartbeat is enough
                     self._lock.hold()
                 return True
             self._step_back()
         return self._join_again()
 
     def leave(self) -> None:
-        """Let a successor have the name at once, for good: a thread that reports later finds itself no member."""
+        """Give up the name at once and for good: a thread that reports later is no longer a member."""
         self._has_left = True
         self._lock.release()
 
@@ -113,7 +113,7 @@ class Membership:
 
 
 class _NameLock:
-    """An advisory lock on a name, held by a connection of its own."""
+    """An advisory lock on a name, held by its own connection."""
 
     def __init__(self, name: str) -> None:
         self._question = select(queries.try_session_lock(f"worker {name}"))
@@ -121,7 +121,7 @@ class _NameLock:
         self._connection: Connection | None = None
 
     def hold(self) -> bool:
-        """Whether the lock is ours; where its connection broke, it is asked for anew."""
+        """Whether the lock is ours; if its connection broke, it is requested again."""
         if self._connection is not None:
             try:
                 self._connection.execute(select(1))

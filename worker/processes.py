@@ -1,7 +1,7 @@
-"""How does a runner's process begin and end? A fresh process in its own session, tied to us by a pipe.
+"""How does a runner's process begin and end? As a fresh process in its own session, connected to us by a pipe.
 
-A thread reads its output (`log_pump`). A spare process is started ahead of time and has torch imported, so that a job
-does not wait for that; it touches no CUDA before it gets its devices.
+A thread reads its output (`log_pump`). A spare process is started in advance and imports torch, so that a job does not
+wait for that; it touches no CUDA before it gets its devices.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from worker.log_pump import Pump
 
 
 class Runner:
-    """One process, that runs one attempt or none."""
+    """A process that runs one attempt or none."""
 
     def __init__(self, settings: Settings, environment: Mapping[str, str] = MappingProxyType({})) -> None:
-        """`environment` is added to this process's own: a runner's share of the machine (`cores.environment`)."""
+        """`environment` is added to that of this process: a runner's share of the machine (`cores.environment`)."""
         self._settings = settings
         self._was_killed = False
         self._process = subprocess.Popen(
@@ -53,13 +53,13 @@ class Runner:
         return True
 
     def assign(self, token: UUID, *, visible: str) -> None:
-        """Tell it which attempt is its, and on which GPUs."""
+        """Give it an attempt and the GPUs to run it on."""
         self._pump.write_for(token)
         self._oom_kills.begin()
         self._say(json.dumps({"token": str(token), "visible": visible}))
 
     def ask_to_stop(self) -> None:
-        """Ask it to save its state and to end."""
+        """Ask it to save its state and end."""
         self._say("stop")
 
     def wait(self, seconds: float) -> bool:
@@ -70,7 +70,7 @@ class Runner:
         return not self.is_alive
 
     def kill(self) -> None:
-        """End it and whatever it started: they share its session."""
+        """End it and all processes that it started: they share its session."""
         self._was_killed = self._was_killed or self._process.poll() is None
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -85,7 +85,7 @@ class Runner:
         return f"the runner ended with {_reason(self._process.returncode)}\n{self._pump.tail()}".strip()
 
     def outcome(self, words: str) -> Crashed | Failed:
-        """What an attempt ended in that its runner did not settle, by how the process ended."""
+        """The outcome of an attempt that its runner did not settle, by how the process ended."""
         if self._ended_for_memory():
             return Failed(code="out_of_memory", message=f"the machine had no memory left for it\n{words}")
         return Crashed(message=words)
@@ -112,13 +112,13 @@ class Spare:
         self._runner: Runner | None = None
 
     def prepare(self) -> None:
-        """Have one ready."""
+        """Start one in advance."""
         if self._runner is None or not self._runner.is_alive:
             self.put_away()
             self._runner = Runner(self._settings, self._environment)
 
     def take(self) -> Runner:
-        """The one that waits, or a new one."""
+        """The waiting runner, or a new one."""
         runner, self._runner = self._runner, None
         return runner if runner and runner.is_alive else Runner(self._settings, self._environment)
 

@@ -1,8 +1,8 @@
-"""What does this machine lack: is its storage there and the installation's own, and which data sets can it read?
+"""What does this machine lack: can it reach the installation's own storage, and which data sets can it read?
 
-Asked when the worker joins and again before it looks for work. A worker without its storage takes no jobs; a data set
-that it cannot read is another's job. What only shows when it is read, such as a damaged file, the attempt's outcome
-says, and the data set is not trusted for a while.
+Checked when the worker joins and again before it looks for work. A worker without its storage takes no jobs; jobs whose
+data set it cannot read are left to other workers. Damage that shows only on reading is in the attempt's outcome; then
+jobs with that data set are left to other machines for a while.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ DISTRUST = 600.0
 
 
 class Readiness(NamedTuple):
-    """What a machine can take on."""
+    """Which jobs a machine can take."""
 
     datasets: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
-    """Why it takes no jobs just now; empty if it does."""
+    """Why it takes no jobs now; empty if it does."""
 
 
 class ReadinessCheck:
-    """Looks again and again, and remembers for a poll what it saw."""
+    """Checks repeatedly, and keeps each result for one poll interval."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -44,7 +44,7 @@ class ReadinessCheck:
         self._distrusted: dict[str, float] = {}
 
     def look(self) -> Readiness:
-        """What the machine can take on now; a change is logged."""
+        """Which jobs the machine can take now; a change is logged."""
         if self._seen_at is not None and time.monotonic() - self._seen_at < self._settings.poll.total_seconds():
             return self._seen
         found = Readiness(self._readable(), self._lacking())

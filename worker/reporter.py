@@ -1,8 +1,8 @@
 """How do a running job's curves and checkpoints reach Postgres? Batched by a thread, fenced by the attempt's token.
 
-What cannot be written while the database is away waits and goes first when it is back: in memory, and what is more
-than fits there on the disk. A checkpoint is written down together with the curves before it, never ahead of them; one
-that the storage does not take waits as well, and at the end for a while.
+What cannot be written while the database is away waits, in memory and then on the disk, and is written first when the
+database is back. A checkpoint is recorded together with the curves before it, never earlier. A checkpoint that the
+storage does not take waits as well; at the end it waits for a limited time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 IN_MEMORY = 200_000
-"""Values that wait in memory, at about 100 bytes each; the rest waits on the disk."""
+"""Values that may wait in memory, at about 100 bytes each; the rest waits on the disk."""
 
 
 class _News(NamedTuple):
@@ -40,7 +40,7 @@ class _News(NamedTuple):
 
 
 class Reporter:
-    """Takes points and checkpoints from the training loop and brings back what others want of it."""
+    """Takes points and checkpoints from the training loop and writes them to the database."""
 
     def __init__(
         self,
@@ -53,12 +53,12 @@ class Reporter:
         storage_patience: float = 0.0,
         folder: Path | None = None,
     ) -> None:
-        """`step`: where the attempt begins. `on_saved` is called once checkpoints are written down.
+        """`step`: where the attempt begins. `on_saved` is called once checkpoints are recorded.
 
-        `publish` puts a file where all machines find it, or raises OSError; `storage_patience` is for how many seconds
-        the last ones wait at the end.
+        `publish` puts a file where all machines find it, or raises OSError; `storage_patience` is how many seconds the
+        last files wait at the end.
 
-        `folder` is on the disk where points wait when they are too many for memory.
+        `folder` is where points wait on the disk when they are too many for memory.
         """
         self.desired = DesiredState(Wanted.RUN, None)
         self.lost = False
@@ -93,11 +93,11 @@ class Reporter:
         self._spool.close()
 
     def describe(self, references: Mapping[Series, Reference]) -> None:
-        """Take what the points that follow are to be compared with; it is written with each series' first point."""
+        """Take the references of the points that follow; they are written with each series' first point."""
         self._references = references
 
     def report(self, step: int, values: Mapping[Series, float]) -> None:
-        """Take what was measured at a step."""
+        """Take the values measured at a step."""
         with self._lock:
             self._step = step
             self._fresh.append(Point(step, time.time(), dict(values)))
@@ -118,7 +118,7 @@ class Reporter:
             time.sleep(self._every)
 
     def _flush(self) -> bool:
-        """Write what there is; whether nothing waits any more."""
+        """Write what waits; returns whether nothing is left."""
         if self._unconfirmed == _News():
             self._unconfirmed = self._next()
         try:
@@ -141,7 +141,7 @@ class Reporter:
         return not (self._fresh or self._saved or self._spool.size)
 
     def _next(self) -> _News:
-        """What is to be written next: what has waited longest, and checkpoints once everything before them is in it."""
+        """What to write next: the oldest points, and checkpoints once all points before them are included."""
         if self._spool.size:
             return _News(points=self._spool.take())
         with self._lock:
@@ -150,7 +150,7 @@ class Reporter:
         return news
 
     def _put_aside(self) -> None:
-        """Put on the disk what is too much for memory."""
+        """Move points to the disk when they are too many for memory."""
         with self._lock:
             if sum(len(point.values) for point in self._fresh) <= IN_MEMORY:
                 return
@@ -178,7 +178,7 @@ class Reporter:
             self._on_saved()
 
     def _published(self, states: Sequence[Saved]) -> tuple[list[tuple[Saved, str]], list[Saved]]:
-        """Those that all machines find now, with their names there, and those that wait for the storage."""
+        """Checkpoints that all machines find now, with their names there, and those that wait for the storage."""
         published, waiting = [], []
         if states:
             self.unpublished = None

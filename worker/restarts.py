@@ -1,7 +1,7 @@
-"""How does a process that a library may end at any time go on beside us? It is started again, for as long as we live.
+"""How is a process kept running that a library may end at any time? It is restarted as long as our process lives.
 
-Knows processes and clocks. What it starts holds the other end of a pipe, its standard input, and ends when that closes:
-with us, in whatever way we end.
+Knows processes and clocks. The process that it starts reads a pipe, its standard input, and ends when that closes: when
+our process ends, in whatever way.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from datetime import timedelta
 _log = logging.getLogger(__name__)
 
 FIRST = timedelta(seconds=1)
-"""Until it is started again the first time; twice as long after each further end."""
+"""Delay before the first restart; twice as long after each further end."""
 LONGEST = timedelta(seconds=30)
 STEADY = timedelta(minutes=1)
-"""Of life, after which an end counts as the first one again."""
+"""Run time after which an end counts as the first one again."""
 
 
 class Restarted:
-    """One process, started again whenever it has ended."""
+    """A process that is restarted whenever it has ended."""
 
     def __init__(
         self, name: str, command: Sequence[str], *, environment: Mapping[str, str], inherited: Sequence[int] = ()
     ) -> None:
-        """`inherited`: the file descriptors that it gets beside its standard ones."""
+        """`inherited`: the file descriptors that it gets in addition to the standard ones."""
         self._name = name
         self._command = list(command)
         self._environment = dict(environment)
@@ -40,7 +40,7 @@ class Restarted:
         self._thread = threading.Thread(target=self._keep_up, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start it, and again whenever it has ended."""
+        """Start it, and restart it whenever it has ended."""
         self._thread.start()
 
     def ask_to_stop(self) -> None:
@@ -51,7 +51,7 @@ class Restarted:
                 self._process.terminate()
 
     def stop(self, seconds: float) -> None:
-        """Ask it to end and wait; what does not end in time is killed."""
+        """Ask it to end and wait; if it does not end in time it is killed."""
         self.ask_to_stop()
         self._thread.join(max(0.0, seconds))
         with self._lock:
@@ -73,7 +73,7 @@ class Restarted:
             wait = min(2 * wait, LONGEST)
 
     def _run(self) -> str:
-        """Run it once; how it ended."""
+        """Run it once; returns how it ended."""
         try:
             with self._lock:
                 if self._stopping.is_set():
@@ -85,7 +85,7 @@ class Restarted:
                     pass_fds=self._inherited,
                     start_new_session=True,  # Ctrl-C in a terminal is for us
                 )
-        except OSError as error:  # no memory, no process left: it may be otherwise in a while
+        except OSError as error:  # no memory or no process left: a later try may succeed
             return str(error)
         status = self._process.wait()
         with self._lock, suppress(BrokenPipeError):

@@ -1,7 +1,7 @@
 """What happens to one attempt? Load, run, settle: a short transaction, hours with none open, a short transaction.
 
-    python -m worker.runner      reads its token and its GPUs from standard input, then obeys it: `stop` asks it to
-                                 stop, and its end means that the supervisor is gone
+    python -m worker.runner      reads its token and its GPUs from standard input, then commands: `stop` asks it to
+                                 stop, and the end of the input means that the supervisor is gone
 
 The only process that loads torch. It exits 0 once the attempt is settled, whatever the outcome.
 """
@@ -62,7 +62,7 @@ class ParentPipe:
 
 
 class CannotGoOn(Exception):
-    """A fork without what it goes on from: beginning at the start would make another job of it."""
+    """A fork has lost the checkpoint that it continues from: a start from step 0 would be another job."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
@@ -70,12 +70,12 @@ class CannotGoOn(Exception):
 
 
 def run_attempt(parent_pipe: ParentPipe, settings: Settings) -> str:
-    """Run the attempt that the supervisor named; returns the kind of its end."""
+    """Run the attempt that the supervisor named; returns the kind of its outcome."""
     try:
         job, attempt = _ask(lambda session: attempts.held(session, parent_pipe.token))
         try:
             spec = read(job.spec)
-        except SpecNotReadable as error:  # another version's worker may run it; this machine claims it no more
+        except SpecNotReadable as error:  # a worker of another version may run it; this machine no longer claims it
             _log.warning("this version cannot read the spec; the job is queued again: %s", error)
             _ask(lambda session: attempts.settle(session, parent_pipe.token, Released(), settings))
             return Released().kind
@@ -90,7 +90,7 @@ def run_attempt(parent_pipe: ParentPipe, settings: Settings) -> str:
 def _attempted(
     job: Job, attempt: Attempt, spec: JobSpec, parent_pipe: ParentPipe, settings: Settings
 ) -> dispatch.Done | None:
-    """How the attempt ended; nothing if it was lost meanwhile. One that cannot reach the storage ends, and waits."""
+    """How the attempt ended; None if it was lost meanwhile. One that cannot reach the storage ends, and waits."""
     try:
         storage = _ask(lambda session: installation.marked_storage(session, settings))
         start = _restore(job, parent_pipe.token, storage)
@@ -108,7 +108,7 @@ def _attempted(
 
 
 def _trouble(storage: Storage) -> str | None:
-    """Why the storage cannot be used just now; None if it can."""
+    """Why the storage cannot be used now; None if it can."""
     try:
         storage.check()
     except StorageUnavailable as error:
@@ -117,10 +117,10 @@ def _trouble(storage: Storage) -> str | None:
 
 
 def _restore(job: Job, token: UUID, storage: Storage) -> CheckpointRow | None:
-    """Go on from the newest checkpoint whose file is what was saved; without one, from the start.
+    """Resume from the newest checkpoint whose file is intact; without one, from the start.
 
-    Only what the storage certainly lacks is missing, and only what was read twice is damaged. Raises
-    `StorageUnavailable` or another OSError while nothing is known.
+    A file counts as missing only if the storage certainly lacks it, and as damaged only after two reads. Raises
+    `StorageUnavailable` or another OSError while this is not known.
     """
     code = "checkpoint_damaged"
     for row in _ask(lambda session: checkpoints.to_resume_from(session, job)):
@@ -146,14 +146,14 @@ def _restore(job: Job, token: UUID, storage: Storage) -> CheckpointRow | None:
 
 
 def _verify(storage: Storage, row: CheckpointRow) -> None:
-    """Raise `CheckpointMismatch` if the file is not what was saved: found so twice, in a storage that is ours."""
+    """Raise `CheckpointMismatch` if the file is not what was saved, in two reads and in our own storage."""
     with suppress(checkpoint.CheckpointMismatch):
         return checkpoint.verify(storage.fetch(row.path), row.sha256)
     return checkpoint.verify(storage.fetch(row.path), row.sha256)
 
 
 def _tidy(job: Job, attempt: Attempt, storage: Storage) -> None:
-    """Remove what was given up; it may as well stay for the next attempt."""
+    """Remove discarded checkpoints; what cannot be removed now stays for the next attempt."""
     found = _ask(lambda session: checkpoints.files(session, job.id))
     try:
         storage.tidy(job.id, given_up=found.given_up, known=found.known, before=attempt.number)
@@ -172,7 +172,7 @@ def _run(
     start: CheckpointRow | None,
     resume_from: Path | None,
 ) -> dispatch.Done | None:
-    """Do the work; nothing if the attempt was lost meanwhile."""
+    """Do the work; None if the attempt was lost meanwhile."""
     surplus: list[str] = []
     patience = min(settings.storage_patience.total_seconds(), spec.limits.stall / 3)
 
@@ -222,7 +222,7 @@ def _settle(token: UUID, done: dispatch.Done, settings: Settings) -> str:
 
 
 def _ask(question: Callable[..., T]) -> T:
-    """Ask in a transaction, as often as it takes while the database is away. Raises `LeaseLost` once it says so."""
+    """Ask in a transaction, repeated while the database is away. Raises `LeaseLost` if the lease is lost."""
     while True:
         try:
             with database.transaction() as session:
@@ -233,7 +233,7 @@ def _ask(question: Callable[..., T]) -> T:
 
 
 def warm_up() -> None:
-    """Import what a first step would import otherwise (1.5 s), and nothing that touches CUDA: it has no devices yet."""
+    """Import what the first step would import (1.5 s), but nothing that touches CUDA: there are no devices yet."""
     for module in ("sklearn.datasets", "torch._dynamo"):
         importlib.import_module(module)
 

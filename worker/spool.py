@@ -1,6 +1,6 @@
 """Where do points wait while the database is away for long? In a file without a name, which ends with its process.
 
-Knows points and bytes. What a killed runner had in it is measured again from its last checkpoint.
+Knows points and bytes. The points of a killed runner are measured again from its last checkpoint.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Spool:
     """A queue of points on the disk."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """`folder` should be on a real disk; if it is not there, the file is where temporary files go."""
+        """`folder` should be on a real disk; if it does not exist, the file is put with the temporary files."""
         place = folder if folder and folder.is_dir() else None
         self._file = tempfile.TemporaryFile(dir=place, buffering=0)  # noqa: SIM115 - it is open as long as we are
         self._read_to = 0
@@ -33,7 +33,7 @@ class Spool:
         return self._file.seek(0, 2) - self._read_to
 
     def append(self, points: Sequence[Point]) -> None:
-        """Put points at the end. OSError if the disk does not take them: then none of them is in it."""
+        """Add points at the end. Raises OSError if the disk does not take them; then none of them is added."""
         end = self._file.seek(0, 2)
         try:
             for names, group in groupby(points, key=lambda point: list(point.values)):
@@ -43,7 +43,7 @@ class Spool:
             raise
 
     def take(self) -> tuple[Point, ...]:
-        """The first points, as many as were put there together and have the same names."""
+        """The first points, as many as were added together and have the same names."""
         self._file.seek(self._read_to)
         count, names = json.loads(self._file.readline())
         steps = np.frombuffer(self._file.read(8 * count), np.int64).tolist()
@@ -58,7 +58,7 @@ class Spool:
         )
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file, which removes it."""
         self._file.close()
 
 
@@ -70,7 +70,7 @@ def _encoded(names: Sequence[Series], points: Sequence[Point]) -> bytes:
 
 
 def _write(file: IO[bytes], content: bytes) -> None:
-    """All of it: a disk that is nearly full takes a part and says so only the next time."""
+    """Write all of it: a disk that is nearly full takes a part and reports an error only the next time."""
     view = memoryview(content)
     while view:
         view = view[file.write(view) :]

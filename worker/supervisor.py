@@ -1,7 +1,7 @@
 """Who watches over a machine's jobs? One thread that looks for work, and one for each attempt.
 
 Knows processes, leases and clocks. Knows no tensors: the runner is a process of its own, so its memory and its CUDA
-context go with it.
+context end with it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from worker.readiness import Readiness, ReadinessCheck
 
 _log = logging.getLogger(__name__)
 _TO_SETTLE = 10.0
-"""Seconds beyond `shutdown` that a stopping worker gives itself to settle what it ran."""
+"""Seconds beyond `shutdown` that a stopping worker has to settle its attempts."""
 _TO_EXIT = 3.0
-"""Seconds from a runner's settling to its exit."""
+"""Seconds that a runner has to exit after it has settled."""
 _AGAIN = 1.0
-"""Seconds until a database that is away is asked again to settle an attempt."""
+"""Seconds until settling an attempt is tried again while the database is away."""
 _T = TypeVar("_T")
 
 
@@ -57,7 +57,7 @@ class Supervisor:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._gives_up_at = math.inf
-        """When a stopping worker ends whatever is not settled, on the monotonic clock."""
+        """When a stopping worker ends all attempts that are not settled, on the monotonic clock."""
         self._lock = threading.Lock()
         self._reporting = threading.Lock()
         self._running: set[threading.Thread] = set()
@@ -83,11 +83,11 @@ class Supervisor:
             thread.start()
 
     def wake(self) -> None:
-        """Say that there may be work."""
+        """Report that there may be work."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Ask the running jobs to stop and wait until they have; what does not stop in time is killed."""
+        """Ask the running jobs to stop and wait for them; a job that does not stop in time is killed."""
         self._stopping.set()
         self.wake()
         self._gives_up_at = time.monotonic() + self._settings.shutdown.total_seconds() + _TO_SETTLE
@@ -104,11 +104,11 @@ class Supervisor:
         while not self._stopping.is_set():
             self._wake.clear()
             _keep_on(self._claim_all, "claiming jobs")
-            # A worker may have gone deaf to Redis: after a while it looks for itself.
+            # Messages from Redis may be lost: the worker also looks by itself at intervals.
             self._wake.wait(self._settings.poll.total_seconds())
 
     def _claim_all(self) -> None:
-        """Claim and start as long as there is room and work."""
+        """Claim and start jobs as long as there are free slots and work."""
         self._spare.prepare()
         ready = self._readiness.look()
         if not self._report():
@@ -128,8 +128,8 @@ class Supervisor:
             thread.start()
 
     def _report(self) -> bool:
-        """Tell that this worker is there, and note whether the database took it; whether its name is still its own."""
-        with self._reporting:  # whoever claims and whoever sweeps
+        """Report that this worker is there, and note whether the database answered; returns whether it has its name."""
+        with self._reporting:  # both the claiming and the sweeping thread report
             try:
                 is_ours = self._membership.report()
             except AWAY:
@@ -174,7 +174,7 @@ class Supervisor:
             self.wake()
 
     def _watch(self, claim: Claim, lease: Lease, runner: Runner) -> None:
-        """Return when the runner has ended, or has to be."""
+        """Return when the runner has ended, or must be ended."""
         while runner.is_alive:
             if lease.is_over:
                 if not runner.wait(_TO_EXIT):  # else it had just settled
@@ -189,7 +189,7 @@ class Supervisor:
             time.sleep(0.05)
 
     def _settle(self, claim: Claim, lease: Lease, runner: Runner) -> None:
-        """Settle, as often as it takes while the database is away; a worker that stops tries only until its end."""
+        """Settle, repeated while the database is away; a stopping worker tries only until its own end."""
         words = runner.last_words()
         while not lease.is_over:
             try:
@@ -203,7 +203,7 @@ class Supervisor:
                 return
 
     def _speak_for(self, claim: Claim, lease: Lease, runner: Runner, *, words: str) -> None:
-        """Settle for a runner that ended without a word; one that settled by itself is not overruled."""
+        """Settle for a runner that ended without settling; an attempt that is settled already stays as it is."""
         with contextlib.suppress(LeaseLost), database.transaction() as session:
             if self._stopping.is_set() or lease.desired.asks_to_stop:
                 attempts.release(session, claim.token, self._settings)
@@ -215,7 +215,7 @@ class Supervisor:
             _about(claim).warning("%s", words)
 
     def _learn_from(self, claim: Claim) -> None:
-        """Leave a data set that this machine could not read to others."""
+        """Leave a data set that this machine could not read to other machines."""
         with database.transaction() as session:
             if attempts.lacked_dataset(session, claim.token):
                 self._readiness.distrust(claim.dataset)
@@ -225,15 +225,15 @@ class Supervisor:
             _keep_on(self._sweep, "the sweep")
 
     def _audit_often(self) -> None:
-        """A thread of its own: a storage that hangs must not keep anybody from noticing a lost worker."""
+        """Runs in its own thread: a storage that hangs must not delay the detection of lost workers."""
         audit = Audit()
         while not self._stopping.wait(self._settings.sweep.total_seconds()):
             _keep_on(lambda: maintenance.look_for_missing_files(audit, self._settings), "the search for missing files")
 
     def _sweep(self) -> None:
-        """End what is lost or late, make room for what matters more, tidy up. Every worker does.
+        """End lost or late attempts, make room for jobs of higher priority, clean up. Every worker does this.
 
-        A step that fails keeps no other from being done.
+        A step that fails does not prevent the others.
         """
         self._report()
         steps: dict[str, Callable[[], object]] = {
@@ -248,7 +248,7 @@ class Supervisor:
 
     def _expire(self) -> None:
         if self._uptime.length < self._settings.lease:
-            return  # nobody could renew a lease for a while (record 30)
+            return  # no lease could be renewed for a while (record 30)
         lost = _in_transaction(partial(attempts.expire, settings=self._settings))
         if lost:
             _log.warning("the workers of jobs %s are gone; the jobs are queued again or ended", lost)
@@ -265,7 +265,7 @@ def _about(claim: Claim) -> About:
 
 
 def _keep_on(work: Callable[[], None], name: str) -> None:
-    """Do it; whatever goes wrong is logged, since the next time may go better."""
+    """Call `work`; an error is logged only, since the next call may succeed."""
     try:
         work()
     except AWAY as error:

@@ -1,6 +1,6 @@
-"""How does the process that hears Redis wake the one that runs the jobs? One byte in a pipe.
+"""How does the process that listens to Redis wake the one that runs the jobs? By one byte in a pipe.
 
-Losing one is harmless, as with every ring: an idle worker asks the database by itself.
+A lost byte is harmless, like any lost message: an idle worker asks the database by itself.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 _BUTTON = "HSU_DOORBELL"
-"""Of the environment: the file descriptor that rings."""
+"""Environment variable with the file descriptor to write to."""
 
 
 class Doorbell:
-    """The end that is heard."""
+    """The reading end of the pipe."""
 
     def __init__(self, wake: Callable[[], None]) -> None:
-        """`wake` is called, by a thread, for each ring, or once for several."""
+        """`wake` is called by a thread for each byte, or once for several."""
         self._wake = wake
         self._heard, self.button = os.pipe()
         os.set_blocking(self.button, False)
@@ -26,7 +26,7 @@ class Doorbell:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the process that rings is to find in its environment; it inherits `button`."""
+        """Environment variables of the process that writes; it inherits `button`."""
         return {_BUTTON: str(self.button)}
 
     def _listen(self) -> None:
@@ -35,8 +35,8 @@ class Doorbell:
 
 
 def press() -> None:
-    """Ring, in the process that inherited the button; in any other one nothing happens."""
+    """Write one byte, in the process that inherited `button`; in any other process this does nothing."""
     button = os.environ.get(_BUTTON)
     if button is not None:
-        with suppress(OSError):  # full: it rings already; broken: nobody is there any more
+        with suppress(OSError):  # full: the reader is woken already; broken: the reader has ended
             os.write(int(button), b"\n")

@@ -1,8 +1,8 @@
 """Which webhooks are called at the same time? Owners share the threads; none takes all of them.
 
-Knows threads. `deliveries.claim_next` chooses whose webhook is next; `worker/webhook_sender.py` sends. A slow receiver
-costs one waiting thread, of its own user's share. A message of the broker only wakes: every `HSU_POLL` it looks
-anyway.
+Knows threads. `deliveries.claim_next` chooses the next webhook; `worker/webhook_sender.py` sends. A slow receiver
+costs one waiting thread, of its own user's share. A message of the broker only wakes the dispatcher, which also looks
+every `HSU_POLL`.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class Dispatcher:
         self._thread.start()
 
     def wake(self) -> None:
-        """Look soon whether something is due."""
+        """Check soon whether something is due."""
         with self._changed:
             self._is_rung = True
             self._changed.notify_all()
 
     def stop(self) -> None:
-        """Begin no more. What is under way has `HSU_SHUTDOWN` to end; after that its webhooks are free in a minute."""
+        """Start no more calls. Those that run have `HSU_SHUTDOWN` to end; then their webhooks are free in a minute."""
         with self._changed:
             self._is_stopping = True
             self._changed.notify_all()
@@ -62,7 +62,7 @@ class Dispatcher:
                     pass
             except exc.SQLAlchemyError as error:
                 _log.warning("webhooks are not called until the database answers: %s", error)
-            except Exception:  # whatever it was, the next look may be better
+            except Exception:  # the next look may succeed
                 _log.exception("choosing the next webhook failed; it is tried again")
             with self._changed:
                 self._changed.wait_for(self._is_to_look, timeout=self._settings.poll.total_seconds())
@@ -76,7 +76,7 @@ class Dispatcher:
             return self._under_way < self._most and not self._is_stopping
 
     def _begin_next(self) -> bool:
-        """Begin the turn of the webhook that is next; whether there is one."""
+        """Start to send to the next webhook; returns whether there is one."""
         with database.transaction() as session:
             batch = deliveries.claim_next(session, most_of_one=self._most_of_one)
         if batch is None:

@@ -1,8 +1,8 @@
 """How is a message sent to a webhook? One POST to a checked address, ended after ten seconds.
 
-Knows HTTP as a client. Connects to the very address that was checked, so that a name cannot lead elsewhere in
-between. Follows no redirect, heeds no proxy of the environment, reads no more of an
-answer than it keeps. No session is open meanwhile.
+Knows HTTP as a client. Connects to exactly the address that was checked, so that a name cannot resolve to another one
+in between. Follows no redirect, ignores proxies of the environment, and reads no more of an answer than it keeps. No
+session is open meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hsu_jobs.webhooks.deliveries import Answer, Batch, Message
 TO_RESOLVE = timedelta(seconds=5)
 TO_CONNECT = timedelta(seconds=5)
 IN_ALL = timedelta(seconds=10)
-"""From the first look at the name to the last byte that is read."""
+"""From the look-up of the name to the last byte that is read."""
 MOST_READ = 1024
 """Bytes kept of an answer."""
 LONGEST_BATCH = 10.0
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def ring_for_all() -> None:
-    """Ring for every webhook that has messages to send."""
+    """Send a doorbell message for every webhook that has messages to send."""
     with database.transaction() as session:
         webhooks = deliveries.due(session)
     for webhook_id in webhooks:
@@ -45,7 +45,7 @@ def ring_for_all() -> None:
 
 
 def carry(webhook_id: int, settings: Settings) -> None:
-    """Bring a webhook what is due, unless somebody else does."""
+    """Send a webhook its due messages, unless another sender does."""
     with database.transaction() as session:
         batch = deliveries.take(session, webhook_id)
     if batch is not None and deliver(batch, settings):
@@ -53,10 +53,9 @@ def carry(webhook_id: int, settings: Settings) -> None:
 
 
 def deliver(batch: Batch, settings: Settings) -> bool:
-    """Send a batch, then end the claim; whether more messages are due already.
+    """Send a batch, then end the claim; returns whether more messages are due already.
 
-    A message whose result could not be stored would be sent again at once: then the webhook rests until the claim's
-    end.
+    If a result could not be stored, its message would be sent again at once: then the claim stays until its lease ends.
     """
     if not _send_all(batch, settings):
         return False
@@ -65,7 +64,7 @@ def deliver(batch: Batch, settings: Settings) -> bool:
 
 
 def _send_all(batch: Batch, settings: Settings) -> bool:
-    """Send one message after the other; whether every result could be stored."""
+    """Send one message after the other; returns whether every result could be stored."""
     began, all_written = time.monotonic(), True
     for message in batch.messages:
         answer = _sign_and_post(batch, message, settings)
@@ -93,7 +92,7 @@ def _sign_and_post(batch: Batch, message: Message, settings: Settings) -> Answer
 def post(
     url: str, headers: dict[str, str], body: bytes, *, allow: Collection[str], in_all: timedelta = IN_ALL
 ) -> Answer:
-    """Send it; what came of it, whatever that is."""
+    """Send it; returns the result, also after any error."""
     try:
         endpoint = addresses.parse(url)
         roads = _Checked(allow, deadline=time.monotonic() + in_all.total_seconds())
@@ -113,14 +112,14 @@ def post(
         return Answer(None, str(error))
     except _BROKEN as error:
         return Answer(None, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-    except Exception as error:  # it counts as any failure, or it would come again for ever
+    except Exception as error:  # it counts as a failure, or it would be sent again for ever
         _log.exception("a message could not be sent")
         return Answer(None, f"it could not be sent: {error}")
 
 
 @cache
 def _trust() -> ssl.SSLContext:
-    """The authorities that this machine trusts."""
+    """The certificate authorities that this machine trusts."""
     return httpcore2.default_ssl_context()
 
 
@@ -133,7 +132,7 @@ def _wrong(status: int) -> str | None:
 
 
 def _beginning(body: Iterable[bytes]) -> str:
-    """What is kept of an answer; that it broke off changes nothing of what it said first."""
+    """The kept start of an answer; it is kept even if the answer breaks off."""
     read = b""
     with suppress(*_BROKEN):
         for part in body:
@@ -144,7 +143,7 @@ def _beginning(body: Iterable[bytes]) -> str:
 
 
 class _Checked(httpcore2.NetworkBackend):
-    """Connects to checked addresses only, and lets nothing go on past its deadline."""
+    """Connects to checked addresses only, and ends every operation at its deadline."""
 
     def __init__(self, allow: Collection[str], *, deadline: float) -> None:
         self._allow = allow
@@ -159,7 +158,7 @@ class _Checked(httpcore2.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.NetworkStream:
-        """The first of the host's addresses that answers."""
+        """A connection to the first of the host's addresses that answers."""
         found = addresses.reachable(host, port, allow=self._allow, patience=TO_RESOLVE)
         wrong: Exception = httpcore2.ConnectTimeout()
         for address in found:
@@ -174,7 +173,7 @@ class _Checked(httpcore2.NetworkBackend):
 
 
 class _Hurried(httpcore2.NetworkStream):
-    """A stream that nobody can keep open by sending a byte now and then."""
+    """A stream with a deadline: a receiver cannot keep it open with a byte now and then."""
 
     def __init__(self, inner: httpcore2.NetworkStream, deadline: float) -> None:
         self._inner = inner

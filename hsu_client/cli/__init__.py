@@ -1,1 +1,1 @@
-"""`hsu`: the service from a terminal, a file a group of commands."""
+"""How is the service used from a terminal? By `hsu`; one file for each group of commands."""

@@ -1,4 +1,4 @@
-"""The cluster from a terminal: who waits, which machines there are, who may use how much. Commands of `hsu`."""
+"""Which commands of `hsu` concern the cluster? Those for the queue, the machines, and users' shares and quotas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the servic
 @AS_JSON
 @click.pass_obj
 def queue(client: Client, pool: str | None, *, as_json: bool) -> None:
-    """Who waits, why, and for how long: the jobs in the order in which they will probably start."""
+    """Which jobs wait, why, and for how long, in the order in which they will probably start."""
     seen = client.queue(pool=pool)
     if as_json:
         terminal.echo_json(seen)
@@ -31,7 +31,7 @@ def queue(client: Client, pool: str | None, *, as_json: bool) -> None:
 @AS_JSON
 @click.pass_obj
 def workers(client: Client, *, as_json: bool) -> None:
-    """The machines, what of them is in use, and whether they take jobs."""
+    """The machines, how much of each is in use, and whether they take jobs."""
     every = client.workers()
     if as_json:
         terminal.echo_json(every)
@@ -64,7 +64,7 @@ def restore(client: Client, name: str) -> None:
 @click.command()
 @click.pass_obj
 def users(client: Client) -> None:
-    """Shares of the cluster, GPUs in use, and GPU hours that count: everybody's for an admin, else your own."""
+    """Shares of the cluster, GPUs in use, and GPU hours that count: all users' for an admin, otherwise your own."""
     _print(render.users(client.users()))
 
 

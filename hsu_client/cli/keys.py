@@ -1,4 +1,4 @@
-"""Who may ask, and who changed what, from a terminal: keys and the audit log. Commands of `hsu`."""
+"""Which commands of `hsu` concern access? Those for API keys and for the audit log."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DAY = 86400
 @click.group(invoke_without_command=True)
 @click.pass_context
 def keys(context: click.Context) -> None:
-    """Your API keys, the newest first (everyone's for an admin); make, rotate or revoke one."""
+    """Your API keys, the newest first (all users' for an admin); make, rotate or revoke one."""
     if context.invoked_subcommand is None:
         _print(_keys(context.obj.keys()))
 
@@ -40,7 +40,7 @@ def create(client: Client, name: str, user: str | None, role: str | None, days: 
 @click.option("--overlap", type=click.FloatRange(min=0), default=0.0, help="Seconds for which the old key still opens.")
 @click.pass_obj
 def rotate(client: Client, key_id: int, overlap: float) -> None:
-    """Print a new key in the place of key ID."""
+    """Print a new key that replaces key ID."""
     terminal.echo_once(client.rotate_key(key_id, overlap=overlap)["key"])
 
 
@@ -49,7 +49,7 @@ def rotate(client: Client, key_id: int, overlap: float) -> None:
 @click.option("--keep-descendants", is_flag=True, help="Leave the keys that it made.")
 @click.pass_obj
 def revoke(client: Client, key_id: int, *, keep_descendants: bool) -> None:
-    """Let key ID open nothing any more, nor the keys that it made and that these made."""
+    """Revoke key ID, and the keys that were made with it, and with those."""
     revoked = client.revoke_key(key_id, descendants=not keep_descendants)
     _print(_keys([revoked]))
     if revoked["revoked_along"]:

@@ -1,4 +1,4 @@
-"""`hsu`: the service from a terminal. HSU_URL says where it is, HSU_API_KEY who you are."""
+"""Which commands does `hsu` have for jobs? HSU_URL is the service's address, HSU_API_KEY the user's key."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hsu_client.problem import Problem, Unreachable
 
 
 class OneLineErrors(click.Group):
-    """Tells what the service refused in one line on stderr, and exits with 1."""
+    """Reports a refusal of the service in one line on stderr, and exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -76,7 +76,7 @@ def submit(
 @AS_JSON
 @click.pass_obj
 def show_job(client: Client, job_id: int, *, as_json: bool) -> None:
-    """How far a job is and what came of it."""
+    """Show a job's progress and result."""
     job = client.job(job_id)
     _show(job, render.details(job), as_json=as_json)
 
@@ -100,7 +100,7 @@ def list_jobs(client: Client, /, sort: str | None, limit: int, **filters: Sequen
 @JOB
 @click.pass_obj
 def follow(client: Client, job_id: int) -> None:
-    """Stay with a job, and show how far it is, until it ended; exits with 1 unless it succeeded."""
+    """Follow a job and show its progress until it has ended; exits with 1 unless it succeeded."""
     _follow(client, job_id)
 
 
@@ -110,7 +110,7 @@ def follow(client: Client, job_id: int) -> None:
 @AS_JSON
 @click.pass_obj
 def events(client: Client, job_id: int, *, stay: bool, as_json: bool) -> None:
-    """What happened to a job."""
+    """Show the events of a job."""
     for event in client.follow_events(job_id) if stay else client.events(job_id):
         _show(event, [render.event(event)], as_json=as_json)
 
@@ -135,16 +135,16 @@ def pause(client: Client, job_id: int) -> None:
 @JOB
 @click.pass_obj
 def resume(client: Client, job_id: int) -> None:
-    """Let a paused job wait for its turn again."""
+    """Put a paused job back into the queue."""
     terminal.echo([render.line(client.resume(job_id))])
 
 
-@main.command(context_settings={"ignore_unknown_options": True})  # so that a negative PRIORITY is no option
+@main.command(context_settings={"ignore_unknown_options": True})  # a negative PRIORITY is not an option
 @JOB
 @click.argument("priority", type=click.IntRange(-100, 100))
 @click.pass_obj
 def prioritise(client: Client, job_id: int, priority: int) -> None:
-    """Give a job another PRIORITY, from -100 to 100; higher goes first."""
+    """Change a job's PRIORITY, from -100 to 100; jobs of higher priority start first."""
     terminal.echo([render.line(client.prioritise(job_id, priority))])
 
 
@@ -160,7 +160,7 @@ def prioritise(client: Client, job_id: int, priority: int) -> None:
 def fork(
     client: Client, job_id: int, step: int | None, change: str, idempotency_key: str | None, *, as_json: bool
 ) -> None:
-    """Queue a job that goes on from a checkpoint of job ID with a changed spec."""
+    """Queue a job that continues from a checkpoint of job ID with a changed spec."""
     try:
         changed = json.loads(change)
     except json.JSONDecodeError as error:
@@ -176,7 +176,7 @@ def fork(
 @AS_JSON
 @click.pass_obj
 def retry(client: Client, job_id: int, *, as_json: bool) -> None:
-    """Queue the spec of a job that has ended once more, from its last checkpoint if it has one."""
+    """Queue the spec of an ended job once more, from its last checkpoint if it has one."""
     job = client.retry(job_id)
     _show_made(job, as_json=as_json)
 
@@ -186,7 +186,7 @@ def retry(client: Client, job_id: int, *, as_json: bool) -> None:
 @click.option("--removed", is_flag=True, help="Also those that are no longer there.")
 @click.pass_obj
 def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
-    """The saved states of a job, which it and its forks go on from."""
+    """The checkpoints of a job, from which it and its forks continue."""
     terminal.echo(render.table(render.checkpoints(client.checkpoints(job_id, removed=removed))))
 
 
@@ -197,7 +197,7 @@ def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
 @click.option("--follow", "stay", is_flag=True, help="Stay, and print what comes, until the attempt has ended.")
 @click.pass_obj
 def log(client: Client, job_id: int, attempt: int | None, tail: int | None, *, stay: bool) -> None:
-    """What an attempt at a job printed."""
+    """Show the output of an attempt at a job."""
     for text in client.log(job_id, attempt=attempt, tail=tail, follow=stay):
         click.echo(escapes.visible_text(text), nl=False)
 
@@ -234,9 +234,9 @@ def curves(
     *,
     as_csv: bool,
 ) -> None:
-    """A job's energy curves: each one's first and last value, or every point as CSV or into a file.
+    """A job's energy curves: the first and last value of each, or all points as CSV or in a file.
 
-    Beside them what uniformly random points of the layer's shape would have, and the proven optimum where one is known.
+    Beside them the value of uniformly random points of the layer's shape, and the proven optimum where one is known.
     """
     if file:
         chosen = {"layer": layers, "measure": measures} | ({"relative_to": relative_to} if relative_to else {})
@@ -268,11 +268,11 @@ def plot(
 ) -> None:
     """Draw a job's curves into FILE (.png, .svg or .pdf): a panel for each measure, a line for each layer.
 
-    Thin lines of its colour: what random points would have (dashed), and the proven optimum (dotted).
+    Thin lines of the same colour: the value of random points (dashed), and the proven optimum (dotted).
     Without --measure: each layer's own energy, half-space for hidden layers.
     """
     try:
-        from hsu_client.plot import draw  # heavy, and needed here only
+        from hsu_client.plot import draw  # heavy, and only needed here
     except ModuleNotFoundError as error:
         raise click.ClickException("drawing needs matplotlib: install the `plot` extra") from error
     found = client.curves(job_id, layers=layers, measures=measures, relative_to=relative_to)
@@ -283,7 +283,7 @@ def plot(
 @main.command()
 @click.pass_obj
 def catalog(client: Client) -> None:
-    """Everything that a spec may hold, as JSON with its schemas."""
+    """Everything that a spec may contain, as JSON with its schemas."""
     terminal.echo_json(client.catalog(), indent=2)
 
 
@@ -316,5 +316,5 @@ def _show(answer: object, lines: Iterable[str], *, as_json: bool) -> None:
 
 
 def _show_made(job: Job, *, as_json: bool) -> None:
-    """The job that a request has made: to repeat the request would make another."""
+    """Print the job that a request has made; a repeated request would make another one."""
     terminal.echo_once(json.dumps(job) if as_json else escapes.visible(render.line(job)))

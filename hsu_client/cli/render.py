@@ -1,4 +1,4 @@
-"""How does a job look on a terminal? Text out of views and curves; knows nothing of HTTP."""
+"""How is a job shown on a terminal? As text made from views and curves. Knows nothing of HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def line(job: Job) -> str:
 
 
 def details(job: Job) -> Iterator[str]:
-    """A job in a few lines: how far it is, what came of it, what was tried."""
+    """A job in a few lines: its progress, its result, its attempts."""
     yield line(job)
     yield f"owner      {job['owner']}" + (f"   tags {', '.join(job['tags'])}" if job["tags"] else "")
     if job["parent"]:
@@ -52,7 +52,7 @@ def details(job: Job) -> Iterator[str]:
 
 
 def quote(quoted: Mapping[str, Any]) -> Iterator[str]:
-    """What is to be expected of a job, in a few lines."""
+    """The expected costs and times of a job, in a few lines."""
     yield f"steps      {quoted['total_steps']}"
     if costs := quoted["costs"]:
         memory, share = costs["memory"], 100 * costs["penalty_share"]
@@ -71,12 +71,12 @@ def quote(quoted: Mapping[str, Any]) -> Iterator[str]:
 
 
 def duplicates(ids: Iterable[int]) -> str:
-    """That there are jobs which give the same."""
+    """A hint that other jobs give the same result."""
     return f"duplicates jobs with the same result: {', '.join(map(str, ids))}"
 
 
 def event(seen: Mapping[str, Any]) -> str:
-    """Something that happened to a job, in one line."""
+    """An event of a job in one line."""
     quoted = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
     if isinstance(outcome := quoted.get("outcome"), Mapping):
         quoted["outcome"] = outcome.get("kind", "unknown")
@@ -108,7 +108,7 @@ def pools(queue: Mapping[str, Any]) -> list[list[str]]:
 
 
 def places(queue: Mapping[str, Any]) -> list[list[str]]:
-    """Who waits, in order, as rows for `table`."""
+    """The waiting jobs in order, as rows for `table`."""
     rows = [
         [
             f"{place['pool']} {place['position']}",
@@ -173,7 +173,7 @@ def webhooks(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def deliveries(sent: Iterable[Mapping[str, Any]]) -> list[list[str]]:
-    """What was sent to a webhook, as rows for `table`."""
+    """The deliveries to a webhook, as rows for `table`."""
     rows = [
         [
             str(each["id"]),
@@ -190,7 +190,7 @@ def deliveries(sent: Iterable[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows of text in columns below a first row of names: numbers aligned right, the rest left."""
+    """Rows of text in columns; the first row has the names. Numbers are aligned right, the rest left."""
     rows = [[visible(cell) for cell in row] for row in rows]
     columns = list(zip(*rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
@@ -213,7 +213,7 @@ def energies(curves: Iterable[Curve]) -> list[Curve]:
 
 
 def progress(views: Iterable[Job], out: TextIO) -> Job:
-    """Show a job on its way, in one line that is rewritten on a terminal; its last view."""
+    """Show the progress of a job, in one line that is rewritten on a terminal; returns its last view."""
     shown = ""
     view: Job = {}
     for view in views:
@@ -229,14 +229,14 @@ def progress(views: Iterable[Job], out: TextIO) -> Job:
 
 
 def utc(time: str | None) -> str:
-    """A time as the service writes it (RFC 3339), to the second in UTC: `2026-11-27T15:09:35Z`; nothing for none."""
+    """A time of the service (RFC 3339), to the second in UTC: `2026-11-27T15:09:35Z`; empty for None."""
     if not time:
         return ""
     return f"{datetime.fromisoformat(time).astimezone(UTC):%Y-%m-%dT%H:%M:%S}Z"
 
 
 def _outcome(job: Job) -> Iterator[tuple[str, object]]:
-    """What came of a job, by name: all of a training, of points what they are worth."""
+    """The result of a job, by name: all numbers of a training; the value of placed points."""
     match job["result"]:
         case None:
             return
@@ -256,7 +256,7 @@ def _device(device: Mapping[str, Any]) -> str:
 
 
 def _placed(spec: Mapping[str, Any], result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Without the coordinates, which can be 40,000. `float` also reads the strings "NaN" and "Infinity"."""
+    """Leave out the coordinates, which can be 40,000 numbers. `float` also reads the strings "NaN" and "Infinity"."""
     mirrored = " with their mirror images" if spec["half_space"] else ""
     yield "points", f"{spec['n']} in {spec['d']} dimensions{mirrored} (--json prints them)"
     yield "value", f"{float(result['value']):.10g}" + (f" (worst pole: {result['inner']})" if result["inner"] else "")
@@ -276,7 +276,7 @@ def _worth_a_line(view: Job, shown: str) -> bool:
 
 
 def _stage(view: Job) -> str:
-    """What a plain log shows once: each state, and each tenth of the way."""
+    """A text that a plain log shows once: each state, and each tenth of the steps."""
     tenth = int(10 * _part(view)) if view["state"] not in ENDED else 10
     return f"{view['state']} {tenth}"
 
@@ -287,7 +287,7 @@ def _bar(view: Job, width: int = 24) -> str:
 
 
 def _part(view: Job) -> float:
-    """How far a job is, from 0 to 1; 0 where its service cannot read the spec, and so does not know."""
+    """The progress of a job, from 0 to 1; 0 where the service cannot read the spec, and so does not know it."""
     return view["step"] / view["total_steps"] if view["total_steps"] else 0.0
 
 
@@ -315,7 +315,7 @@ def _why(waiting: Mapping[str, Any]) -> str:
 
 
 def _span(seconds: float | None) -> str:
-    """A length of time as people say it; nothing if it is not known."""
+    """A readable length of time; empty if it is not known."""
     if seconds is None:
         return ""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):

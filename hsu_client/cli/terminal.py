@@ -1,8 +1,8 @@
 r"""How does text reach a terminal, a pipe or a file? And how is a spec read from one?
 
-Names, tags, messages and logs come from other users. A terminal obeys control characters, and reorders lines by
-bidirectional ones: both are shown as escapes (`escapes`). What a stream's encoding lacks is an escape too, so
-that no command fails after the service has done what it was asked. Knows nothing of HTTP.
+Names, tags, messages and logs come from other users. A terminal executes control characters, and reorders lines by
+bidirectional ones: both are shown as escapes (`escapes`). Characters that a stream's encoding lacks are escapes too, so
+that no command fails after the service has fulfilled the request. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hsu_client.escapes import visible
 
 
 def set_up() -> None:
-    """Let no character fail to be printed, whatever the encoding of the terminal or the locale is."""
+    """Make every character printable, in any encoding of the terminal or locale."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -32,27 +32,27 @@ def echo(lines: Iterable[str]) -> None:
 
 
 def echo_json(value: object, *, indent: int | None = None) -> None:
-    """Print JSON; on a stream that is not UTF-8 every other character is written as JSON's own escape."""
+    """Print JSON; on a stream that is not UTF-8, characters beyond ASCII are written as JSON's own escapes."""
     click.echo(_json(value, indent=indent))
 
 
 def echo_once(text: str) -> None:
-    """Print what cannot be asked for again: a secret, or what a request has made that must not be repeated.
+    """Print text that cannot be requested again: a secret, or the result of a request that must not be repeated.
 
-    If standard output does not take it, it goes to standard error, and the command exits with 1.
+    If standard output does not take it, it is printed to standard error, and the command exits with 1.
     """
     try:
         click.echo(text)
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still in its buffer would fail again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the rest of its buffer would fail again at exit
         click.echo(f"standard output does not take this: {error}\n{text}", err=True)
         sys.exit(1)
 
 
 def read_json(file: BinaryIO) -> Any:
-    """What a JSON file holds, in UTF-8, UTF-16 or UTF-32, with a byte order mark or without one.
+    """The content of a JSON file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
 
-    Whatever the locale says. Raises `click.ClickException` for anything else.
+    Does not depend on the locale. Raises `click.ClickException` for anything else.
     """
     name = getattr(file, "name", "the file")
     try:

@@ -1,4 +1,4 @@
-"""Webhooks from a terminal: who is told of your jobs, and what became of telling them. Commands of `hsu webhook`."""
+"""Which commands does `hsu webhook` have? Those for your webhooks and for the messages sent to them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the servic
 
 @click.group()
 def webhook() -> None:
-    """Tell an address of what happens to your jobs."""
+    """Send the events of your jobs to an address."""
 
 
 @webhook.command("list")
 @AS_JSON
 @click.pass_obj
 def list_webhooks(client: Client, *, as_json: bool) -> None:
-    """The addresses that are told of your jobs."""
+    """The addresses to which the events of your jobs are sent."""
     every = client.webhooks()
     if as_json:
         terminal.echo_json(every)
@@ -46,7 +46,7 @@ def list_webhooks(client: Client, *, as_json: bool) -> None:
 @AS_JSON
 @click.pass_obj
 def add(client: Client, url: str, events: Sequence[str], *, as_json: bool) -> None:
-    """Tell URL of your jobs, by default how they end; prints the secret that its messages are signed with, once."""
+    """Send events of your jobs to URL, by default how they end; prints the secret that signs its messages, once."""
     _echo_secret(client.create_webhook(url, events=events), as_json=as_json)
 
 
@@ -57,7 +57,7 @@ def add(client: Client, url: str, events: Sequence[str], *, as_json: bool) -> No
 @click.option("--active/--inactive", "active", default=None, help="Whether anything is sent.")
 @click.pass_obj
 def change(client: Client, webhook_id: int, url: str | None, events: Sequence[str], *, active: bool | None) -> None:
-    """Change where webhook ID leads, what it is told, or whether it is told anything."""
+    """Change the address of webhook ID, the events that it gets, or whether it is active."""
     wanted = {"url": url, "events": list(events) or None, "active": active}
     changed = client.change_webhook(webhook_id, **{name: value for name, value in wanted.items() if value is not None})
     _print(render.webhooks([changed]))
@@ -68,7 +68,7 @@ def change(client: Client, webhook_id: int, url: str | None, events: Sequence[st
 @AS_JSON
 @click.pass_obj
 def rotate(client: Client, webhook_id: int, *, as_json: bool) -> None:
-    """Give webhook ID a new secret, printed once; the old one signs nothing more."""
+    """Give webhook ID a new secret, printed once; the old one is no longer used."""
     _echo_secret(client.rotate_webhook(webhook_id), as_json=as_json)
 
 
@@ -76,7 +76,7 @@ def rotate(client: Client, webhook_id: int, *, as_json: bool) -> None:
 @WEBHOOK
 @click.pass_obj
 def test(client: Client, webhook_id: int) -> None:
-    """Send a ping to webhook ID and see what becomes of it; exits with 1 unless it was taken."""
+    """Send a ping to webhook ID and show the result; exits with 1 unless it was delivered."""
     delivery = client.test_webhook(webhook_id)
     _print(render.deliveries([delivery]))
     if delivery["state"] != "delivered":
@@ -90,7 +90,7 @@ def test(client: Client, webhook_id: int) -> None:
 @AS_JSON
 @click.pass_obj
 def deliveries(client: Client, webhook_id: int, state: str | None, limit: int, *, as_json: bool) -> None:
-    """What was sent to webhook ID and what is to be, the newest first."""
+    """The messages that were sent to webhook ID or will be, the newest first."""
     sent = list(islice(client.deliveries(webhook_id, state=state, page=min(limit, 100)), limit))
     if as_json:
         terminal.echo_json(sent)

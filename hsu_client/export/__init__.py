@@ -1,1 +1,1 @@
-"""Take a job along to another tool: a file a tool, each through that tool's own library where it has one."""
+"""How is a job exported to another tool? One file for each tool, by the tool's own library where it has one."""

@@ -1,4 +1,4 @@
-"""Take jobs along from a terminal: `hsu export`."""
+"""How are jobs exported from a terminal? By `hsu export`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from hsu_client.export.run import Run
 @click.option("--experiment", default="hsu", show_default=True, help="Of MLflow's.")
 @click.pass_obj
 def export(client: Client, job_ids: Sequence[int], target: tuple[str, str], experiment: str) -> None:
-    """Take jobs along to another tool, with everything that they measured; again, with what is new."""
+    """Export jobs with all their curves to another tool; a repeated export adds what is new."""
     tool, where = target
     if where.endswith(".jsonl") and len(job_ids) > 1:
         raise click.ClickException(f"{where} holds one job; for several name a folder")
@@ -40,7 +40,7 @@ def export(client: Client, job_ids: Sequence[int], target: tuple[str, str], expe
 
 
 def _tool(tool: str, where: str, experiment: str) -> Callable[[Run], object]:
-    """What takes a run; the libraries are heavy, and needed here only."""
+    """The function that exports a run; the libraries are heavy, and only needed here."""
     match tool:
         case "tensorboard":
             from hsu_client.export import tensorboard

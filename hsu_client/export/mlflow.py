@@ -1,6 +1,6 @@
-"""A job as a run of MLflow's, on a tracking server or in a store of its own, by MLflow's own client.
+"""How does a job become a run in MLflow, on a tracking server or in a local store? Through MLflow's own client.
 
-One job is one run, found by its tags: exporting it again adds what is new and doubles nothing. NaN survives; MLflow's
+One job is one run, found by its tags: a repeated export adds what is new and duplicates nothing. NaN is kept; MLflow's
 database stores keep an infinity as the largest float. Needs the `mlflow` extra.
 """
 
@@ -16,14 +16,14 @@ from mlflow.entities import Metric, Param, RunTag
 from hsu_client.export.run import Row, Run
 
 MOST_METRICS, MOST_PARAMS = 1000, 100
-"""Of one request to MLflow."""
+"""Limits of one request to MLflow."""
 LONGEST_KEY, LONGEST_VALUE = 250, 6000
 JOB, SUBMITTED, UP_TO = "hsu.job", "hsu.submitted_at", "hsu.exported_up_to_step"
 _STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "running": "RUNNING"}
 
 
 def log(run: Run, uri: str, *, experiment: str = "hsu") -> str:
-    """Write a run, or what of it is new; its id there."""
+    """Write a run, or its new part; returns its id in MLflow."""
     client = MlflowClient(tracking_uri=uri)
     there = client.get_experiment_by_name(experiment)
     where = there.experiment_id if there else client.create_experiment(experiment)
@@ -35,7 +35,7 @@ def log(run: Run, uri: str, *, experiment: str = "hsu") -> str:
 
 
 def _found(client: MlflowClient, run: Run, experiment_id: str) -> tuple[str, int] | None:
-    """The job's run, and the step up to which it was written."""
+    """The job's run in MLflow, and the step up to which it was written."""
     mine = f"tags.`{JOB}` = '{run.job['id']}' AND tags.`{SUBMITTED}` = '{run.job['created_at']}'"
     for there in client.search_runs([experiment_id], mine, max_results=1):
         return there.info.run_id, int(there.data.tags.get(UP_TO, -1))
@@ -60,14 +60,14 @@ def _created(client: MlflowClient, run: Run, experiment_id: str) -> str:
 
 
 def _new_rows(run: Run, up_to: int) -> list[Row]:
-    """The steps that are not there yet; of a job that goes on, the last one may not be complete and comes later."""
+    """The steps that are not written yet; while a job runs, its last step may be incomplete and is left for later."""
     rows = list(run.rows())
     complete = rows if run.has_ended else rows[:-1]
     return [row for row in complete if row.step > up_to]
 
 
 def _batches(rows: Iterable[Row], *, done: int, began: float) -> Iterator[tuple[Sequence[Metric], int]]:
-    """Metrics in as few requests as can be, whole steps where one fits, each with the step up to which all is said."""
+    """Metrics in as few requests as possible, whole steps where they fit, each with the last step that is complete."""
     batch: list[Metric] = []
     for row in rows:
         metrics = _metrics(row.values, at=round(1000 * (row.time or began)), step=row.step)
@@ -96,7 +96,7 @@ def _close(client: MlflowClient, run: Run, run_id: str) -> None:
 
 
 def _key(name: str) -> str:
-    """A name in the letters that MLflow takes."""
+    """A name in the characters that MLflow allows."""
     return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)[:LONGEST_KEY]
 
 

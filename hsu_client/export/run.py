@@ -1,4 +1,4 @@
-"""What of a job do other tools take? Its curves under flat names, its spec as flat parameters, its times.
+"""What do other tools need of a job? Its curves under flat names, its spec as flat parameters, its times.
 
 Knows the client. Knows none of the tools.
 """
@@ -18,24 +18,24 @@ from hsu_client.client import Client
 
 
 class Row(NamedTuple):
-    """What was measured at one step."""
+    """The values measured at one step."""
 
     step: int
     time: float | None
-    """Seconds since the epoch; null where that is not known."""
+    """Seconds since the epoch; None where that is not known."""
     values: dict[str, float]
     """By name, `layer/measure`."""
 
 
 class Run(NamedTuple):
-    """A job with everything that it measured."""
+    """A job with all its curves."""
 
     job: Job
     curves: list[Curve]
 
     @property
     def name(self) -> str:
-        """Good as a file's name, and its own among the jobs of a service: `3-digits-with-mhe`."""
+        """A valid file name, unique among the jobs of a service: `3-digits-with-mhe`."""
         words = re.sub(r"[^a-z0-9]+", "-", self.job["name"].lower()).strip("-")[:60].strip("-")
         return f"{self.job['id']}-{words}" if words else str(self.job["id"])
 
@@ -58,17 +58,17 @@ class Run(NamedTuple):
 
     @property
     def parameters(self) -> dict[str, bool | int | float | str]:
-        """The spec, flat: `optimizer.lr`. What is not set is left out, a list is JSON."""
+        """The spec, flat: `optimizer.lr`. Fields that are not set are left out; a list is written as JSON."""
         return dict(_flat(self.job["spec"]))
 
     @property
     def result(self) -> dict[str, float]:
-        """The numbers that came of it."""
+        """The numbers of the job's result."""
         numbers = ((name, _number(value)) for name, value in (self.job["result"] or {}).items())
         return {name: number for name, number in numbers if number is not None}
 
     def rows(self) -> Iterator[Row]:
-        """Everything that was measured, step by step; what came of the job is with the last one, as `result/…`."""
+        """All measured values, step by step; the job's result is in the last row, as `result/…`."""
         steps: dict[int, Row] = {}
         for curve in self.curves:
             times = curve.times or repeat(None, len(curve.steps))
@@ -94,12 +94,12 @@ def label(curve: Curve) -> str:
 
 
 def seconds(at: str | None) -> float | None:
-    """A time of the service's in seconds since the epoch."""
+    """A time as the service writes it, in seconds since the epoch."""
     return None if at is None else datetime.fromisoformat(at).timestamp()
 
 
 def finite(value: float) -> float | str:
-    """A number as JSON holds it: NaN and infinities by name."""
+    """A number as JSON can hold it: NaN and infinities as strings."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
@@ -119,7 +119,7 @@ def _flat(spec: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, bool
 
 
 def _number(value: object) -> float | None:
-    """A result's number, also one of the names of those that JSON lacks."""
+    """A number of a result, also from a string such as "NaN", which stands for a number that JSON lacks."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and value not in ("NaN", "Infinity", "-Infinity"):

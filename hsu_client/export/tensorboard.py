@@ -1,7 +1,7 @@
-"""A job as TensorBoard shows it: a folder of event files, by TensorBoard's own writer.
+"""How does a job become a folder of event files for TensorBoard? Through TensorBoard's own writer.
 
 Scalars under `layer/measure` with step and time, the spec as text and as hyperparameters. Scalars are float32, as
-TensorBoard's are; NaN and infinities survive. Needs the `tensorboard` extra, and neither TensorFlow nor torch.
+always in TensorBoard; NaN and infinities are kept. Needs the `tensorboard` extra, but neither TensorFlow nor torch.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _STATUS = {"succeeded": STATUS_SUCCESS, "failed": STATUS_FAILURE, "cancelled": S
 
 
 def write(run: Run, folder: Path) -> Path:
-    """Write a run into a folder of its own below this one, in place of what was written there before."""
+    """Write a run into a folder of its own below this one, and replace an earlier export."""
     mine = folder / run.name
     before = list(mine.glob(f"events.out.tfevents.*{_OURS}"))
     writer = EventFileWriter(str(mine), filename_suffix=_OURS)

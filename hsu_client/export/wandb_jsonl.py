@@ -1,11 +1,11 @@
-"""A job as Weights & Biases keeps a run: its history, a JSON object a line, with config and summary beside it.
+"""How does a job become a run of Weights & Biases? As its history, one JSON object a line, with config and summary.
 
     DIR/3-digits/wandb-history.jsonl   {"_step": 5, "_timestamp": 1.7e9, "_runtime": 0.4, "conv1/mhe_s2": 1.25, …}
     DIR/3-digits/config.yaml           {"optimizer": {"value": {"kind": "sgd", "lr": 0.1}}, …} (JSON is YAML)
-    DIR/3-digits/wandb-summary.json    {"conv1/mhe_s2": 1.125, …, "_step": 250}: the last of each, and the result
+    DIR/3-digits/wandb-summary.json    {"conv1/mhe_s2": 1.125, …, "_step": 250}: the last values, and the result
 
-These are the names and shapes of wandb's own files (`wandb.sdk.lib.filenames`), and NaN and infinities are the strings
-that it writes: `run.log(line, step=line["_step"])` takes each line. Needs no library.
+These are the names and forms of wandb's own files (`wandb.sdk.lib.filenames`), and NaN and infinities are the strings
+that it writes: `run.log(line, step=line["_step"])` accepts each line. Needs no library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HISTORY, CONFIG, SUMMARY = "wandb-history.jsonl", "config.yaml", "wandb-summary.
 
 
 def write(run: Run, folder: Path) -> Path:
-    """Write a run into a folder of its own below this one, in place of what was written there before."""
+    """Write a run into a folder of its own below this one, and replace an earlier export."""
     mine = folder / run.name
     mine.mkdir(parents=True, exist_ok=True)
     write_history(run, mine / HISTORY)
@@ -31,7 +31,7 @@ def write(run: Run, folder: Path) -> Path:
 
 
 def write_history(run: Run, file: Path) -> Path:
-    """Write the history alone."""
+    """Write only the history."""
     with file.open("w", encoding="utf-8") as out:
         for line in _history(run):
             out.write(json.dumps(line, allow_nan=False) + "\n")

@@ -1,8 +1,8 @@
-"""What does a penalty take, before anything is built? Operations, and bytes beside the network's own.
+"""What does a penalty cost, before anything is built? Operations, and bytes in addition to the network's.
 
-Knows specs and the shapes of layers. Knows no tensors (importing it costs no torch): a test holds it against what
-torch's profiler sees allocated on a CPU. Layers are taken one after the other, and what autograd keeps of each stays
-until the way back.
+Knows specs and the shapes of layers. Knows no tensors (importing it costs no torch): a test compares it with the
+allocations that torch's profiler sees on a CPU. Layers are computed one after the other, and what autograd keeps of
+each stays until the backward pass.
 """
 
 from __future__ import annotations
@@ -12,33 +12,33 @@ from typing import NamedTuple, assert_never
 from hsu_core import spec
 
 FLOAT, DOUBLE = 4, 8
-"""Bytes of a number; the recorded measures, `mgd`, `mhc` at its poles and penalties on features are in float64."""
+"""Bytes of a number; the recorded measures, `mgd`, `mhc` at its poles and penalties on features use float64."""
 
 DRAWN = 50
-"""Operations that a normal random number costs, about: what it takes beside a multiplication."""
+"""Approximate operations for a normal random number: its time relative to a multiplication."""
 
 TILES = 4
-"""Tiles of a Gram matrix that are there together: cosines, energies, slopes, and one in between."""
+"""Tiles of a Gram matrix in memory together: cosines, energies, slopes, and one intermediate result."""
 
 GAP_POLES = 64
-"""Fresh poles that the recorded gap to a better pole looks at, beside those of the penalty before and after a climb."""
+"""Fresh poles for the recorded gap to a better pole, in addition to the penalty's poles before and after a climb."""
 
 
 class PenaltyCost(NamedTuple):
-    """What the term of one layer, or of one batch, takes."""
+    """The cost of the term of one layer, or of one batch."""
 
     flops: int
     """Forward and backward."""
     kept: int
-    """Bytes that wait for the way back, while the other layers' terms are computed."""
+    """Bytes kept for the backward pass, while the other layers' terms are computed."""
     passing: int = 0
-    """Bytes beside them, at the most, while this term is computed or taken back."""
+    """Additional bytes, at most, during this term's forward or backward pass."""
     keeps_points: bool = True
-    """Whether the points themselves wait for the way back too; of a linear layer they are the weights."""
+    """Whether the points are kept for the backward pass too; for a linear layer they are the weights."""
 
 
 def layer_term(chosen: spec.LayerRegularizer, n: int, d: int, *, is_final: bool) -> PenaltyCost:
-    """What the term of a layer of n neurons with d inputs takes, in half space if it has one."""
+    """The cost of the term of a layer of n neurons with d inputs, in half space if the regularizer has it."""
     match chosen:
         case spec.MHE(s=s, low_precision=low_precision):
             return _energy(n, d, s=s, low_precision=low_precision)
@@ -63,7 +63,7 @@ def layer_term(chosen: spec.LayerRegularizer, n: int, d: int, *, is_final: bool)
             return PenaltyCost(_as_mhe(chosen, n, d), FLOAT * (n * d + 2 * n * n), 2 * FLOAT * n * n)
         case spec.MMA():
             return PenaltyCost(_as_mhe(chosen, n, d), 3 * FLOAT * n * d, FLOAT * n * n, keeps_points=False)
-        case spec.SRIP(iterations=iterations):  # whose measured cost is that of two iterations
+        case spec.SRIP(iterations=iterations):  # the measured cost is that of two iterations
             return PenaltyCost(_as_mhe(chosen, n, d) * (iterations + 1) // 3, FLOAT * n * d, FLOAT * n * d)
         case spec.RMHP():
             return PenaltyCost(_as_mhe(chosen, n, d), FLOAT * n * d, FLOAT * n * d)
@@ -72,7 +72,7 @@ def layer_term(chosen: spec.LayerRegularizer, n: int, d: int, *, is_final: bool)
 
 
 def feature_term(chosen: spec.FeatureRegularizer, batch: int, d: int) -> PenaltyCost:
-    """What the term of a batch of features takes."""
+    """The cost of the term of a batch of features."""
     flops = 4 * batch**2 * d
     match chosen:
         case spec.Uniformity():
@@ -84,12 +84,12 @@ def feature_term(chosen: spec.FeatureRegularizer, batch: int, d: int) -> Penalty
 
 
 def measures(n: int, d: int) -> int:
-    """Bytes that recording the measures of one layer takes: its cosines, and what each of its pairs has."""
+    """Bytes to record the measures of one layer: its cosines, and the values of each of its pairs."""
     return 46 * n * n + 2 * DOUBLE * n * d
 
 
 def _as_mhe(chosen: spec.LayerPenalty, n: int, d: int) -> int:
-    """4·n²·d, as `mhe` needs, times what the catalog says of the others."""
+    """4·n²·d, as for `mhe`, times the catalog's factor for the others."""
     return round(chosen.about.relative_cost * 4 * n * n * d)
 
 
@@ -107,17 +107,17 @@ def _tiles(n: int) -> int:
 
 
 def _at_poles(chosen: spec.MHP | spec.MHC, inner: spec.Inner, n: int, d: int) -> PenaltyCost:
-    """Poles climb, each step by a product there and one back; then the weights have their turn."""
+    """Poles climb, each step with one product forward and one backward; then the weights' own pass follows."""
     poles = inner.poles if isinstance(inner, spec.FreshPoles) else 1
     flops = 4 * (inner.steps + 1) * poles * n * d
     of_pair = 4 * FLOAT if isinstance(chosen, spec.MHP) else 8 * DOUBLE
-    together = 2 * poles + GAP_POLES  # where the gap is recorded, which it is at the first step
+    together = 2 * poles + GAP_POLES  # where the gap is recorded, as at the first step
     kept = FLOAT * (2 * poles * n + poles * d)
     return PenaltyCost(flops, kept, together * (of_pair * n + 4 * FLOAT * d))
 
 
 def _projected(chosen: spec.CoMHE, n: int, d: int) -> PenaltyCost:
-    """Every projection's matrix, neurons and energy wait for the way back."""
+    """Every projection's matrix, neurons and energy are kept for the backward pass."""
     p = chosen.dimension
     if d <= p:
         return _energy(n, d, s=chosen.s, low_precision=chosen.low_precision)

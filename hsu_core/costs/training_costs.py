@@ -1,7 +1,7 @@
-"""What will a training cost, before anything is built? Parameters, operations, memory, and what its curves take.
+"""What will a training cost, before anything is built? Parameters, operations, memory, and the size of its curves.
 
-Knows specs and the geometry that they state of their networks. Knows no tensors (importing it costs no torch): a test
-holds it against what torch itself counts. How long a step takes is not known here.
+Knows specs and the geometry of their networks. Knows no tensors (importing it costs no torch): a test compares it with
+torch's own counts. Does not know how long a step takes.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from hsu_core.costs.penalty_costs import PenaltyCost
 from hsu_core.spec import Geometry, Layer
 
 FLOAT = 4
-"""Bytes of a weight, a gradient and an optimizer's number; of an activation too, but in bf16."""
+"""Bytes of a weight, a gradient and an optimizer's number; also of an activation, except in bf16."""
 PER_POOLED = 8
-"""Bytes of the place of a maximum, which pooling keeps for the way back."""
+"""Bytes of the index of a maximum, which pooling keeps for the backward pass."""
 PER_MODEL = 4
-"""Values of a recorded step that are no layer's: loss, penalty, accuracy, learning rate."""
+"""Values of a recorded step for the whole model: loss, penalty, accuracy, learning rate."""
 PER_EVALUATION = 2
 """test_loss and test_accuracy."""
 
 
 class Memory(NamedTuple):
-    """Bytes on the device while a step is taken, without what libraries keep for themselves."""
+    """Bytes on the device during a step, without the libraries' own memory."""
 
     weights: int
     gradients: int
     optimizer: int
     activations: int
-    """What is kept of the way forward for the way back, whole batch."""
+    """Kept in the forward pass for the backward pass, for the whole batch."""
     images: int
-    """The data set, a byte a pixel and channel."""
+    """The data set, one byte per pixel and channel."""
     penalty: int
-    """What the penalty keeps and passes through: Gram matrices, poles, projections."""
+    """The penalty's kept and temporary memory: Gram matrices, poles, projections."""
     measures: int
-    """What recording the measures of the largest layer takes."""
+    """Needed to record the measures of the largest layer."""
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum of all parts."""
         return sum(self)
 
 
@@ -52,18 +52,18 @@ class Costs(NamedTuple):
 
     parameters: int
     flops: int
-    """Floating-point operations of a step without the penalty, forward and backward, whole batch."""
+    """Floating-point operations of a step without the penalty, forward and backward, for the whole batch."""
     penalty_flops: int
-    """Those of the penalty, spread over the steps at which it acts: an estimate."""
+    """Operations of the penalty, averaged over the steps: an estimate."""
     memory: Memory
     values: int
-    """Numbers that its curves will hold."""
+    """Number of values in its curves."""
     reports: int
-    """Times that some are told together, at most: the start, each recorded step, each evaluation."""
+    """How often values are reported, at most: at the start, at each recorded step, at each evaluation."""
 
     @property
     def penalty_share(self) -> float:
-        """Part of a step that is the penalty's."""
+        """Fraction of a step's operations that the penalty takes."""
         return self.penalty_flops / (self.flops + self.penalty_flops)
 
 
@@ -103,9 +103,9 @@ def _kept_numbers(optimizer: spec.Optimizer) -> int:
 
 
 def _activations(training: spec.TrainingSpec, network: Geometry) -> int:
-    """Bytes that one image leaves for the way back: the image itself, and what stays behind each layer.
+    """Bytes that one image needs for the backward pass: the image itself, and what is kept behind each layer.
 
-    The last layer's outputs stay as the logits' softmax.
+    The last layer's outputs are kept as the logits' softmax.
     """
     numbers, places = math.prod(training.dataset.facts.shape) + network.other_kept, 0
     for layer in network.layers:
@@ -116,17 +116,17 @@ def _activations(training: spec.TrainingSpec, network: Geometry) -> int:
 
 
 class _Kept(NamedTuple):
-    """What is kept behind one layer for the way back."""
+    """What is kept behind one layer for the backward pass."""
 
     numbers: int
     places: int
-    """Of maxima."""
+    """Indices of maxima."""
 
 
 def _kept_behind(layer: Layer) -> _Kept:
-    """A norm, a pool and the next layer keep what they read, a ReLU what it returns; no tensor is kept twice.
+    """A norm, a pool and the next layer keep their inputs, a ReLU its output; no tensor is kept twice.
 
-    A pool also keeps the places of the maxima.
+    A pool also keeps the indices of the maxima.
     """
     size = layer.out * layer.positions
     numbers = places = 0
@@ -147,7 +147,7 @@ def _kept_behind(layer: Layer) -> _Kept:
 
 
 def _terms(training: spec.TrainingSpec, network: Geometry) -> Iterator[PenaltyCost]:
-    """What each term of the penalty takes."""
+    """The cost of each term of the penalty."""
     chosen = training.regularizer
     match chosen:
         case spec.NoRegularizer():
@@ -157,7 +157,7 @@ def _terms(training: spec.TrainingSpec, network: Geometry) -> Iterator[PenaltyCo
         case spec.LayerPenalty():
             for layer in _regularized(chosen, network):
                 term = penalty_costs.layer_term(chosen, layer.out, layer.dimension, is_final=layer.is_final)
-                # As points, kernels are a copy: they are kept channels last.
+                # Kernels are copied to be points, since they are stored channels last.
                 copied = FLOAT * layer.out * layer.dimension if layer.kind == "conv" and term.keeps_points else 0
                 yield term._replace(kept=term.kept + copied)
         case _:
@@ -205,5 +205,5 @@ def _evaluated(training: spec.TrainingSpec) -> int:
 
 
 def _times(total: int, every: int) -> int:
-    """How often something is due that is at every k-th step and at the last one, the start not counted."""
+    """How often something happens that is due at every k-th step and at the last one, without the start."""
     return math.ceil(total / every)

@@ -1,1 +1,1 @@
-"""Where images come from. Empty of imports on purpose: `files` must cost neither torch nor numpy."""
+"""Where do images come from? Empty of imports on purpose: importing `files` must load neither torch nor numpy."""

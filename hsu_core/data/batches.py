@@ -1,7 +1,7 @@
 """Which images does a step see, and how are they moved? A function of seed and step, so that resuming needs no state.
 
-Knows a data set as uint8 tensors on one device, where a batch is one indexing; of several processes, each takes its
-part of the same batch. Knows no model.
+Knows a data set as uint8 tensors on one device, where one indexing operation makes a batch. Each of several processes
+takes its part of the same batch. Knows no model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hsu_core.data.images import Images
 from hsu_core.ranks import ALONE, World
 
 TEST_BATCH = 1000
-"""Test images at once: more gain nothing and cost memory."""
+"""Test images at once: more are no faster and need more memory."""
 
 LARGEST_SHIFT = 8
 """A crop moves an image by up to this fraction of its side: 4 pixels of 32 (He et al. 2016, arXiv 1512.03385, 4.2)."""
@@ -29,7 +29,7 @@ Batch = tuple[Float[Tensor, "n c h w"], Int64[Tensor, " n"]]
 
 
 class Batches:
-    """The images of a data set on a device, batch by batch; in a parallel run, a rank's part of each."""
+    """The images of a data set on a device, batch by batch; in a parallel run, a rank's part of each batch."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Batches:
         self.world = world
 
     def training(self, start: int) -> Iterator[Batch]:
-        """The batches of steps start, start + 1, … without end. An epoch has whole batches only, each image once."""
+        """The batches of steps start, start + 1, … without end. An epoch has only full batches, and no image twice."""
         per_epoch = len(self.train_y) // self.size
         part = self.world.part(self.size)
         for step in count(start):
@@ -75,30 +75,30 @@ def epoch_order(images: int, *, seed: int, epoch: int) -> Int64[Tensor, " images
 
 
 class Moves(NamedTuple):
-    """How each image of a batch is moved: mirrored left to right or not, and then down and right."""
+    """How each image of a batch is moved: mirrored left to right or not, then shifted down and right."""
 
     mirrored: Bool[Tensor, " n"]
     down: Int64[Tensor, " n"]
     right: Int64[Tensor, " n"]
 
     def of(self, part: slice) -> Moves:
-        """Those of some images of the batch."""
+        """The moves of some images of the batch."""
         return Moves(*(each[part] for each in self))
 
 
 def moves(count: int, height: int, width: int, *, seed: int, step: int) -> Moves:
-    """Drawn from (seed, step) alone; on the CPU, so that they are the same for every device."""
-    generator = _generator(np.random.SeedSequence((seed, step), spawn_key=(1,)))  # a stream apart from the orders'
+    """Moves that depend on (seed, step) alone; drawn on the CPU, so that they are the same for every device."""
+    generator = _generator(np.random.SeedSequence((seed, step), spawn_key=(1,)))  # independent of the orders' stream
     mirrored = torch.rand(count, generator=generator) < 0.5
     down, right = (torch.randint(-far, far + 1, (count,), generator=generator) for far in _farthest(height, width))
     return Moves(mirrored, down, right)
 
 
 def moved(pixels: UInt8[Tensor, "n c h w"], how: Moves) -> UInt8[Tensor, "n c h w"]:
-    """The images over a black ground.
+    """The moved images on a black background.
 
-    Black is what the usual recipe pads with (torchvision's RandomCrop(32, padding=4) before normalising), and the
-    ground of the digits and the clothes.
+    The usual recipe pads with black (torchvision's RandomCrop(32, padding=4) before normalising), and black is the
+    background of the digits and the clothes.
     """
     count, _, height, width = pixels.shape
     below, beside = _farthest(height, width)
@@ -120,5 +120,5 @@ def _generator(entropy: np.random.SeedSequence) -> torch.Generator:
 
 
 def normalised(pixels: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """(pixels − 127.5)/128, as the authors do, in the memory layout that convolutions are fastest in."""
+    """(pixels − 127.5)/128, as the authors do, in the memory layout with the fastest convolutions."""
     return pixels.to(torch.float32, memory_format=torch.channels_last).sub_(127.5).div_(128)

@@ -1,6 +1,6 @@
-"""CIFAR's binary records: the label bytes, then 3072 bytes of pixels as red, green and blue planes of 32×32.
+"""How are CIFAR's binary records read? Label bytes, then 3072 bytes of pixels as red, green, blue planes of 32×32.
 
-CIFAR-10 has one label byte, CIFAR-100 a coarse and then a fine one, of which the fine one is the class.
+CIFAR-10 has one label byte. CIFAR-100 has a coarse and then a fine one; the fine one is the class.
 Source: https://www.cs.toronto.edu/~kriz/cifar.html.
 """
 

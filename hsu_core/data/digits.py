@@ -1,4 +1,4 @@
-"""scikit-learn's bundled digits: real handwriting, always there, so the default where nothing can be downloaded."""
+"""Which data set needs no download? scikit-learn's bundled digits: real handwriting, and always available."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hsu_core.spec import Facts
 
 
 def read(_files: Sequence[Path], facts: Facts) -> Images:
-    """All 1797 images, split once and for all: the same fifth of every class is for testing.
+    """All 1797 images, with a fixed split: the same fifth of every class is for testing.
 
-    Pixels come as 0 to 16 and are stretched to 0 to 255.
+    Pixels are scaled from 0 to 16 to 0 to 255.
     """
-    from sklearn.datasets import load_digits  # a second of import that only this data set pays
+    from sklearn.datasets import load_digits  # an import of one second, only for this data set
     from sklearn.model_selection import train_test_split
 
     bundled = load_digits()

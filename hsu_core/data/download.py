@@ -1,7 +1,7 @@
 """Where are the data sets published, and how do they get into the data folder?
 
-Knows addresses and checksums. A file appears in its place whole and checked, or not at all. Whether a machine may
-download is for others to decide: nothing here runs unasked.
+Knows addresses and checksums. A file appears in its place complete and checked, or not at all. The caller decides
+whether a machine may download: nothing here runs by itself.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Publication(NamedTuple):
     address: str
     """Ends in a slash; a file's name follows."""
     checksums: dict[str, str]
-    """Of each file, `algorithm:hex`."""
+    """The checksum of each file, as `algorithm:hex`."""
     place: str
-    """Folder below the data folder in which the files, or what an archive holds, belong."""
+    """Folder below the data folder for the files, or for the content of an archive."""
 
 
 PUBLICATIONS: dict[str, Publication] = {
@@ -62,17 +62,17 @@ class DownloadFailed(Exception):
 
 
 def fetch(dataset: spec.Dataset, folder: Path, *, publications: Mapping[str, Publication] = PUBLICATIONS) -> None:
-    """Put the files of this data set where `files.LAYOUT` expects them below the folder; raises DownloadFailed."""
+    """Put the files of this data set below the folder, where `files.LAYOUT` expects them; raises DownloadFailed."""
     published = publications[dataset.kind]
     try:
         _fetch(published, folder)
-    except OSError as error:  # the folder may not be written to, its disk is full, or a file stands in its place
+    except OSError as error:  # the folder is not writable, its disk is full, or a file has its name
         raise DownloadFailed(f"could not put {dataset.kind} into {folder}: {error}") from error
 
 
 def _fetch(published: Publication, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    # Beside its place, so that moving a file there is one rename, and a killed download leaves nothing half there.
+    # In the same folder, so that one rename moves a file there, and a killed download leaves no partial file.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as staging:
         for name, checksum in published.checksums.items():
             _retrieve(published.address + name, checksum, Path(staging))
@@ -83,13 +83,13 @@ def _fetch(published: Publication, folder: Path) -> None:
 
 
 def _retrieve(url: str, checksum: str, staging: Path) -> None:
-    """Fetch and check one file; what an archive holds takes the archive's place."""
+    """Fetch and check one file; an archive is replaced by its content."""
     name = url.rsplit("/", 1)[1]
     is_archive = name.endswith(".tar.gz")
     unpack = pooch.Untar(extract_dir=".") if is_archive else None
     try:
         pooch.retrieve(url, checksum, fname=name, path=staging, processor=unpack)
-    except (OSError, ValueError) as error:  # no connection or an HTTP status; another checksum
+    except (OSError, ValueError) as error:  # no connection, an HTTP error, or a wrong checksum
         raise DownloadFailed(f"could not download {url}: {error}") from error
     if is_archive:
         (staging / name).unlink()

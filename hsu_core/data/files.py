@@ -1,7 +1,7 @@
 """Which files does a data set need, and are they there?
 
-Knows names and folders. Knows not what is in a file, and no network. Importing it costs neither torch nor numpy, so
-that the web process can say at once that a data set is missing.
+Knows names and folders. Knows no file contents and no network. Importing it loads neither torch nor numpy, so that the
+web process can report at once that a data set is missing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     ),
     "cifar100": ("cifar-100-binary/train.bin", "cifar-100-binary/test.bin"),
 }
-"""Paths below the data folder, as the usual libraries lay them out; any of them may be a gzip with `.gz` added."""
+"""Paths below the data folder, in the layout of the usual libraries; any file may be a gzip with `.gz` added."""
 
 
 class DatasetNotFound(Exception):
@@ -60,12 +60,12 @@ def require(dataset: spec.Dataset, folder: Path | None) -> list[Path]:
 
 
 def _trouble(file: Path) -> str | None:
-    """Why a file cannot be read; empty if it just is not there, None if it can be."""
+    """Why a file cannot be read; empty if it does not exist, None if it can be read."""
     try:
         mode = file.stat().st_mode
     except FileNotFoundError:
         return "a link leads nowhere" if file.is_symlink() else ""
-    except OSError as error:  # a folder that may not be looked into, a file in the place of one, a ring of links
+    except OSError as error:  # a folder without permission, a file in place of a folder, a circle of links
         return f"it cannot be reached: {error.strerror}"
     if not stat.S_ISREG(mode):
         return "what has its name is not a file"

@@ -1,4 +1,4 @@
-"""MNIST's idx format: two zero bytes, a type, a number of dimensions, big-endian sizes, then the values.
+"""How is MNIST's idx format read? Two zero bytes, a type, a number of dimensions, big-endian sizes, then the values.
 
 Source: http://yann.lecun.com/exdb/mnist/. Only unsigned bytes occur in the image sets.
 """

@@ -1,4 +1,4 @@
-"""What is a data set once it is read: arrays. And what is a file that cannot be read: damaged.
+"""What is a data set after reading? Arrays of images; a file that is not as expected is damaged.
 
 Knows bytes and arrays. Knows no file format and no torch.
 """
@@ -34,14 +34,14 @@ def contents(file: Path) -> UInt8[ndarray, " bytes"]:
         return np.fromfile(file, dtype=np.uint8)
     packed = file.read_bytes()
     try:
-        # A copy, as an array over `bytes` is read-only, and torch warns of those.
+        # A copy, since an array over `bytes` is read-only, and torch warns of read-only arrays.
         return np.frombuffer(gzip.decompress(packed), dtype=np.uint8).copy()
     except (OSError, EOFError, zlib.error) as error:
         raise DamagedFile(f"{file}: expected a complete gzip, found: {error}") from error
 
 
 def labels(raw: UInt8[ndarray, " n"], classes: int, file: Path) -> Int64[ndarray, " n"]:
-    """Class numbers as torch wants them; raises DamagedFile for one that is no class."""
+    """Class numbers in torch's type; raises DamagedFile for a number that is no class."""
     if raw.size and raw.max() >= classes:
         raise DamagedFile(f"{file}: expected labels from 0 to {classes - 1}, found {raw.max()}")
     return raw.astype(np.int64)

@@ -1,4 +1,4 @@
-"""From a data set's name to its images: find the files, fetch them if that is allowed, read them."""
+"""How are a data set's images loaded by its name? Find the files, fetch them if that is allowed, read them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def load(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool = F
     found = _files(dataset, folder, allow_download=allow_download)
     try:
         return READERS[dataset.kind](found, dataset.facts)
-    except OSError as error:  # it was there a moment ago, or its disk cannot be read
+    except OSError as error:  # the file has just disappeared, or its disk cannot be read
         raise files.DatasetNotFound(f"{dataset.kind} cannot be read: {error}") from error
 
 

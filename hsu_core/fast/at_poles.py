@@ -1,6 +1,6 @@
-"""How do the points look from a pole, and where do they lie on the whole? A few cosines per row, never a Gram matrix.
+"""How far are the points from a pole, and where is their sum? A few cosines per row, never a Gram matrix.
 
-Knows rows and poles, both of any length. The poles are the few: one (d,) or m of them (m, d); m for each matrix of a
+Knows rows and poles, both of any length. There are few poles: one (d,) or m of them (m, d); m for each matrix of a
 stack (b, m, d).
 """
 
@@ -21,7 +21,7 @@ from hsu_core.fast.nearly_parallel import Close, Gap, close_pairs, energy_and_sl
 from hsu_core.fast.pairs import pair_function
 
 Measured = tuple[Tensor, Tensor, Tensor | None]
-"""The value at each pole, its slope by every cosine (zero for close pairs), and by the cosine of every close pair."""
+"""The value at each pole, its slopes by every cosine (zero for close pairs), and by every close pair's cosine."""
 
 Measure = Callable[[Tensor, Close | None, Gap | None], Measured]
 """An energy of the cosines of m poles and n points, some of which are close pairs with a known gap."""
@@ -30,7 +30,7 @@ Measure = Callable[[Tensor, Close | None, Gap | None], Measured]
 def polarization(
     w: Float[Tensor, "*b n d"], poles: Float[Tensor, "*m d"], *, half_space: bool = False
 ) -> Float[Tensor, "*m"]:
-    """Mean over i of ‖v − xᵢ‖⁻² for each pole v = poles/‖poles‖, as many values as poles. Half space: over ±xᵢ.
+    """Mean over i of ‖v − xᵢ‖⁻² for each pole v = poles/‖poles‖, one value for each. Half space: over ±xᵢ.
 
     A pole on a point: see `pairs.CORE`. Liu et al. 2021 (arXiv 2103.01649), maximum hyperspherical polarization, s = 2.
     """
@@ -98,7 +98,7 @@ def _gradient(
     *pushes: Tensor,
     wanted: tuple[bool, ...],
 ) -> tuple[Tensor | None, Tensor | None]:
-    """By wᵢ: leverᵢ Σₖ cₖ f′(gₖᵢ)(vₖ − gₖᵢ uᵢ), and by pole k the same with the parts of v and u exchanged."""
+    """By wᵢ: leverᵢ Σₖ cₖ f′(gₖᵢ)(vₖ − gₖᵢ uᵢ), and by pole k the same with v and u exchanged."""
     slope, moment = slope * factor[..., None], moment * factor[..., None]
     by_points = by_poles = None
     if wanted[0]:

@@ -1,4 +1,4 @@
-"""How does a known gradient enter autograd? One function whose derivative is given, not recorded.
+"""How does a known gradient enter autograd? By one function whose derivative is given, not recorded.
 
 Knows autograd, autocast and saved tensors. Knows no energies.
 """
@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 Gradient = Callable[..., tuple[Tensor | None, ...]]
-"""From the factor that arrives in the backward pass and the saved tensors to the gradient of each input."""
+"""From the incoming factor of the backward pass and the saved tensors to the gradient of each input."""
 
 Evaluated = tuple[Tensor, Gradient, tuple[Tensor | None, ...]]
-"""The value, how to get the gradient, and what to keep for it."""
+"""The value, the function for the gradient, and the tensors to keep for it."""
 
 
 Evaluate = Callable[..., Evaluated]
-"""An energy: evaluate(*inputs, wanted=…), told for which inputs a gradient is wanted."""
+"""An energy: evaluate(*inputs, wanted=…), where `wanted` says which inputs need a gradient."""
 
 
 def closed_form(evaluate: Evaluate, *inputs: Tensor) -> Tensor:
-    """The value, differentiable once. Without need of a gradient none is prepared."""
+    """The value, differentiable once. If no gradient is needed, none is prepared."""
     wanted = tuple(torch.is_grad_enabled() and tensor.requires_grad for tensor in inputs)
     if any(wanted):
         value: Tensor = _ClosedForm.apply(evaluate, wanted, *inputs)  # type: ignore[no-untyped-call]
@@ -34,7 +34,7 @@ def closed_form(evaluate: Evaluate, *inputs: Tensor) -> Tensor:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """In the types that the tensors have. `meta` knows no autocast."""
+    """Compute in the tensors' own types. `meta` has no autocast."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 

@@ -1,7 +1,7 @@
-"""How close are the two closest points? One sweep for the largest cosine, then two rows of gradient.
+"""How close are the two closest points? One pass for the largest cosine, then two rows of gradient.
 
-Knows the rows of one matrix, or of each of a stack. The sweep only finds the pair; its distance is computed from the
-difference of its rows.
+Knows the rows of one matrix, or of each matrix of a stack. The pass only finds the pair; its distance is computed from
+the difference of its rows.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from hsu_core.fast.gram import LIMIT, Gram, Size, Tile, diagonal, gram_of_units,
 from hsu_core.fast.nearly_parallel import AT_ONCE, forces, gap
 
 ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-14}
-"""Cosines that differ by less may be ordered wrongly."""
+"""Cosines that differ by less than this may be in the wrong order."""
 
 
 def separation(
     w: Float[Tensor, "*b n d"], *, half_space: bool = False, low_precision: bool = False, _tile: Size | None = None
 ) -> Float[Tensor, "*b"]:
-    """The smallest ‖xᵢ − xⱼ‖² of a pair i < j, in [0, 4]. Of pairs that tie one has the gradient; at 0 it is 0.
+    """The smallest ‖xᵢ − xⱼ‖² of a pair i < j, in [0, 4]. Of pairs that tie, one gets the gradient; at 0 it is 0.
 
-    The distance is exact, and the pair is the closest one; but with `low_precision`, on a GPU, or in a stack, it may be
-    another one whose cosine rounds to the same (to 0.01, or 1e-6). ValueError without a pair, as in `riesz`.
+    The distance is exact, and the pair is the closest one. But with `low_precision`, on a GPU, or in a stack, it may be
+    another pair whose cosine rounds to the same number (to 0.01, or 1e-6). ValueError without a pair, as in `riesz`.
     Liu et al. 2021 (arXiv 2103.01649), maximum hyperspherical separation.
     """
     w = computable(w)
@@ -40,7 +40,7 @@ def _evaluate(
 ) -> Evaluated:
     *stack, n, d = w.shape
     if n == 1:
-        return w.new_full(stack, 4.0), _no_rows, (w,)  # x and −x, wherever x is
+        return w.new_full(stack, 4.0), _no_rows, (w,)  # x and −x, for any x
     at = directions(w)
     make = gram_of_weights if n <= d else gram_of_units
     gram = make(at, low_precision=low_precision, size=size)
@@ -62,7 +62,7 @@ def _closest(gram: Gram, *, half_space: bool) -> tuple[Float[Tensor, "*b"], Int[
         if may_look(g) and top.item() <= best.item():
             continue
         row = g.amax(dim=-1).argmax(dim=-1, keepdim=True)
-        column = g.take_along_dim(row[..., None], dim=-2).argmax(dim=-1)  # to index would make the host wait
+        column = g.take_along_dim(row[..., None], dim=-2).argmax(dim=-1)  # indexing would make the host wait
         here = torch.cat([row + tile.rows.start, column + tile.columns.start], dim=-1)
         both = torch.where((top > best)[..., None], here, both)
         best = torch.maximum(best, top)
@@ -87,7 +87,7 @@ def _closest_of_rounded(w: Float[Tensor, "n d"], gram: Gram, cosine: float, *, h
 
 
 def _nearness(gram: Gram, tile: Tile, *, half_space: bool) -> Float[Tensor, "*b rows columns"]:
-    """The cosines to the nearer image, and −2 where a point meets itself."""
+    """The cosines to the nearer image, and −2 for a point with itself."""
     g = gram.cosines(tile)
     if half_space:
         g.abs_()
@@ -99,7 +99,7 @@ def _nearness(gram: Gram, tile: Tile, *, half_space: bool) -> Float[Tensor, "*b 
 def _distance(
     at: Directions, both: Int[Tensor, "*b 2"], *, half_space: bool
 ) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b 2 d"]]:
-    """‖xᵢ − xⱼ‖² of two rows, to the nearer image in half space, and its gradient by their weights.
+    """‖xᵢ − xⱼ‖² of two rows, to the nearer image in half space, and its gradient with respect to their weights.
 
     A row of zeros is orthogonal to the other.
     """

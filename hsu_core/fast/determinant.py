@@ -1,7 +1,7 @@
 """How much volume do the points span? The log-determinant of a kernel matrix, from n×n Cholesky factors in float64.
 
-Knows the rows of one matrix, or of each of a stack. In half space the kernel of the doubled set is [[A, B], [B, A]],
-and its determinant that of A + B times that of A − B: two matrices of n rows in place of one of 2n.
+Knows the rows of one matrix, or of each matrix of a stack. In half space the kernel of the doubled set is
+[[A, B], [B, A]], with the determinant of A + B times that of A − B: two matrices of n rows instead of one of 2n.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RIDGE = 1e-6
 """Added to the diagonal of the kernel, as the authors do."""
 
 WELL_CONDITIONED = 10.0
-"""Largest entry of an inverse up to which cosines from float32 are precise enough, for gradients right to 1e-6."""
+"""Largest entry of an inverse for which cosines in float32 are precise enough: gradients are then correct to 1e-6."""
 
 
 def gram_determinant(w: Float[Tensor, "*b n d"], *, half_space: bool = False) -> Float[Tensor, "*b"]:
@@ -45,7 +45,7 @@ def _evaluate(w: Float[Tensor, "*b n d"], *, wanted: tuple[bool, ...], half_spac
 def _precisely(w: Tensor, *, half_space: bool) -> tuple[Tensor, Tensor, Tensor, Directions]:
     """The value, its slope, the cosines and the directions: products in float32 where that is enough, else in float64.
 
-    Whether it is shows in the inverse. Where that may not be looked at, it is always float64.
+    The inverse shows whether it is enough. Where its values must not be read, float64 is always used.
     """
     if w.dtype == torch.float32 and may_look(w) and len(w) <= w.shape[1]:
         at = directions(w)
@@ -80,9 +80,9 @@ def _log_determinant(g: Float[Tensor, "*b n n"], *, half_space: bool) -> tuple[T
 
 
 def _value_and_inverse(kernel: Float[Tensor, "*b n n"]) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b n n"]]:
-    """The log-determinant of K + 10⁻⁶ I, which K becomes, and its inverse; NaN for a matrix with a NaN.
+    """The log-determinant of K + 10⁻⁶ I (K is changed in place) and its inverse; NaN for a matrix with a NaN.
 
-    `cholesky` raises for that, and `cholesky_inverse` looks for errors: both make the host wait for a GPU.
+    `cholesky` raises for a NaN, and `cholesky_inverse` checks for errors: both make the host wait for a GPU.
     """
     diagonal(kernel).add_(RIDGE)
     factor, _ = torch.linalg.cholesky_ex(kernel)

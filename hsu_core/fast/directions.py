@@ -1,7 +1,7 @@
-"""Where does a row point? Weights as unit vectors, whatever their lengths.
+"""What is the direction of a row? Weights as unit vectors, for any lengths.
 
-Knows rows and lengths. Knows no energies. A row of zeros points nowhere: its unit vector is 0, and so is every gradient
-that reaches it.
+Knows rows and lengths. Knows no energies. A row of zeros has no direction: its unit vector is 0, and so is its
+gradient.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor
 from hsu_core.fast.closed_form import Evaluated, closed_form
 
 SAFE = (1e-15, 1e15)
-"""Lengths whose products with each other are normal numbers in float32."""
+"""The range of lengths whose products with each other are normal numbers in float32."""
 
 SHORTEST = 1e-24
-"""A shorter row counts as this long in its gradient, which grows with 1/length and would leave float32."""
+"""A shorter row counts as this long in its gradient, which grows with 1/length and would exceed float32."""
 
 
 class Directions(NamedTuple):
-    """Unit vectors uᵢ = scaleᵢ·rowsᵢ, and what a force on uᵢ means for wᵢ."""
+    """Unit vectors uᵢ = scaleᵢ·rowsᵢ, and how a force on uᵢ becomes one on wᵢ."""
 
     rows: Float[Tensor, "*b n d"]
     scale: Float[Tensor, "*b n"]
@@ -38,35 +38,35 @@ class Directions(NamedTuple):
 
 
 def may_look(at: Tensor) -> bool:
-    """Whether the way may depend on a number: not in a stack, where each matrix has its own, and not on a GPU.
+    """Whether the code may depend on a tensor's value: not in a stack, where each matrix has its own, nor on a GPU.
 
-    There a look would make the host wait.
+    There, reading a value would make the host wait.
     """
     return at.ndim <= 2 and at.device.type == "cpu"
 
 
 def directions(w: Float[Tensor, "*b n d"]) -> Directions:
-    """Directions of the rows of w; rows of usual lengths are left as they are, which saves a pass over w.
+    """Directions of the rows of w; rows of usual lengths are not scaled, which saves a pass over w.
 
-    Where that may not be looked at, all are normalized.
+    Where the lengths must not be read, all rows are normalized.
     """
     if not may_look(w):
         return normalized(w)
     length = torch.linalg.vector_norm(w, dim=1)
     shortest, longest = length.aminmax()
-    if not (SAFE[0] < shortest.item() and longest.item() < SAFE[1]):  # so written, a NaN is not safe
+    if not (SAFE[0] < shortest.item() and longest.item() < SAFE[1]):  # in this form, a NaN is not safe
         return normalized(w)
     lever = length.reciprocal_()
     return Directions(w, lever, lever, w)
 
 
 def normalized(w: Float[Tensor, "*b n d"]) -> Directions:
-    """Directions of rows of any finite length, from the smallest number of the type to the largest, and of zeros.
+    """Directions of rows of any finite length, from the smallest to the largest number of the type, and of zeros.
 
     A row with a NaN or an infinity has a NaN direction.
     """
     largest = w.abs().amax(dim=-1)
-    within = w / torch.where(largest == 0, 1, largest)[..., None]  # in [−1, 1], so that no square leaves the type
+    within = w / torch.where(largest == 0, 1, largest)[..., None]  # in [−1, 1], so that no square overflows
     length = torch.linalg.vector_norm(within, dim=-1)
     units = within.div_(torch.where(length == 0, 1, length)[..., None])
     lever = torch.where(largest == 0, 0, (largest * length).clamp_min(SHORTEST).reciprocal())
@@ -74,19 +74,19 @@ def normalized(w: Float[Tensor, "*b n d"]) -> Directions:
 
 
 def unit_rows(w: Float[Tensor, "*b n d"]) -> Float[Tensor, "*b n d"]:
-    """The unit vectors themselves, differentiable once: what autograd makes of a quotient overflows for tiny rows."""
+    """The unit vectors themselves, differentiable once: autograd's gradient of a quotient overflows for tiny rows."""
     return closed_form(_unit_rows, computable(w))
 
 
 def computable(w: Tensor) -> Tensor:
-    """The weights as float32, or as float64 if they are; ValueError unless (n, d) or (b, n, d), and not empty."""
+    """The weights in float32, or unchanged in float64; ValueError unless (n, d) or (b, n, d), and not empty."""
     if w.ndim not in (2, 3) or w.numel() == 0:
         raise ValueError(f"expected a non-empty matrix of n neurons × d inputs, found shape {tuple(w.shape)}")
     return w if w.dtype in (torch.float32, torch.float64) else w.float()
 
 
 def check_pairs(w: Float[Tensor, "*b n d"], *, half_space: bool) -> None:
-    """ValueError if there is no pair: a single point in full space."""
+    """Raise ValueError if there is no pair: a single point in full space."""
     if w.shape[-2] < 2 and not half_space:
         raise ValueError(f"an energy of pairs needs at least 2 points, found {w.shape[-2]}; in half space 1 would do")
 

@@ -1,4 +1,4 @@
-"""How is a large Gram matrix looked at? Tile by tile, on and above the diagonal, each while it is in the cache.
+"""How is a large Gram matrix processed? Tile by tile, on and above the diagonal, each while it is in the cache.
 
 Knows directions, tiles and matrix products, in the type of the weights or in bfloat16. Knows no energies.
 """
@@ -15,13 +15,13 @@ from torch import Tensor
 from hsu_core.fast.directions import Directions
 
 LIMIT = {torch.float32: 0.95, torch.float64: 0.999}
-"""|cos| above which a pair is nearly parallel: 2 − 2cos has lost a digit there in float32, three of 16 in float64."""
+"""|cos| above which a pair is nearly parallel: there 2 − 2cos loses a digit in float32, three of 16 in float64."""
 
 LOW_PRECISION_LIMIT = 0.8
-"""The same for cosines that were rounded to bfloat16, which are wrong by up to 0.004."""
+"""The same for cosines rounded to bfloat16, with errors of up to 0.004."""
 
 Size = tuple[int, int]
-"""Rows and columns of a tile; at least as many columns as rows."""
+"""Numbers of rows and columns of a tile; at least as many columns as rows."""
 
 
 class Tile(NamedTuple):
@@ -30,26 +30,26 @@ class Tile(NamedTuple):
     rows: slice
     columns: slice
     square: int
-    """So many columns, from the first, are the rows again."""
+    """How many columns, from the first, are the same points as the rows."""
 
     @property
     def others(self) -> slice:
-        """The columns that are no rows of this tile."""
+        """The columns that are not also rows of this tile."""
         return slice(self.columns.start + self.square, self.columns.stop)
 
 
 class Gram(NamedTuple):
-    """The cosines of the rows of `factor`, once scaled; seldom needed as a whole."""
+    """The cosines of the rows of `factor`, after scaling; seldom needed as a whole matrix."""
 
     factor: Float[Tensor, "*b n d"]
     scale: Float[Tensor, "*b n"] | None
     size: Size
     limit: float
-    """|cos| from which on a cosine is too imprecise to use."""
+    """|cos| above which a cosine is too imprecise to use."""
     dtype: torch.dtype
 
     def tiles(self) -> Iterator[Tile]:
-        """Tiles in which every pair i < j lies exactly once: squares on the diagonal, and what is to their right."""
+        """Tiles that contain every pair i < j exactly once: squares on the diagonal, and the tiles to their right."""
         (rows, columns), n = self.size, self.factor.shape[-2]
         for top in range(0, n, rows):
             bottom = min(top + rows, n)
@@ -57,7 +57,7 @@ class Gram(NamedTuple):
                 yield Tile(slice(top, bottom), slice(left, min(left + columns, n)), (left == top) * (bottom - top))
 
     def cosines(self, tile: Tile) -> Float[Tensor, "*b rows columns"]:
-        """The cosines of a tile, with zeros in place of the ones on the diagonal."""
+        """The cosines of a tile, with zeros instead of ones on the diagonal."""
         g = (self.factor[..., tile.rows, :] @ self.factor[..., tile.columns, :].mT).to(self.dtype)
         if self.scale is not None:
             g.mul_(self.scale[..., None, tile.columns]).mul_(self.scale[..., tile.rows, None])
@@ -75,18 +75,18 @@ class Gram(NamedTuple):
 
 
 def diagonal(matrix: Float[Tensor, "*b rows columns"]) -> Float[Tensor, "*b rows"]:
-    """The diagonal itself, to read or to write."""
+    """A view of the diagonal, to read or write."""
     return matrix.diagonal(dim1=-2, dim2=-1)
 
 
 def fill(matrix: Float[Tensor, "*b n n"], tile: Tile, values: Float[Tensor, "*b rows columns"]) -> None:
-    """Put a tile and its mirror image into a symmetric matrix."""
+    """Write a tile and its transpose into a symmetric matrix."""
     matrix[..., tile.rows, tile.columns] = values
     matrix[..., tile.others, tile.rows] = values[..., tile.square :].mT
 
 
 def gram_of_weights(at: Directions, *, low_precision: bool = False, size: Size | None = None) -> Gram:
-    """The Gram matrix from the weights as they are: n² numbers are scaled, not n·d."""
+    """The Gram matrix from unscaled weights: n² numbers are scaled, not n·d."""
     return _gram(at.rows, at.scale, low_precision=low_precision, size=size)
 
 
@@ -112,7 +112,7 @@ def _gram(rows: Tensor, scale: Tensor | None, *, low_precision: bool, size: Size
 
 
 def _size(rows: Tensor, *, low_precision: bool) -> Size:
-    """Tiles that stay in a core's cache and still multiply at full rate, by measurement; on a GPU, few launches."""
+    """Tiles that fit a core's cache and still multiply at full speed, by measurement; on a GPU, few launches."""
     n = rows.shape[-2]
     if rows.device.type != "cpu":
         return 4096, 4096

@@ -1,6 +1,6 @@
-"""Which pairs are nearly parallel, and what do they really cost? For them 2 − 2cos has no digits left.
+"""Which pairs are nearly parallel, and what is their exact energy? For them 2 − 2cos has too few correct digits.
 
-Knows tiles of cosines and rows. The few pairs are computed again in float64 from differences, and their forces are
+Knows tiles of cosines and rows. These few pairs are computed again in float64 from differences, and their forces are
 added outside the matrix products.
 """
 
@@ -16,30 +16,30 @@ from hsu_core.fast.directions import may_look, normalized
 from hsu_core.fast.pairs import PairFunction
 
 LARGEST = 1e30
-"""A larger component of a force is cut, so that two opposite ones never add to inf − inf."""
+"""A larger component of a force is cut to this, so that two opposite ones never add to inf − inf."""
 
 AT_ONCE = 2**22
-"""Numbers in one batch of rows that are compared again."""
+"""Numbers in one batch of rows that are computed again."""
 
 
 class Close(NamedTuple):
-    """Nearly parallel pairs of a tile of cosines, each pair once, by their places in the tile.
+    """Nearly parallel pairs of a tile of cosines, each pair once, by their indices in the tile.
 
-    The rows of a stack of tiles are counted through; the columns begin again in each.
+    The row numbers continue through a stack of tiles; the column numbers start again in each tile.
     """
 
     mask: Bool[Tensor, "*b rows columns"]
-    """The cosines that must not be used, in both halves of a square that lies on the diagonal."""
+    """The cosines that must not be used, in both halves of a square on the diagonal."""
     i: Int[Tensor, " pairs"]
     j: Int[Tensor, " pairs"]
     counts: Bool[Tensor, " pairs"]
-    """Where false, the pair only fills a place."""
+    """Where false, the pair is only a placeholder."""
 
 
 def close_pairs(g: Float[Tensor, "*b rows columns"], limit: float, *, square: int) -> Close | None:
-    """The pairs with |g| > limit; the first `square` columns are the rows again, with zeros on the diagonal.
+    """The pairs with |g| > limit; the first `square` columns are the rows' own points, with zeros on the diagonal.
 
-    Where g may not be looked at, each row's nearest partner instead, and no more.
+    Where the values of g must not be read, only each row's nearest partner instead.
     """
     if not may_look(g):
         return nearest_partners(g, limit, square=square)
@@ -52,9 +52,9 @@ def close_pairs(g: Float[Tensor, "*b rows columns"], limit: float, *, square: in
 
 
 def nearest_partners(g: Float[Tensor, "*b rows columns"], limit: float, *, square: int) -> Close:
-    """For each row the column with the largest |g|, counted where |g| > limit: as many pairs as rows, whatever g is.
+    """For each row the column with the largest |g|, counted where |g| > limit: as many pairs as rows, for any g.
 
-    Other close pairs keep their rounded cosine, which is moved, in g, far enough from ±1 for every energy to be finite.
+    Other close pairs keep their rounded cosine, which is moved, in g, far enough from ±1 to make every energy finite.
     """
     above = g.abs()
     above[..., :square].triu_(1)
@@ -82,7 +82,7 @@ class Gap(NamedTuple):
 
 
 def gap(a: Float[Tensor, "pairs d"], b: Float[Tensor, "pairs d"]) -> Gap:
-    """The gap between the directions of rows that have one."""
+    """The gap between the directions of nonzero rows."""
     a, b = normalized(torch.cat([a, b]).double()).rows.chunk(2)
     sign = torch.where((a * b).sum(dim=1) < 0, -1.0, 1.0).to(a.dtype)
     vector = a - sign[:, None] * b

@@ -1,7 +1,7 @@
-"""What does a pair of points cost, and how hard does it push? The functions f and f′ of a pair's cosine.
+"""What are the energy and the force of a pair of points? The functions f and f′ of the pair's cosine.
 
-Knows numbers per pair: g = uᵢ·uⱼ, the squared distance q = 2 − 2g to the other point, and q̄ = 2 + 2g = 4 − q to the
-mirror image of that. Knows no rows, no tiles, no means. A slope is always f′(g), by the cosine.
+Knows numbers per pair: g = uᵢ·uⱼ, the squared distance q = 2 − 2g to the other point, and q̄ = 2 + 2g = 4 − q to its
+mirror image. Knows no rows, no tiles, no means. A slope is always f′(g), by the cosine.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ Valued = tuple[Tensor, Tensor]
 """f and f′(g), entry by entry."""
 
 Kernel = Callable[[Tensor, Tensor], Valued]
-"""(q, q̄) to (f, f′): both distances are given, as either may be too small to be 4 minus the other."""
+"""From (q, q̄) to (f, f′): both are given, since either may be too small to be computed as 4 minus the other."""
 
 CORE = 1e-6
-"""Distance below which an energy follows its tangent in q: finite, continuously differentiable, still repelling.
-Points that coincide so have the energy (1 + s/2)·CORE⁻ˢ (Euclidean, full space), and no force, having no direction."""
+"""Distance below which an energy follows its tangent in q: finite, continuously differentiable, still repelling. So
+points that coincide have the energy (1 + s/2)·CORE⁻ˢ (Euclidean, full space), and no force, for lack of a direction."""
 
 LARGEST_FORCE = 1e200
-"""The core is wider where s > 31, so that CORE^−(s+2), the order of a force, stays a float64."""
+"""The core is wider where s > 31, so that CORE^−(s+2), the order of a force, stays within float64."""
 
 KINK = 1e-30
 """Squared distance to an antipode below which the kink of the angle is rounded off, so that no slope is infinite."""
 
 
 class PairFunction(NamedTuple):
-    """One energy of a pair, in the two forms in which a pair is met."""
+    """One energy of a pair, as a function of the cosine and of the distances."""
 
     of_cosine: Callable[[Tensor], Valued]
     """For cosines away from ±1, in any precision."""
@@ -41,9 +41,9 @@ class PairFunction(NamedTuple):
     core: float
     """The smallest squared distance to a point for `of_distances`."""
     mirror_core: float
-    """The same to a mirror image, at which the energy has no pole in full space, but an angle has a kink."""
+    """The same to a mirror image; there the energy has no pole in full space, but an angle has a kink."""
     antipodal: float
-    """What one pair (x, −x) costs: f at distance 2, without mirror images."""
+    """The energy of one pair (x, −x): f at distance 2, without mirror images."""
 
 
 def pair_function(s: float, *, angular: bool, mirrored: bool) -> PairFunction:
@@ -98,14 +98,14 @@ def _angular(s: float) -> Kernel:
 
 
 def _mirrored(kernel: Kernel, q: Tensor, mirror: Tensor) -> Valued:
-    """F of the point plus f of its mirror image, for which the cosine changes its sign."""
+    """The sum of f at the point and f at its mirror image, for which the cosine changes its sign."""
     point, slope = kernel(q, mirror)
     image, opposite = kernel(mirror, q)
     return point.add_(image), slope.sub_(opposite)
 
 
 def _of_cosine(kernel: Kernel, g: Tensor) -> Valued:
-    """The same by g, where 2 − 2g is precise enough."""
+    """The same as a function of g, where 2 − 2g is precise enough."""
     q = torch.mul(g, -2).add_(2)
     return kernel(q, 4 - q)
 

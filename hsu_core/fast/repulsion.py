@@ -1,11 +1,11 @@
 """How strongly do the points repel each other? The Riesz energy and its gradient, tile by tile.
 
-Knows the rows of one matrix, or of each of a stack. A tile is a block of the Gram matrix that stays in the cache; only
-tiles on and above the diagonal are computed, and half space costs no more than full space, as a pair's mirror images
-are functions of the same cosine.
+Knows the rows of one matrix, or of each matrix of a stack. A tile is a block of the Gram matrix that stays in the
+cache. Only tiles on and above the diagonal are computed. Half space costs no more than full space, as a pair's mirror
+images are functions of the same cosine.
 
 The gradient by the unit vectors is D·U with Dᵢⱼ = f′(gᵢⱼ) and a zero diagonal. Where n ≤ d, D is kept and multiplied in
-the backward pass; else each tile of it is used at once, and the gradient is kept.
+the backward pass; otherwise each tile of D is used at once, and the gradient is kept.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from hsu_core.fast.nearly_parallel import AT_ONCE, Close, close_pairs, energy_an
 from hsu_core.fast.pairs import PairFunction, pair_function
 
 LARGEST_S = 128.0
-"""Above it, even float64 overflows for pairs that are not close; the energy is then a separation in all but name."""
+"""Above it, even float64 overflows for pairs that are not close; the energy is then practically a separation."""
 
 PART = 4096
-"""Rows that are worked on at a time where n of them would take as much memory as the gradient again."""
+"""Rows that are processed at a time where all n would take as much memory again as the gradient."""
 
 LARGEST_S_IN_FLOAT32 = 16.0
 """Above it, everything is computed in float64."""
@@ -44,8 +44,8 @@ def riesz(
 ) -> Float[Tensor, "*b"]:
     """Mean over pairs i < j of ρᵢⱼ⁻ˢ, or of −ln ρᵢⱼ for s = 0, as in `energies.riesz`; 0 ≤ s ≤ 128.
 
-    ρᵢⱼ = ‖xᵢ − xⱼ‖, or with `angular` the angle arccos(xᵢ·xⱼ)/π. Half space: over the pairs of the doubled set, its n
-    antipodal ones included. ValueError without a pair. Liu et al. 2018 (arXiv 1805.09298), eq. 1, as a mean.
+    ρᵢⱼ = ‖xᵢ − xⱼ‖, or with `angular` the angle arccos(xᵢ·xⱼ)/π. Half space: over the pairs of the doubled set,
+    including its n antipodal ones. ValueError without a pair. Liu et al. 2018 (arXiv 1805.09298), eq. 1, as a mean.
     """
     w = computable(w)
     if not 0 <= s <= LARGEST_S:
@@ -86,7 +86,7 @@ def _value_alone(at: Directions, gram: Gram, pair: PairFunction, _: float) -> Ev
 def _keeping_matrix(at: Directions, gram: Gram, pair: PairFunction, weight: float) -> Evaluated:
     """The gradient as one matrix times the weights: dwᵢ = Σⱼ (leverᵢ·Dᵢⱼ·scaleⱼ) wⱼ with Dᵢᵢ = −Σⱼ f′(gᵢⱼ) gᵢⱼ.
 
-    That diagonal takes out the radial part. Close pairs are not in D; their forces are kept beside it, if any.
+    That diagonal removes the radial part. Close pairs are not in D; their forces, if any, are kept separately.
     """
     *stack, n, _ = at.rows.shape
     matrix, radial = at.rows.new_empty(*stack, n, n), at.rows.new_zeros(*stack, n)
@@ -105,7 +105,7 @@ def _keeping_matrix(at: Directions, gram: Gram, pair: PairFunction, weight: floa
 
 
 def _keeping_gradient(at: Directions, gram: Gram, pair: PairFunction, weight: float) -> Evaluated:
-    """The gradient dwᵢ = leverᵢ (fᵢ − (uᵢ·fᵢ) uᵢ) from the forces fᵢ = Σⱼ f′(gᵢⱼ) uⱼ, which each tile adds to."""
+    """The gradient dwᵢ = leverᵢ (fᵢ − (uᵢ·fᵢ) uᵢ) from the forces fᵢ = Σⱼ f′(gᵢⱼ) uⱼ, summed over the tiles."""
     gradient = at.rows.new_zeros(at.rows.shape)
 
     def use(tile: Tile, _: Tensor, slope: Tensor) -> None:
@@ -131,9 +131,9 @@ def _sweep(
     use: Callable[[Tile, Tensor, Tensor], None],
     pushes: Float[Tensor, "*b n d"] | None,
 ) -> tuple[Float[Tensor, "*b"], Float[Tensor, "*b n d"] | None]:
-    """Σ f(gᵢⱼ) over pairs i < j; `use` is shown every tile with its cosines and slopes f′(g), zero for close pairs.
+    """Σ f(gᵢⱼ) over pairs i < j; `use` gets every tile with its cosines and slopes f′(g), zero for close pairs.
 
-    The forces of close pairs are added to `pushes`, which is made when the first is met.
+    The forces of close pairs are added to `pushes`, which is allocated at the first one.
     """
     energy = at.rows.new_zeros(at.rows.shape[:-2], dtype=torch.float64)
     for tile in gram.tiles():
@@ -172,7 +172,7 @@ def _push(
 
 
 def _rows_of_all(tile: Tile, close: Close, n: int) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
-    """The two rows of each close pair, counted through a stack of matrices with n rows each."""
+    """The two rows of each close pair, numbered through a stack of matrices with n rows each."""
     rows = tile.rows.stop - tile.rows.start
     before = close.i // rows * n
     return close.i % rows + before + tile.rows.start, close.j + before + tile.columns.start
@@ -193,4 +193,4 @@ def _nothing(_: Tensor) -> tuple[None]:
 
 
 def _unused(_tile: Tile, _g: Tensor, _slope: Tensor) -> None:
-    """No gradient is wanted."""
+    """Do nothing: no gradient is needed."""

@@ -1,4 +1,4 @@
-"""What is recorded of every layer, and what would random or the best points have?
+"""What is recorded of every layer, and which values would random points or the best points have?
 
-Empty of imports on purpose: `optima` is free of torch.
+Empty of imports on purpose: `optima` does not load torch.
 """

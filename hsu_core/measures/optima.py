@@ -1,10 +1,10 @@
-"""What is the best that points on a sphere can do? Proven and best known optima, with their sources.
+"""Which values are optimal for points on a sphere? Proven and best known optima, with their sources.
 
 Knows numbers and a few theorems, in the plain unit of energies.py. Knows no tensors (importing it costs no torch) and
-no configurations. Where nothing is known it says so: most (n, d) have no entry.
+no configurations. Most (n, d) have no entry: where nothing is known, the result is None.
 
 Short proofs used beside the sources. *Simplex*, n ≤ d + 1, for a function f of ⟨xᵢ, xⱼ⟩: if f lies above its tangent at
-−1/(n − 1), the mean of f is at least that of the tangent, which is least where Σxᵢ = 0. *Orthonormal rows* in half
+−1/(n − 1), the mean of f is at least that of the tangent, which is smallest where Σxᵢ = 0. *Orthonormal rows* in half
 space, n ≤ d: f(g) + f(−g) is least at g = 0. *Gram determinant*: ln det is concave, so averaging the kernel over all
 (signed) permutations does not lower it, and the average is best with the least off-diagonal mean. *n ≤ d poles*: some
 pole has the same product c ≤ 0 with all points, so polarization is ≤ ½ and the largest hole ≥ 90°; both are attained.
@@ -29,7 +29,7 @@ class Optimum:
     """In the plain unit of energies.py, as `Configuration.value`."""
     source: str
     is_proven: bool
-    """False: the best that anybody found."""
+    """False: the best value found so far."""
 
 
 def best_known(objective: Objective, n: int, d: int, *, half_space: bool = False) -> Optimum | None:
@@ -76,9 +76,9 @@ def _riesz(objective: Riesz, n: int, d: int, *, half_space: bool) -> Optimum | N
 def _holds_for_angles(s: float, n: int, d: int, *, half_space: bool) -> bool:
     """Whether the optimum known for distances is proven for angles.
 
-    It is for orthonormal rows, on the circle, and for n ≤ 3 (angles of three points sum to at most 2π). Of a simplex
-    only if the energy lies above its tangent there: four points on S² with s = 0 prefer two antipodal pairs. The
-    energy as a function of the cosine is concave, then convex, so the end at −1 decides.
+    It is for orthonormal rows, on the circle, and for n ≤ 3 (angles of three points sum to at most 2π). For a simplex
+    it is only if the energy lies above its tangent there: for four points on S² with s = 0, two antipodal pairs are
+    better. The energy as a function of the cosine is concave, then convex, so the end at −1 decides.
     """
     if half_space:
         return n <= d or d == 2
@@ -94,7 +94,7 @@ def _holds_for_angles(s: float, n: int, d: int, *, half_space: bool) -> bool:
 
 
 def _mean(objective: Riesz, cosines: dict[float, int]) -> float:
-    """The mean energy of a point with the others, by the cosines to them and how often each occurs."""
+    """The mean energy of a point with the others, from the cosines to them and how often each occurs."""
     total = 0.0
     for cosine, times in cosines.items():
         rho = math.acos(cosine) / math.pi if objective.angular else math.sqrt(2 - 2 * cosine)
@@ -223,7 +223,7 @@ def sharp_configuration(n: int, d: int) -> Sharp | None:
 
 
 def _sharp(n: int, d: int, *, half_space: bool) -> Sharp | None:
-    """In half space one that holds the mirror image of each point: the bound of another is attained by no lines."""
+    """In half space only configurations with the mirror image of each point: lines do not attain others' bounds."""
     found = sharp_configuration(2 * n if half_space else n, d)
     return found if found and (not half_space or -1.0 in found.cosines) else None
 
@@ -266,7 +266,7 @@ SPHERICAL_CODES: dict[tuple[int, int], tuple[float, str]] = {
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers by n, right to half a unit of the last digit."""
+    """Numbers by n, correct to half a unit of the last digit."""
 
     values: dict[int, float]
     source: str

@@ -1,7 +1,7 @@
-"""What is measured of a layer, whatever it optimises: the same numbers for every job, so that curves compare.
+"""What is measured of every layer? The same numbers for every job, so that curves can be compared.
 
-Knows one weight matrix at a time. Everything is computed in float64 from one Gram matrix, of which half space needs no
-larger one: the doubled set has each pair's ‖xᵢ − xⱼ‖ and ‖xᵢ + xⱼ‖ twice, and n antipodal pairs at distance 2.
+Knows one weight matrix at a time. Everything is computed in float64 from one Gram matrix, which is not larger in half
+space: the doubled set has each pair's ‖xᵢ − xⱼ‖ and ‖xᵢ + xⱼ‖ twice, and n antipodal pairs at distance 2.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from hsu_core.regularizers import inner_problem
 from hsu_core.spec import MEASURES, Measure
 
 PAIRS_AT_ONCE = 4096
-"""Nearly parallel pairs whose differences are held in memory together."""
+"""Nearly parallel pairs whose differences are in memory at the same time."""
 
 POLES, CLIMB, SHARPNESS = 16, 10, 10.0
-"""Random poles that look for the largest hole, the steps that each climbs, and γ of the soft minimum that it climbs."""
+"""Random poles that search the largest hole, the steps of each, and γ of the soft minimum that they climb."""
 
 
 def measure(w: Float[Tensor, "n d"], measures: Sequence[Measure] = MEASURES) -> dict[Measure, float]:
@@ -33,8 +33,8 @@ def measure(w: Float[Tensor, "n d"], measures: Sequence[Measure] = MEASURES) -> 
     squared distance of a pair. `min_angle`: smallest angle of a pair, degrees. `resultant_length`: ‖mean of xᵢ‖, in
     [0, 1]. `coherence`: largest |cos| of a pair. `log_det`: `energies.gram_determinant`. `effective_rank`: exp of the
     entropy of the singular values of x (Roy and Vetterli 2007), in [1, min(n, d)]. `covering`: degrees from the worst
-    point of the sphere that a few poles found to its nearest xᵢ, so an estimate from below. Where there is no pair
-    (n = 1; in half space there is one then) the measure is NaN, as it is where a weight is.
+    point of the sphere that a few poles found to its nearest xᵢ, so a lower bound. A measure is NaN where there is no
+    pair (n = 1; in half space there is one then), and where a weight is NaN.
     """
     if not measures:
         return {}
@@ -48,13 +48,13 @@ def measure(w: Float[Tensor, "n d"], measures: Sequence[Measure] = MEASURES) -> 
 
 
 class Pairs(NamedTuple):
-    """Unit vectors and what every pair i < j of them has, computed once for all measures."""
+    """Unit vectors and the values of every pair i < j of them, computed once for all measures."""
 
     x: Tensor
     gram: Tensor
     """All xᵢ·xⱼ, n × n."""
     cosine: Tensor
-    """Those of the pairs."""
+    """xᵢ·xⱼ of the pairs."""
     apart: Tensor
     """‖xᵢ − xⱼ‖"""
     together: Tensor
@@ -71,7 +71,7 @@ def _pairs(w: Float[Tensor, "n d"]) -> Pairs:
     gram = x @ x.T
     cosine = gram[i, j]
     apart, together = (2 - 2 * cosine).sqrt(), (2 + 2 * cosine).sqrt()
-    # As in `energies`: 2 − 2cos has few digits where cos is near 1.
+    # As in `energies`: 2 − 2cos has few correct digits where cos is near 1.
     for near in (cosine.abs() > NEARLY_PARALLEL).nonzero()[:, 0].split(PAIRS_AT_ONCE):
         apart[near] = torch.linalg.vector_norm(x[i[near]] - x[j[near]], dim=1)
         together[near] = torch.linalg.vector_norm(x[i[near]] + x[j[near]], dim=1)
@@ -143,8 +143,8 @@ def _effective_rank(pairs: Pairs) -> Tensor:
 
 def _covering(pairs: Pairs) -> Tensor:
     n, d = pairs.x.shape
-    # For n < d a pole orthogonal to all points is 90° from each, and a worse one lies in their span: coordinates in
-    # the span, which a factor of the Gram matrix gives, are enough, and cost n² in place of n·d.
+    # For n < d a pole orthogonal to all points is 90° from each, and a worse one lies in their span. So coordinates in
+    # the span are enough; a factor of the Gram matrix gives them, with n² instead of n·d numbers.
     x = (_factor(pairs.gram) if n < d else pairs.x).float()
     generator = torch.Generator(x.device).manual_seed(0)  # the same poles at every step, so that curves are smooth
     start = inner_problem.drawn(POLES, like=x, generator=generator)

@@ -1,7 +1,7 @@
-"""What would random points have, and what the best ones? Per measure, for n points in d dimensions.
+"""Which values would random points have, and which the best points? Per measure, for n points in d dimensions.
 
 Knows shapes and no weights: a reference belongs to a layer, not to a step, and makes curves of layers of different
-shape comparable. Where no finite value is defined or known it says None.
+shape comparable. It is None where no finite value is defined or known.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ from hsu_core.spec import Measure
 from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Riesz, Separation
 
 SEED, MOST_DRAWS, FEWEST_DRAWS, WORK = 0, 32, 2, 2**20
-"""Of the drawn matrices. As many as fit in WORK = draws · n(n + d): large ones differ little from each other, and the
-32 draws of a small layer take 0.03 s, those of all layers of `cnn9` as long as five recorded steps."""
+"""For the drawn matrices. Their number is as large as fits in WORK = draws · n(n + d): large matrices differ little
+from each other. The 32 draws of a small layer take 0.03 s, those of all layers of `cnn9` as long as five recorded
+steps."""
 
 
 @cache
 def of_shape(
     n: int, d: int, measures: tuple[Measure, ...], *, device: torch.device | str = "cpu"
 ) -> Mapping[Measure, Reference]:
-    """What each measure of the panel is for n independent uniform points on S^(d−1), and at best.
+    """Each measure of the panel for n independent uniform points on S^(d−1), and for the best points.
 
-    `random` is the expectation. Of a mean over pairs it is exact, an integral over the angle of one pair, as its
-    fluctuation would be as large as what there is to gain; else the mean over a few matrices, always the same ones
-    for a shape. `mhe_s1`, `a1` in two and `mhe_s2`, `a2` in up to three dimensions have an infinite expectation: there
-    it is the median over such matrices. `optimum` is there only where it is proven and attained; the panel's
-    `covering`, an estimate from below, may fall short of its own.
+    `random` is the expectation. For a mean over pairs it is exact, an integral over the angle of one pair, since its
+    fluctuation would be as large as the possible gain. Otherwise it is the mean over a few matrices, always the same
+    ones for a shape. `mhe_s1`, `a1` in two and `mhe_s2`, `a2` in up to three dimensions have an infinite expectation:
+    there it is the median over such matrices. `optimum` is given only where it is proven and attained; the panel's
+    `covering`, a lower bound, may be below its own optimum.
     """
     exact = {name: _mean_over_pairs(*RIESZ[name], n=n, d=d) for name in measures if name in RIESZ}
     random = {name: value for name, value in exact.items() if math.isfinite(value)}
@@ -58,7 +59,7 @@ def _mean_over_pairs(energy: Riesz, half_space: bool, *, n: int, d: int) -> floa
     mean = _mean_over_angles(partial(_repulsion, energy), d) if energy.s < d - 1 else math.inf
     if not half_space:
         return mean
-    # Of the 2n − 1 others that a point of the doubled set has one is its own mirror image; the rest are uniform.
+    # A point of the doubled set has 2n − 1 others: one is its own mirror image, the rest are uniform.
     return ((2 * n - 2) * mean + _repulsion(energy, math.pi)) / (2 * n - 1)
 
 
@@ -71,7 +72,7 @@ def _mean_over_angles(f: Callable[[float], float], d: int) -> float:
     """E f(θ) with θ the angle of two uniform points, whose density is proportional to sin^(d−2) θ."""
 
     def integral(g: Callable[[float], float]) -> float:
-        # Folded at 90°, where the mass of a large d is: the nodes of the quadrature are densest at its ends.
+        # Folded at 90°, where the mass is for large d: the quadrature's nodes are densest at the ends.
         value: float = quad(lambda t: g(t) * math.sin(t) ** (d - 2), 0, math.pi / 2, epsabs=1e-13, epsrel=1e-11)[0]
         return value
 
@@ -128,7 +129,7 @@ OBJECTIVES: dict[Measure, tuple[Objective, bool, Callable[[float], float]]] = {
     "log_det": (GramDeterminant(), False, _as_it_is),
     "covering": (Covering(), False, _degrees),
 }
-"""Which objective a measure is, whether in half space, and the measure from the objective's value.
+"""The objective of a measure, whether it is in half space, and the measure from the objective's value.
 
-A measure that is not here has no proven optimum.
+A measure that is not listed has no proven optimum.
 """

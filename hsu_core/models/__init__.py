@@ -30,7 +30,7 @@ BUILDERS: dict[str, Callable[[spec.Facts, Any], nn.Module]] = {
 def build(model: spec.Model, facts: spec.Facts, *, seed: int) -> nn.Module:
     """The network for images of these facts, with weights ~ N(0, 2/fan_in) that depend on the seed alone.
 
-    He et al. 2015, arXiv 1502.01852. Neither reads nor moves the global random generator.
+    He et al. 2015, arXiv 1502.01852. Neither reads nor changes the global random generator.
     """
     with torch.random.fork_rng(devices=[]):  # torch's own constructors draw weights that are overwritten here
         network = BUILDERS[model.kind](facts, model)

@@ -1,4 +1,4 @@
-"""The network of Liu et al. 2021 (arXiv 2103.01649, app. A), the yardstick of their CIFAR-100 results."""
+"""The network of Liu et al. 2021 (arXiv 2103.01649, app. A), the reference for their CIFAR-100 results."""
 
 from __future__ import annotations
 

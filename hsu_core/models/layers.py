@@ -1,4 +1,4 @@
-"""Which module is a layer of a geometry? Built from its numbers, so that no network writes a size again."""
+"""Which module is a layer of a geometry? Built from its numbers, so that no network repeats a size."""
 
 from __future__ import annotations
 

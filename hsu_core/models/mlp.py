@@ -1,4 +1,4 @@
-"""An MLP: what digits need, and the smallest network with hidden layers."""
+"""An MLP: enough for digits, and the smallest network with hidden layers."""
 
 from __future__ import annotations
 

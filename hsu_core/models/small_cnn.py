@@ -26,7 +26,7 @@ class SmallCNN(nn.Module):
 
     def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n classes"]:
         """Logits."""
-        # ReLU after the pool is the same function, as both are monotone, on a quarter of the values.
+        # ReLU after the pool gives the same result, as both are monotone, on a quarter of the values.
         x = max_pool2d(self.norm1(self.conv1(images)), 2).relu()
         x = max_pool2d(self.norm2(self.conv2(x)), 2).relu()
         x = self.norm3(self.conv3(x)).relu().mean(dim=(2, 3))

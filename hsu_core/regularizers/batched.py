@@ -1,6 +1,6 @@
-"""What do layers that are alike add? The same as each alone, from one stack (b, n, d) in place of b matrices (n, d).
+"""What do equal layers add? The same as each alone, from one stack (b, n, d) instead of b matrices (n, d).
 
-Knows the kinds of terms, what they draw and what they keep. Knows no weights of a penalty and no schedule.
+Knows the kinds of terms, their random numbers and their kept state. Knows no weights of a penalty and no schedule.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from hsu_core.regularizers.terms import AnyTerm, AtPoles, OfFeatures, OfProjecti
 
 
 def pay(device: torch.device) -> bool:
-    """Whether stacks pay: where launches cost more than such layers. On a CPU they are slower (docs/performance.md)."""
+    """Whether stacks are faster: where launches cost more than the work; not on a CPU (docs/performance.md)."""
     return device.type != "cpu"
 
 
 def likeness(term: AnyTerm, w: Float[Tensor, "n d"]) -> Hashable:
-    """Equal for two terms of one regularizer, of points w, that differ in their layers' numbers alone.
+    """A key, equal for two terms of one regularizer, of points w, that differ only in their layers' values.
 
-    A final layer may have a loss of its own.
+    A final layer may have its own loss.
     """
     return type(term), w.shape, w.dtype, w.device, term.layer.is_final
 
 
 def together(terms: Sequence[AnyTerm], points: Sequence[Tensor], at: StepContext) -> Float[Tensor, " b"]:
-    """The values of terms that are alike, of the points of each."""
+    """The values of terms with equal keys, from the points of each."""
     return _way(terms[0])(terms, _stack(points), at)
 
 
 def _way(term: AnyTerm) -> Callable[[Any, Tensor, StepContext], Tensor]:
-    """How a kind of term is computed for a stack of layers."""
+    """The function that computes a kind of term for a stack of layers."""
     match term:
         case OfWeights():
             return _of_weights
@@ -58,7 +58,7 @@ def _of_weights(terms: Sequence[OfWeights], w: Float[Tensor, "b n d"], _at: Step
 
 
 def _at_poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
-    """The poles of all layers move at once, each on its own layer's objective."""
+    """The poles of all layers move together, each by its own layer's objective."""
     objective = terms[0].objective
     return inner_problem.worst(objective(w, _poles(terms, w.detach(), at)))
 
@@ -75,7 +75,7 @@ def _poles(terms: Sequence[AtPoles], w: Float[Tensor, "b n d"], at: StepContext)
 
 
 def _of_projections(terms: Sequence[OfProjections], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
-    """One loss of all projections of all layers; a kept projection moves on its own."""
+    """One loss for all projections of all layers; each kept projection moves separately."""
     loss = terms[0].loss
     if not terms[0].is_wide(w[0]):
         return loss(w)

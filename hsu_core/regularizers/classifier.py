@@ -1,7 +1,7 @@
-"""Out of which layer do a model's outputs come? Followed back along the data flow, not by the order of definition.
+"""Which layer produces a model's outputs? Found by the data flow, not by the order of definition.
 
-Knows modules and torch.fx. Knows no penalties. The forward is run once on stand-ins for tensors, without an input; what
-it changes in the modules meanwhile is put back.
+Knows modules and torch.fx. Knows no penalties. The forward is run once with placeholders for tensors, without an input;
+its changes to the modules are undone.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ PRODUCTS = frozenset(
         *(torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.einsum, operator.matmul, "matmul", "mm", "addmm"),
     }
 )
-"""Calls of which a parameter may be the weight."""
+"""Functions with a parameter that may be a weight."""
 
 
 class Final(NamedTuple):
-    """The layers that a model's outputs come out of."""
+    """The layers that produce a model's outputs."""
 
     names: frozenset[str]
-    """One, several for a model of several heads, or none if something else than a layer is there."""
+    """One; several for a model with several heads; or none if the outputs come from something other than a layer."""
     doubt: str | None = None
-    """Why the data flow could not be followed; `names` is then the last layer in the order of definition."""
+    """Why the data flow could not be followed; then `names` is the last layer in the order of definition."""
 
 
 def find(model: nn.Module, layers: Sequence[str]) -> Final:
-    """Which of these layers, given by their names in module order, the outputs come out of."""
+    """Which of these layers, given by name in module order, produce the outputs."""
     if len(layers) <= 1:
         return Final(frozenset(layers))
     known = set(layers)
@@ -49,9 +49,9 @@ def find(model: nn.Module, layers: Sequence[str]) -> Final:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into whatever holds layers and is not torch's own; the rest is one step of the flow."""
+    """Traces into every module that contains layers and is not torch's own; others are one step of the flow."""
 
-    proxy_buffer_attributes = True  # so that counters of the model do not count
+    proxy_buffer_attributes = True  # so that the model's counters do not change
 
     def __init__(self, layers: set[str]) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class _Tracer(fx.Tracer):
 
 
 def _traced(model: nn.Module, layers: set[str]) -> fx.Graph:
-    """The flow of the model's first call, with everything optional left at its default."""
+    """The data flow of the model's first call, with all optional arguments at their defaults."""
     parameters = inspect.signature(model.forward).parameters.values()
     defaults = {
         parameter.name: parameter.default
@@ -76,7 +76,7 @@ def _traced(model: nn.Module, layers: set[str]) -> fx.Graph:
 
 @contextmanager
 def _untouched(model: nn.Module) -> Iterator[None]:
-    """What a forward sets on its modules is undone: it would be a stand-in."""
+    """Undo what a forward sets on its modules: it would be a placeholder."""
     before = [(module, dict(vars(module))) for module in model.modules()]
     try:
         yield
@@ -88,7 +88,7 @@ def _untouched(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _unchecked() -> Iterator[None]:
-    """Annotated shapes, where somebody has them checked, know no stand-ins."""
+    """Switch off checks of annotated shapes, which do not accept placeholders."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)  # noqa: FBT003 - the name of the option is the first argument
     try:
@@ -98,7 +98,7 @@ def _unchecked() -> Iterator[None]:
 
 
 def _last(graph: fx.Graph, model: nn.Module, layers: set[str]) -> frozenset[str]:
-    """The layers from which no other one lies on the way to an output."""
+    """The layers with no other layer between them and an output."""
     (output,) = (node for node in graph.nodes if node.op == "output")
     weighing = {node: name for node in graph.nodes if (name := _weighing(node, model)) is not None}
     first_met = _met(output, weighing)
@@ -110,7 +110,7 @@ def _last(graph: fx.Graph, model: nn.Module, layers: set[str]) -> frozenset[str]
 
 
 def _weighing(node: fx.Node, model: nn.Module) -> str | None:
-    """The name of the module whose weights this step multiplies with, if it does."""
+    """The name of the module whose weights this step multiplies by, or None."""
     if node.op == "call_module":
         name = str(node.target)
         weights = (weight for weight in model.get_submodule(name).parameters() if weight.ndim > 1)
@@ -122,11 +122,11 @@ def _weighing(node: fx.Node, model: nn.Module) -> str | None:
 
 
 def _is_norm(module: nn.Module) -> bool:
-    return isinstance(module, (nn.LayerNorm, nn.RMSNorm))  # whose weights may have several dimensions
+    return isinstance(module, (nn.LayerNorm, nn.RMSNorm))  # their weights may have several dimensions
 
 
 def _met(output: fx.Node, weighing: dict[fx.Node, str]) -> set[fx.Node]:
-    """The first steps with weights on each way back from the output."""
+    """The first steps with weights on each path back from the output."""
     met, seen, ways = set(), set(), [output]
     while ways:
         node = ways.pop()
@@ -152,7 +152,7 @@ def _before(node: fx.Node) -> set[fx.Node]:
 
 
 def _layer(name: str, layers: set[str]) -> str | None:
-    """The layer of a step; of torch's own blocks the one layer inside. LookupError if there are several."""
+    """The layer of a step; for torch's own blocks the one layer inside. LookupError if there are several."""
     if name in layers:
         return name
     inside: list[Any] = [layer for layer in layers if layer.startswith(f"{name}.")]

@@ -1,7 +1,7 @@
-"""How do a compiled step and torch.func call a penalty? As one operation that they do not look into.
+"""How do a compiled step and torch.func call a penalty? As one operation that they do not trace.
 
-The penalty looks at numbers, draws and keeps state, none of which can be traced. The operation computes value and
-gradient together; outside of it the gradient is only scaled.
+The penalty depends on values, draws random numbers and keeps state; none of these can be traced. The operation computes
+value and gradient together; outside of it the gradient is only scaled.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ if TYPE_CHECKING:
     from hsu_core.regularizers.penalty import Penalty
 
 COUNTED = -1
-"""Stands for a step that is not given."""
+"""Represents a step that is not given."""
 
 _numbers = itertools.count()
 _penalties: WeakValueDictionary[int, Penalty] = WeakValueDictionary()
 
 
 def handle_of(penalty: Penalty) -> int:
-    """A number by which a compiled graph knows this penalty."""
+    """A number that identifies this penalty in a compiled graph."""
     number = next(_numbers)
     _penalties[number] = penalty
     return number
 
 
 def compiled(handle: int, points: Sequence[Tensor], step: int | None, lr: float | None) -> Tensor:
-    """What the penalty of this handle adds to the loss for these points, in a graph."""
-    # Numbers that change would be compiled in, each anew: a product and a symbolic integer are not.
+    """The addition to the loss by the penalty of this handle for these points, in a graph."""
+    # A changing number would be compiled in, each time anew; a product and a symbolic integer are not.
     rate = None if lr is None else torch.ones((), dtype=torch.float64) * lr
     value: Tensor = _compiled(list(points), handle, COUNTED if step is None else step, rate)[0]
     return value
 
 
 def transformed(handle: int, points: Sequence[Tensor], step: int | None, lr: float | None) -> Tensor:
-    """The same under a transformation of `torch.func`."""
+    """Like `compiled`, under a transformation of `torch.func`."""
     value: Tensor = _Transformed.apply(handle, step, lr, *points)[0]  # type: ignore[no-untyped-call]
     return value
 
 
 def is_transforming() -> bool:
-    """Whether `torch.func` is at work, whose tensors closed forms do not know."""
+    """Whether a `torch.func` transformation is active; the closed forms do not support its tensors."""
     return torch._C._are_functorch_transforms_active()
 
 
 def _evaluated(handle: int, w: Sequence[Tensor], step: int | None, lr: float | None) -> tuple[Tensor, list[Tensor]]:
-    """The value and its gradient by the points."""
+    """The value and its gradient with respect to the points."""
     with torch.enable_grad():
         leaves = [own.detach().requires_grad_() for own in w]
         value = _penalties[handle].weighted_sum(leaves, step, lr=lr, gated=True)
@@ -80,7 +80,7 @@ class _Transformed(torch.autograd.Function):
     "hsu::penalty", mutates_args=(), schema="(Tensor[] w, int handle, SymInt step, Tensor? lr) -> (Tensor, Tensor[])"
 )
 def _compiled(w: list[Tensor], handle: int, step: int, lr: Tensor | None) -> tuple[Tensor, list[Tensor]]:
-    # Inside of an operation torch records no gradients, in whatever mode, until its key is let in again.
+    # Inside an operation torch records no gradients, in any mode, until this dispatch key is enabled again.
     with torch._C._SetExcludeDispatchKeyGuard(torch._C.DispatchKey.AutogradFunctionality, False):  # noqa: FBT003
         asked = None if step == COUNTED else step
         value, gradients = _evaluated(handle, w, asked, None if lr is None else lr.item())

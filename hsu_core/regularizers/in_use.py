@@ -1,7 +1,7 @@
-"""Did the model's last forward use the weights that it holds? Under `torch.func.functional_call` it does not.
+"""Did the model's last forward use the model's own weights? Under `torch.func.functional_call` it does not.
 
-A penalty of the held weights would then have no gradient by those that were used, silently. Knows modules. A forward is
-noticed by a hook that costs about a microsecond and keeps no tensor alive.
+A penalty of the model's own weights would then silently have no gradient for the used ones. Knows modules. A hook
+notices each forward; it costs about a microsecond and keeps no tensor alive.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import nn
 
 
 class InUse:
-    """The weights that the last forward used, against those that are held, by identity."""
+    """Compares the weights that the last forward used with the model's own, by identity."""
 
     def __init__(self, model: nn.Module, modules: Sequence[nn.Module]) -> None:
         self.held = [part._parameters for module in modules for part in module.modules() if part._parameters]
@@ -22,12 +22,12 @@ class InUse:
         model.register_forward_pre_hook(self)
 
     def __call__(self, _module: nn.Module, _inputs: object) -> None:
-        """Before a forward: what it will use."""
+        """Note, before a forward, which weights it will use."""
         if not torch.compiler.is_compiling():
             self.used = self._now()
 
     def check(self) -> None:
-        """RuntimeError if the last forward used others, and not because the held ones were replaced since."""
+        """Raise RuntimeError if the last forward used other weights, unless the model's own were replaced since."""
         now = self._now()
         if self.used not in (now, self.known) and now == self.known:
             raise RuntimeError(

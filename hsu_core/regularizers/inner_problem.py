@@ -1,7 +1,7 @@
-"""Where does the sphere see the points worst? The inner problem of polarization and covering: poles that climb.
+"""Where are the worst poles for given points? The inner problem of polarization and covering, solved by ascent.
 
-Knows an objective of poles, w ↦ L(w, v) for each of m poles v, that the poles raise and the weights lower. Knows no
-layers and no weights of a penalty. Two ways: many fresh poles at each step, which works, and the authors' one pole.
+Knows an objective of poles, w ↦ L(w, v) for each of m poles v, which the poles maximise and the weights minimise. Knows
+no layers and no weights of a penalty. Two ways: many fresh poles at each step, which works, and the authors' one pole.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from hsu_core import spec
 
 Objective = Callable[[Tensor, Tensor], Tensor]
-"""L(w, v): (n, d) weights and (m, d) poles in, the objective at each pole out, (m,); or a stack of each."""
+"""L(w, v): from (n, d) weights and (m, d) poles to the objective at each pole, (m,); or a stack of each."""
 
 FIRST_ANGLE, SHRINK = 0.3, 0.8
-"""Radians that a fresh pole moves at its first step, and the factor by which each step is shorter than the last."""
+"""Radians that a fresh pole moves at its first step, and the ratio of each step to the one before."""
 
 SHARPNESS = 20.0
-"""β of the soft maximum over poles: with the hard one, one pole pulls at a time (12 points on S²: 37.4° to 39.9°
+"""β of the soft maximum over poles: with the hard maximum, one pole acts at a time (12 points on S²: 37.4° to 39.9°
 instead of 37.6° from every start)."""
 
 
@@ -35,12 +35,12 @@ def worst(values: Float[Tensor, "*b m"]) -> Float[Tensor, "*b"]:
 def fresh(
     objective: Objective, w: Float[Tensor, "n d"], *, count: int, steps: int, generator: torch.Generator | None
 ) -> Float[Tensor, "m d"]:
-    """Random poles, each moved `steps` times uphill on its objective."""
+    """Random poles, each moved by `steps` steps of ascent on its objective."""
     return climb(slope(objective, w), drawn(count, like=w, generator=generator), steps=steps)
 
 
 def drawn(count: int, *, like: Float[Tensor, "n d"], generator: torch.Generator | None) -> Float[Tensor, "m d"]:
-    """Random poles, of any length."""
+    """Random poles, not normalised."""
     return torch.randn(count, like.shape[1], dtype=like.dtype, device=like.device, generator=generator)
 
 
@@ -55,14 +55,14 @@ def climb(slope: Callable[[Tensor], Tensor], poles: Float[Tensor, "*b m d"], *, 
 
 
 def slope(objective: Objective, w: Float[Tensor, "*b n d"]) -> Callable[[Tensor], Tensor]:
-    """The gradient of the objective by each pole."""
+    """The gradient of the objective with respect to each pole."""
     return lambda poles: _gradient(objective, w, poles)
 
 
 class PersistentPole(nn.Module):
-    """The authors' way: one pole for all of training, moved by momentum SGD with weight decay before each step.
+    """The authors' way: one pole for the whole training, moved by momentum SGD with weight decay before each step.
 
-    It is a lagging solver: see the catalog's cautions of mhp and mhc.
+    It is a solver that lags behind: see the catalog's cautions for mhp and mhc.
     """
 
     pole: Tensor
@@ -74,12 +74,12 @@ class PersistentPole(nn.Module):
         super().__init__()
         self.how = how
         self.weight = weight
-        """The penalty's weight, which scales the pole's objective as well in the authors' code."""
+        """The penalty's weight; in the authors' code it scales the pole's objective too."""
         self.register_buffer("pole", torch.randn(1, dimension, generator=generator))
         self.register_buffer("velocity", torch.zeros(1, dimension))
 
     def forward(self) -> Float[Tensor, "1 d"]:
-        """The pole where it is."""
+        """The pole in its present position."""
         return self.pole
 
     def beside(self, w: Tensor) -> Float[Tensor, "1 d"]:
@@ -88,12 +88,12 @@ class PersistentPole(nn.Module):
 
     @torch.no_grad()
     def advance(self, objective: Objective, w: Float[Tensor, "n d"], *, lr: float | None) -> None:
-        """Move the pole as often as the spec says. ValueError without a learning rate, where the spec has none."""
+        """Move the pole as often as the spec says. ValueError if neither `lr` nor the spec gives a rate."""
         for _ in range(self.how.steps):
             self.move(_gradient(objective, w, self.beside(w)), lr=lr)
 
     def move(self, uphill: Float[Tensor, "1 d"], *, lr: float | None) -> None:
-        """One move, by the objective's gradient."""
+        """Move once, by the objective's gradient."""
         if uphill.device != self.pole.device:  # `meta`, where nothing moves
             return
         rate = self.how.lr or lr
@@ -127,6 +127,6 @@ def _gradient(objective: Objective, w: Tensor, poles: Tensor) -> Tensor:
 
 
 def _unit(v: Float[Tensor, "*b m d"]) -> Float[Tensor, "*b m d"]:
-    """Rows of length 1; a row of zeros stays."""
+    """Normalise the rows to length 1; a row of zeros stays."""
     length: Tensor = torch.linalg.vector_norm(v, dim=-1, keepdim=True)
     return v / length.clamp_min(torch.finfo(v.dtype).tiny)

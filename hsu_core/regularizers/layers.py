@@ -1,7 +1,7 @@
-"""Which weights of a model are points on a sphere, and what are they now?
+"""Which weights of a model are points on a sphere, and what are their present values?
 
-Knows modules, layer names and patterns. Knows no penalties and no training. A weight is read at each call from where it
-stands in the model: it may be made anew (weight norm, pruning), replaced, or be another one for the time of a call.
+Knows modules, layer names and patterns. Knows no penalties and no training. Each call reads a weight from its place in
+the model: it may be recomputed (weight norm, pruning), replaced, or exchanged for the duration of a call.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from torch.nn.utils.parametrize import ParametrizationList
 from hsu_core.regularizers import classifier
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-"""What is read. Further kinds of layers begin here, with `Layer.points`."""
+"""The kinds of layers that are read. A new kind starts here and in `Layer.points`."""
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
-"""Whose weights scale and are no directions, however many dimensions they have."""
+"""Their weights are scales and not directions, whatever their number of dimensions."""
 
 UNREAD: dict[type[nn.Module], str] = {
     nn.ConvTranspose1d: "a transposed convolution",
@@ -36,7 +36,7 @@ UNREAD: dict[type[nn.Module], str] = {
     nn.RNNBase: "recurrent weights",
     nn.RNNCellBase: "recurrent weights",
 }
-"""Kinds of layers that have neurons and are not read, in words."""
+"""Kinds of layers that have neurons but are not read, in words."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Layer:
     name: str
     model: nn.Module
     is_final: bool
-    """Whether the model's outputs come out here: the classifier."""
+    """Whether this layer produces the model's outputs: the classifier."""
     path: tuple[str, ...]
     """The parts of the name."""
 
     @property
     def module(self) -> nn.Module:
-        """What stands there now."""
+        """The module that is there now."""
         module = self.model
         for part in self.path:
             module = getattr(module, part)
@@ -60,17 +60,17 @@ class Layer:
 
     @property
     def weight(self) -> Tensor:
-        """The weight as it is now. RuntimeError if another kind of module has been put there."""
+        """The present weight. RuntimeError if another kind of module has taken the layer's place."""
         return _weight(self.module, self.name)
 
     @property
     def sources(self) -> tuple[Tensor, ...]:
-        """The parameters that the weight is made of: mostly itself."""
+        """The parameters from which the weight is computed; usually the weight itself."""
         return _sources(self.module)
 
     @property
     def is_frozen(self) -> bool:
-        """Whether no gradient reaches its parameters."""
+        """Whether its parameters get no gradient."""
         return all(isinstance(source, nn.Parameter) and not source.requires_grad for source in self.sources)
 
     @property
@@ -80,7 +80,7 @@ class Layer:
         return len(weight), weight[0].numel()
 
     def points(self) -> Float[Tensor, "n d"]:
-        """One row a neuron (output channel), kernels flattened; in float32 or wider."""
+        """One row for each neuron (output channel), with flattened kernels; in float32 or wider."""
         weight = self.weight
         return weight.flatten(start_dim=1).to(torch.promote_types(weight.dtype, torch.float32))
 
@@ -88,8 +88,8 @@ class Layer:
 def layers(model: nn.Module, *, final: Collection[str] | None = None) -> list[Layer]:
     """Every linear and convolutional layer of the model, in module order. ValueError if there is none.
 
-    `final` are the names of those whose outputs are the model's. By default they are found by the data flow; where
-    that cannot be followed it is the last one in module order.
+    `final` are the names of the layers whose outputs are the model's. By default they are found by the data flow; where
+    that cannot be followed, the last layer in module order is final.
     """
     names = read(model)
     if not names:
@@ -112,7 +112,7 @@ def read(model: nn.Module) -> list[str]:
 
 
 def unread(model: nn.Module) -> dict[str, str]:
-    """Weights of two and more dimensions that are no points here, by the name of their module, and why."""
+    """Weights of two or more dimensions that are not read as points, by the name of their module, and why."""
     counted = {
         id(source): name
         for name, module in model.named_modules()
@@ -151,7 +151,7 @@ def _weight(module: nn.Module, name: str) -> Tensor:
         with _looking(module):
             return _attribute(module, name)
     for hook in module._forward_pre_hooks.values():
-        # What torch.nn.utils.prune and the older weight_norm and spectral_norm renew before a forward only.
+        # torch.nn.utils.prune and the older weight_norm and spectral_norm recompute this only before a forward.
         if getattr(hook, "_tensor_name", None) == "weight" and hasattr(hook, "apply_mask"):
             pruned: Tensor = hook.apply_mask(module)
             return pruned
@@ -174,9 +174,9 @@ def _attribute(module: nn.Module, name: str) -> Tensor:
 
 @contextmanager
 def _looking(module: nn.Module) -> Iterator[None]:
-    """A parametrized weight is read as in evaluation: what it keeps (spectral norm's vectors) moves with forwards only.
+    """Read a parametrized weight as in evaluation: its kept state (spectral norm's vectors) changes only in forwards.
 
-    It is then the very weight that the last forward used.
+    The result is then exactly the weight that the last forward used.
     """
     if torch.compiler.is_compiling():
         yield
@@ -202,7 +202,7 @@ def _sources(module: nn.Module) -> tuple[Tensor, ...]:
 
 
 def _matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """A module's own parameters of two and more dimensions, by their names in it; a lazy one as it will be."""
+    """A module's own parameters of two or more dimensions, by name; lazy ones are included."""
     for name, own in module.named_parameters(recurse=False):
         if is_lazy(own) or own.ndim > 1:
             yield name, own

@@ -1,7 +1,7 @@
-"""What is the weighted penalty of a model? The sum over its layers, and when it acts.
+"""What is the weighted penalty of a model, and at which steps does it act? The sum over its layers.
 
-Knows specs, layers and schedules. Knows no training loop. A penalty is always lower-is-better, in at least float32 and
-outside autocast: half-precision Gram matrices make the gradients wrong by percents.
+Knows specs, layers and schedules. Knows no training loop. Lower is always better. A penalty is computed in at least
+float32 and outside autocast: half-precision Gram matrices make the gradients wrong by several percent.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def build(
     final: str | None = None,
     world: World = ALONE,
 ) -> Penalty:
-    """The penalty of this spec on this model; `loss + penalty(step)` is all that a loop needs.
+    """The penalty of this spec on this model; a loop only needs `loss + penalty(step)`.
 
-    `final` names the classifier; by default it is the layer that the model's outputs come out of. `total_steps` is the
-    length of the training, for a weight that is not steady.
+    `final` names the classifier; by default it is the layer that produces the model's outputs. `total_steps` is the
+    length of the training, for a weight that changes.
 
-    ValueError for a layer pattern that matches nothing; for a model without layers, of which all are frozen or too
-    small to be spread, or with a lazy one; if the classifier makes a difference and neither is named nor can be found;
-    for a schedule without `total_steps`.
+    ValueError for a layer pattern that matches nothing; for a model without layers, with only frozen layers or layers
+    too small to be spread, or with a lazy layer; if the classifier matters and is neither named nor found; for a
+    schedule without `total_steps`.
     """
     penalty = Penalty(regularizer, model, total_steps=_length(regularizer, total_steps))
     if isinstance(regularizer, spec.NoRegularizer):
@@ -61,9 +61,9 @@ def build(
 
 
 class Penalty(nn.Module):
-    """Σ over layers of weight · term, times the schedule. Its buffers are what some terms keep from step to step.
+    """Σ over layers of weight · term, times the schedule. Its buffers are the state that some terms keep between steps.
 
-    Weights are read at each call from where they stand in the model.
+    Each call reads the weights from their place in the model.
     """
 
     def __init__(self, regularizer: spec.Regularizer, model: nn.Module, *, total_steps: int = 1) -> None:
@@ -73,8 +73,8 @@ class Penalty(nn.Module):
         self.terms = nn.ModuleList()
         self.weights: list[float] = []
         self.skipped: dict[str, str] = {}
-        """Layers that were chosen and cannot be regularized, and why."""
-        self._held = _Held(model)  # no part of this module: its parameters are not ours
+        """Layers that were chosen but cannot be regularized, and why."""
+        self._held = _Held(model)  # not part of this module: the parameters belong to the model
         self._in_use: InUse | None = None
         self._updates = 0
         self._mark: tuple[object, ...] | None = None
@@ -97,21 +97,21 @@ class Penalty(nn.Module):
         return [term.layer for term, _ in self._weighted()]
 
     def watch(self) -> None:
-        """Notice from now on which weights the model's forwards use."""
+        """Note from now on which weights the model's forwards use."""
         self._in_use = InUse(self.model, [layer.module for layer in self.layers])
 
     def forward(
         self, step: int | None = None, *, lr: float | None = None, params: Mapping[str, Tensor] | None = None
     ) -> Float[Tensor, ""]:
-        """What to add to the loss at a step: on every k-th step k times the penalty, between them 0.
+        """The addition to the loss at a step: on every k-th step k times the penalty, otherwise 0.
 
-        What terms keep (poles, projections) moves once a step, however often this is called. Without a step the
-        penalty counts updates by itself: a call that finds the weights changed since the last one is the next step.
-        (Changes through `.data` do not show: give the step then.) `lr` is the network's learning rate, which moves the
-        authors' poles. `params` are the weights to read in place of the model's, as for `torch.func.functional_call`.
+        Kept state (poles, projections) moves once a step, however often this is called. Without a step the penalty
+        counts updates by itself: a call that finds the weights changed since the last call is the next step. (Changes
+        through `.data` are not noticed: give the step then.) `lr` is the network's learning rate, which moves the
+        authors' poles. `params` are weights to read instead of the model's, as for `torch.func.functional_call`.
 
-        ValueError where an authors' pole is to move without a rate; RuntimeError if the model's last forward used other
-        weights than it holds, and `params` does not say so.
+        ValueError where an authors' pole must move without a rate; RuntimeError if the model's last forward used other
+        weights than the model's own, and `params` does not give them.
         """
         if torch.compiler.is_compiling():
             if params is not None:
@@ -123,11 +123,11 @@ class Penalty(nn.Module):
         return self.weighted_sum(points, step, lr=lr, gated=True)
 
     def value(self, step: int | None = None, *, lr: float | None = None) -> Float[Tensor, ""]:
-        """The weighted penalty as it is recorded, whether it acts at this step or not. Otherwise as a call."""
+        """The recorded weighted penalty, whether or not it acts at this step. Otherwise the same as a call."""
         return self.weighted_sum(self.points(), step, lr=lr, gated=False)
 
     def by_layer(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
-        """The weighted term of each regularized layer, as they add up to `value`. Nothing that is kept moves."""
+        """The weighted term of each regularized layer; their sum is `value`. No kept state moves."""
         at = StepContext(self._now(step), lr, moves=False)
         found = {
             term.layer.name: value
@@ -137,7 +137,7 @@ class Penalty(nn.Module):
         return {layer.name: found[layer.name] for layer in self.layers}
 
     def inner_gaps(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
-        """By layer, how much worse a pole exists than those that the penalty found. Only `mhp` and `mhc` have any."""
+        """By layer, how much worse the worst pole is than those that the penalty found. Only for `mhp` and `mhc`."""
         at = StepContext(self._now(step), lr, moves=False)
         searched = [term for term, _ in self._weighted() if isinstance(term, AtPoles)]
         gaps = {}
@@ -157,7 +157,7 @@ class Penalty(nn.Module):
         return self.regularizer.every
 
     def points(self, params: Mapping[str, Tensor] | None = None) -> list[Tensor]:
-        """What each term is of, now."""
+        """The present points of each term."""
         if params is not None:
             return self._held.with_params(params, self._read)
         if self._in_use is not None and not torch.compiler.is_compiling():
@@ -167,14 +167,14 @@ class Penalty(nn.Module):
     def weighted_sum(
         self, points: Sequence[Tensor], step: int | None, *, lr: float | None, gated: bool
     ) -> Float[Tensor, ""]:
-        """The penalty of these points at a step; with `gated` what to add to the loss."""
+        """The penalty of these points at a step; with `gated` the addition to the loss."""
         step = self._now(step)
         acts = self.acts(step)
         if not points or (gated and not acts):
             return torch.zeros((), device=points[0].device if points else self._held.device)
         at = StepContext(step, lr, moves=acts and step != self._moved_at)
         total = torch.cat([values for _, values in self._values(points, at)]).sum()
-        if at.moves and not points[0].is_meta:  # where nothing moved
+        if at.moves and not points[0].is_meta:  # on `meta` nothing has moved
             self._moved_at = step
         return self.every * total if gated and self.every > 1 else total
 
@@ -182,7 +182,7 @@ class Penalty(nn.Module):
         return [term.points() for term, _ in self._weighted()]
 
     def _now(self, step: int | None) -> int:
-        """The step that is given, or the number of updates seen."""
+        """The given step, or the number of updates noticed."""
         if step is not None:
             return step
         mark = tuple(_mark(source) for layer in self.layers for source in layer.sources)
@@ -192,7 +192,7 @@ class Penalty(nn.Module):
         return self._updates
 
     def _values(self, points: Sequence[Tensor], at: StepContext) -> list[tuple[list[AnyTerm], Float[Tensor, " b"]]]:
-        """The weighted terms, those that are alike together where stacks pay."""
+        """The weighted terms; equal ones are computed together where stacks are faster."""
         if not points:
             return []
         scale, device = self._schedule(at.step), points[0].device
@@ -206,7 +206,7 @@ class Penalty(nn.Module):
             ]
 
     def _weighted(self) -> list[tuple[AnyTerm, float]]:
-        terms: list[AnyTerm] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList forgets what it holds
+        terms: list[AnyTerm] = list(self.terms)  # type: ignore[arg-type]  # a ModuleList has no element type
         return list(zip(terms, self.weights, strict=True))
 
     def _schedule(self, step: int) -> float:
@@ -222,13 +222,13 @@ class Penalty(nn.Module):
                 return 1.0 - done * (1.0 - to)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """A copy is a penalty of its own."""
+        """Make a copy an independent penalty."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self.handle = custom_op.handle_of(self)
 
 
 class _Held:
-    """The model, beside what a module takes for its own parts."""
+    """Contains the model without making it a submodule."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
@@ -239,7 +239,7 @@ class _Held:
         return torch.device("cpu") if parameter is None else parameter.device
 
     def with_params(self, params: Mapping[str, Tensor], ask: Callable[[], list[Tensor]]) -> list[Tensor]:
-        """What `ask` returns while the model has these parameters. ValueError for one that it does not have."""
+        """The result of `ask` while the model has these parameters. ValueError for one that the model lacks."""
         known = {name for name, _ in self.model.named_parameters(remove_duplicate=False)}
         known |= {name for name, _ in self.model.named_buffers(remove_duplicate=False)}
         if unknown := sorted(set(params) - known):
@@ -271,7 +271,7 @@ def _length(regularizer: spec.Regularizer, total_steps: int | None) -> int:
 
 
 def _found(regularizer: spec.LayerPenalty | spec.FeaturePenalty, model: nn.Module, final: str | None) -> list[Layer]:
-    """The model's layers. ValueError if it makes a difference which is the classifier, and that cannot be told."""
+    """The model's layers. ValueError if the classifier matters and cannot be identified."""
     names = read(model)
     if final is not None and final not in names:
         raise ValueError(f"final: {final!r} is no layer; there are {', '.join(names)}")
@@ -313,7 +313,7 @@ def _add_layers(penalty: Penalty, regularizer: spec.LayerRegularizer, found: lis
     chosen(found, regularizer.layer_weights, field="regularizer.layer_weights")
     once: dict[tuple[int, ...], str] = {}
     for layer, _ in sorted(wanted, key=lambda each: not each[0].is_final):
-        # Of a weight that several layers share, the classifier is the one that counts, else the first.
+        # If several layers share a weight, the classifier counts, else the first layer.
         once.setdefault(tuple(map(id, layer.sources)), layer.name)
     for layer, weight in wanted:
         first = once[tuple(map(id, layer.sources))]
@@ -332,7 +332,7 @@ def _add_layers(penalty: Penalty, regularizer: spec.LayerRegularizer, found: lis
 
 
 def _check_patterns(regularizer: spec.LayerPenalty, found: Sequence[Layer], left_out: Mapping[str, str]) -> None:
-    """ValueError for a pattern that matches nothing but what is not read."""
+    """Raise ValueError for a pattern that matches only weights that are not read."""
     for pattern in regularizer.layers:
         if any(fnmatchcase(layer.name, pattern) for layer in found):
             continue
@@ -368,5 +368,5 @@ def _alike(
 
 
 def _mark(source: Tensor) -> tuple[int, int]:
-    """Another one for another tensor, and for the same after a change in place."""
+    """A mark that differs for another tensor, and for the same tensor after a change in place."""
     return id(source), 0 if source.is_inference() else source._version

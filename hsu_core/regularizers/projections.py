@@ -1,7 +1,7 @@
-"""How are neurons seen in fewer dimensions? The projections of compressive MHE.
+"""How are neurons projected to fewer dimensions? By the projections of compressive MHE.
 
 Knows (n, d) weights and d × p matrices. Lin et al. 2020 (arXiv 1906.04892): random Gaussian matrices, or one kept
-matrix that is moved to preserve the pairwise angles, or to raise the energy.
+matrix that is optimised to preserve the pairwise angles, or to increase the energy.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from torch import Tensor, nn
 from hsu_core.fast.directions import unit_rows
 
 NEARLY_ONE = 1 - 1e-6
-"""arccos has no gradient at ±1: cosines are kept this far from it."""
+"""The largest |cos|: arccos has no gradient at ±1."""
 
 
 def gaussian(
     d: int, p: int, *, count: int, like: Tensor, generator: torch.Generator | None
 ) -> Float[Tensor, "count d p"]:
-    """Matrices with independent entries ~ N(0, 1/p), which keep lengths in the mean."""
+    """Matrices with independent entries ~ N(0, 1/p), which preserve lengths on average."""
     drawn: Tensor = torch.randn(count, d, p, dtype=like.dtype, device=like.device, generator=generator)
     return drawn.div_(p**0.5)
 
 
 class KeptProjection(nn.Module):
-    """One matrix for all of training, moved by gradient descent on its own loss before each step.
+    """One matrix for the whole training, moved by gradient descent on its own loss before each step.
 
-    Its entries begin as N(0, 1/p), or with the standard deviation `spread`.
+    Its entries start from N(0, 1/p), or with the standard deviation `spread`.
     """
 
     matrix: Tensor
@@ -50,12 +50,12 @@ class KeptProjection(nn.Module):
         self.register_buffer("matrix", drawn if spread is None else drawn * (spread * p**0.5))
 
     def forward(self) -> Float[Tensor, "1 d p"]:
-        """The matrix where it is."""
+        """The present matrix."""
         return self.matrix[None]
 
     @torch.no_grad()
     def advance(self, loss: Callable[[Tensor], Tensor], *, lr: float) -> None:
-        """Move the matrix as often as it is to be."""
+        """Move the matrix as often as configured."""
         for _ in range(self.steps):
             with torch.enable_grad():
                 moving = self.matrix.detach().requires_grad_()

@@ -1,9 +1,9 @@
 """What does a regularizer add for one layer, or for one batch of features? Lower is always better.
 
 Knows one layer at a time (several as one stack: `batched.py`), the energies, and the state that some terms keep (a
-pole, a projection). Knows no sum over layers and no schedule: `penalty.py` does, and it reads the points once a call
-and passes them in. Random numbers depend on seed, layer and step alone, so a resumed run, and every rank of a parallel
-one, draws the same.
+pole, a projection). Knows no sum over layers and no schedule: `penalty.py` does, which reads the points once a call and
+passes them in. Random numbers depend on seed, layer and step alone, so a resumed run, and every rank of a parallel one,
+draws the same numbers.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class StepContext(NamedTuple):
     lr: float | None
     """The network's learning rate."""
     moves: bool
-    """Whether kept state moves: once a step, if the penalty is part of the loss at it."""
+    """Whether kept state moves: once a step, if the penalty is part of the loss at this step."""
 
 
 class Term(nn.Module, ABC):
-    """What one layer adds, before any weight."""
+    """The addition by one layer, before any weight."""
 
     def __init__(self, layer: Layer, seed: int) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Term(nn.Module, ABC):
         self.seed = seed
 
     def points(self) -> Float[Tensor, "n d"]:
-        """What the term is of, as it is now."""
+        """The present points of the term."""
         return self.layer.points()
 
     @abstractmethod
@@ -55,7 +55,7 @@ class Term(nn.Module, ABC):
         """The value of these points at this step."""
 
     def generator(self, use: str, device: torch.device) -> torch.Generator | None:
-        """Random numbers for one use, the same whenever it is asked for. None on `meta`, where there are no numbers."""
+        """Random numbers for one use, the same at every call. None on `meta`, where tensors have no values."""
         if device.type == "meta":
             return None
         name = f"{self.seed}/{self.layer.name}/{use}".encode()
@@ -71,12 +71,12 @@ class OfWeights(Term):
         self.loss = loss
 
     def forward(self, w: Float[Tensor, "n d"], _at: StepContext) -> Float[Tensor, ""]:
-        """The loss of the weights as they are."""
+        """The loss of the weights themselves."""
         return self.loss(w)
 
 
 class AtPoles(Term):
-    """The worst that a pole finds: `objective` is what poles raise and weights lower."""
+    """The objective at the worst pole: poles maximise `objective`, weights minimise it."""
 
     def __init__(
         self, layer: Layer, seed: int, *, objective: inner_problem.Objective, inner: spec.Inner, weight: float
@@ -95,7 +95,7 @@ class AtPoles(Term):
 
     @torch.no_grad()
     def gap(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
-        """How much worse a pole exists than the worst one of this moment, by a longer search. At least 0."""
+        """How much worse a pole a longer search finds than the present worst pole. At least 0."""
         own = self._poles(w, at._replace(moves=False))
         climbed = inner_problem.climb(inner_problem.slope(self.objective, w), own, steps=LONG_SEARCH)
         others = inner_problem.fresh(
@@ -115,7 +115,7 @@ class AtPoles(Term):
         return kept.beside(w)
 
     def pole(self, w: Float[Tensor, "*b n d"]) -> inner_problem.PersistentPole:
-        """The kept pole, where the weights are: they may have moved since the penalty was built."""
+        """The kept pole, on the device of the weights, which may have changed since the penalty was built."""
         assert self.kept is not None
         assert isinstance(self.inner, spec.AuthorsPole)
         self.kept = _beside(self.kept, self.kept.pole, w, partial(self._new_pole, self.inner, w))
@@ -126,18 +126,18 @@ class AtPoles(Term):
         return inner_problem.PersistentPole(inner, w.shape[-1], weight=self.weight, generator=generator).to(w.device)
 
     def drawn(self, inner: spec.FreshPoles, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, "m d"]:
-        """Where fresh poles begin at this moment."""
+        """The start of the fresh poles at this step."""
         return inner_problem.drawn(inner.poles, like=w, generator=self.generator(f"poles/{at.step}", w.device))
 
 
 MANY_POLES, LONG_SEARCH = 64, 40
-"""How hard the recorded gap looks for a worse pole."""
+"""Poles and steps of the search for the recorded gap."""
 
 
 class OfProjections(Term):
-    """The energy of the layer's neurons in fewer dimensions, mean over projections.
+    """The energy of the layer's neurons in fewer dimensions, as a mean over projections.
 
-    A projection rounds: float32 rows at distance δ are right to about 10⁻⁷/δ. In float64 all would take twice as long.
+    A projection rounds: float32 rows at distance δ are correct to about 10⁻⁷/δ. In float64 it would take twice as long.
     """
 
     def __init__(self, layer: Layer, seed: int, *, loss: Callable[[Tensor], Tensor], how: spec.CoMHE) -> None:
@@ -151,16 +151,16 @@ class OfProjections(Term):
             self.kept = self._new_projection(w)
 
     def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
-        """The mean energy; of the neurons themselves if they have no more dimensions than a projection."""
+        """The mean energy; that of the neurons themselves if they have no more dimensions than a projection."""
         if not self.is_wide(w):
             return self.loss(w)
         if self.how.arithmetic == "authors":
             return torch.stack([self.loss(w @ matrix) for matrix in self._of_authors(w, at)]).mean()
-        w = unit_rows(w)  # whose projections are numbers, whatever the lengths
+        w = unit_rows(w)  # so that the projections are finite for any lengths
         return torch.stack([self.loss(w @ matrix) for matrix in self.matrices(w.detach(), at)]).mean()
 
     def matrices(self, w: Tensor, at: StepContext) -> Float[Tensor, "count d p"]:
-        """The projections of this moment, after those that are kept have moved."""
+        """The projections at this step, after the kept ones have moved."""
         if self.kept is None:
             generator = self.generator(f"projections/{at.step}", w.device)
             drawn = gaussian(w.shape[1], self.how.dimension, count=self.how.projections, like=w, generator=generator)
@@ -172,7 +172,7 @@ class OfProjections(Term):
         return matrix.to(w.device)
 
     def _of_authors(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, "count d p"]:
-        """Theirs of raw weights: a kept one after a further step, which the weights' gradient goes through."""
+        """The authors' projections of raw weights: a kept one after one more step, with the gradient through it."""
         matrices = self.matrices(w.detach(), at)
         if self.kept is None:
             return matrices
@@ -180,7 +180,7 @@ class OfProjections(Term):
         return one_more[None]
 
     def _own_loss(self, w: Tensor) -> Callable[[Tensor], Tensor]:
-        """What a kept projection descends on."""
+        """The loss that a kept projection minimises."""
         if self.how.arithmetic == "authors":
             theirs = partial(authors.projection_loss, w, s=self.how.s, kind=self.how.projection)
             return lambda matrix: theirs(matrix) + authors.DECAY / 2 * matrix.square().sum()
@@ -212,7 +212,7 @@ class OfProjections(Term):
         return lambda matrix: -self.loss(w @ matrix)
 
     def is_wide(self, w: Tensor) -> bool:
-        """Whether the neurons are projected: they have more dimensions than a projection, and are not left out."""
+        """Whether the neurons are projected: they have more dimensions than a projection, and are not excluded."""
         return self.is_projected and w.shape[1] > self.how.dimension
 
 
@@ -232,7 +232,7 @@ class OfStretch(Term):
         return baselines.spectral_isometry(w, self.start(w, at), iterations=self.iterations)
 
     def start(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, " n"]:
-        """Where the iteration begins at this moment."""
+        """The start of the iteration at this step."""
         generator = self.generator(f"start/{at.step}", w.device)
         if self.is_authors:
             return torch.rand(len(w), dtype=w.dtype, device=w.device, generator=generator)
@@ -240,9 +240,9 @@ class OfStretch(Term):
 
 
 class OfFeatures(Term):
-    """A function of the last batch's features: the inputs of the classifier, caught on their way in.
+    """A function of the last batch's features: the inputs of the classifier, caught by a hook.
 
-    Of the whole batch's: pairs are between the parts of different ranks as well, which `world` gathers.
+    It is of the whole batch: there are also pairs between the parts of different ranks, which `world` gathers.
     """
 
     def __init__(self, layer: Layer, seed: int, *, loss: Callable[[Tensor], Tensor], world: World) -> None:
@@ -268,8 +268,8 @@ class OfFeatures(Term):
         return self.loss(self.world.gathered(computable(w)))
 
     def _listen(self, classifier: nn.Module) -> None:
-        """Another module may have been put in the classifier's place."""
-        self.heard = (classifier,)  # in a tuple, so that it is no part of this module
+        """Attach the hook; another module may have replaced the classifier."""
+        self.heard = (classifier,)  # in a tuple, so that it is not a submodule
         self.features = None
         classifier.register_forward_pre_hook(self._catch, with_kwargs=True)
 
@@ -300,7 +300,7 @@ def _negative(energy: Callable[..., Tensor], **how: bool) -> Callable[[Tensor], 
 
 
 def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight: float) -> AnyTerm:
-    """The term of a regularizer for one layer; `weight` is what the whole term will be multiplied by."""
+    """The term of a regularizer for one layer; `weight` is the factor of the whole term."""
     half_space = isinstance(chosen, spec.SpherePenalty) and chosen.half_space and not layer.is_final
     of_weights = partial(OfWeights, layer, seed)
     match chosen:
@@ -344,7 +344,7 @@ def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight
 
 
 def feature_term(chosen: spec.FeatureRegularizer, layer: Layer, *, seed: int, world: World) -> AnyTerm:
-    """The term of a regularizer on features, which enter the classifier."""
+    """The term of a regularizer on features, the inputs of the classifier."""
     return OfFeatures(layer, seed, loss=_feature_loss(chosen), world=world)
 
 
@@ -359,7 +359,7 @@ def _feature_loss(chosen: spec.FeatureRegularizer) -> Callable[[Tensor], Tensor]
 
 
 def _beside(kept: Kept, state: Tensor, w: Tensor, new: Callable[[], Kept]) -> Kept:
-    """What is kept, on the device of the weights; begun anew if it was on `meta` and so had no numbers yet."""
+    """The kept state on the device of the weights; started anew if it was on `meta`, where it had no values."""
     if w.device == state.device or w.is_meta:
         return kept
     return new() if state.is_meta else kept.to(w.device)

@@ -1,11 +1,11 @@
-"""How do points on a sphere go downhill? L-BFGS on a product of spheres, all starts at once.
+"""How does a potential of points on a sphere decrease? By L-BFGS on a product of spheres, for all starts at once.
 
 Knows a batch of (n, d) configurations and a function that returns values and gradients. Knows no energies.
 
-All starts move in one (starts, n, d) tensor, as for up to some hundred points the interpreter costs more than the
-arithmetic: 32 starts of Thomson's problem with 32 points take 0.3 s, SciPy's L-BFGS-B one after the other ten times
-that. The direction comes from the compact form of Byrd, Nocedal and Schnabel 1994, eq. 3.1 (two matrix products for the
-whole history), the step from backtracking that forgives rounding, so that the gradient can fall to its own rounding.
+All starts move in one (starts, n, d) tensor, since for up to some hundred points the interpreter costs more than the
+arithmetic: 32 starts of Thomson's problem with 32 points take 0.3 s, SciPy's L-BFGS-B one after the other ten times as
+long. The direction comes from the compact form of Byrd, Nocedal and Schnabel 1994, eq. 3.1 (two matrix products for the
+whole history). The step comes from backtracking that tolerates rounding, so the gradient can fall to its own rounding.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Potential = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 MEMORY = 12
 ROUNDING = 4e-15
-"""A step may raise the value by this times its size and still count as downhill."""
+"""A step may increase the value by this fraction of its size and still count as a decrease."""
 
 
 def unit(x: Tensor) -> Tensor:
-    """The rows of x on the unit sphere."""
+    """The rows of x, normalised to the unit sphere."""
     rows: Tensor = x / torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return rows
 
@@ -35,10 +35,10 @@ def unit(x: Tensor) -> Tensor:
 def descend(
     potential: Potential, x: Float[Tensor, "b n d"], *, steps: int = 1000, tolerance: float = 1e-9
 ) -> Float[Tensor, "b n d"]:
-    """Where each start comes to rest: no point's tangent gradient is longer than `tolerance`.
+    """Where each start stops: no point's tangent gradient is longer than `tolerance`.
 
-    A start also rests where no step leads down, or after `steps` steps. No step moves a point further than half the
-    typical distance of neighbours.
+    A start also stops where no step decreases the value, or after `steps` steps. No step moves a point further than
+    half the typical distance of neighbours.
     """
     b, n, d = x.shape
     reach = 0.5 * n ** (-1 / max(d - 1, 1))
@@ -65,7 +65,7 @@ def descend(
 def _line_search(
     potential: Potential, x: Tensor, value: Tensor, gradient: Tensor, direction: Tensor, resting: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The first step, halved or better each time, that goes down enough; and which starts found one."""
+    """The first step that decreases the value enough, each try at most half as long; and which starts found one."""
     slope = (gradient * direction).sum((1, 2))
     step = torch.ones_like(value)
     allowance = ROUNDING * (1 + value.abs())
@@ -89,9 +89,9 @@ def _line_search(
 
 
 class _History:
-    """The last moves and the changes of the gradient along them, a ring of `MEMORY` for each start.
+    """The last moves and the changes of the gradient along them, a ring buffer of `MEMORY` for each start.
 
-    A pair of no use (no move, or no positive curvature) is stored as zeros and drops out of the products.
+    A pair that cannot be used (no move, or no positive curvature) is stored as zeros and does not affect the products.
     """
 
     def __init__(self, x: Float[Tensor, "b n d"]) -> None:
@@ -103,7 +103,7 @@ class _History:
         self.count = 0
 
     def add(self, move: Tensor, change: Tensor) -> None:
-        """Remember a (b, nd) move, forget the oldest."""
+        """Add a (b, nd) move and drop the oldest."""
         curvature, square = (move * change).sum(1), change.square().sum(1)
         useful = curvature > 1e-10 * torch.linalg.vector_norm(move, dim=1) * square.sqrt()
         move, change = torch.where(useful[:, None], move, 0), torch.where(useful[:, None], change, 0)
@@ -116,7 +116,7 @@ class _History:
         self.change_change[:, slot] = self.change_change[:, :, slot] = products[:, MEMORY:, 1]
 
     def direction(self, gradient: Tensor) -> Tensor:
-        """−H·gradient, both (b, nd), with the inverse Hessian H that the history suggests."""
+        """−H·gradient, both (b, nd), with the history's estimate H of the inverse Hessian."""
         order = [(self.count + i) % MEMORY for i in range(MEMORY)]
         back = [(i - self.count) % MEMORY for i in range(MEMORY)]
         products = (self.moves_and_changes @ gradient[:, :, None])[:, :, 0]

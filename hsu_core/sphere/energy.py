@@ -1,6 +1,6 @@
-"""How do points come to rest under a smooth energy? Riesz energies of every exponent, and the Gram determinant.
+"""How are points optimised for a smooth energy? Riesz energies of every exponent, and the Gram determinant.
 
-Knows batches of starts. Knows no objectives by name, and not which start is the best in the end.
+Knows batches of starts. Knows no objectives by name, and does not choose the best start.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from hsu_core.sphere import levels
 from hsu_core.sphere.descent import Potential, descend
 
 AT_REST = 1e-8
-"""Force, for forces of size 1, below which a value has all its digits: its error is the square."""
+"""Relative to forces of size 1, the force below which a value has all its digits: its error is the square of that."""
 COMPLETE = 1e-15
-"""Force that only rounding stops: the points themselves have all their digits."""
+"""Force that only rounding limits: the points themselves have all their digits."""
 SOFTENINGS = (0.3, 0.03, 0.003)
 
 
 def spread(
     x: Float[Tensor, "b n d"], s: float, *, angular: bool = False, half_space: bool = False
 ) -> Float[Tensor, "b n d"]:
-    """Descend on the Riesz energy. For large s through smaller ones, as there only the nearest pair counts at first.
+    """Descend on the Riesz energy. For large s via smaller ones, since at first only the nearest pair counts there.
 
-    In full space the angle has a kink at antipodal pairs, and many optima lie in it: see `_tie_antipodes`.
+    In full space the angle has a kink at antipodal pairs, and many optima lie at it: see `_tie_antipodes`.
     """
     kinks = angular and not half_space
 
@@ -61,16 +61,16 @@ def enlarge(x: Float[Tensor, "b n d"], *, half_space: bool = False) -> Float[Ten
 
 
 def _complete(potential: Potential, x: Tensor) -> Tensor:
-    """The best start brought to its last digit."""
+    """Optimise the best start to its last digit."""
     best = int(potential(x)[0].argmin())
     x[best : best + 1] = descend(potential, x[best : best + 1], steps=200, tolerance=COMPLETE)
     return x
 
 
 def _tie_antipodes(potential: Potential, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
-    """Descend with nearly antipodal pairs held exactly so, where that is better; the starts elsewhere stay as they are.
+    """Descend with nearly antipodal pairs kept exactly antipodal, where that is better; other starts do not change.
 
-    On such a pair the energy is like a cone, on which no gradient method comes to rest, and the pair moves as one.
+    At such a pair the energy is like a cone, where no gradient method converges; so the pair moves as one point.
     """
     owner, sign = _owners(x, within=10 * SOFTENINGS[-1])
 
@@ -88,7 +88,7 @@ def _tie_antipodes(potential: Potential, x: Float[Tensor, "b n d"]) -> Float[Ten
 
 
 def _owners(x: Float[Tensor, "b n d"], *, within: float) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
-    """For each point the point that moves it and the sign: itself and +, or the first of its antipodal pair and −."""
+    """The point that moves each point, and the sign: itself and +, or the first point of its antipodal pair and −."""
     opposite_cosine, opposite = (x @ x.mT).min(dim=2)
     self = torch.arange(x.shape[1]).expand_as(opposite)
     mutual: Bool[Tensor, "b n"] = opposite.gather(1, opposite) == self

@@ -1,7 +1,7 @@
-"""How is a search called off? Inner loops call `breathe`, which raises once the caller of the search wants no more.
+"""How is a search interrupted? Inner loops call `breathe`, which raises once the caller asks the search to stop.
 
-The wish travels in a context variable, as between the caller and the loops that can hear it lie a dozen functions that
-would only pass it on. `Interrupted` never leaves the package: `optimize` returns a `Stopped` for it.
+A context variable carries the request, since otherwise a dozen functions between the caller and the inner loops would
+have to pass it on. `Interrupted` never leaves the package: `optimize` returns a `Stopped` instead.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from contextvars import ContextVar
 
 
 class Interrupted(Exception):
-    """Nobody waits for the points any more."""
+    """The caller has asked the search to stop."""
 
 
 def never() -> bool:
-    """The wish of a caller who waits."""
+    """The default `should_stop`: never stop."""
     return False
 
 
@@ -25,7 +25,7 @@ _should_stop: ContextVar[Callable[[], bool]] = ContextVar("should_stop", default
 
 @contextmanager
 def interruptible(should_stop: Callable[[], bool]) -> Iterator[None]:
-    """Inside, `breathe` raises `Interrupted` once `should_stop` says so."""
+    """Inside, `breathe` raises `Interrupted` once `should_stop` returns True."""
     token = _should_stop.set(should_stop)
     try:
         yield
@@ -34,6 +34,6 @@ def interruptible(should_stop: Callable[[], bool]) -> Iterator[None]:
 
 
 def breathe() -> None:
-    """To be called at least every second or two."""
+    """Check for a request to stop; call this at least every second or two."""
     if _should_stop.get()():
         raise Interrupted

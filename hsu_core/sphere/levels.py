@@ -1,12 +1,12 @@
-"""What pushes the points? Levels, whose soft minimum is to be raised.
+"""Which quantities does a search of points maximise? Levels, or rather their soft minimum.
 
 Almost the whole family is one soft minimum, −(1/β) ln Σ pₖ exp(−β Lₖ), of quantities Lₖ(x) that should be large:
 - the ln-distances of the pairs. β = s gives the Riesz energy E as −ln(E)/s, β = 0 the logarithmic energy, β → ∞ Tammes;
 - minus the ln-radii of the holes above the hull's facets (β → ∞: covering);
 - the ln-potentials at the poles that are local minima (β → ∞: polarization).
 
-Knows how to compute levels and to pull a gradient back through them, for all starts at once. Knows no schedule of β.
-The Gram determinant is the one objective of another form.
+Knows how to compute levels and their gradients, for all starts at once. Knows no schedule of β. The Gram determinant is
+the only objective of another form.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ Measuring = Callable[[Tensor], Levels]
 def soft_minimum(
     measure: Measuring, sharpness: float | Float[Tensor, " b"], log_weights: Float[Tensor, "#b K"] | None = None
 ) -> Potential:
-    """The potential −n · soft minimum: descending on it raises the lowest levels, the sharper the more.
+    """The potential −n · soft minimum: descending on it raises the lowest levels, more so for a larger sharpness.
 
-    Weights need not sum to 1, and default to equal ones; a tensor of sharpnesses, one a start, must be ≥ 1. The factor
-    n gives the force on a point the same size at any n.
+    Weights need not sum to 1, and are equal by default; a tensor of sharpnesses, one for each start, must be ≥ 1. The
+    factor n makes the force on a point the same size for any n.
     """
 
     def potential(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,11 +54,11 @@ def soft_minimum(
 def pairs(
     n: int, *, angular: bool = False, half_space: bool = False, softening: float = 0.0
 ) -> tuple[Measuring, Float[Tensor, "1 K"]]:
-    """The ln-distances of all ordered pairs, and the log-weights that leave out a point with itself.
+    """The ln-distances of all ordered pairs, and the log-weights that exclude each point with itself.
 
-    ln‖xᵢ − xⱼ‖, or with `angular` ln(θ/π) of the angle θ. A level of half space
-    is one of ±xᵢ with xⱼ, and xᵢ with −xᵢ counts.
-    θ has a kink where two points are antipodal: `softening` rounds it at about that distance from the antipode.
+    ln‖xᵢ − xⱼ‖, or with `angular` ln(θ/π) of the angle θ. In half space the levels are of ±xᵢ with xⱼ, including xᵢ
+    with −xᵢ. θ has a kink where two points are antipodal: `softening` rounds it within about that distance of the
+    antipode.
     """
     weights = torch.zeros(n, n, dtype=torch.float64).fill_diagonal_(-torch.inf).reshape(1, -1)
     if half_space:
@@ -69,7 +69,7 @@ def pairs(
         if half_space:
             cosines = torch.cat([cosines, -cosines], dim=1)
         squares = (2 - 2 * cosines).clamp(min=1e-30)
-        squares.diagonal(dim1=1, dim2=2).fill_(1)  # the point with itself: any finite level, its weight is 0
+        squares.diagonal(dim1=1, dim2=2).fill_(1)  # the point with itself: any finite level, since its weight is 0
         level, slope = _angles(squares, softening) if angular else (0.5 * squares.log(), -1 / squares)
 
         def pull(shares: Tensor) -> Tensor:
@@ -86,8 +86,8 @@ def pairs(
 def facets(corners: Int[Tensor, "b K d"], seen_from: Float[Tensor, "b n d"]) -> Measuring:
     """−ln of the radius (as a distance) of the hole above each facet: the cap that passes through its d corners.
 
-    `seen_from` is the configuration around the origin whose facets they are. The lowest level of any triangulation is
-    at most that of the hull's, so a move that raises it need not look at the hull again. A facet that a move carries
+    `seen_from` is the configuration around the origin to which the facets belong. The lowest level of any triangulation
+    is at most that of the hull, so a move that raises it need not compute the hull again. A facet that a move carries
     past the origin has a hole of more than 90°.
     """
     b, count, d = corners.shape
@@ -120,10 +120,10 @@ def facets(corners: Int[Tensor, "b K d"], seen_from: Float[Tensor, "b n d"]) -> 
 
 
 def potentials_at(poles: Float[Tensor, "b K d"], responses: Float[Tensor, "b K d d"] | None = None) -> Measuring:
-    """The ln of the mean of ‖v − xᵢ‖⁻² at poles v, fixed or following their minima as the points move a little.
+    """The ln of the mean of ‖v − xᵢ‖⁻² at poles v, which are fixed or follow their minima as the points move slightly.
 
     They follow by two steps of Newton's method with the inverse Hessians (`responses`) that `settle` found. The
-    gradient is that at fixed poles, as at a minimum over the pole moving it changes nothing.
+    gradient is that at fixed poles, since at a minimum over the pole a small move of the pole changes nothing.
     """
 
     def measure(x: Tensor) -> Levels:
@@ -149,7 +149,7 @@ class Settled(NamedTuple):
     responses: Float[Tensor, "b K d d"]
     """The inverse Hessian at each, on the tangent space."""
     arrived: Bool[Tensor, "b K"]
-    """Which poles are at a minimum indeed."""
+    """Which poles have reached a minimum."""
 
 
 def settle(poles: Float[Tensor, "b K d"], x: Float[Tensor, "b n d"], *, steps: int) -> Settled:
@@ -165,13 +165,13 @@ def settle(poles: Float[Tensor, "b K d"], x: Float[Tensor, "b n d"], *, steps: i
         along = poles[..., None] * poles[..., None, :]
         onto = identity - along
         curvature = (8 / squares**3 / n @ outer).reshape(*poles.shape, d)
-        # On the tangent space the Hessian, along the pole the identity, so that the matrix has a factor.
+        # The Hessian on the tangent space and the identity along the pole, so that the matrix has a factor.
         factor, info = torch.linalg.cholesky_ex(onto @ curvature @ onto - radial[..., None] * onto + along)
         convex = info == 0
         newton = torch.cholesky_solve(gradient[..., None], factor)[..., 0]
         move = torch.where(convex[..., None], newton, gradient / radial.abs())
         poles = _step(poles, move, among=n)
-        # The potential errs by the square of the distance left, and this step has squared that once more.
+        # The potential's error is the square of the remaining distance, and this step has squared that once more.
         arrived = convex & (torch.linalg.vector_norm(move, dim=2) < 1e-6)
         if bool(arrived.all()):
             break
@@ -180,7 +180,7 @@ def settle(poles: Float[Tensor, "b K d"], x: Float[Tensor, "b n d"], *, steps: i
 
 
 def _slope(v: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of mean ‖v − xᵢ‖⁻²: the squared distances, and the gradient's part along v and on the tangent space."""
+    """For mean ‖v − xᵢ‖⁻²: the squared distances, and the gradient's parts along v and on the tangent space."""
     squares = (2 - 2 * v @ x.mT).clamp(min=1e-30)
     euclidean = 2 / squares.square() @ x / x.shape[1]
     radial = (euclidean * v).sum(2, keepdim=True)
@@ -205,7 +205,7 @@ def gram_determinant(x: Float[Tensor, "b m d"]) -> tuple[Float[Tensor, " b"], Fl
 
 
 def mirrored(measure: Measuring) -> Measuring:
-    """The levels of {xᵢ} ∪ {−xᵢ} as levels of x: half space for a measure that knows only full space."""
+    """The levels of {xᵢ} ∪ {−xᵢ} as levels of x: half space for a measure that is defined only in full space."""
 
     def of_half(x: Tensor) -> Levels:
         n, (values, pull) = x.shape[1], measure(torch.cat([x, -x], dim=1))
@@ -230,16 +230,16 @@ def _soft_minimum(levels: Tensor, log_p: Tensor, sharpness: float | Tensor) -> t
     shares = (tilted - top).exp_()
     total = shares.sum(1, keepdim=True)
     if isinstance(sharpness, float) and sharpness < 1:
-        # The logarithm of a sum near 1 would lose the digits that a division by β then shows.
+        # The logarithm of a sum near 1 would lose digits that the division by β makes significant.
         return -torch.log1p((log_p.exp() * torch.expm1(-beta * levels)).sum(1)) / sharpness, shares / total
     return -(top + total.log())[:, 0] / sharpness, shares / total
 
 
 def _angles(squares: Tensor, softening: float) -> tuple[Tensor, Tensor]:
     """ln(θ/π) from the squared distance, θ = 2 atan2(√u, √(4 − u + δ²)), and its derivative by the cosine."""
-    # Below 10⁻¹³ is rounding of an exact antipode, of which the root would make noise of 10⁻⁷.
+    # Values below 10⁻¹³ are rounding at an exact antipode, which the root would turn into noise of 10⁻⁷.
     apart, together = squares.sqrt(), torch.relu(4 - squares - 1e-13).add(softening**2).sqrt()
     theta = 2 * torch.atan2(apart, together)
-    # At an exact antipode the true derivative is infinite along a direction in which the pair, tied, cannot move.
+    # At an exact antipode the true derivative is infinite, in a direction in which the tied pair cannot move.
     slope = torch.where(together > 1e-6, -2 / (apart * together * theta), 0)
     return (theta / torch.pi).log(), slope

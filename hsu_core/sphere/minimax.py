@@ -1,10 +1,10 @@
-"""How are the worst pair, the largest hole, the weakest pole improved? Separation, covering and polarization.
+"""How are the worst pair, the largest hole and the weakest pole improved? For separation, covering and polarization.
 
-A soft minimum of levels that hardens, then the exponential method of multipliers (Tseng and Bertsekas 1993): each
-level's share of the force becomes its weight in the next round. At a fixed sharpness the rounds converge to the minimax
-configuration itself, to rounding, without telling active constraints from others.
+First by a soft minimum of levels of growing sharpness, then by the exponential method of multipliers (Tseng and
+Bertsekas 1993): each level's share of the force becomes its weight in the next round. At a fixed sharpness the rounds
+converge to the minimax configuration itself, up to rounding, without a distinction of active constraints from others.
 
-Knows batches of starts. Knows no objectives by name, and not which start is the best in the end.
+Knows batches of starts. Knows no objectives by name, and does not choose the best start.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from hsu_core.sphere.worst_pole import facets_of, in_half_sphere, random_poles
 
 FEW_ROUNDS, MANY_ROUNDS = 8, 24
 FINALISTS = 12
-"""Starts that are brought to the end, each from another basin."""
+"""Starts that are optimised fully, each from another basin."""
 LEAST_LOG_WEIGHT = -60.0
 PATIENCE = 3
-"""Rounds without progress before the method stops."""
+"""Rounds without progress after which the method stops."""
 ROUNDING = 1e-14
 
 
@@ -37,17 +37,17 @@ class Seen(NamedTuple):
     measure: levels.Measuring
     log_weights: Float[Tensor, "#b K"]
     corners: Int[Tensor, "b K d"] | None = None
-    """What tells one level from another, where they change with the points."""
+    """Identifies the levels, where they change with the points."""
 
 
 Looking = Callable[[Tensor], Seen]
 
 
 def separate(x: Float[Tensor, "b n d"], *, half_space: bool = False) -> Float[Tensor, "b n d"]:
-    """Move the closest pair apart. The best starts of different basins are brought to the end.
+    """Move the closest pair apart. The best starts of different basins are optimised fully.
 
-    The starts enter the ladder of exponents at different rungs: from the optimum of a low one not every optimum of
-    Tammes' problem is in reach (14 points on S²).
+    The starts begin the series of exponents at different ones: not every optimum of Tammes' problem can be reached from
+    the optimum of a low exponent (14 points on S²).
     """
     measure, weights = levels.pairs(x.shape[1], half_space=half_space)
     seen = Seen(measure, weights)
@@ -73,16 +73,16 @@ def shrink_holes(x: Float[Tensor, "b n d"], *, half_space: bool = False) -> Floa
 def raise_poles(x: Float[Tensor, "b n d"], *, half_space: bool = False) -> Float[Tensor, "b n d"]:
     """Raise the least potential of a pole.
 
-    Where minima of the potential merge at the optimum (8 points on S²) its value is right to about 10⁻⁴ only: the level
-    of a merging minimum is not smooth.
+    Where minima of the potential merge at the optimum (8 points on S²) its value is correct only to about 10⁻⁴: the
+    level of a merging minimum is not smooth.
     """
     return _fill(x, _many_poles_seen, _minima_seen, half_space=half_space)
 
 
 def _fill(x: Tensor, look: Looking, look_closely: Looking, *, half_space: bool) -> Tensor:
-    """Raise what is seen, from Riesz minima shaken by up to twice the distance of neighbours so that they differ.
+    """Raise the seen levels, from Riesz minima perturbed by up to twice the distance of neighbours so that they differ.
 
-    The best starts that differ are brought to the end.
+    The best starts that differ are optimised fully.
     """
     if half_space:
         look, look_closely = _in_mirror(look), _in_mirror(look_closely)
@@ -90,7 +90,7 @@ def _fill(x: Tensor, look: Looking, look_closely: Looking, *, half_space: bool) 
     for sharpness in (4.0, 8.0, 16.0, 32.0, 64.0, 128.0):
         for _ in range(3):
             seen = look(x)
-            # Of many levels a softer minimum is nearly their mean, which a cluster of points raises without bound.
+            # A soft minimum of many levels is nearly their mean, which a cluster of points raises without bound.
             harder = sharpness * max(1.0, math.log(seen.log_weights.shape[1]) / 3)
             potential = levels.soft_minimum(seen.measure, harder, seen.log_weights)
             x = _unless_lost(descend(potential, x, steps=15, tolerance=1e-6), x, half_space=half_space)
@@ -118,14 +118,14 @@ def _minima_seen(x: Float[Tensor, "b m d"]) -> Seen:
 
 
 def _many_poles_seen(x: Float[Tensor, "b m d"]) -> Seen:
-    """Fixed poles near the minima and all over the sphere, so that no new minimum opens unseen in a long descent."""
+    """Fixed poles near the minima and over the whole sphere, so that a long descent misses no new minimum."""
     minima = levels.settle(facets_of(x)[1], x, steps=8).poles
     poles = torch.cat([minima, random_poles(8 * x.shape[1], x.shape[2]).expand(len(x), -1, -1)], dim=1)
     return Seen(levels.potentials_at(poles), x.new_zeros(1, poles.shape[1]))
 
 
 def _in_mirror(look: Looking) -> Looking:
-    """What is seen of {xᵢ} ∪ {−xᵢ}, as levels of x."""
+    """Look at {xᵢ} ∪ {−xᵢ}, with levels of x."""
 
     def mirrored(x: Tensor) -> Seen:
         seen = look(torch.cat([x, -x], dim=1))
@@ -135,7 +135,7 @@ def _in_mirror(look: Looking) -> Looking:
 
 
 def _follow(x: Tensor, look: Looking, sharpness: float) -> Tensor:
-    """Short descents at one sharpness; one that looks worse afterwards saw what was out of date, and is taken back."""
+    """Short descents at one sharpness; a descent with a worse result had outdated levels, and is undone."""
     for steps in (15, 8, 4):
         seen = look(x)
         moved = descend(levels.soft_minimum(seen.measure, sharpness, seen.log_weights), x, steps=steps, tolerance=1e-6)
@@ -145,9 +145,9 @@ def _follow(x: Tensor, look: Looking, sharpness: float) -> Tensor:
 
 
 def _equalise(x: Float[Tensor, "b n d"], look: Looking, *, sharpness: float, rounds: int) -> Float[Tensor, "b n d"]:
-    """Rounds of the exponential method of multipliers; of each start the round with the highest lowest level.
+    """Rounds of the exponential method of multipliers; returns for each start the round with the highest lowest level.
 
-    The weights start anew for a start whose levels are no longer the same ones.
+    The weights start anew for a start whose levels have been replaced by others.
     """
     seen = look(x)
     weights = seen.log_weights
@@ -170,7 +170,7 @@ def _equalise(x: Float[Tensor, "b n d"], look: Looking, *, sharpness: float, rou
 
 
 def _same_levels(before: Seen, after: Seen) -> Tensor:
-    """Which starts still have the levels that they had, if their number is the same."""
+    """Which starts still have the same levels, if their number is the same."""
     if before.corners is None or after.corners is None:
         return torch.ones(1, dtype=torch.bool)
     return (before.corners == after.corners).all(2).all(1)
@@ -181,14 +181,14 @@ def _lowest(seen: Seen, x: Tensor) -> Float[Tensor, " b"]:
 
 
 def _different(scores: Float[Tensor, " b"], *, by: float) -> Int[Tensor, " k"]:
-    """The lowest scores of those that differ by more than `by`: of starts in one basin a single one goes on."""
+    """The lowest scores of those that differ by more than `by`: only one start of each basin continues."""
     order = scores.argsort()
     steps = scores[order].diff(prepend=scores.new_tensor([-torch.inf]))
     return order[steps > by][:FINALISTS]
 
 
 def _shaken(x: Float[Tensor, "b n d"], *, half_space: bool) -> Float[Tensor, "b n d"]:
-    """The first start as it is, the last shaken by twice the distance of neighbours; none into a half sphere."""
+    """The starts, perturbed by zero (first) to twice the distance of neighbours (last); none into a half sphere."""
     b, n, d = x.shape
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(n), dtype=x.dtype)
     strength = 2 * n ** (-1 / (d - 1)) * torch.linspace(0, 1, b, dtype=x.dtype)
@@ -196,6 +196,6 @@ def _shaken(x: Float[Tensor, "b n d"], *, half_space: bool) -> Float[Tensor, "b 
 
 
 def _unless_lost(moved: Tensor, x: Tensor, *, half_space: bool) -> Tensor:
-    """The moved starts, except where a half sphere holds all points: there no facet bounds the largest hole."""
+    """The moved starts, except where a half sphere has all points: there no facet bounds the largest hole."""
     lost = torch.tensor([not half_space and in_half_sphere(points) for points in moved])
     return torch.where(lost[:, None, None], x, moved)

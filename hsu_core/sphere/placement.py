@@ -1,7 +1,7 @@
-"""Where do n points on a sphere go? The best configuration of many random starts, for any objective of the family.
+"""Where are n points placed on a sphere? At the best configuration of many random starts, for any objective.
 
-Knows objectives, starts and schedules. Knows no models and no jobs. Nothing about any configuration is built in: every
-start is random, and what is known of the optimum is only compared with.
+Knows objectives, starts and schedules. Knows no models and no jobs. No known configuration is built in: every start is
+random, and known optima serve only for comparison.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from hsu_core.sphere.minimax import raise_poles, separate, shrink_holes
 from hsu_core.sphere.worst_pole import Method, covering_pole, polarization_pole
 
 LARGEST_BATCH = 4_000_000
-"""Numbers in the largest matrix of a batch; more starts wait for the next batch."""
+"""Numbers in the largest matrix of a batch; further starts are in the next batch."""
 VALUE = Series(None, "value")
 
 Report = Callable[[int, Mapping[Series, float]], None]
@@ -34,16 +34,16 @@ Report = Callable[[int, Mapping[Series, float]], None]
 
 @dataclass(frozen=True)
 class Configuration:
-    """Points on a sphere, what they are worth, and what is known of the best."""
+    """Points on a sphere, their value, and the best known value."""
 
     objective: Objective
     half_space: bool
     points: Float[Tensor, "n d"]
-    """Unit vectors in float64, of the best start."""
+    """Unit vectors of the best start, in float64."""
     value: float
-    """The plain quantity of `hsu_core.energies`; for polarization and covering that at the worst pole."""
+    """The plain quantity of `hsu_core.energies`; for polarization and covering at the worst pole."""
     values: tuple[float, ...]
-    """The value of each start. Those that fell behind, or into a basin that another had reached, were left there."""
+    """The value of each start. Starts that were worse, or in the basin of another one, were not optimised further."""
     inner: Method | None
     """How the worst pole was found, for polarization and covering."""
     best_known: Optimum | None
@@ -95,16 +95,16 @@ def optimize(
     report: Report | None = None,
     should_stop: Callable[[], bool] = never,
 ) -> Configuration | Stopped:
-    """Place n points on the unit sphere of ℝᵈ; in half space with regard to their mirror images too.
+    """Place n points on the unit sphere of ℝᵈ; in half space their mirror images count too.
 
-    `starts` random configurations are improved together: by default some tens, and one where every start leads to
-    a proven optimum (n ≤ d + 1, in half space n ≤ d). The same arguments on the same machine give the
-    same points. What is found is the best of local optima: nothing but `best_known` says that it is global.
+    `starts` random configurations are improved together: by default some tens, or one where every start leads to a
+    proven optimum (n ≤ d + 1, in half space n ≤ d). The same arguments on the same machine give the same points. The
+    result is the best of local optima: only `best_known` can show that it is global.
 
     A step is a start. `report` gets the best `value` so far at step 0 (the first start as it was drawn), after every
-    batch of starts and at the end, at step 0 and at the end with the panel's measures of those points as the layer
-    `points`. `should_stop` is asked in the inner loops, about every second or more often.
-    ValueError for n, d or starts that make no sense, or an energy of pairs with one point.
+    batch of starts and at the end; at step 0 and at the end with the panel's measures of those points as the layer
+    `points`. `should_stop` is called in the inner loops, about every second or more often. ValueError for n, d or
+    starts out of range, or an energy of pairs with one point.
     """
     _check(n, d, objective, half_space=half_space, starts=starts)
     count = starts or objective.starts(n, d, half_space=half_space)
@@ -142,7 +142,7 @@ class Worth(NamedTuple):
 
 
 def evaluate(points: Float[Tensor, "n d"], objective: Objective, *, half_space: bool = False) -> Worth:
-    """What given points are worth under an objective, in the plain unit of `hsu_core.energies`."""
+    """The value of given points under an objective, in the plain unit of `hsu_core.energies`."""
     match objective:
         case Riesz(s=s, angular=angular):
             return Worth(float(energies.riesz(points, s, angular=angular, half_space=half_space)))

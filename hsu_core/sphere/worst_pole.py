@@ -1,7 +1,7 @@
 """Where is the worst pole? The inner problem of covering and polarization, solved for given points.
 
-Knows fixed points. Knows nothing of moving them. The largest hole is found exactly where the hull can be built, and
-from below otherwise; a `Pole` says which.
+Knows fixed points. Knows nothing of moving them. The largest hole is found exactly where the hull can be built, else as
+a lower bound; a `Pole` says which.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hsu_core.sphere.levels import settle
 Method = Literal["hull", "nearest point", "orthogonal", "descents"]
 
 MOST_FACETS = 50_000
-"""A hull that may have more than this many facets is not built: that would take more than some ten seconds."""
+"""A hull that may have more facets than this is not built: that would take more than about ten seconds."""
 FACETS_A_POINT = {2: 1.0, 3: 2.0, 4: 6.8, 5: 32.0, 6: 187.0, 7: 1300.0, 8: 10_500.0}
 """Mean number of facets for each of many random points on S^(d−1), by d."""
 
@@ -38,9 +38,9 @@ class Pole:
     value: float
     """Squared distance to the nearest point (covering), or mean of ‖v − xᵢ‖⁻² (polarization)."""
     method: Method
-    """`hull`: all facets were looked at. `nearest point`: the points lie in a half sphere, and the pole is opposite to
-    the point of their hull nearest the origin. `orthogonal`: the points span less than the space. `descents`: the best
-    of many descents, so that a worse pole may exist."""
+    """`hull`: all facets were checked. `nearest point`: the points lie in a half sphere, and the pole is opposite to
+    the point of their hull nearest to the origin. `orthogonal`: the points do not span the space. `descents`: the best
+    of many descents, so a worse pole may exist."""
 
     @property
     def is_exact(self) -> bool:
@@ -51,8 +51,8 @@ class Pole:
 def covering_pole(points: Float[Tensor, "n d"], *, half_space: bool = False, seed: int = 0) -> Pole:
     """The pole farthest from its nearest point: the centre of the largest hole.
 
-    The least support function h(v) = maxᵢ v·xᵢ. Its minima are outer normals of the hull's facets if the origin is
-    in the hull. ValueError for a matrix with a zero row or without rows.
+    It minimises the support function h(v) = maxᵢ v·xᵢ. The minima are outer normals of the hull's facets if the origin
+    is in the hull. ValueError for a matrix with a zero row or without rows.
     """
     x = checked_points(points, half_space=half_space)
     position, method = _largest_hole(x, seed)
@@ -67,10 +67,10 @@ def covering_angle(points: Float[Tensor, "n d"], *, half_space: bool = False) ->
 
 
 def polarization_pole(points: Float[Tensor, "n d"], *, half_space: bool = False, seed: int = 0) -> Pole:
-    """The pole at which the mean over i of ‖v − xᵢ‖⁻² is least, in half space over ±xᵢ.
+    """The pole at which the mean over i of ‖v − xᵢ‖⁻² is smallest, in half space over ±xᵢ.
 
     Exact in half space if the points do not span the space: ½ at every pole orthogonal to them. Otherwise the best of
-    descents from the centres of all holes (or the largest, in high d) and 64 random poles.
+    descents from the centres of all holes (in high d, of the largest ones) and from 64 random poles.
     """
     x = checked_points(points, half_space=half_space)
     if half_space and (orthogonal := _orthogonal(x)) is not None:
@@ -92,17 +92,17 @@ def angle_degrees(squared_distance: float) -> float:
 def hull_is_feasible(n: int, d: int, *, most: int = MOST_FACETS) -> bool:
     """Whether the hull of n points in general position has at most about `most` facets.
 
-    The lesser of McMullen's upper bound and the mean for random points.
+    By the smaller of McMullen's upper bound and the mean for random points.
     """
     bound = float(math.comb(n - (d + 1) // 2, n - d) + math.comb(n - (d + 2) // 2, n - d)) if n > d else 1.0
     return min(bound, FACETS_A_POINT.get(d, math.inf) * n) <= most
 
 
 def facets_of(x: Float[Tensor, "b n d"], *, sampled: int = 64) -> tuple[Int[Tensor, "b K d"], Float[Tensor, "b K d"]]:
-    """The corners of each hull's facets and the poles above them, in an order that depends on the corners alone.
+    """The corners of each hull's facets and the poles above them, in an order that depends only on the corners.
 
-    Short lists repeat their first. The points must have the origin inside their hull. Where the hull would be too large
-    for a descent, which needs it many times, `sampled` large holes instead.
+    Short lists repeat their first facet. The origin must be inside the hull of the points. Where the hull would be too
+    large for a descent, which needs it many times, `sampled` large holes are returned instead.
     """
     if not hull_is_feasible(x.shape[1], x.shape[2], most=4000):
         return _sampled_facets(x, sampled, seed=0)
@@ -114,7 +114,7 @@ def facets_of(x: Float[Tensor, "b n d"], *, sampled: int = 64) -> tuple[Int[Tens
 
 
 def in_half_sphere(x: Float[Tensor, "m d"]) -> bool:
-    """Whether a closed half sphere holds all points with room to spare: the origin is outside their hull."""
+    """Whether a closed half sphere has all points, with some margin: the origin is outside their hull."""
     return _nearest_to_origin(x) is not None
 
 
@@ -142,15 +142,15 @@ def _largest_hole(x: Float[Tensor, "m d"], seed: int) -> tuple[Float[Tensor, " d
 
 
 def _hull(points: NDArray[np.float64]) -> ConvexHull:
-    """The hull, its facets as simplices. `Qs`: a cross-polytope has a flat first simplex without the longer search."""
+    """The hull with simplices as facets. `Qs`: without the longer search a cross-polytope's first simplex is flat."""
     breathe()
     return ConvexHull(points, qhull_options="Qt Qs" if points.shape[1] <= 4 else "Qt Qs Qx")
 
 
 def _nearest_to_origin(x: Float[Tensor, "m d"]) -> Float[Tensor, " d"] | None:
-    """The point of the hull nearest the origin, or nothing if the origin is in the hull.
+    """The point of the hull nearest to the origin, or None if the origin is in the hull.
 
-    Least ‖Σ λᵢ xᵢ‖ with λ ≥ 0, Σ λ = 1, as non-negative least squares (Lawson and Hanson 1974, ch. 23).
+    Minimises ‖Σ λᵢ xᵢ‖ with λ ≥ 0, Σ λ = 1, as non-negative least squares (Lawson and Hanson 1974, ch. 23).
     """
     system = np.concatenate([x.numpy().T, np.ones((1, len(x)))])
     weights, _ = nnls(system, np.append(np.zeros(x.shape[1]), 1.0))
@@ -159,7 +159,7 @@ def _nearest_to_origin(x: Float[Tensor, "m d"]) -> Float[Tensor, " d"] | None:
 
 
 def _orthogonal(x: Float[Tensor, "m d"]) -> Float[Tensor, " d"] | None:
-    """A pole orthogonal to all points, or nothing if they span the space."""
+    """A pole orthogonal to all points, or None if they span the space."""
     _, lengths, directions = torch.linalg.svd(x, full_matrices=True)
     spans = len(lengths) == x.shape[1] and float(lengths[-1]) > 1e-10 * float(lengths[0])
     return None if spans else directions[-1]
@@ -171,7 +171,7 @@ def _potential(v: Float[Tensor, "K d"], x: Float[Tensor, "m d"]) -> Float[Tensor
 
 
 def _settled(poles: Float[Tensor, "K d"], x: Float[Tensor, "m d"]) -> Float[Tensor, "K d"]:
-    """The poles at nearby minima of the potential. Newton's matrices cost K·d² numbers, so not in high d."""
+    """The poles at nearby minima of the potential. Newton's matrices have K·d² numbers: not used in high d."""
     if x.shape[1] <= 32:
         return settle(poles[None], x[None], steps=100).poles[0]
 
@@ -186,9 +186,9 @@ def _settled(poles: Float[Tensor, "K d"], x: Float[Tensor, "m d"]) -> Float[Tens
 def _sampled_facets(
     x: Float[Tensor, "b m d"], count: int, seed: int
 ) -> tuple[Int[Tensor, "b count d"], Float[Tensor, "b count d"]]:
-    """Facets of large holes and their poles: `count` random poles descend on a soft maximum of v·xᵢ that hardens.
+    """Facets of large holes and their poles: `count` random poles descend on a soft maximum of v·xᵢ that gets sharper.
 
-    A pole whose d nearest points are not a facet stays where its descent ended, and another's corners stand in for it.
+    A pole whose d nearest points are not a facet stays where its descent ended, with the corners of another facet.
     """
     b, _, d = x.shape
     poles = random_poles(count, d, seed).repeat(b, 1)[:, None]
@@ -203,7 +203,7 @@ def _sampled_facets(
     ends = poles.reshape(b, count, d)
     corners = (ends @ x.mT).topk(d, dim=2).indices.sort(dim=2).values
     tops = _poles_above(x, corners)
-    are_facets = ((tops @ x.mT).amax(2) <= (ends @ x.mT).amax(2))[..., None]  # false for a NaN of corners in one plane
+    are_facets = ((tops @ x.mT).amax(2) <= (ends @ x.mT).amax(2))[..., None]  # false for NaN, from corners in one plane
     a_facet = corners.gather(1, are_facets.long().argmax(1, keepdim=True).expand(-1, -1, d))
     return torch.where(are_facets, corners, a_facet), torch.where(are_facets, tops, ends)
 

@@ -1,4 +1,4 @@
-"""What does a training tell its caller, and what does it ask? One frozen value, passed on unchanged.
+"""What does a training report to its caller, and what does it ask? One frozen value, passed on unchanged.
 
 Knows points of curves and saved states. Knows no tensors (importing it costs no torch). Each has a default that does
 nothing, so a notebook names only what it needs.
@@ -26,13 +26,13 @@ class Callbacks:
     """How a caller follows a training, stops it, and keeps its states."""
 
     describe: Callable[[Mapping[Series, Reference]], None] = _ignore
-    """Gets what every layer's measures are to be compared with, once, before the first point."""
+    """Gets the references of every layer's measures, once, before the first point."""
     report: Callable[[int, Mapping[Series, float]], None] = _ignore
     """Gets all values of a step in one call."""
     should_stop: Callable[[], bool] = _never
     """Is asked before every update."""
     checkpoint_dir: Path | None = None
-    """Where states are saved; without it none is."""
+    """Where states are saved; without it no state is saved."""
     before_saving: Callable[[], object] = _ignore
     """Is called before a state is written; may raise OSError while the place is away."""
     saved: Callable[[Saved], None] = _ignore
@@ -42,4 +42,4 @@ class Callbacks:
 
 
 SILENT = Callbacks()
-"""Nothing is told and nothing is saved."""
+"""Nothing is reported and nothing is saved."""

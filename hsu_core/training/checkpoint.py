@@ -1,11 +1,11 @@
-"""The complete state of a run after some steps: one safetensors file, its description as JSON in the file's header.
+"""How is the complete state of a run stored? In one safetensors file, with its description as JSON in the header.
 
 Complete means that a run resumed from it ends as if it had never stopped, bit for bit on a CPU: weights, buffers, the
-optimizer's state, what a penalty keeps, and the scores so far. Data order, augmentation and learning rate are functions
-of the seed and the step. Never pickle: a checkpoint may come from elsewhere, and loading it must not run what it says.
+optimizer's state, the kept state of a penalty, and the scores so far. Data order, augmentation and learning rate are
+functions of the seed and the step. Never pickle: a checkpoint may come from elsewhere, and loading must not run code.
 
-Knows one file at a time. When one is written is asked in `saving`; which are kept is the business of whoever owns the
-folder, as others may still need a file.
+Knows one file at a time. `saving` decides when a file is written; the owner of the folder decides which files are kept,
+as other jobs may still need them.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ FORMAT = 2
 
 
 class CheckpointMismatch(Exception):
-    """A file is no checkpoint, a damaged one, or one of another model or optimizer; the message says what differs."""
+    """A file is not a checkpoint, is damaged, or is of another model or optimizer; the message says what differs."""
 
 
 class CheckpointOfNewerVersion(CheckpointMismatch):
-    """A newer service wrote the spec in the file: one of its version can go on from it."""
+    """A newer service wrote the spec in the file: only a service of that version can resume from it."""
 
 
 class Scores(NamedTuple):
-    """What the evaluations up to a step said: test accuracies."""
+    """The results of the evaluations up to a step: test accuracies."""
 
     last: float | None = None
     best: float | None = None
@@ -47,12 +47,12 @@ class Scores(NamedTuple):
 
 
 class Description(NamedTuple):
-    """What a checkpoint says of itself."""
+    """A checkpoint's description of itself."""
 
     step: int
-    """Updates made."""
+    """Number of updates made."""
     spec: dict[str, Any]
-    """The training spec that it was made by, as JSON values, in the present shape (`hsu_core/spec/versions.py`)."""
+    """The training spec that made it, as JSON values, in the present shape (`hsu_core/spec/versions.py`)."""
     scores: Scores
 
 
@@ -66,7 +66,7 @@ def save(
     made_by: spec.TrainingSpec,
     scores: Scores,
 ) -> Saved:
-    """Write `step-….safetensors` into the folder, whole or not at all. OSError if the disk does not take it."""
+    """Write `step-….safetensors` into the folder, completely or not at all. OSError if the disk does not take it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.safetensors"
     header = {"format": FORMAT, "step": step, "spec": _stored(made_by), "scores": scores._asdict()}
@@ -89,7 +89,7 @@ def latest(folder: Path) -> Path | None:
 
 
 def verify(path: Path, sha256: str) -> None:
-    """Read the whole file; raises CheckpointMismatch unless it is there and is, to the bit, what was saved."""
+    """Read the whole file; raises CheckpointMismatch unless it exists and is bit for bit what was saved."""
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -101,7 +101,7 @@ def verify(path: Path, sha256: str) -> None:
 
 
 def describe(path: Path) -> Description:
-    """What the checkpoint says of itself, without reading its tensors; raises CheckpointMismatch."""
+    """The checkpoint's description, without reading its tensors; raises CheckpointMismatch."""
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("hsu", "{}"))
@@ -117,8 +117,8 @@ def load(
 ) -> tuple[int, Scores]:
     """Set everything to the saved state and return its step and scores; raises CheckpointMismatch before any change.
 
-    What a penalty keeps (poles, projections) is taken over if the regularizer is the same, else it starts anew; so do
-    the scores if the spec differs in anything, as the best of another run is not this one's.
+    A penalty's kept state (poles, projections) is restored if the regularizer is the same, else it starts anew. The
+    scores start anew if the spec differs at all: the best of another run is not the best of this one.
     """
     description = describe(path)
     _check("model", wanted.model.model_dump(mode="json"), description.spec["model"], path)
@@ -151,13 +151,13 @@ def _state(model: nn.Module, optimizer: Optimizer, penalty: nn.Module) -> dict[s
             f"{OPTIMIZER}{names[index]}/{key}": value
             for index, state in moments.items()
             for key, value in state.items()
-            if value is not None  # momentum that is 0 has no buffer
+            if value is not None  # with momentum 0 there is no buffer
         },
     }
 
 
 def _stored(made_by: spec.TrainingSpec) -> dict[str, Any]:
-    """A spec as a file keeps it: with its version, whether it is a service's or only the library's."""
+    """A spec as stored in a file: with its version, for specs of a service as well as of the library alone."""
     return {**made_by.model_dump(mode="json"), "version": versions.PRESENT}
 
 
@@ -173,7 +173,7 @@ def _upgraded(stored: dict[str, Any], path: Path) -> dict[str, Any]:
 def _optimizer_state(tensors: dict[str, Tensor], model: nn.Module) -> dict[int, dict[str, Tensor]]:
     """The optimizer's state by the index of a parameter, in the parameter's own memory layout.
 
-    The layout is not saved, and another one could change the order of a sum and so the last bit.
+    The layout is not saved, and another layout could change the order of a sum and so the last bit.
     """
     state: dict[int, dict[str, Tensor]] = {}
     for index, (name, parameter) in enumerate(model.named_parameters()):
@@ -186,7 +186,7 @@ def _optimizer_state(tensors: dict[str, Tensor], model: nn.Module) -> dict[int, 
 
 def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
     if value.shape != parameter.shape:
-        return value  # AdamW counts its steps in a scalar
+        return value  # AdamW keeps its number of steps in a scalar
     return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
 
 
@@ -204,7 +204,7 @@ def _check(what: str, expected: object, found: object, path: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Durably and at once. Its one hidden name is written over after a kill in between, and removed after a failure."""
+    """Write durably and atomically. The one hidden name is overwritten after a kill, and removed after a failure."""
     partial = path.parent / ".partial"
     try:
         with partial.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Which device does the work, and is it there? What was promised to a training is compared with what torch finds.
+"""Which device does the work, and does it exist? The devices given to a training are compared with what torch finds.
 
 Knows torch's devices and the names of processors. Knows no slots and no workers.
 """
@@ -16,7 +16,7 @@ from hsu_core.outcomes import DeviceUsed
 
 
 def missing(gpus: int) -> str | None:
-    """Why so many CUDA devices cannot be used; None if they can, or if none is asked for."""
+    """Why `gpus` CUDA devices cannot be used; None if they can, or if none is requested."""
     if not gpus:
         return None
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -27,7 +27,7 @@ def missing(gpus: int) -> str | None:
 
 
 def used(device: torch.device, *, count: int = 1) -> DeviceUsed:
-    """The device by name, with the threads that this process has for what it does on the CPU."""
+    """The device by name, with the number of CPU threads of this process."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor()
     return DeviceUsed(device.type, name, count, torch.get_num_threads())
 

@@ -1,9 +1,10 @@
 """How do several processes of this machine train one model together?
 
-    python -m hsu_core.training.launch      is one of them: reads its order from standard input, whose end then ends it
+    python -m hsu_core.training.launch      is one of them: reads its order from standard input, and ends when it closes
 
-The calling process is the first rank, the only one with windows (`report`, `should_stop`, checkpoints); it starts the
-others, each a fresh process on a leash. Knows processes, devices and the rendezvous. Knows no training: `train` does.
+The calling process is the first rank, the only one with callbacks (`report`, `should_stop`, checkpoints). It starts
+the others as fresh processes that end with it. Knows processes, devices and the rendezvous. Knows no training: `train`
+does.
 """
 
 from __future__ import annotations
@@ -35,27 +36,27 @@ from hsu_core.training import out_of_memory
 from hsu_core.training.callbacks import SILENT, Callbacks
 
 HOST = "127.0.0.1"
-"""Where the ranks meet: nobody else can reach it."""
+"""Where the ranks meet: no other machine can reach it."""
 
 Device = Literal["cpu", "cuda"]
 BACKENDS: dict[Device, str] = {"cpu": "gloo", "cuda": "cpu:gloo,cuda:nccl"}
-"""On a CPU even beside CUDA: what is agreed at every step does not wait for the device."""
+"""With CUDA also a CPU backend: agreements at every step then do not wait for the device."""
 
 GRACE = 10.0
-"""Seconds that the first rank has to end by itself after another one did. On some devices a rank waits forever for one
-that is gone, and no exception can reach it."""
+"""Seconds that the first rank has to end by itself after another one ended. On some devices a rank waits forever for
+one that is gone, and no exception can reach it."""
 
 PATIENCE = timedelta(minutes=30)
-"""How long a rank waits for another that is there and says nothing: torch's own default for a CPU."""
+"""How long a rank waits for another one that lives and sends nothing: torch's own default for a CPU."""
 
 
 class RankDied(Exception):
-    """Another process of the training ended before its time; it says why on standard error."""
+    """Another process of the training ended early; it reports why on standard error."""
 
     def __init__(self, message: str, *, for_memory: bool = False) -> None:
         super().__init__(message)
         self.for_memory = for_memory
-        """Whether it ended for want of memory."""
+        """Whether it ran out of memory."""
 
 
 def train(
@@ -68,14 +69,13 @@ def train(
     allow_download: bool = False,
     callbacks: Callbacks = SILENT,
 ) -> Outcome:
-    """Train as `train` does, by so many processes: the same updates up to rounding, the same files.
+    """Train as `train` does, but by several processes: the same updates up to rounding, the same files.
 
-    `device` is "cpu", or "cuda" for a device each. A checkpoint may be of any number of processes. Every process takes
-    its share of this one's threads, unless OMP_NUM_THREADS says how many.
+    `device` is "cpu", or "cuda" for one device each. A checkpoint may come from any number of processes. Every process
+    gets its share of this one's threads, unless OMP_NUM_THREADS sets their number.
 
-    Raises what `train` raises; ValueError for a batch without equal parts or too few devices; RankDied. If this process
-    cannot be reached for an exception after another one died, it ends with status 1, or `memory.EXIT_STATUS` (see
-    `GRACE`).
+    Raises what `train` raises; ValueError for a batch without equal parts or too few devices; RankDied. If no exception
+    can reach this process after another one died, it ends with status 1, or `out_of_memory.EXIT_STATUS` (see `GRACE`).
     """
     if processes == 1:
         return one.train(
@@ -105,7 +105,7 @@ def train(
 
 
 class Order(BaseModel):
-    """What one rank is to do."""
+    """The task of one rank."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -113,19 +113,19 @@ class Order(BaseModel):
     rank: int
     size: int
     port: int
-    """Where the first rank listens."""
+    """The port of the first rank."""
     device: Device
     data_dir: Path | None
     resume_from: Path | None
 
     @property
     def own_device(self) -> str:
-        """The rank's."""
+        """The device of this rank."""
         return f"cuda:{self.rank}" if self.device == "cuda" else self.device
 
 
 def main() -> None:
-    """Be the rank that standard input asks for."""
+    """Run as the rank that standard input describes."""
     if not (line := sys.stdin.readline()):
         return
     order = Order.model_validate_json(line)
@@ -140,7 +140,7 @@ def main() -> None:
 
 
 def _end_with_the_first() -> None:
-    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: it returns when the first rank is gone
+    os.read(sys.stdin.fileno(), 1)  # nothing is ever written: this returns when the first rank is gone
     os._exit(1)
 
 
@@ -158,7 +158,7 @@ def _take_part(order: Order, *, listening: int | None = None, callbacks: Callbac
 
 @contextmanager
 def joined(order: Order, *, listening: int | None = None) -> Iterator[World]:
-    """Inside, this process is a rank of the order's world. The first rank brings the socket where they meet."""
+    """Inside, this process is a rank of the order's world. The first rank provides the socket where they meet."""
     os.environ.setdefault("GLOO_SOCKET_IFNAME", _loopback())
     if order.device == "cuda":
         torch.cuda.set_device(order.own_device)
@@ -174,14 +174,14 @@ def joined(order: Order, *, listening: int | None = None) -> Iterator[World]:
     try:
         yield World(order.rank, order.size)
     except BaseException:
-        if order.device != "cuda":  # NCCL would wait for the others, who may be gone
+        if order.device != "cuda":  # NCCL would wait for the others, which may be gone
             distributed.destroy_process_group()
         raise
     distributed.destroy_process_group()
 
 
 class _Others:
-    """The other ranks: processes that do not outlive this one, and for which it does not wait in vain."""
+    """The other ranks: processes that end with this one; this one does not wait for those that have ended."""
 
     def __init__(self, size: int) -> None:
         self._processes = {rank: _started(size) for rank in range(1, size)}
@@ -196,14 +196,14 @@ class _Others:
         return self
 
     def tell(self, order: Order) -> None:
-        """Give each its order. The pipe stays open: its end would end them."""
+        """Give each rank its order. The pipe stays open: closing it would end them."""
         for rank, process in self._processes.items():
             assert process.stdin is not None
             process.stdin.write(order.model_copy(update={"rank": rank}).model_dump_json().encode() + b"\n")
             process.stdin.flush()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        # A connection breaks a moment before the kernel tells why. Out of memory is what all ranks are at once.
+        # A connection breaks shortly before the kernel reports why. All ranks run out of memory at the same time.
         is_of_another = isinstance(error, (RuntimeError, BrokenPipeError)) and not out_of_memory.is_out_of_memory(error)
         died = is_of_another and self._one_died.wait(1)
         self._is_over.set()
@@ -240,7 +240,7 @@ def _started(size: int) -> subprocess.Popen[bytes]:
 
 
 def _status(process: subprocess.Popen[bytes], *, within: float) -> int | None:
-    """The exit status, if it ends within so many seconds."""
+    """The exit status, if the process ends within these seconds; otherwise None."""
     try:
         return process.wait(timeout=within)
     except subprocess.TimeoutExpired:
@@ -263,7 +263,7 @@ def _share_of_threads(size: int) -> int:
 
 @contextmanager
 def _sharing_threads(size: int) -> Iterator[None]:
-    """Inside, this process has its share of the threads that it had; what the environment says stands."""
+    """Inside, this process uses only its share of its threads; a number set by the environment is kept."""
     before = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(_share_of_threads(size))

@@ -1,8 +1,8 @@
-"""Train one model from one spec.
+"""How is one model trained from one spec?
 
 Knows tensors, specs and clocks. Knows nothing of jobs, databases, queues or HTTP: progress leaves through `report`
-(what to compare it with, through `describe`), and a wish to stop arrives through `should_stop`. A point at step k
-describes the weights after k updates; 0 is the start.
+(its references through `describe`), and a request to stop arrives through `should_stop`. A point at step k describes
+the weights after k updates; 0 is the start.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ def train(
 
     Values are reported at step 0, every `record.every` steps, at evaluations and at the last step. The state is saved
     as the spec says, when stopped, and at the end. A disk that does not take a state does not end the run: the last
-    state waits, and is `unsaved` of the outcome if that does not help. Files are never removed: the caller decides what
-    is kept. A run resumed from such a file reports that step again and ends, on a CPU, bit for bit as if it had never
-    stopped. The global random generators are neither read nor moved.
+    state waits, and if that does not help, `unsaved` of the outcome says why. Files are never removed: the caller
+    decides what is kept. A run resumed from such a file reports that step again and ends, on a CPU, bit for bit as if
+    it had never stopped. The global random generators are neither read nor changed.
 
-    In a `world` of several, every rank calls this with the same spec, device apart, and makes the same updates up to
-    rounding as one process would; only the first rank is asked whether to stop. `launch` starts the others.
+    In a `world` of several, every rank calls this with the same spec, except for the device, and makes the same updates
+    up to rounding as one process would; only the first rank asks `should_stop`. `launch` starts the others.
 
-    Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch; ValueError for a layer that is not there, a
-    layer that cannot be regularized, a checkpoint beyond the last step, or a batch without equal parts.
+    Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch; ValueError for a layer that does not exist,
+    a layer that cannot be regularized, a checkpoint beyond the last step, or a batch without equal parts.
     """
     began = time.monotonic()
     if reason := training.indivisible(world.size):
@@ -66,7 +66,7 @@ def train(
 
 
 class _Run:
-    """One run: everything that its steps need, prepared."""
+    """One run, with everything that its steps need."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class _Run:
         world: World,
         began: float,
     ) -> None:
-        """`began`: on the monotonic clock, before the data were read."""
+        """`began`: the time on the monotonic clock before the data were read."""
         self.training, self.callbacks, self.world, self.began = training, callbacks, world, began
         self.batches = Batches(
             images, size=training.batch_size, seed=training.seed, device=device, augment=training.augment, world=world
@@ -105,9 +105,9 @@ class _Run:
         self.saving = Saving(training.checkpoint, callbacks, write=self._write, start=self.start, scores=scores)
 
     def to_the_end(self) -> Outcome:
-        """Run every step."""
+        """Run all steps."""
         self.callbacks.describe(_references(self.recorded, self.training.record))
-        # One pass more than there are updates: the last one only looks.
+        # One pass more than there are updates: the last one only measures.
         steps = range(self.start, self.total + 1)
         for step, batch in zip(steps, self.batches.training(self.start), strict=False):
             is_last = step == self.total
@@ -118,7 +118,7 @@ class _Run:
         raise AssertionError("the last pass returns")
 
     def _step(self, step: int, batch: Batch, *, is_last: bool) -> Outcome | None:
-        """Look at one step and, but at the last, update the weights; the outcome if the run ends here."""
+        """Measure one step and, except at the last, update the weights; returns the outcome if the run ends here."""
         training, penalty, world = self.training, self.penalty, self.world
         values, unsaved = self._evaluated_and_saved(step, is_last=is_last)
 
@@ -152,9 +152,9 @@ class _Run:
         return None
 
     def _evaluated_and_saved(self, step: int, *, is_last: bool) -> tuple[Values, str | None]:
-        """What the evaluation measured, if one is due, and why the last state could not be saved.
+        """The results of the evaluation, if one is due, and why the last state could not be saved.
 
-        Before the penalty, which moves the authors' poles when it is called; a resumed run does this step again.
+        Runs before the penalty, which moves the authors' poles when called; a resumed run does this step again.
         """
         training, values, is_best = self.training, Values(), False
         if is_last or _is_due(step, training.evaluate.every or training.steps_per_epoch):
@@ -204,7 +204,7 @@ def _is_due(step: int, every: int | None) -> bool:
 
 
 def _logits(model: nn.Module, batch: Batch, *, precision: str) -> Tensor:
-    """In float32, whatever the network ran in."""
+    """Logits in float32, in whatever precision the network ran."""
     x, _ = batch
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
         logits: Tensor = model(x)
@@ -213,7 +213,7 @@ def _logits(model: nn.Module, batch: Batch, *, precision: str) -> Tensor:
 
 @torch.inference_mode()
 def _evaluate(model: nn.Module, batches: Batches, *, precision: str, world: World) -> Values:
-    """Mean cross entropy and share of correct classes over the whole test set."""
+    """Mean cross entropy and fraction of correct classes over the whole test set."""
     model.eval()
     losses, hits = [], []
     for batch in batches.testing():
@@ -227,7 +227,7 @@ def _evaluate(model: nn.Module, batches: Batches, *, precision: str, world: Worl
 
 
 def _of_model(**measured: Tensor) -> Values:
-    """Scalars on the device as values, in one transfer."""
+    """Scalars on the device as numbers, in one transfer."""
     numbers = torch.stack([value.detach().double() for value in measured.values()]).tolist()
     return {Series(None, name): number for name, number in zip(measured, numbers, strict=True)}
 
@@ -255,7 +255,7 @@ def _of_poles(gaps: dict[str, Tensor]) -> Values:
 
 
 def _trouble(step: int, values: Values, found: list[Layer], penalty: Penalty) -> Diverged | None:
-    """What is not finite, as near to its cause as can be said: a layer's weights, a layer's penalty, a loss."""
+    """The number that is not finite, as close to its cause as possible: a layer's weights or penalty, or a loss."""
     finite = torch.stack([layer.weight.isfinite().all() for layer in found]).tolist()
     if not all(finite):
         return Diverged(step, found[finite.index(False)].name, "weights")

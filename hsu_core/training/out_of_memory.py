@@ -1,6 +1,6 @@
-"""Did it end for want of memory? By an error's words, or by what the kernel counts when it kills.
+"""Did a process run out of memory? Decided by an error's message, or by the kernel's count of kills.
 
-Knows errors, control groups and the kernel's counters. Knows no torch, no jobs and no processes but by their number.
+Knows errors, control groups and the kernel's counters. Knows no torch and no jobs, and processes only by their number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 EXIT_STATUS = errno.ENOMEM
-"""Status of a process of ours that ended for want of memory and could say no more."""
+"""Exit status of our processes that ran out of memory and could report nothing else."""
 
 WORDS = (
     "out of memory",
@@ -26,19 +26,19 @@ WORDS = (
     "status_alloc_failed",
     "storage size calculation overflowed",
 )
-"""What torch and its libraries say; on a CPU torch raises a plain RuntimeError."""
+"""Messages of torch and its libraries; on a CPU torch raises a plain RuntimeError."""
 
 LIKELIER = 500
-"""Added to a runner's `oom_score_adj`: as if half of the machine's memory more were its own. So the kernel kills the
-process that trains, and not the one that watches over it, the database or the API."""
+"""Added to a runner's `oom_score_adj`, as if it used an additional half of the machine's memory. So the kernel kills
+the process that trains, and not its supervisor, the database or the API."""
 
 WINDOW = 10.0
-"""Seconds between two readings of a counter; of the last two the older one counts. The kernel counts when it kills,
-and to take a large process apart takes it seconds."""
+"""Seconds between two readings of a counter; the older of the last two counts. The kernel counts when it kills, and it
+takes seconds to end a large process."""
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or what it was raised from, is that memory was asked for and there was none."""
+    """Whether an error, or one that it was raised from, means that memory ran out."""
     if error is None:
         return False
     if isinstance(error, MemoryError) or any(kind.__name__ == "OutOfMemoryError" for kind in type(error).__mro__):
@@ -51,7 +51,7 @@ def is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def make_likelier_victim(pid: int) -> None:
-    """Let the kernel choose this process, and those that it starts from now on, before others. Needs no rights."""
+    """Make the kernel kill this process, and those that it starts from now on, before others. Needs no privileges."""
     adjustment = Path(f"/proc/{pid}/oom_score_adj")
     with suppress(OSError, ValueError):
         before = int(adjustment.read_text(encoding="ascii"))
@@ -59,7 +59,7 @@ def make_likelier_victim(pid: int) -> None:
 
 
 class Reading(NamedTuple):
-    """How many processes the kernel had killed for want of memory."""
+    """How many processes the kernel had killed because memory ran out."""
 
     at: float
     counter: Path
@@ -67,7 +67,7 @@ class Reading(NamedTuple):
 
 
 class OomKills:
-    """Whether the kernel killed for want of memory where a process is: in its control group, else on the machine."""
+    """Whether the kernel killed for lack of memory in a process's control group, or else on the machine."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -91,7 +91,7 @@ class OomKills:
 
     @property
     def rose(self) -> bool:
-        """Whether there was a kill lately. Where a group is gone with its last process, it is not known: False."""
+        """Whether there was a kill recently. False if the group is gone with its last process: then it is not known."""
         if not self._readings:
             return False
         before = self._readings[0]
@@ -100,7 +100,7 @@ class OomKills:
 
 
 def _counters(pid: int) -> list[Path]:
-    """The process's own control group's, of version 2 or 1; then the machine's, which a container may share."""
+    """The counter files of the process's control group, version 2 or 1, then of the machine, which containers share."""
     groups = Path("/sys/fs/cgroup")
     try:
         lines = Path(f"/proc/{pid}/cgroup").read_text(encoding="utf-8").splitlines()
@@ -113,7 +113,7 @@ def _counters(pid: int) -> list[Path]:
             found.append(groups / path.lstrip("/") / "memory.events")
         elif "memory" in controllers.split(","):
             found += [groups / "memory" / path.lstrip("/") / "memory.oom_control"]
-            found += [groups / "memory" / "memory.oom_control"]  # of a container that does not see those above it
+            found += [groups / "memory" / "memory.oom_control"]  # in a container that does not see the groups above it
     return [*found, Path("/proc/vmstat")]
 
 

@@ -1,7 +1,8 @@
-"""How does one model train on a batch of which each process holds a part?
+"""How does one model train on a batch of which each process has a part?
 
 Knows models and the world. The gradient of a replica is the mean over ranks, and its batch norms see the whole batch:
-with equal parts it trains as the model alone would. Knows no penalties: what every rank adds alike is its own mean.
+with equal parts it trains as a single model would. Knows no penalties: every rank adds the same one, so the mean is the
+penalty itself.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from hsu_core.ranks import World
 
 
 def wrap(model: nn.Module, world: World) -> nn.Module:
-    """What to train with; the model itself in a world of one.
+    """The module to train; the model itself in a world of one.
 
-    The model stays the one to measure and to save: its parameters and buffers are the replica's, under their own names.
+    The model is still the one to measure and to save: it shares the replica's parameters and buffers, under its names.
     """
     if world.is_alone:
         return model
@@ -35,7 +36,7 @@ def wrap(model: nn.Module, world: World) -> nn.Module:
 
 
 def _strided(gradient: Tensor, *, strides: tuple[int, ...]) -> Tensor:
-    """The same memory: a dimension of one may have any stride, but DistributedDataParallel warns of another one."""
+    """A view with these strides: a dimension of 1 may have any, but DistributedDataParallel warns if they differ."""
     return gradient.as_strided(gradient.shape, strides) if gradient.is_contiguous() else gradient
 
 
@@ -49,7 +50,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         self.world = world
 
     def forward(self, x: Float[Tensor, "m c h w"]) -> Float[Tensor, "m c h w"]:
-        """Normalised by the moments of the whole batch; by the running ones outside training."""
+        """Normalise by the moments of the whole batch in training, by the running moments otherwise."""
         if not self.training:
             running: Tensor = super().forward(x)
             return running
@@ -65,7 +66,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _follow(self, mean: Float[Tensor, "c 1 1"], variance: Float[Tensor, "c 1 1"], *, count: int) -> None:
-        """Move the running moments; theirs is the unbiased variance."""
+        """Update the running moments, with the unbiased variance."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None

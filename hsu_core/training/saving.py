@@ -1,7 +1,7 @@
-"""When is the state of a run saved, and which state was the best so far?
+"""When is the state of a run saved, and which state is the best so far?
 
 Knows the policy of the spec, a clock and the scores. Knows no tensors: `write` does. A disk that does not take a
-checkpoint does not end a run: the checkpoint before is intact, and the next one may succeed.
+checkpoint does not end a run: the previous checkpoint is intact, and the next one may succeed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATIENCE = 60.0
 """Seconds for which the last state waits for a disk that does not take it."""
 
 Write = Callable[[int, Scores], Saved | None]
-"""Saves the state after some updates, if there is a place for it; OSError if that does not take it."""
+"""Saves the state after some updates, if there is a folder for it; OSError if the disk does not take it."""
 
 
 class Saving:
@@ -41,17 +41,17 @@ class Saving:
         self.write = write
         self.start = start
         self.scores = scores
-        """Also state: an interrupted run marks the same best as one that was not."""
+        """Part of the state: so an interrupted run marks the same best checkpoint as an uninterrupted one."""
         self._tried_at = time.monotonic()
 
     def note(self, step: int, accuracy: float) -> bool:
-        """Take the score of this step's evaluation; returns whether it is a new best that is to be saved."""
+        """Note the score of this step's evaluation; returns whether it is a new best that must be saved."""
         is_better = self.scores.best is None or accuracy > self.scores.best
         self.scores = Scores(accuracy, accuracy, step) if is_better else self.scores._replace(last=accuracy)
         return is_better and self.policy.keep_best
 
     def is_due(self, step: int) -> bool:
-        """Whether steps or seconds ask for a checkpoint. Where the run starts there is one already, or no progress."""
+        """Whether a checkpoint is due by steps or seconds; never at the start, which has one already or no progress."""
         if step == self.start:
             return False
         if self.policy.every is not None and step % self.policy.every == 0:
@@ -59,7 +59,7 @@ class Saving:
         return self.policy.seconds is not None and time.monotonic() - self._tried_at >= self.policy.seconds
 
     def save_last(self, step: int) -> str | None:
-        """As `save`, but with patience: no later checkpoint makes good for this one."""
+        """As `save`, but with retries: no later checkpoint can replace this one."""
         patience = self.callbacks.save_patience
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         while (reason := self.save(step)) and time.monotonic() < deadline:
@@ -67,7 +67,7 @@ class Saving:
         return reason
 
     def save(self, step: int) -> str | None:
-        """Save the state, and tell; returns why it could not be, after a warning in the log."""
+        """Save the state, and report it; if that fails, log a warning and return why."""
         try:
             self.callbacks.before_saving()
             done = self.write(step, self.scores)

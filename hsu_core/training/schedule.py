@@ -20,7 +20,7 @@ def _constant(_schedule: spec.Constant, _progress: float) -> float:
 
 
 def _step(schedule: spec.StepDecay, progress: float) -> float:
-    """`gamma` to the power of the milestones that are reached."""
+    """`gamma` to the power of the number of milestones reached."""
     return schedule.gamma ** bisect_right(schedule.milestones, progress)
 
 
