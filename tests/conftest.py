@@ -116,8 +116,11 @@ def _running() -> Iterator[Engines]:
         yield Engines(**json.loads(ready) | urls)
 
 
+New = Callable[[], AbstractContextManager[str]]
+
+
 @pytest.fixture(scope="session")
-def new_database(shared: Shared) -> Callable[[], AbstractContextManager[str]]:
+def new_database(shared: Shared) -> New:
     """Makes a fresh, migrated database; its URL is good inside the `with`."""
 
     @contextmanager
@@ -140,9 +143,10 @@ def reused_database(shared: Shared) -> Iterator[ReusedDatabase]:
 
 
 @pytest.fixture
-def database_url(reused_database: ReusedDatabase) -> Iterator[str]:
-    """An empty, migrated database of one's own."""
-    with reused_database.emptied() as url:
+def database_url(request: pytest.FixtureRequest, reused_database: ReusedDatabase, new_database: New) -> Iterator[str]:
+    """An empty, migrated database of one's own; a new one for a test with the mark `new_database`."""
+    is_new = request.node.get_closest_marker("new_database") is not None
+    with new_database() if is_new else reused_database.emptied() as url:
         yield url
 
 

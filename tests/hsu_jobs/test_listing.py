@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -33,11 +31,7 @@ COMMON: tuple[dict[str, Any], ...] = (
 )
 
 
-@pytest.fixture
-def database_url(new_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
-    """A new one: plans depend on what was deleted from a table."""
-    with new_database() as url:
-        yield url
+pytestmark = pytest.mark.new_database  # plans depend on what was deleted from a table
 
 
 @pytest.fixture
