@@ -28,7 +28,7 @@ SOON = timedelta(seconds=10)
 # All in one round trip. START has to come after it, to see what the claim before has written. If a crash of the
 # database undoes a start, the lease cannot be renewed: nothing is lost, so nothing waits for the disk. START is planned
 # once for each connection, maybe while the queue is empty: the settings keep the plan right when the queue is long.
-MY_TURN: TextClause = text(f"""
+LOCK_THE_QUEUE: TextClause = text(f"""
 SET LOCAL synchronous_commit = off;
 SET LOCAL plan_cache_mode = force_generic_plan;
 SET LOCAL enable_seqscan = off;
@@ -135,7 +135,7 @@ class Started(NamedTuple):
 
 def start(session: Session, room: Room, token: UUID, settings: Settings) -> Started | None:
     """Start an attempt at the next job for this room, if there is one."""
-    session.execute(MY_TURN)
+    session.execute(LOCK_THE_QUEUE)
     values = {
         "worker": room.worker,
         "pool": room.pool,
