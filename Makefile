@@ -1,7 +1,7 @@
 # Everything that a person or CI runs. Each target sets up first; set-up costs nothing when nothing changed.
 PYTHON ?= python3
 BIN := .venv/bin
-PROCESSES ?= 4
+PROCESSES ?= 3
 QUICK := $(addprefix tests/,architecture hsu_core/spec hsu_core/data hsu_core/models hsu_core/test_energies.py \
 	hsu_core/test_authors_values.py hsu_jobs/test_states.py hsu_jobs/test_spec.py hsu_jobs/test_outcomes.py \
 	hsu_jobs/test_lifecycle.py hsu_jobs/test_attempts.py hsu_jobs/cluster/test_waiting.py \
