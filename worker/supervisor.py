@@ -86,6 +86,11 @@ class Supervisor:
         """Report that there may be work."""
         self._wake.set()
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was asked to stop, or has stopped."""
+        return self._stopping.is_set()
+
     def stop(self) -> None:
         """Ask the running jobs to stop and wait for them; a job that does not stop in time is killed."""
         self._stopping.set()

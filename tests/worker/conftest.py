@@ -20,6 +20,8 @@ from hsu_jobs.attempts import Claim
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import parse
 from hsu_jobs.tables import Job, User
+from worker.devices import Devices
+from worker.supervisor import Supervisor
 
 
 def _forget() -> None:
@@ -107,3 +109,19 @@ def closed(engines: Engines, database_url: str) -> Callable[[], AbstractContextM
             administer("ALTER DATABASE {} ALLOW_CONNECTIONS true")
 
     return shut
+
+
+@pytest.fixture
+def supervise() -> Iterator[Callable[..., Supervisor]]:
+    """Starts a supervisor with these devices, and stops it at the end, also of a test that fails."""
+    started: list[Supervisor] = []
+
+    def start(settings: Settings, *devices: str) -> Supervisor:
+        started.append(Supervisor(settings, name="here", devices=Devices(devices or ["cpu:0"], slots_each=1)))
+        started[-1].start()
+        return started[-1]
+
+    yield start
+    for supervisor in started:
+        if not supervisor.is_stopping:
+            supervisor.stop()

@@ -27,7 +27,6 @@ from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import CheckpointRow, EventRow, Job, RowFailure, Worker
 from worker import runner
-from worker.devices import Devices
 from worker.readiness import ReadinessCheck
 from worker.supervisor import Supervisor
 
@@ -206,13 +205,17 @@ def test_an_installation_from_before_the_markers_marks_only_the_storage_that_hol
 
 
 def test_a_worker_with_a_folder_of_its_own_takes_no_jobs_and_says_so(
-    settings: Settings, storage: Storage, submit: Callable[..., int], job: Callable[[int], Job], tmp_path: Path
+    settings: Settings,
+    storage: Storage,
+    submit: Callable[..., int],
+    job: Callable[[int], Job],
+    tmp_path: Path,
+    supervise: Callable[..., Supervisor],
 ) -> None:
     made = submit()
     own = settings.model_copy(update={"artifacts_dir": tmp_path / "own"})
     (tmp_path / "own").mkdir()
-    supervisor = Supervisor(own, name="here", devices=Devices(["cpu:0"], slots_each=1))
-    supervisor.start()
+    supervisor = supervise(own)
     until(lambda: lacking() is not None)
     with database.transaction() as session:
         found = waiting.why(session, job(made), settings)
@@ -275,10 +278,10 @@ def test_a_job_goes_on_from_where_it_was_once_its_storage_is_back(
     submit: Callable[..., int],
     job: Callable[[int], Job],
     monkeypatch: pytest.MonkeyPatch,
+    supervise: Callable[..., Supervisor],
 ) -> None:
     monkeypatch.setenv("HSU_ARTIFACTS_DIR", str(settings.artifacts_dir))
-    supervisor = Supervisor(settings, name="here", devices=Devices(["cpu:0"], slots_each=1))
-    supervisor.start()
+    supervisor = supervise(settings)
     made = submit(**LONG)
 
     def steps() -> list[int]:

@@ -130,11 +130,10 @@ def test_a_running_job_is_cancelled_soon_after_its_owner_asked(
 
 
 def test_a_supervisor_that_stops_gives_its_jobs_back(
-    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
+    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job], supervise: Callable[..., Supervisor]
 ) -> None:
     made = submit(**LONG)
-    supervisor = Supervisor(fast, name="here", devices=Devices(["cpu:0"], slots_each=1))
-    supervisor.start()
+    supervisor = supervise(fast)
     until(lambda: any(steps(job(made))), seconds=STARTING)
     supervisor.stop()
     assert job(made).state is State.QUEUED
@@ -165,10 +164,10 @@ def test_a_database_that_is_away_for_all_for_longer_than_a_lease_costs_no_attemp
     job: Callable[[int], Job],
     closed: Callable[[], AbstractContextManager[None]],
     database_url: str,
+    supervise: Callable[..., Supervisor],
 ) -> None:
     brief = fast.model_copy(update={"lease": timedelta(seconds=1.5)})
-    supervisor = Supervisor(brief, name="here", devices=Devices(["cpu:0"], slots_each=1))
-    supervisor.start()
+    supervisor = supervise(brief)
     made = submit(**LONG)
     until(lambda: any(steps(job(made))), seconds=STARTING)
     with closed() if fault == "away" else read_only(database_url):
@@ -310,11 +309,10 @@ def test_the_log_of_a_runner_is_kept(
 
 
 def test_a_job_of_two_devices_is_trained_by_two_processes_and_gives_both_back(
-    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
+    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job], supervise: Callable[..., Supervisor]
 ) -> None:
     small, large = submit(), submit(resources={"gpus": 2})
-    supervisor = Supervisor(fast, name="here", devices=Devices(["cpu:0", "cpu:1"], slots_each=1))
-    supervisor.start()
+    supervisor = supervise(fast, "cpu:0", "cpu:1")
     until(lambda: job(large).state is State.SUCCEEDED, seconds=STARTING)
     until(lambda: job(small).state is State.SUCCEEDED, seconds=STARTING)
     supervisor.stop()
