@@ -69,9 +69,10 @@ def undisturbed(name: str) -> Undisturbed:
     """The truth about a spec: trained by the library alone, in a process with one thread, as the workers' runners."""
     script = (
         "import sys, json, torch; from pathlib import Path; from hsu_core.training.loop import train; "
-        "from hsu_jobs.spec import parse; points = []; "
+        "from hsu_core.training.callbacks import Callbacks; from hsu_jobs.spec import parse; points = []; "
         "spec = parse(json.loads(sys.argv[1])); folder = Path(sys.argv[2]); "
-        "train(spec, report=lambda k, v: points.append((k, dict(v))), checkpoint_dir=folder); "
+        "report = lambda k, v: points.append((k, dict(v))); "
+        "train(spec, callbacks=Callbacks(report=report, checkpoint_dir=folder)); "
         "torch.save(points, folder / 'points')"
     )
     with TemporaryDirectory() as folder:
