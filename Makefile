@@ -10,7 +10,7 @@ QUICK := $(addprefix tests/,architecture hsu_core/spec hsu_core/data hsu_core/mo
 YARDSTICK := mlflow==3.17.0 psycopg2-binary
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down test chaos conformance slow bench check format docs clean
+.PHONY: help setup demo up down test quick chaos conformance slow bench check format docs clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 13

@@ -126,9 +126,9 @@ def create_app() -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     wakeups: Wakeups = app.state.wakeups
-    rights: AccessWatch = app.state.access_watch
+    access_watch: AccessWatch = app.state.access_watch
     parent_death.end_with_parent()
-    async with wakeups.listening(), rights.watched():
+    async with wakeups.listening(), access_watch.watched():
         yield
     doorbell.shared().close()
     key_cache.clear()

@@ -7,21 +7,6 @@ what it offers here, so that a new member of a menu touches one file.
 
 # ruff: noqa: F403
 
-from hsu_core.spec import (
-    baselines,
-    datasets,
-    family,
-    geometry,
-    menus,
-    models,
-    objectives,
-    penalties,
-    points,
-    regularizers,
-    task,
-    training,
-    values,
-)
 from hsu_core.spec.baselines import *
 from hsu_core.spec.datasets import *
 from hsu_core.spec.family import *
@@ -35,18 +20,3 @@ from hsu_core.spec.regularizers import *
 from hsu_core.spec.task import *
 from hsu_core.spec.training import *
 from hsu_core.spec.values import *
-
-__all__: list[str] = []
-__all__ += baselines.__all__
-__all__ += datasets.__all__
-__all__ += family.__all__
-__all__ += geometry.__all__
-__all__ += menus.__all__
-__all__ += models.__all__
-__all__ += objectives.__all__
-__all__ += penalties.__all__
-__all__ += points.__all__
-__all__ += regularizers.__all__
-__all__ += task.__all__
-__all__ += training.__all__
-__all__ += values.__all__
