@@ -44,23 +44,14 @@ def ring_for_all() -> None:
         doorbell.ring_for_webhook(webhook_id)
 
 
-def carry(webhook_id: int, settings: Settings) -> None:
-    """Send a webhook its due messages, unless another sender does."""
-    with database.transaction() as session:
-        batch = deliveries.take(session, webhook_id)
-    if batch is not None and deliver(batch, settings):
-        doorbell.ring_for_webhook(webhook_id)
-
-
-def deliver(batch: Batch, settings: Settings) -> bool:
-    """Send a batch, then end the claim; returns whether more messages are due already.
+def deliver(batch: Batch, settings: Settings) -> None:
+    """Send a batch, then end the claim.
 
     If a result could not be stored, its message would be sent again at once: then the claim stays until its lease ends.
     """
-    if not _send_all(batch, settings):
-        return False
-    with database.transaction() as session:
-        return deliveries.finish(session, batch)
+    if _send_all(batch, settings):
+        with database.transaction() as session:
+            deliveries.finish(session, batch)
 
 
 def _send_all(batch: Batch, settings: Settings) -> bool:

@@ -75,11 +75,6 @@ def due(session: Session, *, limit: int = 100) -> list[int]:
     return list(session.execute(chosen).scalars())
 
 
-def take(session: Session, webhook_id: int) -> Batch | None:
-    """Claim a webhook, unless another sender has it or nothing is due."""
-    return _claimed(session, select(Webhook).where(Webhook.id == webhook_id, _needs_a_sender()))
-
-
 def claim_next(session: Session, *, most_of_one: int) -> Batch | None:
     """Claim the webhook that is next; None if nothing is due, or only messages of owners with the most senders allowed.
 
@@ -121,14 +116,13 @@ def settle(session: Session, batch: Batch, message: Message, answer: Answer, set
     return False
 
 
-def finish(session: Session, batch: Batch) -> bool:
-    """End the claim; returns whether more messages are due already."""
+def finish(session: Session, batch: Batch) -> None:
+    """End the claim."""
     session.execute(
         update(Webhook)
         .where(Webhook.id == batch.webhook_id, Webhook.courier == batch.courier)
         .values(courier=None, courier_until=None)
     )
-    return bool(session.execute(select(_needs_a_sender()).where(Webhook.id == batch.webhook_id)).scalar())
 
 
 def tidy(session: Session, keep: timedelta) -> None:

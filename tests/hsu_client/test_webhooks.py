@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from sending import claim
 from sqlalchemy.orm import Session
 
 from hsu_client.cli.main import main
@@ -85,7 +86,7 @@ def webhook(client: Client) -> Iterator[dict[str, Any]]:
 
 
 def carry(session: Session, webhook_id: int, answer: Answer) -> None:
-    turn = deliveries.take(session, webhook_id)
+    turn = claim(session, webhook_id)
     assert turn is not None
     for message in turn.messages:
         deliveries.settle(session, turn, message, answer, Settings())

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from samples import DIGITS, ROOM
+from sending import claim
 from sqlalchemy import select, text, update
 from sqlalchemy.orm import Session
 
@@ -220,7 +221,7 @@ def test_a_message_that_cannot_be_written_is_given_up_and_the_next_one_is_sent(
         return body(delivery, *told)  # type: ignore[arg-type]
 
     monkeypatch.setattr(deliveries.messages, "body", broken)
-    turn = deliveries.take(session, hook.id)
+    turn = claim(session, hook.id)
     assert turn is not None
     assert [message.delivery_id for message in turn.messages] == [second.id]
     assert first.state is DeliveryState.FAILED
@@ -239,7 +240,7 @@ def test_a_webhook_is_told_of_events_of_other_versions(
     event_id = session.execute(made, {"job": job.id, "event": event}).scalar_one()
     session.add(Delivery(webhook_id=hook.id, event_id=event_id))
     session.flush()
-    turn = deliveries.take(session, hook.id)
+    turn = claim(session, hook.id)
     assert turn is not None
     assert len(turn.messages) == 1
 

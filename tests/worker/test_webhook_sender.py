@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 import trustme
 from receiving import Receiver, receiver, said
+from sending import send
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from hsu_client.webhooks import verify
-from hsu_jobs import database, doorbell
+from hsu_jobs import database
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Delivery, DeliveryState, User, Webhook
 from hsu_jobs.webhooks import addresses, deliveries, subscriptions
@@ -79,7 +80,7 @@ def secret(webhook_id: int) -> str:
 def test_what_is_due_is_brought_in_order_and_signed(hook: Hook, opened: Settings) -> None:
     with receiver() as there:
         mine = hook(f"{there.url}/hooks?lab=1", pings=3)
-        webhook_sender.carry(mine, opened)
+        send(mine, opened)
     assert [each.state for each in sent(mine)] == [DeliveryState.DELIVERED] * 3
     assert [got.told["id"] for got in there.received] == [f"msg_{each.message.hex}" for each in sent(mine)]
     for got in there.received:
@@ -96,7 +97,7 @@ def test_a_message_that_was_refused_twice_is_taken_the_third_time_with_the_same_
     with receiver(500, 503) as there:
         mine = hook(there.url)
         while sent(mine)[0].state is DeliveryState.PENDING:
-            webhook_sender.carry(mine, opened)
+            send(mine, opened)
             time.sleep(0.02)
     (delivery,) = sent(mine)
     assert (delivery.state, delivery.attempts, delivery.status) == (DeliveryState.DELIVERED, 3, 204)
@@ -114,7 +115,7 @@ def test_doubled_doorbells_do_not_double_deliveries(hook: Hook, opened: Settings
 
     with receiver(*[slowly] * 10) as there:
         mine = hook(there.url, pings=10)
-        rings = [threading.Thread(target=webhook_sender.carry, args=(mine, opened)) for _ in range(6)]
+        rings = [threading.Thread(target=send, args=(mine, opened)) for _ in range(6)]
         for ring in rings:
             ring.start()
         for ring in rings:
@@ -131,7 +132,7 @@ def test_a_webhook_that_is_removed_while_its_message_is_on_the_way_hurts_nobody(
 
     with receiver(remove) as there:
         mine = hook(there.url, pings=3)
-        webhook_sender.carry(mine, opened)
+        send(mine, opened)
     assert len(there.received) == 1, "nothing more is sent to it"
     assert sent(mine) == []
 
@@ -151,7 +152,7 @@ def test_a_message_whose_end_cannot_be_written_keeps_no_other_from_being_sent_an
         first = sent(mine)[0]
         monkeypatch.setattr(webhook_sender.deliveries, "settle", broken)
         for _ in range(2):
-            webhook_sender.carry(mine, opened)
+            send(mine, opened)
     pending, delivered = DeliveryState.PENDING, DeliveryState.DELIVERED
     assert [each.state for each in sent(mine)] == [pending, delivered, delivered]
     assert len(there.received) == 3
@@ -160,21 +161,19 @@ def test_a_message_whose_end_cannot_be_written_keeps_no_other_from_being_sent_an
 def test_gone_ends_a_webhook(hook: Hook, opened: Settings) -> None:
     with receiver(410) as there:
         mine = hook(there.url, pings=2)
-        webhook_sender.carry(mine, opened)
-        webhook_sender.carry(mine, opened)
+        send(mine, opened)
+        send(mine, opened)
     assert len(there.received) == 1
     assert [each.state.value for each in sent(mine)] == ["failed", "pending"]
 
 
-def test_more_than_a_turn_holds_rings_again(hook: Hook, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    rung: list[int] = []
-    monkeypatch.setattr(doorbell, "ring_for_webhook", rung.append)
+def test_what_is_more_than_a_batch_is_due_at_once(hook: Hook, opened: Settings) -> None:
     with receiver() as there:
         mine = hook(there.url, pings=25)
-        webhook_sender.carry(mine, opened)
-        assert (rung, len(there.received)) == ([mine], 20)
-        webhook_sender.carry(mine, opened)
-    assert (rung, len(there.received)) == ([mine], 25)
+        send(mine, opened)
+        assert len(there.received) == 20
+        send(mine, opened)
+    assert len(there.received) == 25
 
 
 def test_a_redirect_is_not_followed_wherever_it_leads() -> None:
@@ -369,7 +368,7 @@ def test_a_secret_that_cannot_sign_is_a_failure_as_any_other(hook: Hook, opened:
     mine = hook("http://127.0.0.1:9999/")
     with database.transaction() as session:
         session.execute(update(Webhook).values(secret="whsec_not base64"))
-    webhook_sender.carry(mine, opened)
+    send(mine, opened)
     with database.transaction() as session:
         webhook = session.get_one(Webhook, mine)
         (delivery,) = session.execute(select(Delivery)).scalars()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from samples import DIGITS, PLACED, TRAINED
+from sending import claim
 from sqlalchemy import select, text
 
 from hsu_client.cli import render
@@ -18,7 +19,6 @@ from hsu_jobs.cluster import claiming, workers
 from hsu_jobs.outcomes import Succeeded
 from hsu_jobs.spec import parse
 from hsu_jobs.tables import Role, RowFailure
-from hsu_jobs.webhooks import deliveries
 
 Submit = Callable[..., dict[str, Any]]
 
@@ -206,7 +206,7 @@ def test_what_looks_at_many_jobs_goes_on_beside_it(
         assert lifecycle.expire_overdue(session) == [late]
         claiming.make_room(session, settings.settings())
     with database.transaction() as session:
-        turn = deliveries.take(session, hook)
+        turn = claim(session, hook)
     assert turn is not None
     assert [json.loads(message.body)["job"]["id"] for message in turn.messages] == [running, late, other["id"]]
     assert root.get("/metrics").status_code == 200

@@ -10,6 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx2 import Response
 from redis import Redis
+from sending import claim
 
 from api.routes.webhooks import Message
 from hsu_jobs import database, settings
@@ -45,7 +46,7 @@ def refused(answer: Response, status: int, code: str) -> dict[str, Any]:
 def carry(webhook_id: int, *answers: Answer) -> None:
     """One turn of a courier whose receiver answers so."""
     with database.transaction() as session:
-        turn = deliveries.take(session, webhook_id)
+        turn = claim(session, webhook_id)
         assert turn is not None
         for message, answer in zip(turn.messages, answers, strict=True):
             deliveries.settle(session, turn, message, answer, settings.settings())
@@ -220,7 +221,7 @@ def test_what_is_sent_is_what_the_document_says(ada: TestClient, submit: Submit)
     ada.post(f"/v1/jobs/{submit(ada)['id']}/cancel")
     ada.post(f"/v1/webhooks/{webhook['id']}/test")
     with database.transaction() as session:
-        turn = deliveries.take(session, webhook["id"])
+        turn = claim(session, webhook["id"])
         assert turn is not None
     told = [Message.model_validate_json(message.body, extra="forbid") for message in turn.messages]
     assert [each.kind for each in told] == [each.event.kind for each in told] == ["submitted", "cancelled", "ping"]

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sending import claim
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
@@ -45,7 +46,7 @@ def passing(session: Session) -> Pass:
 
 
 def taken(session: Session, hook: Webhook) -> Batch:
-    turn = deliveries.take(session, hook.id)
+    turn = claim(session, hook.id)
     assert turn is not None
     return turn
 
@@ -80,9 +81,9 @@ def test_what_is_taken_is_delivered_once_the_oldest_first(
     turn = taken(session, hook)
     assert [message.delivery_id for message in turn.messages] == [each.id for each in messages_of(session, hook)]
     assert [deliveries.settle(session, turn, message, TAKEN, OPEN) for message in turn.messages] == [True] * 3
-    assert deliveries.finish(session, turn) is False
+    deliveries.finish(session, turn)
     assert deliveries.due(session) == []
-    assert deliveries.take(session, hook.id) is None
+    assert claim(session, hook.id) is None
     for each in messages_of(session, hook):
         assert (each.state, each.attempts, each.status, each.error) == (DeliveryState.DELIVERED, 1, 204, None)
         assert each.delivered_at == each.attempted_at == now(session)
@@ -103,7 +104,7 @@ def test_a_message_that_fails_is_tried_again_at_growing_distances_for_about_a_da
         if delivery.state is DeliveryState.PENDING:
             wait = max(delivery.next_attempt_at, hook.rests_until) - now(session)
             waits.append(wait.total_seconds())
-            assert deliveries.take(session, hook.id) is None
+            assert claim(session, hook.id) is None
             passing(waits[-1])
             first -= timedelta(seconds=waits[-1])
     doubled = [min(10 * 2**place, 4 * 3600) for place in range(len(waits))]
@@ -193,11 +194,11 @@ def test_two_couriers_never_have_the_same_webhook(session: Session) -> None:
         hook = subscriptions.create(own, owner, url="http://127.0.0.1:9000/", events=["submitted"], settings=OPEN)
         subscriptions.ping(own, hook)
     with database.transaction() as first:
-        assert deliveries.take(first, hook.id)
+        assert claim(first, hook.id)
         with database.transaction() as second:
-            assert deliveries.take(second, hook.id) is None, "while the first one has not committed"
+            assert claim(second, hook.id) is None, "while the first one has not committed"
     with database.transaction() as second:
-        assert deliveries.take(second, hook.id) is None
+        assert claim(second, hook.id) is None
         assert deliveries.due(second) == []
 
 
@@ -209,7 +210,7 @@ def test_what_a_courier_writes_after_its_time_is_dropped(session: Session, hook:
     assert deliveries.settle(session, late, late.messages[0], AWAY, OPEN) is False
     deliveries.finish(session, late)
     session.refresh(delivery)
-    assert (delivery.attempts, deliveries.take(session, hook.id)) == (0, None)
+    assert (delivery.attempts, claim(session, hook.id)) == (0, None)
     assert deliveries.settle(session, turn, turn.messages[0], TAKEN, OPEN) is True
 
 
@@ -220,7 +221,7 @@ def test_a_webhook_that_is_removed_on_the_way_takes_its_messages_along(session: 
     session.delete(hook)
     session.flush()
     assert deliveries.settle(session, turn, turn.messages[0], TAKEN, OPEN) is False
-    assert deliveries.finish(session, turn) is False
+    deliveries.finish(session, turn)
     assert session.execute(select(func.count()).select_from(Delivery)).scalar_one() == 0
 
 

@@ -8,6 +8,7 @@ import hmac
 import json
 from collections.abc import Callable
 
+from sending import claim
 from sqlalchemy.orm import Session
 
 from hsu_jobs import attempts
@@ -15,7 +16,7 @@ from hsu_jobs.attempts import Claim
 from hsu_jobs.outcomes import Failed
 from hsu_jobs.settings import Settings
 from hsu_jobs.tables import Job, User
-from hsu_jobs.webhooks import deliveries, messages, subscriptions
+from hsu_jobs.webhooks import messages, subscriptions
 
 OPEN = Settings(webhook_allow=("127.0.0.1",))
 
@@ -51,7 +52,7 @@ def test_a_message_tells_the_event_and_its_job_in_brief(
     job = submit(owner, name="λ", tags=["a"])
     attempts.settle(session, claimed().token, Failed(code="diverged", message="NaN at step 3"), Settings())
     session.flush()
-    turn = deliveries.take(session, hook.id)
+    turn = claim(session, hook.id)
     assert turn is not None
     (message,) = turn.messages
     told = json.loads(message.body)
