@@ -44,26 +44,24 @@ class ReadinessCheck:
         self._distrusted: dict[str, float] = {}
 
     def look(self) -> Readiness:
-        """Which jobs the machine can take now; a change is logged."""
-        if self._seen_at is not None and time.monotonic() - self._seen_at < self._settings.poll.total_seconds():
-            return self._seen
-        found = Readiness(self._readable(), self._lacking())
-        if self._seen_at is None or found != self._seen:
-            _report(found)
-        self._seen, self._seen_at = found, time.monotonic()
-        return found
+        """Which jobs the machine can take now; a change is logged. A distrusted data set is missing at once."""
+        now = time.monotonic()
+        if self._seen_at is None or now - self._seen_at >= self._settings.poll.total_seconds():
+            self._see()
+        trusted = (kind for kind in self._seen.datasets if self._distrusted.get(kind, now) <= now)
+        return self._seen._replace(datasets=tuple(trusted))
 
     def distrust(self, dataset: str) -> None:
         """Leave jobs with this data set to other machines for a while."""
         _log.warning("%s could not be read here: its jobs are left to other machines for %.0f s", dataset, DISTRUST)
         self._distrusted[dataset] = time.monotonic() + DISTRUST
-        self._seen_at = None
 
-    def _readable(self) -> tuple[str, ...]:
-        now = time.monotonic()
-        return tuple(
-            kind for kind in LAYOUT if self._distrusted.get(kind, now) <= now and _is_readable(kind, self._settings)
-        )
+    def _see(self) -> None:
+        readable = tuple(kind for kind in LAYOUT if _is_readable(kind, self._settings))
+        found = Readiness(readable, self._lacking())
+        if self._seen_at is None or found != self._seen:
+            _report(found)
+        self._seen, self._seen_at = found, time.monotonic()
 
     def _lacking(self) -> tuple[str, ...]:
         try:

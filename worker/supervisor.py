@@ -33,7 +33,7 @@ from worker.devices import Devices, visibility
 from worker.lease import Lease
 from worker.membership import Membership
 from worker.processes import Runner, Spare
-from worker.readiness import Readiness, ReadinessCheck
+from worker.readiness import ReadinessCheck
 
 _log = logging.getLogger(__name__)
 _TO_SETTLE = 10.0
@@ -120,8 +120,8 @@ class Supervisor:
             return
         with database.transaction() as session:
             workers.note_readiness(session, self._name, datasets=ready.datasets, lacks=ready.lacks)
-        while not (ready.lacks or self._stopping.is_set()):
-            claim = self._claim(ready)
+        while not self._stopping.is_set():
+            claim = self._claim()
             if claim is None:
                 return
             with self._lock:
@@ -143,10 +143,11 @@ class Supervisor:
             self._uptime.note_answer()
             return is_ours
 
-    def _claim(self, ready: Readiness) -> Claim | None:
+    def _claim(self) -> Claim | None:
         with self._lock:
             free = self._devices.free()
-        if not free:
+        ready = self._readiness.look()  # after the devices: what an attempt lacked is known before its device is free
+        if ready.lacks or not free:
             return None
         room = Room(
             self._name,

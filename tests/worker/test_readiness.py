@@ -260,6 +260,20 @@ def test_a_data_set_that_could_not_be_read_is_left_to_others_for_a_while(setting
     assert "mnist" not in check.look().datasets
 
 
+def test_what_could_not_be_read_stays_missing_when_it_was_noticed_during_a_look(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = ReadinessCheck(settings)
+
+    def found(*_: object) -> bool:
+        check.distrust("mnist")  # an attempt ends in another thread
+        return True
+
+    monkeypatch.setattr("worker.readiness._is_readable", found)
+    assert "mnist" not in check.look().datasets
+    assert "mnist" not in check.look().datasets
+
+
 def test_what_one_machine_lacks_another_takes(submit: Callable[..., int], fast: Settings) -> None:
     made = submit(dataset={"kind": "cifar10"}, model={"kind": "mlp"})
 
