@@ -92,7 +92,7 @@ class ReusedDatabase:
         """Cut off who still uses it, and delete every row; whether it then is as a new copy."""
         tables = [table.name for table in reversed(Row.metadata.sorted_tables)]
         with self._connected(name) as connection:
-            connection.execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false").format(sql.Identifier(name)))
+            self._administer("ALTER DATABASE {} ALLOW_CONNECTIONS false", name)  # Postgres refuses it from inside
             _cut_off(connection)
             if connection.execute(_LOOK).fetchone() != self._look or _size(connection) > self._size + _GROWTH:
                 return False
