@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     """Time between two writes of a running job's curves."""
     keep_curves: Span | None = None
     """Time after a job's end for which its curves are kept; for ever by default."""
+    spare_runner: bool = True
+    """Whether a worker keeps a started process ready: a job then begins seconds sooner, for 250 MB of memory."""
     shutdown: Span = timedelta(seconds=15)
     """Time that a running job gets to stop by itself before it is killed."""
     retry_after: Span = timedelta(seconds=5)

@@ -104,7 +104,7 @@ class Runner:
 
 
 class Spare:
-    """A runner that waits for its attempt."""
+    """A runner that waits for its attempt, if the settings ask for one."""
 
     def __init__(self, settings: Settings, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         self._settings = settings
@@ -113,6 +113,8 @@ class Spare:
 
     def prepare(self) -> None:
         """Start one in advance."""
+        if not self._settings.spare_runner:
+            return
         if self._runner is None or not self._runner.is_alive:
             self.put_away()
             self._runner = Runner(self._settings, self._environment)

@@ -44,6 +44,7 @@ def fast(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.
         "FLUSH": "0.1",
         "SHUTDOWN": "20",
         "RETRY_AFTER": "0.1",
+        "SPARE_RUNNER": "false",  # it would be started for each test, and not used
     }
     for name, value in values.items():
         monkeypatch.setenv(f"HSU_{name}", value)

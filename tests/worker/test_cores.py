@@ -87,7 +87,7 @@ def test_what_the_environment_says_stands(fast: Settings, monkeypatch: pytest.Mo
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    spare = Spare(fast, cores.environment(2))
+    spare = Spare(fast.model_copy(update={"spare_runner": True}), cores.environment(2))
     spare.prepare()
     try:
         (seen,) = _environments(1)

@@ -88,6 +88,19 @@ def test_a_job_is_trained_and_settled(
     assert [path.name for path in fast.artifacts_dir.glob(f"jobs/{made}/attempt-1/*")] == ["step-000000011.safetensors"]
 
 
+def test_a_spare_runner_takes_the_next_job(
+    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job], supervise: Callable[..., Supervisor]
+) -> None:
+    supervise(fast.model_copy(update={"spare_runner": True}))
+    until(runners)
+    (spare,) = runners()
+    made = submit()
+    until(lambda: job(made).attempts)
+    assert spare.is_running()
+    until(lambda: spare.pid not in {runner.pid for runner in runners()}, seconds=STARTING)
+    until(lambda: job(made).state is State.SUCCEEDED, seconds=STARTING)
+
+
 def test_points_are_placed_on_a_sphere_and_compared_with_the_best_known(
     supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
@@ -145,9 +158,8 @@ def test_a_runner_whose_lease_was_lost_is_killed_and_overrules_nobody(
     supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
 ) -> None:
     made = submit(**LONG, limits={"max_attempts": 1})
-    until(runners, seconds=STARTING)
-    before = runners()[:1]  # the first one gets the job, a later one is the spare
     until(lambda: any(steps(job(made))), seconds=STARTING)
+    before = runners()
     with database.transaction() as session:
         session.execute(update(Attempt).values(lease_expires_at=Attempt.started_at))
         assert attempts.expire(session, fast) == [made]  # in one transaction, so that no heartbeat comes between
