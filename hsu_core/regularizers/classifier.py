@@ -10,7 +10,7 @@ import inspect
 import operator
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jaxtyping
 import torch
@@ -153,9 +153,9 @@ def _before(node: fx.Node) -> set[fx.Node]:
 
 def _layer(name: str, layers: set[str]) -> str | None:
     """The layer of a step; for torch's own blocks the one layer inside. LookupError if there are several."""
-    if name in layers:
-        return name
-    inside: list[Any] = [layer for layer in layers if layer.startswith(f"{name}.")]
+    inside = [layer for layer in layers if layer.startswith(f"{name}.")]
     if len(inside) > 1:
         raise LookupError(f"the outputs come out of {name}, of which the inside is not known")
-    return inside[0] if inside else None
+    if inside:
+        return inside[0]
+    return name if name in layers else None

@@ -1,7 +1,8 @@
 """Which weights of a model are points on a sphere, and what are their present values?
 
-Knows modules, layer names and patterns. Knows no penalties and no training. Each call reads a weight from its place in
-the model: it may be recomputed (weight norm, pruning), replaced, or exchanged for the duration of a call.
+Knows modules, layer names and patterns; `views` knows the kinds of modules. Knows no penalties and no training. Each
+call reads a weight from its place in the model: it may be recomputed (weight norm, pruning), replaced, or exchanged for
+the duration of a call.
 """
 
 from __future__ import annotations
@@ -14,41 +15,25 @@ from fnmatch import fnmatchcase
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 
 from hsu_core.regularizers import classifier
-
-LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-"""The kinds of layers that are read. A new kind starts here and in `Layer.points`."""
-
-NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
-"""Their weights are scales and not directions, whatever their number of dimensions."""
-
-UNREAD: dict[type[nn.Module], str] = {
-    nn.ConvTranspose1d: "a transposed convolution",
-    nn.ConvTranspose2d: "a transposed convolution",
-    nn.ConvTranspose3d: "a transposed convolution",
-    nn.Embedding: "an embedding table",
-    nn.EmbeddingBag: "an embedding table",
-    nn.MultiheadAttention: "projections of attention",
-    nn.RNNBase: "recurrent weights",
-    nn.RNNCellBase: "recurrent weights",
-}
-"""Kinds of layers that have neurons but are not read, in words."""
+from hsu_core.regularizers.views import NORMS, Unread, View, views
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A linear or convolutional layer of a model, seen as n neurons in d dimensions."""
+    """A layer of a model, or a part of one, seen as n neurons in d dimensions."""
 
     name: str
     model: nn.Module
     is_final: bool
     """Whether this layer produces the model's outputs: the classifier."""
     path: tuple[str, ...]
-    """The parts of the name."""
+    """The parts of the module's name."""
+    view: View
+    """Where the neurons lie in the module."""
 
     @property
     def module(self) -> nn.Module:
@@ -60,13 +45,18 @@ class Layer:
 
     @property
     def weight(self) -> Tensor:
-        """The present weight. RuntimeError if another kind of module has taken the layer's place."""
-        return _weight(self.module, self.name)
+        """The present parameter. RuntimeError if another kind of module has taken the layer's place."""
+        return _weight(self.module, self.view.parameter, self.name)
 
     @property
     def sources(self) -> tuple[Tensor, ...]:
         """The parameters from which the weight is computed; usually the weight itself."""
-        return _sources(self.module)
+        return _sources(self.module, self.view.parameter)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for two layers that are the same neurons."""
+        return (*map(id, self.sources), self.view.part)
 
     @property
     def is_frozen(self) -> bool:
@@ -76,34 +66,38 @@ class Layer:
     @property
     def shape(self) -> tuple[int, int]:
         """Neurons and dimensions."""
-        weight = self.weight
-        return len(weight), weight[0].numel()
+        n, d = self.view.rows(self.weight).shape
+        return n, d
 
     def points(self) -> Float[Tensor, "n d"]:
         """One row for each neuron (output channel), with flattened kernels; in float32 or wider."""
-        weight = self.weight
-        return weight.flatten(start_dim=1).to(torch.promote_types(weight.dtype, torch.float32))
+        weight = self.view.rows(self.weight)
+        return weight.to(torch.promote_types(weight.dtype, torch.float32))
 
 
 def layers(model: nn.Module, *, final: Collection[str] | None = None) -> list[Layer]:
-    """Every linear and convolutional layer of the model, in module order. ValueError if there is none.
+    """Every layer of the model whose neurons are points, in module order. ValueError if there is none.
 
     `final` are the names of the layers whose outputs are the model's. By default they are found by the data flow; where
     that cannot be followed, the last layer in module order is final.
     """
     names = read(model)
     if not names:
-        raise ValueError(f"{type(model).__name__} has no linear and no convolutional layer")
+        raise ValueError(f"{type(model).__name__} has no layer whose neurons are read, as linear ones")
     if final is None:
         final = classifier.find(model, names).names
-    return [Layer(name, model, is_final=name in final, path=_path(name)) for name in names]
+    return [
+        Layer(f"{name}.{view.part}".strip("."), model, is_final=name in final, path=_path(name), view=view)
+        for name in names
+        for view in _read_views(model.get_submodule(name))
+    ]
 
 
 def read(model: nn.Module) -> list[str]:
-    """The names of the layers that are read. ValueError for a lazy one, which has no weight yet."""
-    found = [(name, module) for name, module in model.named_modules() if isinstance(module, LAYERS)]
+    """The names of the modules that are read. ValueError for a lazy one, which has no weight yet."""
+    found = [(name, module) for name, module in model.named_modules() if _read_views(module)]
     for name, module in found:
-        if any(is_lazy(source) for source in _sources(module)):
+        if any(is_lazy(source) for view in _read_views(module) for source in _sources(module, view.parameter)):
             raise ValueError(
                 f"{name} is a lazy layer and has no weight yet: "
                 "expected a model that has seen a batch, call it once before"
@@ -116,20 +110,31 @@ def unread(model: nn.Module) -> dict[str, str]:
     counted = {
         id(source): name
         for name, module in model.named_modules()
-        if isinstance(module, LAYERS)
-        for source in _sources(module)
+        for view in _read_views(module)
+        for source in _sources(module, view.parameter)
     }
     reasons = {}
     for name, module in model.named_modules():
-        if isinstance(module, (*LAYERS, *NORMS, ParametrizationList)) or ".parametrizations." in f".{name}.":
+        if isinstance(module, (*NORMS, ParametrizationList)) or ".parametrizations." in f".{name}.":
             continue
+        known = views(module)
+        parameters = {view.parameter for view in _read_views(module)}
         for own, weight in _matrices(module):
+            if own in parameters or own.removesuffix("_g").removesuffix("_v").removesuffix("_orig") in parameters:
+                continue
             label = name if own == "weight" and name else f"{name}.{own}".lstrip(".")
-            shared = counted.get(id(weight))
-            reasons[label] = (
-                f"shares its weight with {shared}, where it counts" if shared is not None else _why(module, own)
-            )
+            if isinstance(known, Unread):
+                reasons[label] = known.reason
+            elif (shared := counted.get(id(weight))) is not None:
+                reasons[label] = f"shares its weight with {shared}, where it counts"
+            else:
+                reasons[label] = f"is {own} of {type(module).__name__}, which is not read as neurons"
     return reasons
+
+
+def _read_views(module: nn.Module) -> tuple[View, ...]:
+    found = views(module)
+    return () if isinstance(found, Unread) else found
 
 
 def chosen(found: Sequence[Layer], patterns: Iterable[str], *, field: str) -> list[Layer]:
@@ -146,27 +151,27 @@ def _path(name: str) -> tuple[str, ...]:
     return tuple(name.split(".")) if name else ()
 
 
-def _weight(module: nn.Module, name: str) -> Tensor:
+def _weight(module: nn.Module, parameter: str, layer: str) -> Tensor:
     if "parametrizations" in module._modules:
         with _looking(module):
-            return _attribute(module, name)
+            return _attribute(module, parameter, layer)
     for hook in module._forward_pre_hooks.values():
         # torch.nn.utils.prune and the older weight_norm and spectral_norm recompute this only before a forward.
-        if getattr(hook, "_tensor_name", None) == "weight" and hasattr(hook, "apply_mask"):
+        if getattr(hook, "_tensor_name", None) == parameter and hasattr(hook, "apply_mask"):
             pruned: Tensor = hook.apply_mask(module)
             return pruned
-        if getattr(hook, "name", None) == "weight" and hasattr(hook, "compute_weight"):
+        if getattr(hook, "name", None) == parameter and hasattr(hook, "compute_weight"):
             still = {"do_power_iteration": False} if hasattr(hook, "n_power_iterations") else {}
             made: Tensor = hook.compute_weight(module, **still)
             return made
-    return _attribute(module, name)
+    return _attribute(module, parameter, layer)
 
 
-def _attribute(module: nn.Module, name: str) -> Tensor:
-    weight = getattr(module, "weight", None)
+def _attribute(module: nn.Module, parameter: str, layer: str) -> Tensor:
+    weight = getattr(module, parameter, None)
     if not isinstance(weight, Tensor):
         raise RuntimeError(
-            f"{name}: expected a linear or convolutional layer, as there was when the penalty was built, "
+            f"{layer}: expected a layer with {parameter}, as there was when the penalty was built, "
             f"found {type(module).__name__}: build the penalty again"
         )
     return weight
@@ -191,14 +196,15 @@ def _looking(module: nn.Module) -> Iterator[None]:
             part.training = True
 
 
-def _sources(module: nn.Module) -> tuple[Tensor, ...]:
+def _sources(module: nn.Module, parameter: str) -> tuple[Tensor, ...]:
     parametrizations = module._modules.get("parametrizations")
-    if parametrizations is not None and "weight" in parametrizations._modules:
-        return tuple(parametrizations.get_submodule("weight").parameters())
-    if "weight" in module._parameters:
-        return (module.weight,)  # type: ignore[return-value]
-    behind = tuple(own for name, own in module.named_parameters(recurse=False) if name.startswith("weight_"))
-    return behind or (_attribute(module, type(module).__name__),)
+    if parametrizations is not None and parameter in parametrizations._modules:
+        return tuple(parametrizations.get_submodule(parameter).parameters())
+    if (own := module._parameters.get(parameter)) is not None:
+        return (own,)
+    named = module.named_parameters(recurse=False)
+    behind = tuple(own for name, own in named if name.startswith(f"{parameter}_"))
+    return behind or (_attribute(module, parameter, type(module).__name__),)
 
 
 def _matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -211,8 +217,3 @@ def _matrices(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
         made = getattr(module, name)
         if made.ndim > 1:
             yield name, made
-
-
-def _why(module: nn.Module, own: str) -> str:
-    words = next((words for kind, words in UNREAD.items() if isinstance(module, kind)), None)
-    return f"is {words or f'{own} of {type(module).__name__}'}, which is not read as neurons"

@@ -6,7 +6,7 @@ float32 and outside autocast: half-precision Gram matrices make the gradients wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -29,13 +29,13 @@ def build(
     *,
     seed: int = 0,
     total_steps: int | None = None,
-    final: str | None = None,
+    final: str | Collection[str] | None = None,
     world: World = ALONE,
 ) -> Penalty:
     """The penalty of this spec on this model; a loop only needs `loss + penalty(step)`.
 
-    `final` names the classifier; by default it is the layer that produces the model's outputs. `total_steps` is the
-    length of the training, for a weight that changes.
+    `final` names the classifier, or several, or with `()` none; by default it is the layer that produces the model's
+    outputs. `total_steps` is the length of the training, for a weight that changes.
 
     ValueError for a layer pattern that matches nothing; for a model without layers, with only frozen layers or layers
     too small to be spread, or with a lazy layer; if the classifier matters and is neither named nor found; for a
@@ -270,12 +270,15 @@ def _length(regularizer: spec.Regularizer, total_steps: int | None) -> int:
     return 1
 
 
-def _found(regularizer: spec.LayerPenalty | spec.FeaturePenalty, model: nn.Module, final: str | None) -> list[Layer]:
+def _found(
+    regularizer: spec.LayerPenalty | spec.FeaturePenalty, model: nn.Module, final: str | Collection[str] | None
+) -> list[Layer]:
     """The model's layers. ValueError if the classifier matters and cannot be identified."""
     names = read(model)
-    if final is not None and final not in names:
-        raise ValueError(f"final: {final!r} is no layer; there are {', '.join(names)}")
-    known = classifier.Final(frozenset([final])) if final is not None else classifier.find(model, names)
+    named = None if final is None else frozenset([final] if isinstance(final, str) else final)
+    if named and (unknown := sorted(named - set(names))):
+        raise ValueError(f"final: {unknown[0]!r} is no layer; there are {', '.join(names)}")
+    known = classifier.find(model, names) if named is None else classifier.Final(named)
     if known.doubt and _depends_on_final(regularizer):
         raise ValueError(
             f"cannot tell which layer is the classifier, as the forward could not be followed ({known.doubt}): "
@@ -311,12 +314,12 @@ def _add_layers(penalty: Penalty, regularizer: spec.LayerRegularizer, found: lis
         if (weight := _weight(regularizer, layer)) > 0
     ]
     chosen(found, regularizer.layer_weights, field="regularizer.layer_weights")
-    once: dict[tuple[int, ...], str] = {}
+    once: dict[tuple[object, ...], str] = {}
     for layer, _ in sorted(wanted, key=lambda each: not each[0].is_final):
         # If several layers share a weight, the classifier counts, else the first layer.
-        once.setdefault(tuple(map(id, layer.sources)), layer.name)
+        once.setdefault(layer.identity, layer.name)
     for layer, weight in wanted:
-        first = once[tuple(map(id, layer.sources))]
+        first = once[layer.identity]
         if first != layer.name:
             penalty.skipped[layer.name] = f"shares its weight with {first}, where it counts"
         elif reason := _too_small(regularizer, layer):
@@ -344,7 +347,7 @@ def _check_patterns(regularizer: spec.LayerPenalty, found: Sequence[Layer], left
 def _weight(regularizer: spec.LayerPenalty, layer: Layer) -> float:
     own = regularizer.final_weight if layer.is_final else regularizer.hidden_weight
     factors = (factor for name, factor in regularizer.layer_weights.items() if fnmatchcase(layer.name, name))
-    return own * next(factors, 1.0)
+    return own * next(factors, 1.0) * layer.view.share
 
 
 def _too_small(regularizer: spec.LayerPenalty, layer: Layer) -> str | None:

@@ -87,7 +87,7 @@ class AtPoles(Term):
         self.weight = weight
         self.kept: inner_problem.PersistentPole | None = None
         if isinstance(inner, spec.AuthorsPole):
-            self.kept = self._new_pole(inner, layer.weight.flatten(start_dim=1))
+            self.kept = self._new_pole(inner, layer.points())
 
     def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
         """The objective at the worst poles, after they have moved."""

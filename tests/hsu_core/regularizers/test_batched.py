@@ -170,7 +170,7 @@ KINDS: dict[str, spec.Regularizer] = launches.KINDS | {
     "mhp, authors' pole": spec.MHP(inner=spec.AuthorsPole()),
     **{f"comhe {kind}": spec.CoMHE(projection=kind, dimension=5) for kind in ("random", "angle", "adversarial")},
     **{
-        f"authors' {kind} {options}": spec.TrainingSpec.model_validate(
+        f"authors' {kind} {options}": spec.ClassificationSpec.model_validate(
             {
                 "dataset": {"kind": "digits"},
                 "model": {"kind": "mlp"},

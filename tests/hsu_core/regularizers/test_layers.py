@@ -29,7 +29,7 @@ def test_kernels_flatten_in_logical_order_in_every_memory_format() -> None:
 
 
 def test_a_model_without_layers_is_refused() -> None:
-    with pytest.raises(ValueError, match="ReLU has no linear and no convolutional layer"):
+    with pytest.raises(ValueError, match="ReLU has no layer whose neurons are read, as linear ones"):
         layers(nn.ReLU())
 
 

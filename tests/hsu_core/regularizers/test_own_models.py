@@ -162,7 +162,7 @@ def test_a_layer_that_became_something_else_is_an_error_that_names_it() -> None:
     model = HeadFirst()
     penalty = regularizers.build(spec.MHE(), model)
     model.body[2] = nn.Identity()
-    with pytest.raises(RuntimeError, match=r"body\.2: expected a linear .* found Identity"):
+    with pytest.raises(RuntimeError, match=r"body\.2: expected a layer with weight, .* found Identity"):
         penalty()
 
 
@@ -222,8 +222,16 @@ FLOWS: dict[str, tuple[nn.Module, list[str]]] = {
         Called(lambda m, x: m.head(m.rnn(x)[0]), head=square(), rnn=nn.GRU(D, D), b=square()),
         ["head"],
     ),
-    "no layer at the end": (
+    "a transposed convolution": (
         Called(lambda m, x: m.up(m.b(m.a(x))[:, :, None]), up=nn.ConvTranspose1d(D, 3, 2), a=square(), b=square()),
+        ["up"],
+    ),
+    "attention at the end": (
+        Called(lambda m, x: m.look(m.b(x), m.b(x), m.b(x))[0], look=nn.MultiheadAttention(D, 2), b=square()),
+        ["look.out_proj"],
+    ),
+    "no layer at the end": (
+        Called(lambda m, x: m.two(m.b(m.a(x)), x), two=nn.Bilinear(D, D, 3), a=square(), b=square()),
         [],
     ),
 }
@@ -306,27 +314,23 @@ def test_a_weight_of_two_layers_counts_once_and_for_the_classifier() -> None:
 def test_weights_that_are_no_points_are_told_with_the_reason() -> None:
     model = nn.Sequential()
     for name, part in {
-        "tokens": nn.Embedding(20, D),
-        "attention": nn.MultiheadAttention(D, 2),
-        "recurrent": nn.LSTM(D, D),
-        "up": nn.ConvTranspose2d(3, 4, 2),
+        "deep": nn.Conv2d(D, D, 3, groups=D),
+        "two": nn.Bilinear(D, D, 3),
         "norm": nn.LayerNorm((3, D)),
+        "tokens": nn.Embedding(20, D),
         "head": nn.Linear(D, 20),
     }.items():
         model.add_module(name, part)
     model.own = nn.Parameter(torch.ones(3, 4))
     penalty = regularizers.build(spec.MHE(), model, final="head")
-    assert list(penalty.by_layer()) == ["attention.out_proj", "head"]
+    assert list(penalty.by_layer()) == ["tokens", "head"]
     assert penalty.skipped == {
         "own": "is own of Sequential, which is not read as neurons",
-        "tokens": "is an embedding table, which is not read as neurons",
-        "attention.in_proj_weight": "is projections of attention, which is not read as neurons",
-        "recurrent.weight_ih_l0": "is recurrent weights, which is not read as neurons",
-        "recurrent.weight_hh_l0": "is recurrent weights, which is not read as neurons",
-        "up": "is a transposed convolution, which is not read as neurons",
+        "deep": "is a depthwise convolution: each neuron sees another channel, so there is no pair to spread",
+        "two": "is weight of Bilinear, which is not read as neurons",
     }
-    with pytest.raises(ValueError, match=r"'tok\*' matches no layer that is read: tokens is an embedding table"):
-        regularizers.build(spec.MHE(layers=("tok*",)), model, final="head")
+    with pytest.raises(ValueError, match=r"'dee\*' matches no layer that is read: deep is a depthwise convolution"):
+        regularizers.build(spec.MHE(layers=("dee*",)), model, final="head")
     model.head.weight = model.tokens.weight
     assert regularizers.build(spec.MHE(), model, final="head").skipped["tokens"] == (
         "shares its weight with head, where it counts"
