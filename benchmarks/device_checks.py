@@ -221,7 +221,7 @@ def resuming(device: torch.device, *, small: bool) -> Iterator[Check]:
     tolerance = 0.0 if device.type == "cpu" else 1e-2
     kinds = list(RESUMED.items())[: 2 if small else None]
     for (name, chosen), precision in product(kinds, ("fp32", "bf16")):
-        asked = spec.TrainingSpec(
+        asked = spec.ClassificationSpec(
             dataset=spec.Digits(),
             model=spec.SmallCNN(),
             regularizer=chosen,
@@ -234,7 +234,7 @@ def resuming(device: torch.device, *, small: bool) -> Iterator[Check]:
             yield Check("resuming", f"{name}, {precision}: {what}", _apart(state, whole), tolerance)
 
 
-def _last_state(asked: spec.TrainingSpec, device: torch.device, *, stop_at: int | None) -> dict[str, Tensor]:
+def _last_state(asked: spec.ClassificationSpec, device: torch.device, *, stop_at: int | None) -> dict[str, Tensor]:
     """Weights, optimizer and what a penalty keeps after the last step."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -124,7 +124,7 @@ def train(steps: int) -> Measured:
         began.append((time.monotonic(), time.process_time()))
         digest.update(repr([value.hex() for value in values.values()]).encode())
 
-    training = spec.TrainingSpec(
+    training = spec.ClassificationSpec(
         dataset=spec.Digits(),
         model=spec.SmallCNN(),
         regularizer=spec.MHE(),

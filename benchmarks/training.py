@@ -147,7 +147,7 @@ def plain_loop(images: Images, rival: Plain, *, device: str = "cpu") -> Iterator
 
 def train(images: Images, precision: str, *, should_stop: Callable[[], bool], device: str = "cpu") -> None:
     """Our training of the same network on the same images, until asked to stop."""
-    asked = spec.TrainingSpec.model_validate(
+    asked = spec.ClassificationSpec.model_validate(
         {
             "dataset": {"kind": "cifar100"},
             "model": {"kind": "cnn9"},

@@ -13,7 +13,8 @@ class Series(NamedTuple):
     layer: str | None
     """None for a curve of the whole model."""
     measure: str
-    """A measure of the panel for a layer; for the model `loss`, `accuracy`, `penalty`, `learning_rate`, `test_…`."""
+    """A measure of the panel for a layer; for the model `loss`, `penalty`, `learning_rate`, and what its task measures
+    and evaluates (for a classification `accuracy`, `test_loss`, `test_accuracy`)."""
 
 
 class Reference(NamedTuple):
@@ -34,7 +35,7 @@ class Saved(NamedTuple):
     """The file's hash, in hexadecimal."""
     bytes: int
     metric: float | None
-    """The last test_accuracy up to this step, None before the first evaluation."""
+    """The last value of the task's primary metric up to this step, None before the first evaluation."""
     is_best: bool
     """Whether this step's evaluation is better than all before it. False if this step's state was not evaluated."""
 
@@ -59,7 +60,7 @@ class Finished:
 
     step: int
     metrics: dict[str, float]
-    """test_accuracy, test_loss, train_loss and penalty after the last step; seconds, steps_per_second, parameters."""
+    """What the task evaluates, train_loss and penalty after the last step; seconds, steps_per_second, parameters."""
     skipped_layers: dict[str, str]
     """Layers that the regularizer should act on but cannot, and why."""
     unsaved: str | None = None
@@ -85,7 +86,7 @@ class Diverged:
     layer: str | None
     """The layer of the number; None if it does not belong to one layer."""
     measure: str
-    """The number that is not finite: `weights` or `penalty` of the layer, or the model's `loss` or `test_loss`."""
+    """The number that is not finite: `weights` or `penalty` of the layer, or a number of the model, as `loss`."""
 
 
 Outcome = Finished | Stopped | Diverged

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import psycopg
 from alembic import command
@@ -47,19 +47,14 @@ _REST = 1.0
 def engine() -> Engine:
     """The process's engine; nothing connects before the first query."""
     made = _engine()
-    reader = _READERS[made] = _engine(isolation_level="AUTOCOMMIT")
-    event.listen(made, "engine_disposed", lambda _: reader.dispose())
+    event.listen(made, "engine_disposed", lambda _: _reader(made).dispose())
     return made
-
-
-_READERS: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
-"""For each engine, one with connections of its own, which begin no transactions; it is disposed together with it."""
 
 
 @contextmanager
 def reading() -> Iterator[Session]:
     """A session that changes nothing: each statement stands alone, which saves BEGIN and COMMIT."""
-    with Session(_READERS[engine()], expire_on_commit=False) as session:
+    with Session(_reader(engine()), expire_on_commit=False) as session:
         yield session
 
 
@@ -72,7 +67,7 @@ def limit_statements(longest: timedelta) -> None:
             cursor.execute(f"SELECT set_config('statement_timeout', '{milliseconds}', false)")
         connection.commit()
 
-    for each in (engine(), _READERS[engine()]):
+    for each in (engine(), _reader(engine())):
         event.listen(each, "connect", limit)
 
 
@@ -119,6 +114,12 @@ def after_commit(session: Session, call: Callable[[], object]) -> None:
 
 
 _AFTER_COMMIT = "afterwards"
+
+
+@cache
+def _reader(_of: Engine) -> Engine:
+    """An engine with connections of its own, which begin no transactions; it is disposed together with `_of`."""
+    return _engine(isolation_level="AUTOCOMMIT")
 
 
 def _engine(**how: Any) -> Engine:

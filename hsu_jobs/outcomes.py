@@ -37,11 +37,8 @@ class Device(Ending):
 
 
 class TrainingResult(Ending):
-    """What was measured after the last step of a training."""
+    """What was measured after the last step of a training, whatever its task."""
 
-    task: Literal["classification"] = "classification"
-    test_accuracy: Real
-    test_loss: Real
     train_loss: Real
     penalty: Real
     seconds: Real
@@ -50,6 +47,42 @@ class TrainingResult(Ending):
     """How many numbers the network has."""
     device: Device | None = None
     """Where the network was trained; null for jobs that ended before this was recorded."""
+
+
+class ClassificationResult(TrainingResult):
+    """How well a network tells to which class an image of the test set belongs."""
+
+    task: Literal["classification"] = "classification"
+    test_accuracy: Real
+    test_loss: Real
+
+
+class NodesResult(TrainingResult):
+    """How well a network tells the classes of a graph's nodes that it was not told."""
+
+    task: Literal["nodes"] = "nodes"
+    test_accuracy: Real
+    test_loss: Real
+    validation_accuracy: Real
+    validation_loss: Real
+
+
+class TextsResult(TrainingResult):
+    """How well a network tells to which class a text of the test set belongs."""
+
+    task: Literal["texts"] = "texts"
+    test_accuracy: Real
+    test_loss: Real
+
+
+class RecommendationResult(TrainingResult):
+    """How well items are recommended that their users came to later."""
+
+    task: Literal["recommendation"] = "recommendation"
+    recall_at_20: Real
+    """Of a user's held-out items, the fraction among the 20 that are ranked first; the mean over users."""
+    ndcg_at_20: Real
+    """The same, each hit counted by its rank: the discounted gain by the best that is possible."""
 
 
 class BestKnown(Ending):
@@ -80,7 +113,7 @@ class PointsResult(Ending):
     recorded."""
 
 
-AnyResult = TrainingResult | PointsResult
+AnyResult = ClassificationResult | NodesResult | TextsResult | RecommendationResult | PointsResult
 Result = Annotated[AnyResult, Field(discriminator="task")]
 RESULT: TypeAdapter[AnyResult] = TypeAdapter(Result)
 

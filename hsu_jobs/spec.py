@@ -17,6 +17,7 @@ from pydantic import (
     BeforeValidator,
     Discriminator,
     Field,
+    GetJsonSchemaHandler,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -24,11 +25,22 @@ from pydantic import (
     WrapValidator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from hsu_core import costs
 from hsu_core.costs import Costs
-from hsu_core.spec import PointsSpec, Spec, TrainingSpec, kinds, versions
+from hsu_core.spec import (
+    ClassificationSpec,
+    NodesSpec,
+    PointsSpec,
+    RecommendationSpec,
+    Spec,
+    TextsSpec,
+    TrainingSpec,
+    kinds,
+    versions,
+)
 from hsu_core.spec.values import WHOLE, Seconds, at_most, fault
 from hsu_core.spec.versions import PRESENT, UnknownVersion
 from hsu_jobs.errors import SpecNotReadable
@@ -82,6 +94,15 @@ class Envelope(Spec):
     resources: Resources = Resources()
     limits: Limits = Limits()
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema, in which `task` is required of all but the first of the menu."""
+        found = handler(core)
+        schema = handler.resolve_ref_schema(found)
+        if schema["properties"].get("task", {}).get("const", TASKS[0]) != TASKS[0]:
+            schema["required"] = ["task", *schema.get("required", ())]
+        return found
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the fields of the task, in canonical JSON: equal for jobs that must give equal results."""
@@ -94,10 +115,10 @@ class Envelope(Spec):
 
 
 class TrainingJob(TrainingSpec, Envelope):
-    """A training run, as users submit it."""
+    """A training run of any task, as users submit it."""
 
     @model_validator(mode="after")
-    def _batch_can_be_split(self) -> TrainingJob:
+    def _can_be_split(self) -> TrainingJob:
         if reason := self.indivisible(self.resources.gpus):
             raise fault("batch_size", "batch_not_divisible", reason)
         return self
@@ -105,6 +126,22 @@ class TrainingJob(TrainingSpec, Envelope):
     def costs(self) -> Costs:
         """What the training will cost."""
         return costs.estimate(self)
+
+
+class ClassificationJob(ClassificationSpec, TrainingJob):
+    """A classification of images, as users submit it."""
+
+
+class NodesJob(NodesSpec, TrainingJob):
+    """A classification of a graph's nodes, as users submit it."""
+
+
+class TextsJob(TextsSpec, TrainingJob):
+    """A classification of texts, as users submit it."""
+
+
+class RecommendationJob(RecommendationSpec, TrainingJob):
+    """A recommendation of items to users, as users submit it."""
 
 
 class PointsJob(PointsSpec, Envelope):
@@ -117,7 +154,7 @@ class PointsJob(PointsSpec, Envelope):
         return self
 
 
-AnyJob = TrainingJob | PointsJob
+AnyJob = ClassificationJob | NodesJob | TextsJob | RecommendationJob | PointsJob
 """The menu of tasks; the first one is the default where a spec names none."""
 TASKS = kinds(AnyJob, tag="task")
 

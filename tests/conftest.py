@@ -30,6 +30,8 @@ from reused_database import ReusedDatabase
 from sqlalchemy import make_url
 
 from embedded.engines import Engines
+from hsu_core import spec
+from hsu_core.data import files
 from hsu_jobs import database
 
 
@@ -183,6 +185,21 @@ def redis_url(redis_database: str) -> Iterator[str]:
         client.flushdb()
         yield redis_database
         client.flushdb()
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Callable[[spec.Dataset], Path]:
+    """The folder that holds a real data set; a skip that says what is missing if it is not there."""
+
+    def found(dataset: spec.Dataset) -> Path:
+        folder = os.environ.get("HSU_DATA_DIR")
+        try:
+            files.require(dataset, Path(folder) if folder else None)
+        except files.DatasetNotFound as missing:
+            pytest.skip(f"set HSU_DATA_DIR: {missing}")
+        return Path(folder or "")
+
+    return found
 
 
 kernel_kills_nobody = pytest.fixture(kernel_kills.none_meanwhile)

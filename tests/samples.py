@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hsu_jobs.cluster.claiming import Room
-from hsu_jobs.outcomes import PointsResult, TrainingResult
+from hsu_jobs.outcomes import ClassificationResult, PointsResult
 
 ROOM = Room("w", "default", ("cpu:0",), 1)
 """A machine with one free slot."""
@@ -19,7 +19,7 @@ DIGITS: dict[str, Any] = {
     "duration": {"epochs": 1},
 }
 
-TRAINED = TrainingResult(
+TRAINED = ClassificationResult(
     test_accuracy=0.5,
     test_loss=1.5,
     train_loss=1.25,

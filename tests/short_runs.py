@@ -14,8 +14,8 @@ Curves = dict[int, Mapping[Series, float]]
 TEST = Series(None, "test_accuracy")
 
 
-def training(**changes: Any) -> spec.TrainingSpec:
-    return spec.TrainingSpec.model_validate(
+def training(**changes: Any) -> spec.ClassificationSpec:
+    return spec.ClassificationSpec.model_validate(
         {
             "dataset": {"kind": "digits"},
             "model": {"kind": "small_cnn", "width": 4},

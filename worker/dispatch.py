@@ -22,6 +22,7 @@ from hsu_core.training.checkpoint import CheckpointOfNewerVersion
 from hsu_core.training.launch import RankDied, train
 from hsu_core.training.out_of_memory import is_out_of_memory
 from hsu_jobs.outcomes import (
+    RESULT,
     BestKnown,
     Crashed,
     Device,
@@ -29,7 +30,6 @@ from hsu_jobs.outcomes import (
     Faulty,
     PointsResult,
     Succeeded,
-    TrainingResult,
     Unavailable,
 )
 from hsu_jobs.settings import Settings
@@ -107,7 +107,7 @@ def _train(spec: TrainingJob, callbacks: Callbacks, settings: Settings, *, gpus:
     )
     match ended:
         case Finished(metrics=metrics, skipped_layers=skipped, unsaved=unsaved, device=device):
-            result = TrainingResult.model_validate(metrics | {"device": device and asdict(device)})
+            result = RESULT.validate_python({"task": spec.task, **metrics, "device": device and asdict(device)})
             return Succeeded(result=result, skipped_layers=skipped, unsaved=unsaved)
         case Diverged(step=step, layer=layer, measure=measure):
             where = f"{measure} of {layer}" if layer else measure

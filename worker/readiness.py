@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hsu_core import spec
-from hsu_core.data.files import LAYOUT, DatasetNotFound, require
+from hsu_core.data.files import LAYOUT, UNPUBLISHED, DatasetNotFound, require
 from hsu_jobs import database
 from hsu_jobs.artifacts import installation
 from hsu_jobs.artifacts.storage import StorageUnavailable
@@ -77,7 +77,7 @@ def _is_readable(kind: str, settings: Settings) -> bool:
     try:
         require(_DATASETS[kind](), settings.data_dir)
     except DatasetNotFound:
-        return settings.allow_download and _can_be_written(settings.data_dir)
+        return kind not in UNPUBLISHED and settings.allow_download and _can_be_written(settings.data_dir)
     return True
 
 

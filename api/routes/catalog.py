@@ -51,11 +51,9 @@ class RegularizerEntry(Entry):
 class DatasetEntry(Entry):
     """A data set, and whether a worker can read it."""
 
-    shape: tuple[int, int, int]
-    """Channels, height, width of one image."""
-    classes: int
-    train: int
-    test: int
+    facts: dict[str, int | tuple[int, ...]]
+    """Its sizes: of images `shape` (channels, height, width), `classes`, `train` and `test`; of a graph also `nodes`,
+    `edges` and `features`; of interactions `users` and `items`."""
     available: bool
 
 
@@ -77,7 +75,8 @@ class Catalog(View):
     tasks: list[Entry]
     """The tasks of jobs, with the schema of the whole spec; `kind` is the value of `task` in a spec."""
     objectives: list[ObjectiveEntry]
-    """For the task `points`; the other menus are for `classification`."""
+    """For the task `points`; the other menus are for trainings. Which data sets and models a task takes is in its
+    schema."""
     regularizers: list[RegularizerEntry]
     models: list[Entry]
     datasets: list[DatasetEntry]
@@ -136,9 +135,9 @@ def _objective(kind: type[spec.Spec]) -> ObjectiveEntry:
 
 def _dataset(kind: type[spec.Spec], session: orm.Session) -> DatasetEntry:
     dataset = kind()
-    facts: spec.Facts = dataset.facts  # type: ignore[attr-defined]
+    facts: dict[str, Any] = dataset.facts._asdict()  # type: ignore[attr-defined]
     available = admission.is_readable(session, dataset, settings())  # type: ignore[arg-type]
-    return DatasetEntry(**_described(kind), **facts._asdict(), available=available)
+    return DatasetEntry(**_described(kind), facts=facts, available=available)
 
 
 def _described(kind: type[spec.Spec], *, tag: str = "kind") -> dict[str, Any]:

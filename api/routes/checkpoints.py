@@ -27,7 +27,7 @@ class CheckpointView(View):
     bytes: int
     sha256: str
     metric: float | None
-    """The last test_accuracy up to this step."""
+    """The last value of the primary metric (of a classification, test_accuracy) up to this step."""
     is_best: bool
     """Whether no earlier checkpoint had a better metric."""
     created_at: datetime

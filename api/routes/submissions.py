@@ -61,7 +61,8 @@ class MemoryView(View):
     optimizer: int
     activations: int
     """What the forward pass of the whole batch keeps for the backward pass."""
-    images: int
+    data: int
+    """The data set."""
     penalty: int
     """What the penalty keeps and needs in between, at the first recorded step: Gram matrices, poles, projections."""
     measures: int

@@ -20,10 +20,8 @@ FLOAT = 4
 """Bytes of a weight, a gradient and an optimizer's number; also of an activation, except in bf16."""
 PER_POOLED = 8
 """Bytes of the index of a maximum, which pooling keeps for the backward pass."""
-PER_MODEL = 4
-"""Values of a recorded step for the whole model: loss, penalty, accuracy, learning rate."""
-PER_EVALUATION = 2
-"""test_loss and test_accuracy."""
+PER_MODEL = 3
+"""Values of a recorded step for the whole model, whatever the task: loss, penalty, learning rate."""
 
 
 class Memory(NamedTuple):
@@ -34,8 +32,8 @@ class Memory(NamedTuple):
     optimizer: int
     activations: int
     """Kept in the forward pass for the backward pass, for the whole batch."""
-    images: int
-    """The data set, one byte per pixel and channel."""
+    data: int
+    """The data set."""
     penalty: int
     """The penalty's kept and temporary memory: Gram matrices, poles, projections."""
     measures: int
@@ -69,21 +67,20 @@ class Costs(NamedTuple):
 
 def estimate(training: spec.TrainingSpec) -> Costs:
     """What this training will cost."""
-    network = training.model.geometry(training.dataset.facts)
-    images = training.dataset.facts.train + training.dataset.facts.test
+    network, load = training.geometry, training.load
     terms = list(_terms(training, network))
     memory = Memory(
         weights=FLOAT * network.parameters,
         gradients=FLOAT * network.parameters,
         optimizer=FLOAT * network.parameters * _kept_numbers(training.optimizer),
-        activations=training.batch_size * _activations(training, network),
-        images=images * math.prod(training.dataset.facts.shape),
+        activations=load.examples * _activations(training, network),
+        data=load.data,
         penalty=sum(term.kept for term in terms) + max((term.passing for term in terms), default=0),
         measures=_measures(training, network),
     )
     return Costs(
         network.parameters,
-        flops=training.batch_size * network.flops,
+        flops=load.examples * network.flops + 2 * network.per_step_flops,
         penalty_flops=round(sum(term.flops for term in terms) / training.regularizer.every),
         memory=memory,
         values=_values(training, network),
@@ -96,18 +93,18 @@ def _kept_numbers(optimizer: spec.Optimizer) -> int:
     match optimizer:
         case spec.SGD(momentum=momentum):
             return int(momentum > 0)
-        case spec.AdamW():
+        case spec.AdamW() | spec.Adam():
             return 2
         case _:
             assert_never(optimizer)
 
 
 def _activations(training: spec.TrainingSpec, network: Geometry) -> int:
-    """Bytes that one image needs for the backward pass: the image itself, and what is kept behind each layer.
+    """Bytes that one example needs for the backward pass: the example itself, and what is kept behind each layer.
 
     The last layer's outputs are kept as the logits' softmax.
     """
-    numbers, places = math.prod(training.dataset.facts.shape) + network.other_kept, 0
+    numbers, places = training.load.numbers + network.other_kept, 0
     for layer in network.layers:
         own = _kept_behind(layer)
         numbers, places = numbers + own.numbers, places + own.places
@@ -128,7 +125,7 @@ def _kept_behind(layer: Layer) -> _Kept:
 
     A pool also keeps the indices of the maxima.
     """
-    size = layer.out * layer.positions
+    size = layer.positions * (layer.inputs if layer.kind == "embedding" else layer.out)
     numbers = places = 0
     is_kept = False
     for operation in layer.then:
@@ -153,7 +150,8 @@ def _terms(training: spec.TrainingSpec, network: Geometry) -> Iterator[PenaltyCo
         case spec.NoRegularizer():
             return
         case spec.FeaturePenalty():
-            yield penalty_costs.feature_term(chosen, training.batch_size, network.final.dimension)
+            assert network.final is not None  # a spec without a classifier takes no penalty of features
+            yield penalty_costs.feature_term(chosen, training.load.examples, network.final.dimension)
         case spec.LayerPenalty():
             for layer in _regularized(chosen, network):
                 term = penalty_costs.layer_term(chosen, layer.out, layer.dimension, is_final=layer.is_final)
@@ -192,8 +190,9 @@ def _values(training: spec.TrainingSpec, network: Geometry) -> int:
     chosen = training.regularizer
     # The gap to a better pole is recorded too.
     searched = len(_regularized(chosen, network)) if isinstance(chosen, spec.PolePenalty) else 0
-    of_each = PER_MODEL + len(_watched(training, network)) * len(training.record.measures) + searched
-    return _recorded(training) * of_each + _evaluated(training) * PER_EVALUATION
+    of_layers = len(_watched(training, network)) * len(training.record.measures) + searched
+    of_each = PER_MODEL + len(training.measured) + of_layers
+    return _recorded(training) * of_each + _evaluated(training) * len(training.evaluated)
 
 
 def _recorded(training: spec.TrainingSpec) -> int:
@@ -201,7 +200,7 @@ def _recorded(training: spec.TrainingSpec) -> int:
 
 
 def _evaluated(training: spec.TrainingSpec) -> int:
-    return _times(training.total_steps, training.evaluate.every or training.steps_per_epoch)
+    return _times(training.total_steps, training.evaluated_every)
 
 
 def _times(total: int, every: int) -> int:

@@ -15,20 +15,20 @@ from jaxtyping import Int64, UInt8
 from numpy import ndarray
 
 from hsu_core.data.images import DamagedFile, Images, contents, labels
-from hsu_core.spec import Facts
+from hsu_core.spec import ImageFacts
 
 
-def read_cifar10(files: Sequence[Path], facts: Facts) -> Images:
+def read_cifar10(files: Sequence[Path], facts: ImageFacts) -> Images:
     """The training batches in order, then the test batch; raises DamagedFile."""
     return _read(files, facts, label_bytes=1)
 
 
-def read_cifar100(files: Sequence[Path], facts: Facts) -> Images:
+def read_cifar100(files: Sequence[Path], facts: ImageFacts) -> Images:
     """The training records, then the test records; raises DamagedFile."""
     return _read(files, facts, label_bytes=2)
 
 
-def _read(files: Sequence[Path], facts: Facts, *, label_bytes: int) -> Images:
+def _read(files: Sequence[Path], facts: ImageFacts, *, label_bytes: int) -> Images:
     *train, test = files
     batches = [_records(file, facts.train // len(train), facts, label_bytes=label_bytes) for file in train]
     return Images(
@@ -39,7 +39,7 @@ def _read(files: Sequence[Path], facts: Facts, *, label_bytes: int) -> Images:
 
 
 def _records(
-    file: Path, count: int, facts: Facts, *, label_bytes: int
+    file: Path, count: int, facts: ImageFacts, *, label_bytes: int
 ) -> tuple[UInt8[ndarray, "n c h w"], Int64[ndarray, " n"]]:
     raw = contents(file)
     size = label_bytes + math.prod(facts.shape)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from hsu_core.data.images import Images
-from hsu_core.spec import Facts
+from hsu_core.spec import ImageFacts
 
 
-def read(_files: Sequence[Path], facts: Facts) -> Images:
+def read(_files: Sequence[Path], facts: ImageFacts) -> Images:
     """All 1797 images, with a fixed split: the same fifth of every class is for testing.
 
     Pixels are scaled from 0 to 16 to 0 to 255.

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pooch
 
 from hsu_core import spec
+from hsu_core.data import graphs
 
 
 class Publication(NamedTuple):
@@ -25,6 +26,14 @@ class Publication(NamedTuple):
     """The checksum of each file, as `algorithm:hex`."""
     place: str
     """Folder below the data folder for the files, or for the content of an archive."""
+
+
+PLANETOID = "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data/"
+
+
+def _planetoid(graph: str) -> dict[str, str]:
+    """The checksums without which its pickles are not read either."""
+    return {name: f"sha256:{known}" for name, known in graphs.SHA256.items() if name.startswith(f"ind.{graph}.")}
 
 
 PUBLICATIONS: dict[str, Publication] = {
@@ -53,6 +62,16 @@ PUBLICATIONS: dict[str, Publication] = {
     ),
     "cifar100": Publication(
         "https://www.cs.toronto.edu/~kriz/", {"cifar-100-binary.tar.gz": "md5:03b5dce01913d631647c71ecec9e9cb8"}, ""
+    ),
+    "cora": Publication(PLANETOID, _planetoid("cora"), "Planetoid/Cora/raw"),
+    "citeseer": Publication(PLANETOID, _planetoid("citeseer"), "Planetoid/Citeseer/raw"),
+    "banking77": Publication(
+        "https://raw.githubusercontent.com/PolyAI-LDN/task-specific-datasets/master/banking_data/",
+        {
+            "train.csv": "sha256:b06e26ac675513959a63135f11b94ea7786ed02da65db93a5650d8838cbc664b",
+            "test.csv": "sha256:d12d6e3bc4c3103966ae786dc435913c0c563dfa328f5a3646d0e62cfeeb474d",
+        },
+        "banking77",
     ),
 }
 

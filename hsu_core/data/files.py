@@ -14,6 +14,8 @@ from hsu_core import spec
 
 IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
+PLANETOID = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
+
 LAYOUT: dict[str, tuple[str, ...]] = {
     "digits": (),  # bundled with scikit-learn
     "mnist": tuple(f"MNIST/raw/{name}" for name in IDX),
@@ -23,8 +25,15 @@ LAYOUT: dict[str, tuple[str, ...]] = {
         "cifar-10-batches-bin/test_batch.bin",
     ),
     "cifar100": ("cifar-100-binary/train.bin", "cifar-100-binary/test.bin"),
+    "cora": tuple(f"Planetoid/Cora/raw/ind.cora.{part}" for part in PLANETOID),
+    "citeseer": tuple(f"Planetoid/Citeseer/raw/ind.citeseer.{part}" for part in PLANETOID),
+    "banking77": ("banking77/train.csv", "banking77/test.csv"),
+    "movielens-latest-small": ("ml-latest-small/ratings.csv",),
 }
 """Paths below the data folder, in the layout of the usual libraries; any file may be a gzip with `.gz` added."""
+
+UNPUBLISHED = frozenset({"movielens-latest-small"})
+"""Sets that cannot be fetched from their publisher, who has replaced them by later ones."""
 
 
 class DatasetNotFound(Exception):
@@ -54,7 +63,7 @@ def require(dataset: spec.Dataset, folder: Path | None) -> list[Path]:
         why = f" ({reasons[0]})" if reasons else ""  # first: a long path would hide it
         raise DatasetNotFound(
             f"{dataset.kind} is not there{why}: looked for {_listed(missing)} (or the same with .gz). "
-            "Place the files there, or allow downloads"
+            + ("Place the files there" if dataset.kind in UNPUBLISHED else "Place the files there, or allow downloads")
         )
     return found
 

@@ -13,12 +13,12 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from hsu_core.data.images import DamagedFile, Images, contents, labels
-from hsu_core.spec import Facts
+from hsu_core.spec import ImageFacts
 
 UNSIGNED_BYTE = 0x08
 
 
-def read(files: Sequence[Path], facts: Facts) -> Images:
+def read(files: Sequence[Path], facts: ImageFacts) -> Images:
     """Training images and labels, test images and labels, in this order of files; raises DamagedFile."""
     train_images, train_labels, test_images, test_labels = files
     _, height, width = facts.shape

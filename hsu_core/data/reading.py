@@ -1,25 +1,32 @@
-"""How are a data set's images loaded by its name? Find the files, fetch them if that is allowed, read them."""
+"""How is a data set loaded by its name? Find the files, fetch them if that is allowed, read them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from hsu_core import spec
-from hsu_core.data import cifar, digits, files, idx
-from hsu_core.data.images import Images
+from hsu_core.data import cifar, digits, files, graphs, idx, interactions, texts
 
-READERS: dict[str, Callable[[Sequence[Path], spec.Facts], Images]] = {
+READERS: dict[str, Callable[[Sequence[Path], Any], Any]] = {
     "digits": digits.read,
     "mnist": idx.read,
     "fashion-mnist": idx.read,
     "cifar10": cifar.read_cifar10,
     "cifar100": cifar.read_cifar100,
+    "cora": graphs.read,
+    "citeseer": graphs.read,
+    "banking77": texts.read,
+    "movielens-latest-small": interactions.read,
 }
 
 
-def load(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool = False) -> Images:
-    """The whole data set in memory. Raises DatasetNotFound, DamagedFile or, when downloading, DownloadFailed."""
+def load(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool = False) -> Any:
+    """The whole data set in memory, as its reader returns it: images, a graph, texts or interactions.
+
+    Raises DatasetNotFound, DamagedFile or, when downloading, DownloadFailed.
+    """
     found = _files(dataset, folder, allow_download=allow_download)
     try:
         return READERS[dataset.kind](found, dataset.facts)
@@ -31,7 +38,7 @@ def _files(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool) 
     try:
         return files.require(dataset, folder)
     except files.DatasetNotFound:
-        if folder is None or not allow_download:
+        if folder is None or not allow_download or dataset.kind in files.UNPUBLISHED:
             raise
     from hsu_core.data import download  # a machine that may not download needs no client for it
 

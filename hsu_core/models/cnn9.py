@@ -17,7 +17,7 @@ class CNN9(nn.Module):
     convolution without padding to 256 features, without bias, norm or ReLU; the classifier is linear without bias.
     """
 
-    def __init__(self, facts: spec.Facts, model: spec.CNN9) -> None:
+    def __init__(self, facts: spec.ImageFacts, model: spec.CNN9) -> None:
         super().__init__()
         *convolutions, fc, classifier = model.geometry(facts).layers
         self.steps = [(layer.name, layer.name.replace("conv", "norm"), "pool" in layer.then) for layer in convolutions]

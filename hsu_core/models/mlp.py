@@ -12,7 +12,7 @@ from hsu_core.models.layers import weighted
 class MLP(nn.Module):
     """Flatten, then `hidden1`, `hidden2`, … with bias and ReLU, then a linear `classifier` without bias."""
 
-    def __init__(self, facts: spec.Facts, model: spec.MLP) -> None:
+    def __init__(self, facts: spec.ImageFacts, model: spec.MLP) -> None:
         super().__init__()
         *hidden, classifier = model.geometry(facts).layers
         self.names = [layer.name for layer in hidden]

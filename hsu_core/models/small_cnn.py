@@ -16,7 +16,7 @@ class SmallCNN(nn.Module):
     Convolutions are 3×3 without bias, each followed by batch norm and ReLU; the classifier has no bias.
     """
 
-    def __init__(self, facts: spec.Facts, model: spec.SmallCNN) -> None:
+    def __init__(self, facts: spec.ImageFacts, model: spec.SmallCNN) -> None:
         super().__init__()
         conv1, conv2, conv3, classifier = model.geometry(facts).layers
         self.conv1, self.norm1 = weighted(conv1), normed(conv1)

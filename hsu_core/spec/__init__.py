@@ -8,15 +8,27 @@ what it offers here, so that a new member of a menu touches one file.
 # ruff: noqa: F403
 
 from hsu_core.spec.baselines import *
+from hsu_core.spec.classification import *
 from hsu_core.spec.datasets import *
 from hsu_core.spec.family import *
 from hsu_core.spec.geometry import *
+from hsu_core.spec.graph_models import *
+from hsu_core.spec.image_models import *
 from hsu_core.spec.menus import *
 from hsu_core.spec.models import *
+from hsu_core.spec.nodes import *
 from hsu_core.spec.objectives import *
+from hsu_core.spec.optimizers import *
 from hsu_core.spec.penalties import *
 from hsu_core.spec.points import *
+from hsu_core.spec.recommendation import *
+from hsu_core.spec.recommenders import *
 from hsu_core.spec.regularizers import *
+from hsu_core.spec.residual_models import *
 from hsu_core.spec.task import *
+from hsu_core.spec.text_models import *
+from hsu_core.spec.texts import *
 from hsu_core.spec.training import *
+from hsu_core.spec.trainings import *
 from hsu_core.spec.values import *
+from hsu_core.spec.vision_transformers import *

@@ -8,6 +8,7 @@ chain: residual, attention and graph networks have one too.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 __all__ = ["Geometry", "Layer", "Operation"]
@@ -17,14 +18,17 @@ Operation = Literal["norm", "relu", "pool"]
 
 
 class Layer(NamedTuple):
-    """A linear or convolutional layer: `out` neurons, which look at `inputs` channels at each of `positions` places."""
+    """Neurons that are points on a sphere: `out` of them, each evaluated at `positions` places of an example.
+
+    The neurons of an embedding table are its rows; an example takes `positions` of them.
+    """
 
     name: str
     """The module's name in the network."""
-    kind: Literal["linear", "conv"]
+    kind: Literal["linear", "conv", "embedding"]
     out: int
     inputs: int
-    """Features of a linear layer, channels of a convolution."""
+    """Features of a linear layer, channels of a convolution, numbers in a row of a table."""
     kernel: int = 1
     """Side of a convolution's kernel."""
     stride: int = 1
@@ -49,8 +53,8 @@ class Layer(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Of one example's way forward: a multiplication and an addition for each weight and place."""
-        return 2 * self.out * self.dimension * self.positions
+        """Of one example's way forward: a multiplication and an addition for each weight and place; rows are copied."""
+        return 0 if self.kind == "embedding" else 2 * self.out * self.dimension * self.positions
 
 
 class Geometry(NamedTuple):
@@ -64,6 +68,8 @@ class Geometry(NamedTuple):
     """Of no layer and of no norm behind one: position embeddings, a norm before a block."""
     other_flops: int = 0
     """Of one example's way forward, in products without weights: attention's."""
+    per_step_flops: int = 0
+    """Of a step's way forward, however many examples it has: averages over a whole graph."""
     other_kept: int = 0
     """Numbers that one example leaves for the way back, beside those of the layers."""
 
@@ -82,9 +88,19 @@ class Geometry(NamedTuple):
         return 3 * forward - self.layers[0].flops
 
     @property
-    def final(self) -> Layer:
-        """The classifier."""
-        return next(layer for layer in self.layers if layer.is_final)
+    def final(self) -> Layer | None:
+        """The classifier; None for a network that has none, as one that compares embeddings."""
+        return next((layer for layer in self.layers if layer.is_final), None)
+
+
+def transformer_block(name: str, width: int, *, positions: int) -> Iterator[Layer]:
+    """`query`, `key`, `value` and `out` of attention, then `up` and `down`, each with bias."""
+    for part, out, inputs in (
+        *((part, width, width) for part in ("query", "key", "value", "out")),
+        ("up", 4 * width, width),
+        ("down", width, 4 * width),
+    ):
+        yield Layer(f"{name}.{part}", "linear", out, inputs, bias=True, positions=positions)
 
 
 def conv3x3(name: str, out: int, *, inputs: int, sides: tuple[int, int], then: tuple[Operation, ...]) -> Layer:

@@ -11,10 +11,11 @@ __all__ = ["kinds", "members"]
 
 
 def members(menu: object) -> tuple[type[Any], ...]:
-    """The classes of a union `A | B`, with or without `Annotated[…, discriminator]` around it, in its order."""
-    if get_origin(menu) is Annotated:
-        menu = get_args(menu)[0]
-    return get_args(menu)
+    """The classes of a union `A | B`, in its order; also of unions in it, and of `Annotated[…, discriminator]`."""
+    if isinstance(menu, type):
+        return (menu,)
+    choices = get_args(menu)[:1] if get_origin(menu) is Annotated else get_args(menu)
+    return tuple(member for choice in choices for member in members(choice))
 
 
 def kinds(menu: object, *, tag: str = "kind") -> tuple[str, ...]:

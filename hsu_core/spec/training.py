@@ -1,112 +1,36 @@
-"""What is one training run? The data, the network, the penalty, how long, and what is written down meanwhile."""
+"""What is one training run, whatever its task? The penalty, how long, and what is written down meanwhile."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from hsu_core.spec.datasets import Dataset
+from hsu_core.spec.geometry import Geometry
 from hsu_core.spec.models import Model
+from hsu_core.spec.optimizers import SGD, Cosine, Optimizer, Schedule
 from hsu_core.spec.penalties import FeaturePenalty
 from hsu_core.spec.regularizers import Regularizer
 from hsu_core.spec.task import Misfit, TaskSpec
-from hsu_core.spec.values import (
-    WHOLE,
-    Count,
-    Flag,
-    Fraction,
-    NonNegative,
-    Patterns,
-    Positive,
-    Real,
-    Seconds,
-    Seed,
-    Spec,
-    at_most,
-    fault,
-)
+from hsu_core.spec.values import WHOLE, Count, Flag, Patterns, Seconds, Seed, Spec, at_most, fault
 
 __all__ = [
     "MEASURES",
-    "SGD",
-    "AdamW",
     "Checkpoint",
-    "Constant",
-    "Cosine",
     "Duration",
     "Evaluate",
+    "Load",
     "Measure",
-    "Optimizer",
+    "Metric",
     "Record",
-    "Schedule",
-    "StepDecay",
     "TrainingSpec",
 ]
 
 MOST_STEPS = 2**31 - 1
 """Optimizer steps of one training: as many as `steps` may ask for, also where epochs are counted."""
-
-
-class SGD(Spec):
-    """Stochastic gradient descent with momentum."""
-
-    kind: Literal["sgd"] = "sgd"
-    lr: Positive = 0.1
-    momentum: Fraction = 0.9
-    nesterov: Flag = False
-    weight_decay: NonNegative = 5e-4
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> SGD:
-        if self.nesterov and self.momentum == 0:
-            raise fault("momentum", "nesterov_without_momentum", "nesterov needs a momentum above 0, found 0")
-        return self
-
-
-class AdamW(Spec):
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
-
-    kind: Literal["adamw"] = "adamw"
-    lr: Positive = 1e-3
-    betas: Annotated[tuple[Fraction, Fraction], at_most(2)] = (0.9, 0.999)
-    weight_decay: NonNegative = 1e-2
-
-
-Optimizer = Annotated[SGD | AdamW, Field(discriminator="kind")]
-
-
-class Constant(Spec):
-    """The learning rate stays."""
-
-    kind: Literal["constant"] = "constant"
-
-
-class StepDecay(Spec):
-    """The learning rate is multiplied by `gamma` at each milestone."""
-
-    kind: Literal["step"] = "step"
-    milestones: Annotated[tuple[Fraction, ...], Field(min_length=1, max_length=64), at_most(64)] = (0.4, 0.7, 0.9)
-    """Fractions of the whole training, ascending."""
-    gamma: Annotated[Real, Field(gt=0, le=1000)] = 0.1
-
-    @model_validator(mode="after")
-    def _ascending(self) -> StepDecay:
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise fault("milestones", "not_ascending", f"milestones must ascend, found {list(self.milestones)}")
-        return self
-
-
-class Cosine(Spec):
-    """The learning rate falls to 0 along half a cosine (Loshchilov and Hutter 2017, arXiv 1608.03983)."""
-
-    kind: Literal["cosine"] = "cosine"
-    warmup: Fraction = 0.0
-    """Fraction of the whole training in which the rate first rises linearly from 0."""
-
-
-Schedule = Annotated[Constant | StepDecay | Cosine, Field(discriminator="kind")]
 
 
 class Duration(Spec):
@@ -157,24 +81,48 @@ class Checkpoint(Spec):
     keep_last: Annotated[int, Field(ge=1, le=100), WHOLE] = 2
     """How many of the newest checkpoints are kept; the one before the last is there if the last is damaged."""
     keep_best: Flag = False
-    """Whether every evaluation that raises test_accuracy is saved too, and the best one kept."""
+    """Whether every evaluation that betters the primary metric is saved too, and the best one kept."""
+
+
+class Metric(NamedTuple):
+    """A number by which a trained network is judged."""
+
+    name: str
+    higher_is_better: bool = True
+
+
+class Load(NamedTuple):
+    """What a step has on the device beside the network."""
+
+    examples: int
+    """Examples of one step. A feature penalty spreads as many features."""
+    numbers: int
+    """Numbers of one example that enter the network."""
+    data: int
+    """Bytes of the data set."""
 
 
 class TrainingSpec(TaskSpec):
-    """One training run: the data, the network, the penalty, and how long."""
+    """One training run: the data, the network, the penalty, and how long.
 
-    task: Literal["classification"] = "classification"
+    The fields are those of every task. A task is a subclass in a file of its own, with the data sets and networks that
+    it takes and the answers that stand here without one.
+    """
+
+    measured: ClassVar[tuple[str, ...]]
+    """Curves of the training batch, beside `loss`, `penalty` and `learning_rate`."""
+    evaluated: ClassVar[tuple[str, ...]]
+    """What an evaluation gives: curves, and numbers of the result."""
+    primary: ClassVar[Metric]
+    """The one of `evaluated` by which the best checkpoint is chosen."""
+
+    task: str
     dataset: Dataset
     model: Model
     regularizer: Regularizer
     optimizer: Optimizer = SGD()
     schedule: Schedule = Cosine()
     duration: Duration
-    batch_size: Count = 128
-    augment: Literal["none", "crop_flip"] = "none"
-    """crop_flip: each training image is moved by up to an eighth of its side (4 pixels of 32, as in the usual CIFAR
-    recipe; 3 of 28; 1 of 8) and mirrored left to right half of the time. Mirrored digits are no digits: it is meant
-    for photographs and clothes."""
     seed: Seed = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: the network runs under autocast; the penalty stays in fp32."""
@@ -183,22 +131,22 @@ class TrainingSpec(TaskSpec):
     checkpoint: Checkpoint = Checkpoint()
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> TrainingSpec:
-        facts = self.dataset.facts
-        if self.batch_size > facts.train:
+    def _is_possible(self) -> TrainingSpec:
+        if reason := self.misfit():
+            raise fault("model", "model_does_not_fit", reason)
+        if isinstance(self.regularizer, FeaturePenalty) and not self.geometry.final:
             raise fault(
-                "batch_size",
-                "batch_larger_than_dataset",
-                f"{self.dataset.kind} has {facts.train} training images, found a batch of {self.batch_size}",
+                "regularizer",
+                "no_features",
+                f"{self.regularizer.kind} spreads what enters the classifier, and {self.model.kind} has none: "
+                "choose a regularizer of weights",
             )
-        if isinstance(self.regularizer, FeaturePenalty) and self.batch_size == 1:
+        if isinstance(self.regularizer, FeaturePenalty) and self.load.examples == 1:
             raise fault(
                 "batch_size",
                 "batch_too_small",
                 f"{self.regularizer.kind} spreads the features of a batch and needs at least 2, found a batch of 1",
             )
-        if reason := self.model.misfit(facts.shape):
-            raise fault("model", "model_does_not_fit", reason)
         if self.total_steps > MOST_STEPS:
             raise fault(
                 "duration",
@@ -208,16 +156,28 @@ class TrainingSpec(TaskSpec):
             )
         return self
 
-    def indivisible(self, processes: int) -> str | None:
-        """Why so many processes cannot train together, each on an equal part of every batch; None if they can."""
-        if self.batch_size % processes == 0:
-            return None
-        return f"batch_size: expected a multiple of the {processes} processes, found {self.batch_size}"
+    @property
+    @abstractmethod
+    def geometry(self) -> Geometry:
+        """What its network is made of."""
 
     @property
+    @abstractmethod
+    def load(self) -> Load:
+        """What one step has on the device beside the network."""
+
+    @property
+    @abstractmethod
     def steps_per_epoch(self) -> int:
-        """Whole batches in the training set; what is left over waits for the next epoch's order."""
-        return self.dataset.facts.train // self.batch_size
+        """Steps after which every training example was seen once."""
+
+    def misfit(self) -> str | None:
+        """Why the network does not take the data; None if it does."""
+        return None
+
+    def indivisible(self, processes: int) -> str | None:
+        """Why so many processes cannot train together, each on an equal part of every batch; None if they can."""
+        return None if processes == 1 else f"{self.task} trains in one process, found {processes}"
 
     @property
     def total_steps(self) -> int:
@@ -228,6 +188,11 @@ class TrainingSpec(TaskSpec):
     def recorded_every(self) -> int:
         """Steps between two points of its curves."""
         return self.record.every
+
+    @property
+    def evaluated_every(self) -> int:
+        """Steps between two evaluations."""
+        return self.evaluate.every or self.steps_per_epoch
 
     @property
     def required_dataset(self) -> Dataset:
@@ -249,6 +214,6 @@ class TrainingSpec(TaskSpec):
         if after.optimizer.kind != self.optimizer.kind:
             yield Misfit("/optimizer/kind", f"the optimizer must stay {self.optimizer.kind}: so does its state")
         if after.dataset.facts != self.dataset.facts:
-            yield Misfit("/dataset", "images and classes must be as many and as large as the parent's")
+            yield Misfit("/dataset", "the data must be of the same sizes as the parent's")
         if after.total_steps < step:
             yield Misfit("/duration", f"expected at least the checkpoint's {step} steps, found {after.total_steps}")

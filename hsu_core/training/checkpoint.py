@@ -39,7 +39,7 @@ class CheckpointOfNewerVersion(CheckpointMismatch):
 
 
 class Scores(NamedTuple):
-    """The results of the evaluations up to a step: test accuracies."""
+    """The results of the evaluations up to a step: values of the task's primary metric."""
 
     last: float | None = None
     best: float | None = None

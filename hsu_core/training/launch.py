@@ -105,11 +105,11 @@ def train(
 
 
 class Order(BaseModel):
-    """The task of one rank."""
+    """What one rank has to do."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    training: spec.TrainingSpec
+    training: spec.AnyTraining
     rank: int
     size: int
     port: int

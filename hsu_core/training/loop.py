@@ -1,8 +1,8 @@
 """How is one model trained from one spec?
 
-Knows tensors, specs and clocks. Knows nothing of jobs, databases, queues or HTTP: progress leaves through `report`
-(its references through `describe`), and a request to stop arrives through `should_stop`. A point at step k describes
-the weights after k updates; 0 is the start.
+Knows tensors, specs and clocks. Knows no data, no kind of network and no loss: `tasks` does. Knows nothing of jobs,
+databases, queues or HTTP: progress leaves through `report` (its references through `describe`), and a request to stop
+arrives through `should_stop`. A point at step k describes the weights after k updates; 0 is the start.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from hsu_core import models, regularizers, spec
+from hsu_core import regularizers, spec, tasks
 from hsu_core.data import reading
-from hsu_core.data.batches import Batch, Batches
-from hsu_core.data.images import Images
 from hsu_core.measures import panel, references
 from hsu_core.outcomes import DeviceUsed, Diverged, Finished, Outcome, Reference, Saved, Series, Stopped
 from hsu_core.ranks import ALONE, World
@@ -30,8 +27,6 @@ from hsu_core.training.callbacks import SILENT, Callbacks
 from hsu_core.training.saving import Saving
 
 Values = dict[Series, float]
-
-TEST_ACCURACY = Series(None, "test_accuracy")
 
 
 def train(
@@ -61,8 +56,10 @@ def train(
     began = time.monotonic()
     if reason := training.indivisible(world.size):
         raise ValueError(reason)
-    images = reading.load(training.dataset, data_dir, allow_download=allow_download)
-    return _Run(training, images, callbacks, torch.device(device), resume_from, world, began).to_the_end()
+    device = torch.device(device)
+    data = reading.load(training.dataset, data_dir, allow_download=allow_download)
+    task = tasks.prepare(training, data, device=device, world=world)
+    return _Run(training, task, callbacks, resume_from, world, began).to_the_end()
 
 
 class _Run:
@@ -71,27 +68,23 @@ class _Run:
     def __init__(
         self,
         training: spec.TrainingSpec,
-        images: Images,
+        task: tasks.Task[Any, Any],
         callbacks: Callbacks,
-        device: torch.device,
         resume_from: Path | None,
         world: World,
         began: float,
     ) -> None:
         """`began`: the time on the monotonic clock before the data were read."""
-        self.training, self.callbacks, self.world, self.began = training, callbacks, world, began
-        self.batches = Batches(
-            images, size=training.batch_size, seed=training.seed, device=device, augment=training.augment, world=world
-        )
+        self.training, self.task, self.callbacks, self.world, self.began = training, task, callbacks, world, began
         self.total = training.total_steps
-        self.model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
+        self.model = task.model
         self.network = replica.wrap(self.model, world)
         self.optimizer = _optimizer(training.optimizer, self.model)
+        final = {layer.name for layer in training.geometry.layers if layer.is_final}
         self.penalty = regularizers.build(
-            training.regularizer, self.model, seed=training.seed, total_steps=self.total, world=world
+            training.regularizer, self.model, seed=training.seed, total_steps=self.total, final=final, world=world
         )
-        self.layers = layers(self.model)
+        self.layers = layers(self.model, final=final)
         self.recorded = chosen(self.layers, training.record.layers, field="record.layers")
         self.start, scores = 0, checkpoint.Scores()
         if resume_from:
@@ -102,14 +95,16 @@ class _Run:
             raise ValueError(
                 f"expected a checkpoint of at most {self.total} steps, found one of {self.start}: {resume_from}"
             )
-        self.saving = Saving(training.checkpoint, callbacks, write=self._write, start=self.start, scores=scores)
+        self.saving = Saving(
+            training.checkpoint, training.primary, callbacks, write=self._write, start=self.start, scores=scores
+        )
 
     def to_the_end(self) -> Outcome:
         """Run all steps."""
         self.callbacks.describe(_references(self.recorded, self.training.record))
         # One pass more than there are updates: the last one only measures.
         steps = range(self.start, self.total + 1)
-        for step, batch in zip(steps, self.batches.training(self.start), strict=False):
+        for step, batch in zip(steps, self.task.batches(self.start), strict=False):
             is_last = step == self.total
             if not is_last and self.world.agree(self.callbacks.should_stop()):
                 return Stopped(step, self.saving.save(step))
@@ -117,19 +112,19 @@ class _Run:
                 return outcome
         raise AssertionError("the last pass returns")
 
-    def _step(self, step: int, batch: Batch, *, is_last: bool) -> Outcome | None:
+    def _step(self, step: int, batch: object, *, is_last: bool) -> Outcome | None:
         """Measure one step and, except at the last, update the weights; returns the outcome if the run ends here."""
-        training, penalty, world = self.training, self.penalty, self.world
+        training, task, penalty, world = self.training, self.task, self.penalty, self.world
         values, unsaved = self._evaluated_and_saved(step, is_last=is_last)
 
         learning_rate = schedule.rate(training.schedule, training.optimizer.lr, step=step, total=self.total)
-        logits = _logits(self.network, batch, precision=training.precision)
-        loss = cross_entropy(logits, batch[1])
+        outputs = task.outputs(self.network, batch)
+        loss = task.loss(outputs, batch)
         acts, is_recorded = penalty.acts(step), is_last or step % training.record.every == 0
         energy = penalty.value(step, lr=learning_rate) if acts or is_recorded else loss.new_zeros(())
         if is_recorded:
-            accuracy = (logits.argmax(dim=1) == batch[1]).float().mean()
-            values |= _of_model(loss=world.mean(loss), penalty=energy, accuracy=world.mean(accuracy))
+            measured = {name: world.mean(value) for name, value in task.measured(outputs, batch).items()}
+            values |= _of_model({"loss": world.mean(loss), "penalty": energy, **measured})
             values[Series(None, "learning_rate")] = learning_rate
             values |= _of_layers(self.recorded, training.record)
             values |= _of_poles(penalty.inner_gaps(step, lr=learning_rate))
@@ -139,7 +134,7 @@ class _Run:
                 return trouble
         if is_last:
             seconds = time.monotonic() - self.began
-            metrics = _metrics(values, self.model, steps=step - self.start, seconds=seconds)
+            metrics = _metrics(values, training, self.model, steps=step - self.start, seconds=seconds)
             return Finished(step, metrics, penalty.skipped, unsaved, _device(self.model, world))
 
         self.optimizer.zero_grad()
@@ -157,9 +152,9 @@ class _Run:
         Runs before the penalty, which moves the authors' poles when called; a resumed run does this step again.
         """
         training, values, is_best = self.training, Values(), False
-        if is_last or _is_due(step, training.evaluate.every or training.steps_per_epoch):
-            values = _evaluate(self.model, self.batches, precision=training.precision, world=self.world)
-            is_best = self.saving.note(step, values[TEST_ACCURACY])
+        if is_last or (step > 0 and step % training.evaluated_every == 0):
+            values = _of_model(self.task.evaluated())
+            is_best = self.saving.note(step, values[Series(None, training.primary.name)])
         if is_last:
             return values, self.saving.save_last(step)
         if is_best or self.saving.is_due(step):
@@ -191,42 +186,16 @@ def _optimizer(chosen: spec.Optimizer, model: nn.Module) -> torch.optim.Optimize
                 weight_decay=chosen.weight_decay,
                 fused=True,
             )
-        case spec.AdamW():
-            return torch.optim.AdamW(
+        case spec.AdamW() | spec.Adam():
+            kind = torch.optim.Adam if isinstance(chosen, spec.Adam) else torch.optim.AdamW
+            return kind(
                 model.parameters(), lr=chosen.lr, betas=chosen.betas, weight_decay=chosen.weight_decay, fused=True
             )
         case _:
             assert_never(chosen)
 
 
-def _is_due(step: int, every: int | None) -> bool:
-    return every is not None and step > 0 and step % every == 0
-
-
-def _logits(model: nn.Module, batch: Batch, *, precision: str) -> Tensor:
-    """Logits in float32, in whatever precision the network ran."""
-    x, _ = batch
-    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
-        logits: Tensor = model(x)
-    return logits.float()
-
-
-@torch.inference_mode()
-def _evaluate(model: nn.Module, batches: Batches, *, precision: str, world: World) -> Values:
-    """Mean cross entropy and fraction of correct classes over the whole test set."""
-    model.eval()
-    losses, hits = [], []
-    for batch in batches.testing():
-        logits, y = _logits(model, batch, precision=precision), batch[1]
-        losses.append(cross_entropy(logits, y, reduction="none"))
-        hits.append(logits.argmax(dim=1) == y)
-    model.train()
-    totals = torch.stack([torch.cat(losses).double().sum(), torch.cat(hits).double().sum()])
-    test_loss, test_accuracy = world.sum(totals) / len(batches.test_y)
-    return _of_model(test_loss=test_loss, test_accuracy=test_accuracy)
-
-
-def _of_model(**measured: Tensor) -> Values:
+def _of_model(measured: dict[str, Tensor]) -> Values:
     """Scalars on the device as numbers, in one transfer."""
     numbers = torch.stack([value.detach().double() for value in measured.values()]).tolist()
     return {Series(None, name): number for name, number in zip(measured, numbers, strict=True)}
@@ -264,18 +233,19 @@ def _trouble(step: int, values: Values, found: list[Layer], penalty: Penalty) ->
         terms = penalty.by_layer()
         culprit = next((name for name, value in terms.items() if not math.isfinite(value.item())), None)
         return Diverged(step, culprit, "penalty")
-    return next((Diverged(step, None, loss) for loss in ("loss", "test_loss") if loss in gone), None)
+    return next((Diverged(step, None, measure) for measure in sorted(gone)), None)
 
 
 def _device(model: nn.Module, world: World) -> DeviceUsed:
     return hardware.used(next(model.parameters()).device, count=world.size)
 
 
-def _metrics(values: Values, model: nn.Module, *, steps: int, seconds: float) -> dict[str, float]:
+def _metrics(
+    values: Values, training: spec.TrainingSpec, model: nn.Module, *, steps: int, seconds: float
+) -> dict[str, float]:
     last = {series.measure: value for series, value in values.items() if series.layer is None}
     return {
-        "test_accuracy": last["test_accuracy"],
-        "test_loss": last["test_loss"],
+        **{name: last[name] for name in training.evaluated},
         "train_loss": last["loss"],
         "penalty": last["penalty"],
         "seconds": seconds,

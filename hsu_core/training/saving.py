@@ -30,6 +30,7 @@ class Saving:
     def __init__(
         self,
         policy: spec.Checkpoint,
+        primary: spec.Metric,
         callbacks: Callbacks,
         *,
         write: Write,
@@ -37,6 +38,7 @@ class Saving:
         scores: Scores,
     ) -> None:
         self.policy = policy
+        self.primary = primary
         self.callbacks = callbacks
         self.write = write
         self.start = start
@@ -44,10 +46,11 @@ class Saving:
         """Part of the state: so an interrupted run marks the same best checkpoint as an uninterrupted one."""
         self._tried_at = time.monotonic()
 
-    def note(self, step: int, accuracy: float) -> bool:
-        """Note the score of this step's evaluation; returns whether it is a new best that must be saved."""
-        is_better = self.scores.best is None or accuracy > self.scores.best
-        self.scores = Scores(accuracy, accuracy, step) if is_better else self.scores._replace(last=accuracy)
+    def note(self, step: int, value: float) -> bool:
+        """Note the primary metric of this step's evaluation; returns whether it is a new best that must be saved."""
+        best = self.scores.best
+        is_better = best is None or (value > best if self.primary.higher_is_better else value < best)
+        self.scores = Scores(value, value, step) if is_better else self.scores._replace(last=value)
         return is_better and self.policy.keep_best
 
     def is_due(self, step: int) -> bool:

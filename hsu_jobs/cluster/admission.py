@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy.orm import Session
 
-from hsu_core.data.files import DatasetNotFound, require
+from hsu_core.data.files import UNPUBLISHED, DatasetNotFound, require
 from hsu_core.spec import Dataset
 from hsu_jobs import queries
 from hsu_jobs.errors import Fault, Forbidden, SpecRejected
@@ -152,7 +152,8 @@ def _dataset_faults(session: Session, spec: JobSpec, settings: Settings) -> Iter
     pool, kind = spec.resources.pool, dataset.kind
     have = _machines(session).datasets.get(pool)
     if have is None:
-        yield from () if settings.allow_download else _missing_here(dataset, settings)
+        can_be_fetched = settings.allow_download and kind not in UNPUBLISHED
+        yield from () if can_be_fetched else _missing_here(dataset, settings)
     elif kind not in have:
         detail = (
             f"no worker of pool {pool!r} can read {kind}; they have: {', '.join(sorted(have))}. Place its files in the "

@@ -82,7 +82,7 @@ def _like(spec: JobSpec) -> dict[str, object]:
         "model": json.dumps(chosen["model"]),
         "dataset": chosen["dataset"]["kind"],
         "regularizer": chosen["regularizer"]["kind"],
-        "batch": str(chosen["batch_size"]),
+        "batch": str(chosen["batch_size"]) if "batch_size" in chosen else None,
         "precision": chosen["precision"],
         "pool": spec.resources.pool,
         "gpus": spec.resources.gpus,
@@ -96,7 +96,8 @@ paces AS (
                  AND (result -> 'steps_per_second')::numeric BETWEEN 1e-300 AND 1e300
            THEN (result ->> 'steps_per_second')::float8 END AS steps FROM recent
     WHERE spec -> 'model' = CAST(:model AS jsonb) AND spec #>> '{dataset,kind}' = :dataset
-      AND spec #>> '{regularizer,kind}' = :regularizer AND spec ->> 'batch_size' = :batch
+      AND spec #>> '{regularizer,kind}' = :regularizer
+      AND spec ->> 'batch_size' IS NOT DISTINCT FROM CAST(:batch AS text)
       AND spec ->> 'precision' = :precision AND pool = :pool AND gpus = :gpus
 )
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY 1 / steps) FROM paces WHERE steps > 0 AND steps < 'Infinity'

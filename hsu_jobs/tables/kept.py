@@ -26,7 +26,7 @@ class CheckpointRow(Row):
     sha256: Mapped[str]
     bytes: Mapped[int] = mapped_column(BigInteger)
     metric: Mapped[float | None]
-    """The last test_accuracy up to this step."""
+    """The last value of the primary metric (of a classification, test_accuracy) up to this step."""
     is_best: Mapped[bool]
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     removed_at: Mapped[datetime | None]

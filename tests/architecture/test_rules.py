@@ -54,7 +54,7 @@ def test_one_statement_beside_it_starts_jobs() -> None:
 def test_one_file_asks_which_task_a_job_has() -> None:
     """Others ask the spec for what they need, so that a further task needs no edit there."""
     texts = {path.relative_to(ROOT).as_posix(): path.read_text() for path in SOURCES}
-    asking = [name for name, text in texts.items() if re.search(r"\b(TrainingJob|PointsJob)\b", text)]
+    asking = [name for name, text in texts.items() if re.search(r"\b(ClassificationJob|PointsJob)\b", text)]
     assert asking == ["worker/dispatch.py", "hsu_jobs/spec.py"]
 
 

@@ -28,7 +28,7 @@ def test_a_generated_client_submits_looks_lists_and_reads_curves(
         _generate(f"{served.url}/openapi.json", tmp_path / "generated_hsu")
         monkeypatch.syspath_prepend(tmp_path)
         client = undo.enter_context(_part("client").AuthenticatedClient(base_url=served.url, token=served.key))
-        job = _part("models.training_job").TrainingJob.from_dict(DIGITS)
+        job = _part("models.classification_job").ClassificationJob.from_dict(DIGITS)
 
         submitted = _part("api.jobs.submit_job").sync(client=client, body=job)
         seen = _part("api.jobs.show_job").sync(submitted.id, client=client)

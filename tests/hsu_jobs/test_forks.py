@@ -10,7 +10,7 @@ from samples import DIGITS, POINTS
 
 from hsu_jobs.errors import SpecRejected
 from hsu_jobs.forks import changed, merged
-from hsu_jobs.spec import TrainingJob, parse
+from hsu_jobs.spec import ClassificationJob, parse
 
 PARENT = parse(DIGITS).model_dump(mode="json")
 
@@ -64,7 +64,7 @@ def test_a_field_that_is_taken_away_is_back_at_its_default() -> None:
 )
 def test_what_the_saved_state_does_not_depend_on_may_change(change: dict[str, Any]) -> None:
     after = changed(PARENT, change, from_step=10)
-    assert isinstance(after, TrainingJob)
+    assert isinstance(after, ClassificationJob)
     assert after != parse(DIGITS)
     assert after.model == parse(DIGITS).model
 
@@ -74,7 +74,7 @@ def test_what_the_saved_state_does_not_depend_on_may_change(change: dict[str, An
     [
         ({"model": {"hidden": [64]}}, "/model", "the model must stay as it is"),
         ({"optimizer": {"kind": "adamw"}}, "/optimizer/kind", "the optimizer must stay sgd"),
-        ({"dataset": {"kind": "mnist"}}, "/dataset", "must be as many and as large as the parent's"),
+        ({"dataset": {"kind": "mnist"}}, "/dataset", "the data must be of the same sizes as the parent's"),
         (
             {"duration": {"epochs": None, "steps": 9}},
             "/duration",
@@ -107,7 +107,7 @@ def test_another_task_cannot_go_on_from_a_networks_checkpoint() -> None:
 
 def test_from_the_start_anything_may_change() -> None:
     after = changed(PARENT, {"model": {"kind": "small_cnn"}, "optimizer": {"kind": "adamw"}})
-    assert isinstance(after, TrainingJob)
+    assert isinstance(after, ClassificationJob)
     assert after.model.kind == "small_cnn"
 
 

@@ -12,6 +12,7 @@ from samples import PLACED, TRAINED
 from hsu_jobs.outcomes import (
     OUTCOME,
     Cancelled,
+    ClassificationResult,
     Crashed,
     Failed,
     Faulty,
@@ -23,7 +24,6 @@ from hsu_jobs.outcomes import (
     Released,
     Stalled,
     Succeeded,
-    TrainingResult,
     Unavailable,
     in_brief,
     verdict,
@@ -93,7 +93,7 @@ def test_a_result_that_is_not_finite_survives_json() -> None:
     text = json.dumps(OUTCOME.dump_python(outcome, mode="json"), allow_nan=False)
     again = OUTCOME.validate_json(text)
     assert isinstance(again, Succeeded)
-    assert isinstance(again.result, TrainingResult)
+    assert isinstance(again.result, ClassificationResult)
     assert again.result.test_loss == math.inf
     assert math.isnan(again.result.penalty)
 

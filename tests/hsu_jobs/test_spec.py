@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 from samples import DIGITS, POINTS
 
-from hsu_core.spec import PointsSpec, TrainingSpec
-from hsu_jobs.spec import TASKS, Envelope, JobSpec, PointsJob, TrainingJob, parse
+from hsu_core.spec import ClassificationSpec, PointsSpec
+from hsu_jobs.spec import TASKS, ClassificationJob, Envelope, JobSpec, PointsJob, parse
 
 both = pytest.mark.parametrize("asked", [DIGITS, POINTS], ids=["training", "points"])
 
@@ -29,7 +29,7 @@ def test_a_spec_survives_its_own_dump(asked: dict[str, Any]) -> None:
 
 
 def test_a_spec_without_a_task_is_about_classification() -> None:
-    assert isinstance(parse(DIGITS), TrainingJob)
+    assert isinstance(parse(DIGITS), ClassificationJob)
     assert parse(DIGITS | {"task": "classification"}) == parse(DIGITS)
     assert isinstance(parse(POINTS), PointsJob)
 
@@ -40,7 +40,7 @@ def test_the_tasks_are_those_of_the_union() -> None:
 
 
 def test_the_envelope_holds_just_what_is_no_part_of_the_work() -> None:
-    assert set(TrainingJob.model_fields) == set(TrainingSpec.model_fields) | set(Envelope.model_fields)
+    assert set(ClassificationJob.model_fields) == set(ClassificationSpec.model_fields) | set(Envelope.model_fields)
     assert set(PointsJob.model_fields) == set(PointsSpec.model_fields) | set(Envelope.model_fields)
 
 
@@ -58,4 +58,4 @@ def test_an_unknown_task_is_told_which_there_are(task: object) -> None:
         parse(DIGITS | {"task": task})
     (error,) = caught.value.errors()
     assert error["loc"] == ("task",)
-    assert "there are the tasks classification, points, found" in error["msg"]
+    assert "there are the tasks classification, nodes, texts, recommendation, points, found" in error["msg"]

@@ -54,7 +54,7 @@ def test_a_fork_changes_the_spec_that_is_shown(
 
 def test_the_document_holds_an_optional_field_with_default_and_bounds(http: TestClient) -> None:
     schemas = http.get("/openapi.json").json()["components"]["schemas"]
-    for name in ("TrainingJob", "PointsJob"):
+    for name in ("ClassificationJob", "PointsJob"):
         (schema,) = (each for title, each in schemas.items() if title in (name, f"{name}-Input"))
         told = schema["properties"]["version"]
         assert (told["default"], told["minimum"], told["maximum"], told["type"]) == (PRESENT, 1, PRESENT, "integer")

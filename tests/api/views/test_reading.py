@@ -8,6 +8,7 @@ from samples import POINTS
 
 from hsu_core.spec import MEASURES
 from hsu_jobs import database, settings
+from hsu_jobs.spec import TASKS
 
 
 def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None:
@@ -21,7 +22,7 @@ def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None
     assert {"sgd", "adamw"} <= set(kinds["optimizers"])
     assert {"constant", "step", "cosine"} <= set(kinds["schedules"])
     assert catalog["measures"] == list(MEASURES)
-    assert kinds["tasks"] == ["classification", "points"]
+    assert kinds["tasks"] == list(TASKS)
     assert kinds["objectives"] == ["riesz", "separation", "polarization", "covering", "gram_determinant"]
     mhe = next(entry for entry in catalog["regularizers"] if entry["kind"] == "mhe")
     assert mhe["parameters"]["properties"]["s"]["description"] == "Riesz exponent; 0 is the logarithmic energy."
@@ -29,7 +30,7 @@ def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None
     assert mhe["relative_cost"] == 1
     assert all(entry["formula"] and entry["latex"] and entry["source"] for entry in catalog["regularizers"])
     digits = next(entry for entry in catalog["datasets"] if entry["kind"] == "digits")
-    assert (digits["available"], digits["shape"]) == (True, [1, 8, 8])
+    assert (digits["available"], digits["facts"]["shape"]) == (True, [1, 8, 8])
 
 
 def test_of_every_regularizer_the_catalog_tells_all_that_there_is_to_know(ada: TestClient) -> None:
@@ -106,7 +107,7 @@ def test_the_openapi_document_tells_what_a_result_holds(http: TestClient) -> Non
     schemas = http.get("/openapi.json").json()["components"]["schemas"]
     result = schemas["JobView"]["properties"]["result"]
     choices = next(choice for choice in result["anyOf"] if "discriminator" in choice)["discriminator"]["mapping"]
-    assert set(choices) == {"classification", "points"}
+    assert set(choices) == set(TASKS)
     placed = schemas[choices["points"].rpartition("/")[2]]["properties"]
     assert {"value", "best_known", "gap", "points"} <= set(placed)
     assert placed["gap"]["description"].startswith("How much worse the value is than the best known one")

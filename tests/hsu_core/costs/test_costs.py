@@ -21,7 +21,7 @@ from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
 
 BATCH = 4
-NETWORKS: list[tuple[spec.Model, spec.Dataset]] = [
+NETWORKS: list[tuple[spec.ImageModel, spec.ImageDataset]] = [
     (spec.MLP(), spec.Digits()),
     (spec.MLP(hidden=()), spec.MNIST()),
     (spec.MLP(hidden=(7, 5, 3)), spec.CIFAR100()),
@@ -33,23 +33,25 @@ NETWORKS: list[tuple[spec.Model, spec.Dataset]] = [
 every_network = pytest.mark.parametrize(("model", "dataset"), NETWORKS, ids=lambda part: part.kind)
 
 
-def training(model: spec.Model, dataset: spec.Dataset, **fields: Any) -> spec.TrainingSpec:
+def training(model: spec.ImageModel, dataset: spec.ImageDataset, **fields: Any) -> spec.ClassificationSpec:
     chosen: dict[str, Any] = {"regularizer": spec.MHE(), "duration": spec.Duration(steps=10), "batch_size": BATCH}
-    return spec.TrainingSpec(model=model, dataset=dataset, **(chosen | fields))
+    return spec.ClassificationSpec(model=model, dataset=dataset, **(chosen | fields))
 
 
-def batch(dataset: spec.Dataset) -> tuple[Tensor, Tensor]:
+def batch(dataset: spec.ImageDataset) -> tuple[Tensor, Tensor]:
     return torch.randn(BATCH, *dataset.facts.shape), torch.arange(BATCH) % dataset.facts.classes
 
 
 @every_network
-def test_parameters_and_operations_are_those_of_the_geometry(model: spec.Model, dataset: spec.Dataset) -> None:
+def test_parameters_and_operations_are_those_of_the_geometry(
+    model: spec.ImageModel, dataset: spec.ImageDataset
+) -> None:
     geometry, found = model.geometry(dataset.facts), costs.estimate(training(model, dataset))
     assert (found.parameters, found.flops) == (geometry.parameters, BATCH * geometry.flops)
 
 
 @every_network
-def test_activations_are_what_autograd_keeps(model: spec.Model, dataset: spec.Dataset) -> None:
+def test_activations_are_what_autograd_keeps(model: spec.ImageModel, dataset: spec.ImageDataset) -> None:
     network, (x, y) = models.build(model, dataset.facts, seed=0), batch(dataset)
     own = {parameter.untyped_storage().data_ptr() for parameter in (*network.parameters(), *network.buffers())}
     kept: dict[int, Tensor] = {}
@@ -165,7 +167,9 @@ FRESH = spec.FreshPoles(poles=300, steps=2)
     ],
     ids=lambda chosen: chosen.kind,
 )
-def test_what_the_penalty_takes_is_told_within_a_factor_of_two(model: spec.Model, chosen: spec.Regularizer) -> None:
+def test_what_the_penalty_takes_is_told_within_a_factor_of_two(
+    model: spec.ImageModel, chosen: spec.Regularizer
+) -> None:
     asked = training(model, spec.Digits(), regularizer=chosen, batch_size=400)
     network = models.build(model, asked.dataset.facts, seed=0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     penalty = regularizers.build(chosen, network, total_steps=10)
@@ -183,7 +187,7 @@ def test_what_the_penalty_takes_is_told_within_a_factor_of_two(model: spec.Model
 
 
 @pytest.mark.parametrize("model", [WIDE, NARROW, DEEP], ids=["wide", "narrow", "convolutions"])
-def test_what_the_measures_take_is_told_within_a_factor_of_two(model: spec.Model) -> None:
+def test_what_the_measures_take_is_told_within_a_factor_of_two(model: spec.ImageModel) -> None:
     network = models.build(model, spec.Digits().facts, seed=0)
     found = peak(lambda: [panel.measure(layer.points().detach()) for layer in layers.layers(network)])
     memory = costs.estimate(training(model, spec.Digits())).memory

@@ -1,8 +1,8 @@
 """The readers, on tiny files in the real formats and, where they are laid out, on the real sets."""
 
 import gzip
-import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from hsu_core import spec
 from hsu_core.data import cifar, digits, files, idx, reading
 from hsu_core.data.images import DamagedFile, Images
 
-GREY = spec.Facts(shape=(1, 3, 2), classes=4, train=5, test=2)
-COLOUR = spec.Facts(shape=(3, 2, 2), classes=4, train=10, test=3)
+GREY = spec.ImageFacts(shape=(1, 3, 2), classes=4, train=5, test=2)
+COLOUR = spec.ImageFacts(shape=(3, 2, 2), classes=4, train=10, test=3)
 rng = np.random.default_rng(0)
 
 
@@ -22,7 +22,7 @@ def idx_bytes(values: np.ndarray) -> bytes:
     return header + values.astype(np.uint8).tobytes()
 
 
-def idx_set(folder: Path, facts: spec.Facts = GREY) -> tuple[list[Path], Images]:
+def idx_set(folder: Path, facts: spec.ImageFacts = GREY) -> tuple[list[Path], Images]:
     """A random set in four idx files, and what reading it must give."""
     arrays = [
         array
@@ -35,7 +35,9 @@ def idx_set(folder: Path, facts: spec.Facts = GREY) -> tuple[list[Path], Images]
     return paths, Images(arrays[0][:, None], arrays[1], arrays[2][:, None], arrays[3])  # type: ignore[arg-type]
 
 
-def cifar_records(count: int, label_bytes: int, facts: spec.Facts = COLOUR) -> tuple[bytes, np.ndarray, np.ndarray]:
+def cifar_records(
+    count: int, label_bytes: int, facts: spec.ImageFacts = COLOUR
+) -> tuple[bytes, np.ndarray, np.ndarray]:
     """The bytes of records, their pixels and their fine labels; a coarse label is out of the fine range."""
     x = rng.integers(0, 256, (count, *facts.shape)).astype(np.uint8)
     y = rng.integers(0, facts.classes, count)
@@ -154,14 +156,9 @@ def test_downloads_need_a_folder() -> None:
     ids=lambda part: getattr(part, "kind", ""),
 )
 def test_a_real_set_has_its_published_mean_and_as_many_images_of_every_class(
-    dataset: spec.Dataset, mean: float
+    dataset: spec.ImageDataset, mean: float, data_dir: Callable[[spec.Dataset], Path]
 ) -> None:
-    folder = os.environ.get("HSU_DATA_DIR")
-    try:
-        files.require(dataset, Path(folder) if folder else None)
-    except files.DatasetNotFound as missing:
-        pytest.skip(f"set HSU_DATA_DIR: {missing}")
-    found = reading.load(dataset, Path(folder or ""))
+    found = reading.load(dataset, data_dir(dataset))
     assert found.train_x.shape == (dataset.facts.train, *dataset.facts.shape)
     assert found.test_x.shape == (dataset.facts.test, *dataset.facts.shape)
     assert found.train_x.mean() / 255 == pytest.approx(mean, abs=1e-4)

@@ -16,13 +16,13 @@ from hsu_core.regularizers import layers
 from hsu_core.spec.geometry import Geometry, Layer, conv3x3
 
 BATCH = 3
-CHOICES: list[spec.Model] = [
-    *(member() for member in spec.members(spec.Model)),
+CHOICES: list[spec.ImageModel] = [
+    *(member() for member in spec.members(spec.ImageModel)),
     spec.MLP(hidden=()),
     spec.MLP(hidden=(7, 5, 3)),
     spec.SmallCNN(width=5),
 ]
-DATASETS: list[spec.Dataset] = [member() for member in spec.members(spec.Dataset)]
+DATASETS: list[spec.ImageDataset] = [member() for member in spec.members(spec.ImageDataset)]
 NETWORKS = [
     pytest.param(model, dataset, id=f"{model.kind}{number} {dataset.kind}")
     for number, model in enumerate(CHOICES)
@@ -32,12 +32,12 @@ NETWORKS = [
 every_network = pytest.mark.parametrize(("model", "dataset"), NETWORKS)
 
 
-def on_meta(model: spec.Model, dataset: spec.Dataset) -> nn.Module:
+def on_meta(model: spec.ImageModel, dataset: spec.ImageDataset) -> nn.Module:
     with torch.device("meta"):
         return models.BUILDERS[model.kind](dataset.facts, model)
 
 
-def counted(network: nn.Module, facts: spec.Facts) -> int:
+def counted(network: nn.Module, facts: spec.ImageFacts) -> int:
     """Floating-point operations of one step."""
     images = torch.empty(BATCH, *facts.shape, device="meta")
     labels = torch.empty(BATCH, dtype=torch.long, device="meta")
@@ -48,7 +48,7 @@ def counted(network: nn.Module, facts: spec.Facts) -> int:
 
 @every_network
 def test_layers_have_the_names_the_order_and_the_shapes_of_the_network(
-    model: spec.Model, dataset: spec.Dataset
+    model: spec.ImageModel, dataset: spec.ImageDataset
 ) -> None:
     real = [(layer.name, *layer.shape, layer.is_final) for layer in layers.layers(on_meta(model, dataset))]
     stated = model.geometry(dataset.facts).layers
@@ -56,25 +56,27 @@ def test_layers_have_the_names_the_order_and_the_shapes_of_the_network(
 
 
 @every_network
-def test_every_layer_is_evaluated_at_so_many_places(model: spec.Model, dataset: spec.Dataset) -> None:
+def test_every_layer_is_evaluated_at_so_many_places(model: spec.ImageModel, dataset: spec.ImageDataset) -> None:
     network, facts = on_meta(model, dataset), dataset.facts
     seen: dict[str, int] = {}
     for layer in model.geometry(facts).layers:
         network.get_submodule(layer.name).register_forward_hook(
-            lambda _module, _inputs, output, name=layer.name: seen.update({name: math.prod(output.shape[2:])})
+            lambda _module, _inputs, output, layer=layer: seen.update(
+                {layer.name: output.numel() // (BATCH * layer.out)}
+            )
         )
     network(torch.empty(BATCH, *facts.shape, device="meta"))
     assert seen == {layer.name: layer.positions for layer in model.geometry(facts).layers}
 
 
 @every_network
-def test_parameters_are_those_of_the_network(model: spec.Model, dataset: spec.Dataset) -> None:
+def test_parameters_are_those_of_the_network(model: spec.ImageModel, dataset: spec.ImageDataset) -> None:
     real = sum(parameter.numel() for parameter in on_meta(model, dataset).parameters())
     assert model.geometry(dataset.facts).parameters == real
 
 
 @every_network
-def test_operations_of_a_step_are_those_that_torch_counts(model: spec.Model, dataset: spec.Dataset) -> None:
+def test_operations_of_a_step_are_those_that_torch_counts(model: spec.ImageModel, dataset: spec.ImageDataset) -> None:
     real = counted(on_meta(model, dataset), dataset.facts)
     assert BATCH * model.geometry(dataset.facts).flops == real
 
@@ -85,7 +87,7 @@ class Attentive(spec.Spec):
     kind: Literal["attentive"] = "attentive"
     width: int = 6
 
-    def geometry(self, facts: spec.Facts) -> Geometry:
+    def geometry(self, facts: spec.ImageFacts) -> Geometry:
         (channels, *sides), width = facts.shape, self.width
         places = math.prod(sides)
         size = (sides[0], sides[1])
@@ -102,7 +104,7 @@ class Attentive(spec.Spec):
 
 
 class AttentiveNetwork(nn.Module):
-    def __init__(self, facts: spec.Facts, model: Attentive) -> None:
+    def __init__(self, facts: spec.ImageFacts, model: Attentive) -> None:
         super().__init__()
         stem, branch, qkv, classifier = model.geometry(facts).layers
         self.stem, self.stem_norm = models.weighted(stem), models.normed(stem)
@@ -126,8 +128,8 @@ def test_a_network_that_is_no_chain_is_counted_just_as_well() -> None:
     geometry = model.geometry(facts)
     assert geometry.parameters == sum(parameter.numel() for parameter in network.parameters())
     assert BATCH * geometry.flops == counted(network, facts)
-    asked = spec.TrainingSpec.model_construct(
-        **{name: field.default for name, field in spec.TrainingSpec.model_fields.items()}
+    asked = spec.ClassificationSpec.model_construct(
+        **{name: field.default for name, field in spec.ClassificationSpec.model_fields.items()}
         | {"dataset": spec.Digits(), "model": model, "regularizer": spec.MHE(), "duration": spec.Duration(steps=1)},
     )
     found = costs.estimate(asked)

@@ -41,7 +41,7 @@ def built(entry: str) -> tuple[regularizers.Penalty, nn.Linear]:
     d, n = SHAPES[entry.rsplit("/", 1)[1]]
     layer = nn.Linear(d, n, bias=False)
     layer.weight.data = pattern(d * n).reshape(d, n).T.clone()
-    regularizer = spec.TrainingSpec.model_validate(
+    regularizer = spec.ClassificationSpec.model_validate(
         {
             "dataset": {"kind": "digits"},
             "model": {"kind": "mlp"},

@@ -15,13 +15,13 @@ MINIMAL: dict[str, Any] = {
 }
 
 
-def parse(**changes: Any) -> spec.TrainingSpec:
-    return spec.TrainingSpec.model_validate(MINIMAL | changes)
+def parse(**changes: Any) -> spec.ClassificationSpec:
+    return spec.ClassificationSpec.model_validate(MINIMAL | changes)
 
 
 def test_a_spec_survives_json() -> None:
     training = parse(optimizer={"kind": "adamw"}, schedule={"kind": "step"}, record={"measures": ["min_angle"]})
-    assert spec.TrainingSpec.model_validate_json(training.model_dump_json()) == training
+    assert spec.ClassificationSpec.model_validate_json(training.model_dump_json()) == training
 
 
 @pytest.mark.parametrize(

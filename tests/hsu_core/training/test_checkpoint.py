@@ -24,8 +24,8 @@ STATELESS = torch.nn.Identity()
 """A penalty that keeps nothing."""
 
 
-def training(**changes: Any) -> spec.TrainingSpec:
-    return spec.TrainingSpec.model_validate(
+def training(**changes: Any) -> spec.ClassificationSpec:
+    return spec.ClassificationSpec.model_validate(
         {
             "dataset": {"kind": "digits"},
             "model": {"kind": "small_cnn", "width": 4},
@@ -36,7 +36,7 @@ def training(**changes: Any) -> spec.TrainingSpec:
     )
 
 
-def written(folder: Path, made_by: spec.TrainingSpec, *, step: int = 1) -> Saved:
+def written(folder: Path, made_by: spec.ClassificationSpec, *, step: int = 1) -> Saved:
     """A checkpoint of a model after an update."""
     model, optimizer = started(made_by, steps=1)
     return checkpoint.save(
@@ -44,7 +44,7 @@ def written(folder: Path, made_by: spec.TrainingSpec, *, step: int = 1) -> Saved
     )
 
 
-def started(made_by: spec.TrainingSpec, *, steps: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
+def started(made_by: spec.ClassificationSpec, *, steps: int = 0) -> tuple[nn.Module, torch.optim.Optimizer]:
     """A model and its optimizer after some updates."""
     model = models.build(made_by.model, made_by.dataset.facts, seed=0)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

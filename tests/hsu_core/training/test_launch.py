@@ -52,8 +52,8 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def training(**changes: Any) -> spec.TrainingSpec:
-    return spec.TrainingSpec.model_validate(
+def training(**changes: Any) -> spec.ClassificationSpec:
+    return spec.ClassificationSpec.model_validate(
         {
             "dataset": {"kind": "digits"},
             "model": {"kind": "mlp", "hidden": [32, 32]},

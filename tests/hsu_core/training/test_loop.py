@@ -1,8 +1,7 @@
 """Whole training runs on real data: they learn, report what they promise, and end when a number is not finite."""
 
 import math
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from safetensors.torch import load_file
 from short_runs import recorder, training
 
 from hsu_core import energies, models, regularizers, spec
-from hsu_core.data import files
 from hsu_core.measures import references
 from hsu_core.outcomes import Diverged, Finished, Reference, Series
 from hsu_core.regularizers.layers import layers
@@ -239,18 +237,8 @@ def test_an_infinite_loss_ends_the_run_without_naming_a_layer() -> None:
 # --- the real sets ----------------------------------------------------------------------------------------------------
 
 
-def data_dir(dataset: spec.Dataset) -> Path:
-    """Where the set is, or a skip that says what is missing."""
-    folder = os.environ.get("HSU_DATA_DIR")
-    try:
-        files.require(dataset, Path(folder) if folder else None)
-    except files.DatasetNotFound as missing:
-        pytest.skip(f"set HSU_DATA_DIR: {missing}")
-    return Path(folder or "")
-
-
 @pytest.mark.dataset
-def test_fashion_mnist_reaches_85_percent_in_two_epochs() -> None:
+def test_fashion_mnist_reaches_85_percent_in_two_epochs(data_dir: Callable[[spec.Dataset], Path]) -> None:
     chosen = training(
         dataset={"kind": "fashion-mnist"},
         model={"kind": "small_cnn", "width": 16},
@@ -266,7 +254,7 @@ def test_fashion_mnist_reaches_85_percent_in_two_epochs() -> None:
 
 
 @pytest.mark.dataset
-def test_cnn9_makes_20_steps_on_cifar100() -> None:
+def test_cnn9_makes_20_steps_on_cifar100(data_dir: Callable[[spec.Dataset], Path]) -> None:
     chosen = training(
         dataset={"kind": "cifar100"},
         model={"kind": "cnn9"},

@@ -1,0 +1,46 @@
+"""What may be asked of a classification of a graph's nodes?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hsu_core.spec.datasets import GraphDataset
+from hsu_core.spec.geometry import Geometry
+from hsu_core.spec.graph_models import GraphModel
+from hsu_core.spec.optimizers import Adam, Constant, Optimizer, Schedule
+from hsu_core.spec.training import Load, Metric, TrainingSpec
+
+__all__ = ["NodesSpec"]
+
+
+class NodesSpec(TrainingSpec):
+    """A network that tells to which class each node of a graph belongs, from few labelled ones.
+
+    Each step sees the whole graph; the loss is the cross entropy of the labelled nodes. An epoch is a step.
+    """
+
+    measured = ("accuracy",)
+    evaluated = ("test_loss", "test_accuracy", "validation_loss", "validation_accuracy")
+    primary = Metric("validation_accuracy")
+
+    task: Literal["nodes"] = "nodes"
+    dataset: GraphDataset
+    model: GraphModel
+    optimizer: Optimizer = Adam(lr=0.01, weight_decay=5e-4)
+    schedule: Schedule = Constant()
+
+    @property
+    def geometry(self) -> Geometry:
+        """What its network is made of."""
+        return self.model.geometry(self.dataset.facts)
+
+    @property
+    def load(self) -> Load:
+        """All nodes, with their features in float32; every edge in both directions, as two numbers of a node."""
+        facts = self.dataset.facts
+        return Load(facts.nodes, facts.features, data=4 * facts.nodes * facts.features + 32 * facts.edges)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """One: each step sees the whole graph."""
+        return 1

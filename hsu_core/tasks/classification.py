@@ -1,0 +1,62 @@
+"""How is a network trained to tell to which class an image belongs? With cross entropy, judged on a test set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from hsu_core import models, spec
+from hsu_core.data.batches import Batch, Batches
+from hsu_core.data.images import Images
+from hsu_core.ranks import World
+from hsu_core.tasks.task import Task, autocast
+
+Logits = Float[Tensor, "n classes"]
+
+
+class Classification(Task[Batch, Tensor]):
+    """Images and their classes."""
+
+    def __init__(self, training: spec.ClassificationSpec, data: Images, *, device: torch.device, world: World) -> None:
+        self.precision, self.device, self.world = training.precision, device, world
+        self.data = Batches(
+            data, size=training.batch_size, seed=training.seed, device=device, augment=training.augment, world=world
+        )
+        self.model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Images and classes. An epoch has only full batches, and no image twice."""
+        return self.data.training(start)
+
+    def outputs(self, network: nn.Module, batch: Batch) -> Logits:
+        """Logits in float32, in whatever precision the network ran."""
+        with autocast(self.device, self.precision):
+            logits: Tensor = network(batch[0])
+        return logits.float()
+
+    def loss(self, outputs: Logits, batch: Batch) -> Float[Tensor, ""]:
+        """Mean cross entropy."""
+        return cross_entropy(outputs, batch[1])
+
+    def measured(self, outputs: Logits, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Fraction of correct classes."""
+        return {"accuracy": (outputs.argmax(dim=1) == batch[1]).float().mean()}
+
+    @torch.inference_mode()
+    def evaluated(self) -> dict[str, Float[Tensor, ""]]:
+        """Mean cross entropy and fraction of correct classes over the whole test set."""
+        self.model.eval()
+        losses, hits = [], []
+        for batch in self.data.testing():
+            logits, y = self.outputs(self.model, batch), batch[1]
+            losses.append(cross_entropy(logits, y, reduction="none"))
+            hits.append(logits.argmax(dim=1) == y)
+        self.model.train()
+        totals = torch.stack([torch.cat(losses).double().sum(), torch.cat(hits).double().sum()])
+        test_loss, test_accuracy = self.world.sum(totals) / len(self.data.test_y)
+        return {"test_loss": test_loss, "test_accuracy": test_accuracy}

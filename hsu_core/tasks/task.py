@@ -1,0 +1,74 @@
+"""What does the training loop ask of a task? A network, batches, the loss, and what an evaluation gives.
+
+Knows tensors and specs. Knows no optimizer, penalty, checkpoint or schedule: they are the same for every task.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from hsu_core import spec
+from hsu_core.ranks import World
+
+Batch = TypeVar("Batch")
+Outputs = TypeVar("Outputs")
+
+
+class Task(ABC, Generic[Batch, Outputs]):
+    """One task on one device; in a parallel run, the part of a rank."""
+
+    model: nn.Module
+    """The network, with initial weights that depend on the spec's seed alone. It is set by the constructor."""
+
+    @abstractmethod
+    def __init__(self, training: spec.TrainingSpec, data: Any, *, device: torch.device, world: World) -> None:
+        """`data` is what `reading.load` returns for the spec's data set."""
+
+    @abstractmethod
+    def batches(self, start: int) -> Iterator[Batch]:
+        """The batches of steps start, start + 1, … without end: functions of seed and step, so resuming needs no state.
+
+        Of each batch, the part of this rank.
+        """
+
+    @abstractmethod
+    def outputs(self, network: nn.Module, batch: Batch) -> Outputs:
+        """What the network makes of a batch, in the spec's precision. `network`: the model, or its parallel replica."""
+
+    @abstractmethod
+    def loss(self, outputs: Outputs, batch: Batch) -> Float[Tensor, ""]:
+        """The mean loss of a batch, in float32."""
+
+    @abstractmethod
+    def measured(self, outputs: Outputs, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """What is recorded of a training batch beside its loss: the spec's `measured`, means over the batch."""
+
+    @abstractmethod
+    def evaluated(self) -> dict[str, Float[Tensor, ""]]:
+        """The present model on held-out data: the spec's `evaluated`. The same on every rank."""
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Inside, networks run in the spec's precision."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+@contextmanager
+def randomness(seed: int, step: int, device: torch.device) -> Iterator[None]:
+    """Inside, what draws from the global generators, as dropout does, draws what depends on (seed, step) alone."""
+    drawn = int(np.random.SeedSequence((seed, step), spawn_key=(2,)).generate_state(1, np.uint64)[0])
+    is_gpu = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if is_gpu else []):
+        torch.default_generator.manual_seed(drawn)
+        if is_gpu:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(drawn)
+        yield

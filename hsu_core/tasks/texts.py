@@ -1,0 +1,104 @@
+"""How is a network trained to tell the classes of texts? With cross entropy, over what it reads of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from hsu_core import models, spec
+from hsu_core.data.batches import epoch_order
+from hsu_core.data.texts import Texts as Data
+from hsu_core.ranks import World
+from hsu_core.tasks.reading_texts import reader
+from hsu_core.tasks.task import Task, autocast, randomness
+
+TEST_BATCH = 1000
+"""Test texts at once."""
+
+Logits = Float[Tensor, "n classes"]
+
+
+class Batch(NamedTuple):
+    """Some texts, as their network takes them."""
+
+    step: int
+    inputs: tuple[Tensor, ...]
+    classes: Int64[Tensor, " n"]
+
+
+class Texts(Task[Batch, Tensor]):
+    """Texts and their classes."""
+
+    def __init__(self, training: spec.TextsSpec, data: Data, *, device: torch.device, world: World) -> None:
+        assert world.is_alone  # the spec refuses several processes
+        self.seed, self.size, self.precision, self.device = (
+            training.seed,
+            training.batch_size,
+            training.precision,
+            device,
+        )
+        read = reader(training.model, data.train_x)
+        self.train_x, self.test_x = (_Read(read.inputs(texts), device) for texts in (data.train_x, data.test_x))
+        self.train_y, self.test_y = (torch.from_numpy(classes).to(device) for classes in (data.train_y, data.test_y))
+        self.model = models.build(training.model, training.dataset.facts, seed=training.seed)
+        self.model.register_buffer("vocabulary", read.vocabulary())  # so it is kept with the weights
+        self.model.to(device)
+
+    def batches(self, start: int) -> Iterator[Batch]:
+        """Texts and classes. An epoch has only full batches, and no text twice."""
+        per_epoch = len(self.train_y) // self.size
+        for step in count(start):
+            epoch, place = divmod(step, per_epoch)
+            if place == 0 or step == start:
+                order = epoch_order(len(self.train_y), seed=self.seed, epoch=epoch)
+            chosen = order[place * self.size : (place + 1) * self.size]
+            yield Batch(step, self.train_x.of(chosen), self.train_y[chosen.to(self.device)])
+
+    def outputs(self, network: nn.Module, batch: Batch) -> Logits:
+        """Logits in float32, in whatever precision the network ran."""
+        with randomness(self.seed, batch.step, self.device), autocast(self.device, self.precision):
+            logits: Tensor = network(*batch.inputs)
+        return logits.float()
+
+    def loss(self, outputs: Logits, batch: Batch) -> Float[Tensor, ""]:
+        """Mean cross entropy."""
+        return cross_entropy(outputs, batch.classes)
+
+    def measured(self, outputs: Logits, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Fraction of correct classes."""
+        return {"accuracy": (outputs.argmax(dim=1) == batch.classes).float().mean()}
+
+    @torch.no_grad()
+    def evaluated(self) -> dict[str, Float[Tensor, ""]]:
+        """Mean cross entropy and fraction of correct classes over the whole test set."""
+        self.model.eval()
+        logits = torch.cat([self.outputs(self.model, batch) for batch in self._testing()])
+        self.model.train()
+        return {
+            "test_loss": cross_entropy(logits.double(), self.test_y),
+            "test_accuracy": (logits.argmax(dim=1) == self.test_y).double().mean(),
+        }
+
+    def _testing(self) -> Iterator[Batch]:
+        for chosen in torch.arange(len(self.test_y)).split(TEST_BATCH):
+            yield Batch(0, self.test_x.of(chosen), self.test_y[chosen.to(self.device)])
+
+
+class _Read:
+    """Texts as their network takes them, a row for each; rows are as long as the longest."""
+
+    def __init__(self, inputs: tuple[Tensor, ...], device: torch.device) -> None:
+        self.lengths = (inputs[-1] != 0).sum(dim=1)
+        """How much of each row means something. On the CPU, so that no batch waits for the device."""
+        self.inputs = tuple(part.to(device) for part in inputs)
+
+    def of(self, chosen: Int64[Tensor, " n"]) -> tuple[Tensor, ...]:
+        """Some texts, as long as the longest of them."""
+        longest = max(1, int(self.lengths[chosen].max()))
+        return tuple(part[chosen.to(part.device), :longest] for part in self.inputs)

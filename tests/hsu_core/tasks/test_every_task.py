@@ -1,0 +1,124 @@
+"""What holds for every task: its network is what its spec says, regularizers act on it, it resumes bit for bit."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from short_runs import Curves, recorder, stop_after
+from small_worlds import TRAININGS, training, world
+
+from hsu_core import costs, spec, tasks
+from hsu_core.outcomes import Finished, Series, Stopped
+from hsu_core.regularizers import layers
+from hsu_core.tasks import Task
+from hsu_core.training import checkpoint
+from hsu_core.training.callbacks import Callbacks
+from hsu_core.training.loop import train
+
+pytestmark = pytest.mark.usefixtures("small")
+every_network = pytest.mark.parametrize("network", TRAININGS)
+CPU = torch.device("cpu")
+ONE_OF_EACH = ("mlp", "gcn", "bag_of_ngrams", "matrix_factorization")
+REFUSED = {("matrix_factorization", kind): "no_features" for kind in ("uniformity", "koleo")}
+"""What a spec may not combine, and the code of the reason."""
+
+
+def prepared(network: str) -> tuple[spec.TrainingSpec, Task[Any, Any]]:
+    chosen = training(network)
+    return chosen, tasks.prepare(chosen, world(chosen.dataset), device=CPU)
+
+
+def test_every_task_and_every_network_of_the_specs_is_here() -> None:
+    assert set(tasks.TASKS) == set(spec.kinds(spec.AnyTraining, tag="task"))
+    assert set(spec.kinds(spec.Model)) - set(spec.kinds(spec.ImageModel)) <= set(TRAININGS)
+    assert {TRAININGS[network]["task"] for network in ONE_OF_EACH} == set(tasks.TASKS)
+
+
+@every_network
+def test_a_network_is_made_of_what_its_spec_says(network: str) -> None:
+    chosen, task = prepared(network)
+    stated = chosen.geometry
+    real = layers.layers(task.model, final={layer.name for layer in stated.layers if layer.is_final})
+    assert [(layer.name, layer.out, layer.dimension, layer.is_final) for layer in stated.layers] == [
+        (layer.name, *layer.shape, layer.is_final) for layer in real
+    ]
+    assert stated.parameters == sum(parameter.numel() for parameter in task.model.parameters())
+    assert costs.estimate(chosen).parameters == stated.parameters
+
+
+@every_network
+def test_a_task_measures_and_evaluates_what_its_spec_says(network: str) -> None:
+    chosen, task = prepared(network)
+    batch = next(task.batches(0))
+    outputs = task.outputs(task.model, batch)
+    assert set(task.measured(outputs, batch)) == set(chosen.measured)
+    assert set(task.evaluated()) == set(chosen.evaluated)
+    assert chosen.primary.name in chosen.evaluated
+    assert task.model.training
+
+
+@every_network
+def test_a_batch_is_a_function_of_seed_and_step(network: str) -> None:
+    _, one = prepared(network)
+    _, other = prepared(network)
+    later = other.batches(3)
+    steps = one.batches(0)
+    for _ in range(3):
+        next(steps)
+    torch.manual_seed(7)
+    one_loss = one.loss(one.outputs(one.model, batch := next(steps)), batch)
+    before = torch.get_rng_state()
+    other_loss = other.loss(other.outputs(other.model, batch := next(later)), batch)
+    assert one_loss.item() == other_loss.item()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@every_network
+def test_a_run_that_was_stopped_ends_bit_for_bit_as_one_that_was_not(network: str, tmp_path: Path) -> None:
+    chosen = training(network)
+    whole, report = recorder()
+    train(chosen, callbacks=Callbacks(report=report, checkpoint_dir=tmp_path / "whole"))
+    pieces: Curves = {}
+    stopping = Callbacks(report=pieces.__setitem__, should_stop=stop_after(4), checkpoint_dir=tmp_path / "pieces")
+    assert train(chosen, callbacks=stopping) == Stopped(4)
+    going_on = Callbacks(report=pieces.__setitem__, checkpoint_dir=tmp_path / "pieces")
+    train(chosen, resume_from=checkpoint.latest(tmp_path / "pieces"), callbacks=going_on)
+    assert pieces == whole
+    one, other = (load_file(tmp_path / name / "step-000000006.safetensors") for name in ("whole", "pieces"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("kind", spec.kinds(spec.Regularizer))
+@pytest.mark.parametrize("network", ONE_OF_EACH)
+def test_every_regularizer_acts_on_every_task_or_is_refused_with_the_reason(network: str, kind: str) -> None:
+    regularizer: dict[str, Any] = {"kind": kind}
+    if network == "matrix_factorization" and kind not in ("none", "uniformity", "koleo"):
+        regularizer["layers"] = ["users"]
+    record = {"every": 2, "measures": []}
+    if code := REFUSED.get((network, kind)):
+        with pytest.raises(ValidationError) as caught:
+            training(network, regularizer=regularizer)
+        assert [error["type"] for error in caught.value.errors()] == [code]
+        return
+    outcome = train(training(network, regularizer=regularizer, record=record, duration={"steps": 2}))
+    assert isinstance(outcome, Finished), outcome
+    assert math.isfinite(outcome.metrics["penalty"])
+    assert (outcome.metrics["penalty"] == 0) == (kind == "none")
+
+
+def test_the_best_state_is_that_of_the_best_primary_metric(tmp_path: Path) -> None:
+    curves, report = recorder()
+    saved: list[Any] = []
+    chosen = training("gcn", duration={"steps": 12}, evaluate={"every": 2}, checkpoint={"keep_best": True})
+    train(chosen, callbacks=Callbacks(report=report, saved=saved.append, checkpoint_dir=tmp_path))
+    series = Series(None, "validation_accuracy")
+    scores = {step: values[series] for step, values in curves.items() if series in values}
+    best = max(scores.values())
+    assert max(state.metric for state in saved if state.is_best) == best
