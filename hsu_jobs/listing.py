@@ -71,7 +71,7 @@ def _is_finite(number: str) -> bool:
 
 Bound = Annotated[
     str,
-    StringConstraints(max_length=100, pattern=r"^[a-z_]+:[a-z]+:[-+.0-9eE]+$"),
+    StringConstraints(max_length=100, pattern=r"^[a-z0-9_]+:[a-z]+:[-+.0-9eE]+$"),
     AfterValidator(_checked),
     Field(examples=["test_accuracy:gt:0.97"]),
 ]

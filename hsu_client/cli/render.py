@@ -97,7 +97,7 @@ def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
         ]
         for row in kept
     ]
-    return [["step", "attempt", "size", "accuracy", "", "saved"], *rows]
+    return [["step", "attempt", "size", "metric", "", "saved"], *rows]
 
 
 def pools(queue: Mapping[str, Any]) -> list[list[str]]:

@@ -224,6 +224,11 @@ def test_what_can_be_asked_for_is_what_specs_and_results_hold() -> None:
     assert {sort.removeprefix("-") for sort in get_args(listing.Sort)} == {"created", "priority", "name", *METRICS}
 
 
+def test_a_list_takes_a_bound_on_every_number_of_a_result(ada: TestClient) -> None:
+    for metric in METRICS:
+        assert ada.get("/v1/jobs", params={"where": f"{metric}:gt:0.5", "sort": f"-{metric}"}).json()["jobs"] == []
+
+
 def test_an_admins_list_is_everyones_and_a_viewers_their_own(
     ada: TestClient, as_user: Callable[..., TestClient], root: TestClient, submit: Submit
 ) -> None:

@@ -156,7 +156,7 @@ def test_a_fork_is_queued_with_its_change(hsu: Any, session: Session, claim: Cla
     session.flush()
     job = str(claim.job_id)
     head, row = hsu("checkpoints", job).stdout.splitlines()
-    assert head.split() == ["step", "attempt", "size", "accuracy", "saved"]
+    assert head.split() == ["step", "attempt", "size", "metric", "saved"]
     assert row.split()[:6] == ["3", "1", "1.0", "kB", "0.25", "best"]
     forked = json.loads(hsu("fork", job, "--step", "3", "--change", '{"name": "other"}', "--json").stdout)
     assert (forked["name"], forked["parent"]) == ("other", {"id": claim.job_id, "step": 3})
