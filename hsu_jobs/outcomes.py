@@ -65,6 +65,8 @@ class NodesResult(TrainingResult):
     test_loss: Real
     validation_accuracy: Real
     validation_loss: Real
+    selected_test_accuracy: Real
+    """The test accuracy at the evaluation with the best validation accuracy: what papers with early stopping report."""
 
 
 class TextsResult(TrainingResult):

@@ -1,5 +1,6 @@
 """What is the penalty of a model? Which weights are points, what each layer adds, and the weighted sum."""
 
+from hsu_core.regularizers.layers import OwnPoints
 from hsu_core.regularizers.penalty import Penalty, build
 
-__all__ = ["Penalty", "build"]
+__all__ = ["OwnPoints", "Penalty", "build"]

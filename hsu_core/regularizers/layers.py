@@ -7,10 +7,11 @@ the duration of a call.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -20,6 +21,17 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from hsu_core.regularizers import classifier
 from hsu_core.regularizers.views import NORMS, Unread, View, views
+
+
+class OwnPoints(NamedTuple):
+    """Points that no kind of layer has, as a caller computes them from the model."""
+
+    name: str
+    """As that of a layer: patterns match it."""
+    points: Callable[[nn.Module], Tensor]
+    """From the model to one row for each point."""
+    is_final: bool = False
+    """Whether they count as the classifier's."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,44 @@ class Layer:
         """One row for each neuron (output channel), with flattened kernels; in float32 or wider."""
         weight = self.view.rows(self.weight)
         return weight.to(torch.promote_types(weight.dtype, torch.float32))
+
+
+@dataclass(frozen=True)
+class OwnLayer(Layer):
+    """Points that a caller computes from the model."""
+
+    compute: Callable[[nn.Module], Tensor]
+
+    @property
+    def weight(self) -> Tensor:
+        """The present points. ValueError unless they are an (n, d) tensor of real numbers."""
+        found = self.compute(self.model)
+        if not isinstance(found, Tensor) or found.ndim != 2 or not found.is_floating_point():
+            is_tensor = isinstance(found, Tensor)
+            shown = f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else type(found).__name__
+            raise ValueError(f"{self.name}: expected an (n, d) tensor of real numbers, found {shown}")
+        return found
+
+    @property
+    def sources(self) -> tuple[Tensor, ...]:
+        """All parameters of the model: which of them are used is not known."""
+        return tuple(self.model.parameters())
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Equal for two layers of one function."""
+        return (self.compute,)
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether no gradient comes back from them."""
+        return not self.weight.requires_grad
+
+
+def own_layers(model: nn.Module, points: Iterable[OwnPoints]) -> list[Layer]:
+    """The layers of a caller's own points."""
+    whole = View("", lambda found: found)
+    return [OwnLayer(each.name, model, each.is_final, (), whole, each.points) for each in points]
 
 
 def layers(model: nn.Module, *, final: Collection[str] | None = None) -> list[Layer]:

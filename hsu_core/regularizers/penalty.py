@@ -19,7 +19,7 @@ from hsu_core.fast.closed_form import without_autocast
 from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers import batched, classifier, custom_op
 from hsu_core.regularizers.in_use import InUse
-from hsu_core.regularizers.layers import Layer, chosen, layers, read, unread
+from hsu_core.regularizers.layers import Layer, OwnPoints, chosen, layers, own_layers, read, unread
 from hsu_core.regularizers.terms import AnyTerm, AtPoles, StepContext, feature_term, layer_term
 
 
@@ -30,12 +30,14 @@ def build(
     seed: int = 0,
     total_steps: int | None = None,
     final: str | Collection[str] | None = None,
+    points: Sequence[OwnPoints] = (),
     world: World = ALONE,
 ) -> Penalty:
     """The penalty of this spec on this model; a loop only needs `loss + penalty(step)`.
 
     `final` names the classifier, or several, or with `()` none; by default it is the layer that produces the model's
-    outputs. `total_steps` is the length of the training, for a weight that changes.
+    outputs. `points` are further points, computed from the model: patterns match their names as those of layers.
+    `total_steps` is the length of the training, for a weight that changes.
 
     ValueError for a layer pattern that matches nothing; for a model without layers, with only frozen layers or layers
     too small to be spread, or with a lazy layer; if the classifier matters and is neither named nor found; for a
@@ -44,7 +46,7 @@ def build(
     penalty = Penalty(regularizer, model, total_steps=_length(regularizer, total_steps))
     if isinstance(regularizer, spec.NoRegularizer):
         return penalty
-    found = _found(regularizer, model, final)
+    found = _found(regularizer, model, final, points)
     if isinstance(regularizer, spec.FeaturePenalty):
         penalty.add(feature_term(regularizer, _classifier(found), seed=seed, world=world), regularizer.weight)
         trainable = any(parameter.requires_grad for parameter in model.parameters())
@@ -271,10 +273,19 @@ def _length(regularizer: spec.Regularizer, total_steps: int | None) -> int:
 
 
 def _found(
-    regularizer: spec.LayerPenalty | spec.FeaturePenalty, model: nn.Module, final: str | Collection[str] | None
+    regularizer: spec.LayerPenalty | spec.FeaturePenalty,
+    model: nn.Module,
+    final: str | Collection[str] | None,
+    points: Sequence[OwnPoints],
 ) -> list[Layer]:
-    """The model's layers. ValueError if the classifier matters and cannot be identified."""
-    names = read(model)
+    """The model's layers and the caller's points. ValueError if the classifier matters and cannot be identified."""
+    names, own = read(model), own_layers(model, points)
+    if taken := {layer.name for layer in own} & set(names) or len({layer.name for layer in own}) < len(own):
+        raise ValueError(f"points: expected a name for each that no layer has, found one twice: {taken}")
+    if own and not names:
+        return own
+    if final is None and any(layer.is_final for layer in own):
+        final = ()
     named = None if final is None else frozenset([final] if isinstance(final, str) else final)
     if named and (unknown := sorted(named - set(names))):
         raise ValueError(f"final: {unknown[0]!r} is no layer; there are {', '.join(names)}")
@@ -284,7 +295,7 @@ def _found(
             f"cannot tell which layer is the classifier, as the forward could not be followed ({known.doubt}): "
             f"name it, build(…, final=…), one of {', '.join(names)}"
         )
-    return layers(model, final=known.names)
+    return [*layers(model, final=known.names), *own]
 
 
 def _depends_on_final(regularizer: spec.LayerPenalty | spec.FeaturePenalty) -> bool:

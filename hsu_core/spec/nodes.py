@@ -22,6 +22,7 @@ class NodesSpec(TrainingSpec):
     measured = ("accuracy",)
     evaluated = ("test_loss", "test_accuracy", "validation_loss", "validation_accuracy")
     primary = Metric("validation_accuracy")
+    selected = ("test_accuracy",)
 
     task: Literal["nodes"] = "nodes"
     dataset: GraphDataset

@@ -115,6 +115,9 @@ class TrainingSpec(TaskSpec):
     """What an evaluation gives: curves, and numbers of the result."""
     primary: ClassVar[Metric]
     """The one of `evaluated` by which the best checkpoint is chosen."""
+    selected: ClassVar[tuple[str, ...]] = ()
+    """Those of `evaluated` that a result also tells as of the evaluation with the best primary metric, as
+    `selected_…`. Only where the primary metric is of other data: what is chosen on the test data is no test."""
 
     task: str
     dataset: Dataset

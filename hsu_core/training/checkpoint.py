@@ -44,6 +44,8 @@ class Scores(NamedTuple):
     last: float | None = None
     best: float | None = None
     best_step: int | None = None
+    at_best: dict[str, float] | None = None
+    """All that was evaluated at the best step."""
 
 
 class Description(NamedTuple):

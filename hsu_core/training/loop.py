@@ -135,6 +135,8 @@ class _Run:
         if is_last:
             seconds = time.monotonic() - self.began
             metrics = _metrics(values, training, self.model, steps=step - self.start, seconds=seconds)
+            at_best = self.saving.scores.at_best or {}
+            metrics |= {f"selected_{name}": at_best[name] for name in training.selected}
             return Finished(step, metrics, penalty.skipped, unsaved, _device(self.model, world))
 
         self.optimizer.zero_grad()
@@ -154,7 +156,7 @@ class _Run:
         training, values, is_best = self.training, Values(), False
         if is_last or (step > 0 and step % training.evaluated_every == 0):
             values = _of_model(self.task.evaluated())
-            is_best = self.saving.note(step, values[Series(None, training.primary.name)])
+            is_best = self.saving.note(step, {series.measure: value for series, value in values.items()})
         if is_last:
             return values, self.saving.save_last(step)
         if is_best or self.saving.is_due(step):

@@ -46,11 +46,11 @@ class Saving:
         """Part of the state: so an interrupted run marks the same best checkpoint as an uninterrupted one."""
         self._tried_at = time.monotonic()
 
-    def note(self, step: int, value: float) -> bool:
-        """Note the primary metric of this step's evaluation; returns whether it is a new best that must be saved."""
-        best = self.scores.best
+    def note(self, step: int, evaluated: dict[str, float]) -> bool:
+        """Note this step's evaluation; returns whether its primary metric is a new best that must be saved."""
+        value, best = evaluated[self.primary.name], self.scores.best
         is_better = best is None or (value > best if self.primary.higher_is_better else value < best)
-        self.scores = Scores(value, value, step) if is_better else self.scores._replace(last=value)
+        self.scores = Scores(value, value, step, evaluated) if is_better else self.scores._replace(last=value)
         return is_better and self.policy.keep_best
 
     def is_due(self, step: int) -> bool:

@@ -180,3 +180,40 @@ def test_a_strangers_model_is_read_whole_and_takes_two_steps(
     assert values[1] < values[0]
     assert model.tokens.weight.grad is not None
     assert not model.tokens.weight.grad[0].any()
+
+
+# --- points of a caller's own -----------------------------------------------------------------------------------------
+
+
+class Prototypes(nn.Module):
+    """A model whose points are no layer's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(4, 6)
+        self.prototypes = nn.Parameter(torch.randn(3, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) @ self.prototypes.T
+
+
+def test_a_callers_own_points_are_spread_as_those_of_a_layer() -> None:
+    model = Prototypes()
+    own = regularizers.OwnPoints("prototypes", lambda m: m.prototypes, is_final=True)
+    penalty = regularizers.build(spec.MHE(), model, points=[own])
+    by_layer = penalty.by_layer()
+    assert set(by_layer) == {"body", "prototypes"}
+    expected = 10 * energies.riesz(model.prototypes.detach(), s=2.0)  # as a classifier: whole sphere, final_weight
+    assert by_layer["prototypes"].item() == pytest.approx(expected.item(), rel=1e-5)
+    penalty(0).backward()
+    assert model.prototypes.grad is not None
+    assert list(regularizers.build(spec.MHE(layers=("proto*",)), model, points=[own]).by_layer()) == ["prototypes"]
+
+
+def test_own_points_need_a_name_of_their_own_and_rows() -> None:
+    model = Prototypes()
+    with pytest.raises(ValueError, match="expected a name for each that no layer has"):
+        regularizers.build(spec.MHE(), model, points=[regularizers.OwnPoints("body", lambda m: m.prototypes)])
+    flat = regularizers.OwnPoints("flat", lambda m: m.prototypes.flatten(), is_final=True)
+    with pytest.raises(ValueError, match=r"flat: expected an \(n, d\) tensor of real numbers, found torch.float32 of"):
+        regularizers.build(spec.MHE(), model, points=[flat])

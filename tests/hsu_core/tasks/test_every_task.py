@@ -117,8 +117,10 @@ def test_the_best_state_is_that_of_the_best_primary_metric(tmp_path: Path) -> No
     curves, report = recorder()
     saved: list[Any] = []
     chosen = training("gcn", duration={"steps": 12}, evaluate={"every": 2}, checkpoint={"keep_best": True})
-    train(chosen, callbacks=Callbacks(report=report, saved=saved.append, checkpoint_dir=tmp_path))
+    outcome = train(chosen, callbacks=Callbacks(report=report, saved=saved.append, checkpoint_dir=tmp_path))
+    assert isinstance(outcome, Finished)
     series = Series(None, "validation_accuracy")
     scores = {step: values[series] for step, values in curves.items() if series in values}
-    best = max(scores.values())
-    assert max(state.metric for state in saved if state.is_best) == best
+    best = max(scores, key=lambda step: (scores[step], -step))
+    assert max(state.metric for state in saved if state.is_best) == scores[best]
+    assert outcome.metrics["selected_test_accuracy"] == curves[best][Series(None, "test_accuracy")]
