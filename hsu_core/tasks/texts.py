@@ -86,7 +86,8 @@ class Texts(Task[Batch, Tensor]):
         }
 
     def _testing(self) -> Iterator[Batch]:
-        for chosen in torch.arange(len(self.test_y)).split(TEST_BATCH):
+        for first in range(0, len(self.test_y), TEST_BATCH):
+            chosen = torch.arange(first, min(first + TEST_BATCH, len(self.test_y)))
             yield Batch(0, self.test_x.of(chosen), self.test_y[chosen.to(self.device)])
 
 
