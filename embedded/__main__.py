@@ -41,15 +41,15 @@ def main() -> None:
 @main.command()
 @FOLDER
 @PORT
-@click.option("--leash", "leashed", is_flag=True, help="Tell URL and key as one line of JSON; stop when stdin closes.")
-def up(folder: Path, port: int | None, *, leashed: bool) -> None:
+@click.option("--parent-pipe", is_flag=True, help="Print URL and key as one line of JSON; stop when stdin closes.")
+def up(folder: Path, port: int | None, *, parent_pipe: bool) -> None:
     """Start everything and keep it running until Ctrl-C; a process that dies is started again."""
-    if leashed:
+    if parent_pipe:
         stop_request.leave_the_terminal()
-    signals = (signal.SIGTERM,) if leashed else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    stop = stop_request.StopRequest(*signals, leashed=leashed)
+    signals = (signal.SIGTERM,) if parent_pipe else (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    stop = stop_request.StopRequest(*signals, parent_pipe=parent_pipe)
     with suppress(Unwanted), service(folder, port=port, stop=stop, say=_say) as running:
-        print(json.dumps({"url": running.url, "key": running.key}) if leashed else _how_to_try(running), flush=True)
+        print(json.dumps({"url": running.url, "key": running.key}) if parent_pipe else _how_to_try(running), flush=True)
         while not stop.wait(1):
             running.mend()
         _say("stopping")
@@ -69,7 +69,7 @@ def demo(folder: Path, port: int | None) -> None:
     """Run one real job end to end and print its result; stop what was started for it."""
     from embedded.demo import demonstrate  # loads matplotlib, which is slow and only needed here
 
-    stop = stop_request.StopRequest(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, leashed=False)
+    stop = stop_request.StopRequest(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, parent_pipe=False)
     try:
         demonstrate(folder, port=port, stop=stop, say=_say)
     except Unwanted:
@@ -84,7 +84,7 @@ def demo(folder: Path, port: int | None) -> None:
 def engines(folder: Path, *, temporary: bool) -> None:
     """Run PostgreSQL and Redis in FOLDER until stdin closes; print their URLs as one line of JSON."""
     stop_request.leave_the_terminal()
-    stop = stop_request.StopRequest(signal.SIGTERM, leashed=True)
+    stop = stop_request.StopRequest(signal.SIGTERM, parent_pipe=True)
     try:
         urls = both_engines.start(folder, durable=not temporary)
         with suppress(BrokenPipeError):  # the reader is gone: stdin will have closed as well

@@ -19,11 +19,11 @@ LOOK_EVERY = 0.2
 
 
 class StopRequest:
-    """Whether to stop. A request is never withdrawn."""
+    """Whether to stop. A request is never withdrawn. With `parent_pipe`, the end of stdin is a request too."""
 
-    def __init__(self, *signals: signal.Signals, leashed: bool) -> None:
+    def __init__(self, *signals: signal.Signals, parent_pipe: bool) -> None:
         self.is_there = False
-        self._watched = [sys.stdin.fileno()] if leashed else []
+        self._watched = [sys.stdin.fileno()] if parent_pipe else []
         for number in signals:
             signal.signal(number, self._note)
 

@@ -129,7 +129,7 @@ def main() -> None:
     if not (line := sys.stdin.readline()):
         return
     order = Order.model_validate_json(line)
-    threading.Thread(target=_end_with_the_first, name="leash", daemon=True).start()
+    threading.Thread(target=_end_with_the_first, name="parent-pipe", daemon=True).start()
     try:
         _take_part(order)
     except Exception as error:

@@ -20,9 +20,9 @@ New = Callable[[], AbstractContextManager[str]]
 
 @pytest.fixture(scope="session")
 def service(new_redis: New, new_database: New) -> Iterator[dict[str, str]]:
-    """API, worker and beat on a leash: url, key, folder, database_url and redis_url."""
+    """API, worker and beat, which end with the tests: url, key, folder, database_url and redis_url."""
     folder = Path(tempfile.gettempdir(), f"hsu-e2e-{secrets.token_hex(6)}")
-    command = [sys.executable, "-m", "embedded", "up", "--leash", "--folder", str(folder)]
+    command = [sys.executable, "-m", "embedded", "up", "--parent-pipe", "--folder", str(folder)]
     with new_database() as database_url, new_redis() as redis_url:
         engines = {"database_url": database_url, "redis_url": redis_url}
         environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url}

@@ -29,7 +29,7 @@ New = Callable[[], AbstractContextManager[str]]
 def telling(new_redis: New, new_database: New) -> Iterator[dict[str, str]]:
     """The service with loopback open to webhooks and short rests: url, key and redis_url."""
     folder = Path(tempfile.gettempdir(), f"hsu-e2e-{secrets.token_hex(6)}")
-    command = [sys.executable, "-m", "embedded", "up", "--leash", "--folder", str(folder)]
+    command = [sys.executable, "-m", "embedded", "up", "--parent-pipe", "--folder", str(folder)]
     with new_database() as database_url, new_redis() as redis_url:
         environment = {
             **os.environ,

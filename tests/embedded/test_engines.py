@@ -250,7 +250,7 @@ time.sleep(60)
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_leashed_engines_end_with_their_holder_however_it_ends(folder: Path, ending: signal.Signals) -> None:
+def test_engines_end_with_their_parent_however_it_ends(folder: Path, ending: signal.Signals) -> None:
     command = [sys.executable, "-c", _HOLDER, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as holder:
         assert holder.stdout is not None
@@ -260,7 +260,7 @@ def test_leashed_engines_end_with_their_holder_however_it_ends(folder: Path, end
     assert not folder.exists()
 
 
-def test_leashed_engines_ignore_the_terminals_ctrl_c_and_stop_on_sigterm(folder: Path) -> None:
+def test_engines_ignore_the_terminals_ctrl_c_and_stop_on_sigterm(folder: Path) -> None:
     command = [sys.executable, "-m", "embedded", "engines", str(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held:
         assert held.stdout is not None

@@ -50,8 +50,9 @@ PROXIES = {"HTTP_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "socks5://127.0.0.1:
 
 @contextmanager
 def _up(folder: Path, *options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
-    """A running service on our leash, behind proxies that do not answer, and what it said when it was ready."""
-    command, own = _command("up", "--leash", "--folder", folder, *options), {**os.environ, **PROXIES, **environment}
+    """A running service that ends with us, behind proxies that do not answer, and its output when it was ready."""
+    command = _command("up", "--parent-pipe", "--folder", folder, *options)
+    own = {**os.environ, **PROXIES, **environment}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=own) as process:
         assert process.stdout is not None
         yield process, json.loads(process.stdout.readline())

@@ -305,7 +305,7 @@ def test_a_rank_that_has_no_memory_left_says_so_by_its_status() -> None:
         assert rank.wait(timeout=120) == out_of_memory.EXIT_STATUS
 
 
-def test_another_rank_ends_with_its_leash_whatever_it_waits_for() -> None:
+def test_another_rank_ends_with_its_parent_whatever_it_waits_for() -> None:
     command = [sys.executable, "-m", "hsu_core.training.launch"]
     with (
         socket.create_server((launch.HOST, 0)) as silent,
