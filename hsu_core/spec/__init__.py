@@ -1,8 +1,8 @@
-"""What may be asked for: one frozen tree of values, the same over HTTP, in files, in Python, in Postgres.
+"""What can a spec contain? One frozen tree of values, the same over HTTP, in files, in Python and in Postgres.
 
-Knows names, ranges and what fits with what. Knows no tensors (importing it costs no torch) and no files.
-Every union is discriminated by `kind`, and an unknown key is an error with a path. Each file lists in its `__all__`
-what it offers here, so that a new member of a menu touches one file.
+Knows names, ranges and which choices fit together. Knows no tensors (importing it does not load torch) and no files.
+Every union is discriminated by `kind`, and an unknown key is an error with a path. Each file lists its public names in
+its `__all__`, so that a new member of a menu changes one file.
 """
 
 # ruff: noqa: F403

@@ -1,4 +1,4 @@
-"""Which regularizers is the family compared with, and what is known of each?
+"""Which baseline regularizers are compared with the family, and what is known about each?
 
 Knows names, ranges and sources. Knows no tensors: the mathematics is in `hsu_core.baselines`.
 """
@@ -27,19 +27,24 @@ __all__ = [
 ]
 
 _BANSAL = "Bansal et al. 2018, Can We Gain More from Orthogonality Regularizations, arXiv 1810.09102"
-_OUR_WEIGHTS = "The public code has `srip` alone. Weights are ours: the best one depends on network and schedule."
-_AGAINST_THE_LOSS = "With labels it works against the loss, which gathers a class: keep the weight small."
+_OUR_WEIGHTS = (
+    "The public code contains only `srip`. The default weight is this project's: the best one depends on the network "
+    "and the schedule."
+)
+_AGAINST_THE_LOSS = (
+    "With labels it opposes the loss, which pulls the features of a class together: keep the weight small."
+)
 
 
 class HiddenPenalty(LayerPenalty):
-    """A penalty on raw weights that leaves the classifier out by default."""
+    """A penalty on raw weights. By default it does not act on the classifier."""
 
     final_weight: NonNegative = 0.0
-    """Weight of the classifier's term, which is left out by default."""
+    """Weight of the classifier's term; by default 0, so there is no such term."""
 
 
 class SO(HiddenPenalty):
-    """Soft orthogonality: unit length and right angles."""
+    """Soft orthogonality: neurons of unit length that are orthogonal to each other."""
 
     kind: Literal["so"] = "so"
     hidden_weight: NonNegative = 1e-2
@@ -51,13 +56,13 @@ class SO(HiddenPenalty):
         source=f"{_BANSAL}, eq. 4",
         acts_on="weights",
         relative_cost=1.5,
-        caution="For n > d it cannot be 0, and its minimum is any tight frame, duplicates included.",
+        caution="For n > d it cannot be 0. Every tight frame is a minimum, even one with duplicate neurons.",
         differs=_OUR_WEIGHTS,
     )
 
 
 class DSO(HiddenPenalty):
-    """Double soft orthogonality, for layers with more neurons than inputs too."""
+    """Double soft orthogonality: also for layers with more neurons than inputs."""
 
     kind: Literal["dso"] = "dso"
     hidden_weight: NonNegative = 1e-2
@@ -69,13 +74,13 @@ class DSO(HiddenPenalty):
         source=f"{_BANSAL}, eq. 5",
         acts_on="weights",
         relative_cost=1.5,
-        caution="The two terms differ by the constant n − d, so the gradient is just twice that of `so`.",
+        caution="The two terms differ by the constant n − d, so the gradient is exactly twice that of `so`.",
         differs=_OUR_WEIGHTS,
     )
 
 
 class MutualCoherence(HiddenPenalty):
-    """Mutual coherence: the worst entry of the Gram matrix."""
+    """Mutual coherence: the largest entry of WWᵀ − I, in absolute value."""
 
     kind: Literal["mutual_coherence"] = "mutual_coherence"
     hidden_weight: NonNegative = 1e-1
@@ -87,19 +92,19 @@ class MutualCoherence(HiddenPenalty):
         source=f"{_BANSAL}, eq. 6",
         acts_on="weights",
         relative_cost=1.5,
-        caution="One entry has the gradient at a time, and while lengths differ from 1 it is a diagonal one.",
+        caution="Only one entry has a gradient at each step. While lengths differ from 1, it is a diagonal entry.",
         differs=_OUR_WEIGHTS,
     )
 
 
 class SRIP(HiddenPenalty):
-    """Spectral restricted isometry: the worst stretch of any direction."""
+    """Spectral restricted isometry: the largest change of a squared length, over all directions."""
 
     kind: Literal["srip"] = "srip"
     iterations: Annotated[int, Field(ge=1, le=100), WHOLE] = 2
-    """Steps of the power iteration; the paper has 2."""
+    """Steps of the power iteration; the paper uses 2."""
     arithmetic: Arithmetic = "exact"
-    """`authors`: the square of the norm, of the smaller Gram matrix, from a uniform start."""
+    """`authors`: the norm is squared, the smaller Gram matrix is used, and the start vector is uniform."""
     hidden_weight: NonNegative = 1e-1
     """Weight of each hidden layer's term."""
 
@@ -110,20 +115,20 @@ class SRIP(HiddenPenalty):
         acts_on="weights",
         relative_cost=0.7,
         caution="Two iterations from a random start give a lower bound that varies from step to step.",
-        differs="The public code squares the spectral norm, estimates it with one step from a uniform start, of the"
-        " smaller of WWᵀ and WᵀW, weighs every layer and the classifier with 0.01, and lets that fall to 0 "
-        "in five stages by epochs. The defaults are the paper's formula. Preset `authors` is exact but for "
-        "the stages: a weight's schedule here is linear.",
+        differs="The public code squares the spectral norm. It estimates the norm with one step from a uniform start, "
+        "for the smaller of WWᵀ and WᵀW. The weight is 0.01 for every layer and the classifier, and falls to 0 in "
+        "five stages, counted in epochs. The defaults follow the paper's formula. Preset `authors` is exact except "
+        "for the stages: the schedule of a weight is linear here.",
     )
 
     @classmethod
     def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their arithmetic, of every layer."""
+        """The authors' arithmetic, for every layer."""
         return {"arithmetic": "authors", "iterations": 1, "hidden_weight": 1e-2, "final_weight": 1e-2}
 
 
 class MMA(HiddenPenalty):
-    """Maximal minimal angles: each neuron is turned away from its nearest one."""
+    """Maximal minimal angles: each neuron moves away from its nearest neighbour."""
 
     kind: Literal["mma"] = "mma"
     hidden_weight: NonNegative = 0.07
@@ -136,14 +141,15 @@ class MMA(HiddenPenalty):
         acts_on="weights",
         relative_cost=1.9,
         caution="The gradient jumps where the nearest neighbour changes. A layer of one neuron is skipped.",
-        differs="The authors weigh every layer with 0.07, the classifier too, where here it is left out as by the "
-        "other rivals; for networks with skip connections with 0.03. They clamp the cosine at 0.99999, so "
-        "that closer pairs feel nothing; here the angle is exact. Preset `authors` has their weights.",
+        differs="The authors use the weight 0.07 for every layer, including the classifier (0.03 for networks with "
+        "skip connections). Here the classifier is left out by default, as for the other baselines. The authors clamp "
+        "the cosine at 0.99999, so that closer pairs have no gradient; here the angle is exact. Preset `authors` uses "
+        "their weights.",
     )
 
     @classmethod
     def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their weights, for networks without skip connections."""
+        """The authors' weights, for networks without skip connections."""
         return {"hidden_weight": 0.07, "final_weight": 0.07}
 
 
@@ -152,27 +158,27 @@ class CoMHE(SpherePenalty):
 
     kind: Literal["comhe"] = "comhe"
     projection: Literal["random", "angle", "adversarial"] = "random"
-    """random: fresh Gaussian matrices; angle: moved to preserve the pairwise angles; adversarial: moved to raise the
-    energy."""
+    """random: new Gaussian matrices at each step. angle: one kept matrix, optimised to preserve the pairwise angles.
+    adversarial: one kept matrix, optimised to increase the energy."""
     dimension: Annotated[int, Field(ge=2, le=65536), WHOLE] = 30
-    """Dimension of the projected neurons; layers of no more inputs than that are not projected."""
+    """Dimension of the projected neurons. Layers with at most this many inputs are not projected."""
     projections: Annotated[int, Field(ge=1, le=256), WHOLE] = 20
-    """Random projections whose energies are averaged; the other kinds keep one."""
+    """Number of random projections whose energies are averaged; the other kinds use one kept projection."""
     steps: Annotated[int, Field(ge=1, le=1000), WHOLE] = 1
-    """Gradient steps of a kept projection for one step of the network."""
+    """Gradient steps of a kept projection per step of the network."""
     lr: Positive | None = 0.01
-    """Learning rate of a kept projection; null: that of the network at the time, as the authors'."""
+    """Learning rate of a kept projection; null: the current one of the network, as in the authors' code."""
     s: Exponent = 2.0
     """Riesz exponent; 0 is the logarithmic energy."""
     angular: Flag = False
-    """Repel by the angle, in units of π, in place of the Euclidean distance."""
+    """Use the angle, in units of π, instead of the Euclidean distance."""
     hidden_weight: NonNegative = 1.0
     """Weight of each hidden layer's term; the authors use 1."""
     final_weight: NonNegative = 10.0
     """Weight of the classifier's term; the authors use 10."""
     project_classifier: Annotated[Flag, Field(exclude_if=lambda value: value is True)] = False
-    """Whether the classifier is projected too; the authors do not. Where a canonical spec leaves it out it is: so was
-    every one from before there was a choice."""
+    """Whether the classifier is projected too; the authors do not project it. A canonical spec without this field means
+    true: specs that are older than the field always projected the classifier."""
 
     about: ClassVar[About] = About(
         latex=r"\frac1c\sum_{k=1}^{c}E_s\bigl(\{P_k x_i\}\bigr)",
@@ -180,19 +186,19 @@ class CoMHE(SpherePenalty):
         source="Lin et al. 2020, Regularizing Neural Networks via Minimizing Hyperspherical Energy, arXiv 1906.04892",
         acts_on="weights",
         relative_cost=9,
-        caution="More than `dimension` + 1 neurons cannot all be far apart after a projection: the energy stays above "
-        "what the layer itself could reach.",
-        differs="The defaults are one setting for every kind of projection, of rows of length 1: 20 random "
-        "projections to 30 dimensions, and for kept ones, the mean squared change of angles and a rate of "
-        "their own, so that weights and kinds compare. The authors take 40 dimensions for random ones, "
-        "project raw weights, move a kept projection at the network's rate on ‖cos(wP) − cos(w)‖ or on the "
-        "full-space energy (10 steps), and let the gradient go through one more such step. Preset `authors`"
-        " is exact.",
+        caution="After a projection, more than `dimension` + 1 neurons cannot all be far apart: the energy stays above "
+        "the lowest energy of the layer itself.",
+        differs="The defaults are one setting for every kind of projection, so that weights and kinds can be "
+        "compared. They project rows of length 1 to 30 dimensions, and draw 20 random projections. A kept projection "
+        "has its own learning rate; kind `angle` minimises the mean squared change of angles. The authors use 40 "
+        "dimensions for random projections, and project raw weights. They move a kept projection at the network's "
+        "learning rate, on ‖cos(wP) − cos(w)‖ or on the full-space energy (10 steps), and the gradient passes through "
+        "one more such step. Preset `authors` is exact.",
     )
 
     @classmethod
     def authors(cls, given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their arithmetic, with what their programs have for each kind."""
+        """The authors' arithmetic, with the values of their programs for each kind."""
         own: dict[str, dict[str, Any]] = {
             "angle": {"dimension": 30, "steps": 1, "lr": None},
             "adversarial": {"dimension": 30, "steps": 10, "lr": None},
@@ -202,7 +208,7 @@ class CoMHE(SpherePenalty):
     @model_validator(mode="before")
     @classmethod
     def _as_it_was_kept(cls, value: object) -> object:
-        """A spec that states everything but this was kept when the classifier was always projected."""
+        """A spec with every field except this one is from the time when the classifier was always projected."""
         later = {"project_classifier", "preset", "arithmetic"}
         if isinstance(value, Mapping) and "preset" not in value and cls.model_fields.keys() - later <= value.keys():
             return {"project_classifier": True, **value}
@@ -225,18 +231,18 @@ class Uniformity(FeaturePenalty):
         acts_on="features",
         relative_cost=0.04,
         caution=_AGAINST_THE_LOSS,
-        differs="The authors weigh it 1, beside alignment and without labels; 0.1 here, where it works against a "
-        "loss with labels. Preset `authors` has their weight.",
+        differs="The authors use the weight 1, together with an alignment loss and without labels. Here the default is "
+        "0.1, because the term opposes a loss with labels. Preset `authors` uses their weight.",
     )
 
     @classmethod
     def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their weight."""
+        """The authors' weight."""
         return {"weight": 1.0}
 
 
 class KoLeo(FeaturePenalty):
-    """Kozachenko–Leonenko entropy of features: each is pushed from its nearest neighbour."""
+    """Kozachenko–Leonenko entropy of features: each feature moves away from its nearest neighbour."""
 
     kind: Literal["koleo"] = "koleo"
     weight: NonNegative = 0.1
@@ -249,17 +255,18 @@ class KoLeo(FeaturePenalty):
         acts_on="features",
         relative_cost=0.02,
         caution=_AGAINST_THE_LOSS,
-        differs="The authors weigh it 0.05, beside a triplet loss, take ln(b·distance), which adds a constant, and "
-        "no ε; the weight 0.1 and ε are those of later use (DINOv2). Preset `authors` has their weight.",
+        differs="The authors use the weight 0.05, together with a triplet loss. They use ln(b·distance), which adds a "
+        "constant, and no ε. The default weight 0.1 and ε are those of later work (DINOv2). Preset `authors` uses "
+        "their weight.",
     )
 
     @classmethod
     def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their weight."""
+        """The authors' weight."""
         return {"weight": 0.05}
 
 
 LayerBaseline = SO | DSO | MutualCoherence | SRIP | MMA | CoMHE
-"""Those on the weights of layers, in the order of menus."""
+"""Baselines on the weights of layers, in the order of the menus."""
 FeatureBaseline = Uniformity | KoLeo
-"""Those on features."""
+"""Baselines on features."""

@@ -1,4 +1,4 @@
-"""What may be asked of a classification of images?"""
+"""What does the spec of an image classification contain?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ClassificationSpec"]
 
 
 class ClassificationSpec(TrainingSpec):
-    """A network that tells to which class an image belongs, trained with cross entropy."""
+    """A network that predicts the class of an image, trained with cross entropy."""
 
     measured = ("accuracy",)
     evaluated = ("test_loss", "test_accuracy")
@@ -29,8 +29,8 @@ class ClassificationSpec(TrainingSpec):
     batch_size: Count = 128
     augment: Literal["none", "crop_flip"] = "none"
     """crop_flip: each training image is moved by up to an eighth of its side (4 pixels of 32, as in the usual CIFAR
-    recipe; 3 of 28; 1 of 8) and mirrored left to right half of the time. Mirrored digits are no digits: it is meant
-    for photographs and clothes."""
+    recipe; 3 of 28; 1 of 8) and mirrored left to right with probability ½. Use it for photographs and clothes, not
+    for digits: a mirrored digit is no longer a digit."""
 
     @model_validator(mode="after")
     def _batch_fits(self) -> ClassificationSpec:
@@ -44,28 +44,28 @@ class ClassificationSpec(TrainingSpec):
         return self
 
     def misfit(self) -> str | None:
-        """Why the network does not take images of this size; None if it does."""
+        """Why the network does not accept images of this size; None if it does."""
         return self.model.misfit(self.dataset.facts.shape)
 
     def indivisible(self, processes: int) -> str | None:
-        """Why a batch has no equal parts for so many processes; None if it has."""
+        """Why a batch cannot be split equally among so many processes; None if it can."""
         if self.batch_size % processes == 0:
             return None
         return f"batch_size: expected a multiple of the {processes} processes, found {self.batch_size}"
 
     @property
     def geometry(self) -> Geometry:
-        """What its network is made of."""
+        """The layers of its network, and their sizes."""
         return self.model.geometry(self.dataset.facts)
 
     @property
     def load(self) -> Load:
-        """A batch of images, and all images with a byte for each pixel and channel."""
+        """A batch of images, and the data set with one byte for each pixel and channel."""
         facts = self.dataset.facts
         pixels = math.prod(facts.shape)
         return Load(self.batch_size, pixels, data=(facts.train + facts.test) * pixels)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in the training set; what is left over waits for the next epoch's order."""
+        """Whole batches in the training set. The images left over are skipped until the next epoch, in a new order."""
         return self.dataset.facts.train // self.batch_size

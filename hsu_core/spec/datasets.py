@@ -1,4 +1,4 @@
-"""Which data sets may be asked for, and what is known of each before a file is opened?"""
+"""Which data sets can a spec choose, and what is known about each before a file is opened?"""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class ImageFacts(NamedTuple):
-    """What is known of a set of images before a file is opened."""
+    """What is known about a set of images before a file is opened."""
 
     shape: tuple[int, int, int]
     """Channels, height, width of one image."""
@@ -42,7 +42,7 @@ class ImageFacts(NamedTuple):
 
 
 class Digits(Spec):
-    """scikit-learn's 8×8 handwritten digits (UCI Optical Recognition of Handwritten Digits): bundled, always there."""
+    """scikit-learn's 8×8 handwritten digits (UCI Optical Recognition of Handwritten Digits): always available."""
 
     kind: Literal["digits"] = "digits"
     facts: ClassVar[ImageFacts] = ImageFacts(shape=(1, 8, 8), classes=10, train=1437, test=360)
@@ -77,13 +77,13 @@ class CIFAR100(Spec):
 
 
 class GraphFacts(NamedTuple):
-    """What is known of a graph before a file is opened."""
+    """What is known about a graph before a file is opened."""
 
     nodes: int
     edges: int
-    """Each counted once, whatever its direction."""
+    """Each edge is counted once, whatever its direction."""
     features: int
-    """Numbers that each node has."""
+    """Numbers per node."""
     classes: int
     train: int
     validation: int
@@ -103,7 +103,7 @@ class Cora(Spec):
 class Citeseer(Spec):
     """Papers on computer science that cite each other, with the words in each (Giles et al. 1998).
 
-    The split is that of Yang, Cohen and Salakhutdinov 2016 (arXiv 1603.08861). 48 papers cite none and are not cited.
+    The split is that of Yang, Cohen and Salakhutdinov 2016 (arXiv 1603.08861). 48 papers do not cite and are not cited.
     """
 
     kind: Literal["citeseer"] = "citeseer"
@@ -111,7 +111,7 @@ class Citeseer(Spec):
 
 
 class TextFacts(NamedTuple):
-    """What is known of a set of texts before a file is opened."""
+    """What is known about a set of texts before a file is opened."""
 
     classes: int
     train: int
@@ -119,19 +119,19 @@ class TextFacts(NamedTuple):
 
 
 class Banking77(Spec):
-    """Questions to a bank, each of one of 77 intents (Casanueva et al. 2020, arXiv 2003.04807), in two CSV files."""
+    """Questions to a bank, each with one of 77 intents (Casanueva et al. 2020, arXiv 2003.04807), in two CSV files."""
 
     kind: Literal["banking77"] = "banking77"
     facts: ClassVar[TextFacts] = TextFacts(classes=77, train=10_003, test=3080)
 
 
 class InteractionFacts(NamedTuple):
-    """What is known of a set of interactions before a file is opened."""
+    """What is known about a set of interactions before a file is opened."""
 
     users: int
     items: int
     train: int
-    """Interactions to train on: the first four fifths of each user's."""
+    """Interactions to train on: the first four fifths of each user's interactions."""
     test: int
 
 
@@ -148,4 +148,4 @@ TextDataset = Banking77
 InteractionDataset = MovieLensSmall
 
 Dataset = Annotated[ImageDataset | GraphDataset | TextDataset | InteractionDataset, Field(discriminator="kind")]
-"""The menu of all tasks."""
+"""The data sets of all tasks."""

@@ -1,4 +1,4 @@
-"""Which regularizers of hyperspherical uniformity may be asked for, and what is known of each?
+"""Which regularizers of hyperspherical uniformity can a spec choose, and what is known about each?
 
 Knows names, ranges and sources. Knows no tensors: the mathematics is in `hsu_core.energies`.
 """
@@ -30,19 +30,19 @@ __all__ = [
 
 _LIU_2021 = "Liu et al. 2021, Learning with Hyperspherical Uniformity, arXiv 2103.01649, sec. 4"
 _NORMS_TWICE = (
-    "Their norms are √(Σw² + 10⁻⁴), taken twice, which hides infinities and lets descent shrink weights: the "
-    "defaults have the exact ones."
+    "The authors' norms are √(Σw² + 10⁻⁴), applied twice. This hides infinities, and descent can lower the term by "
+    "shrinking the weights. The defaults use exact norms."
 )
 
 
 class AuthorsPole(Spec):
-    """One pole for all of training, moved by momentum SGD before each step: the authors' way."""
+    """The authors' method: one pole for the whole training, moved by momentum SGD before each step."""
 
     kind: Literal["authors"] = "authors"
     steps: Annotated[int, Field(ge=1, le=1000), WHOLE] = 10
-    """Steps of the pole for one step of the network."""
+    """Steps of the pole per step of the network."""
     lr: Positive | None = None
-    """Learning rate of the pole; by default that of the network at the time."""
+    """Learning rate of the pole; by default the current one of the network."""
     momentum: Fraction = 0.9
     """Momentum of the pole's steps."""
     weight_decay: NonNegative = 5e-4
@@ -50,25 +50,25 @@ class AuthorsPole(Spec):
 
 
 class FreshPoles(Spec):
-    """Many random poles at each step, each moved a few steps; the worst ones count: the way that works."""
+    """The method that works: many new random poles at each step, each moved by a few steps. The worst ones count."""
 
     kind: Literal["fresh"] = "fresh"
     poles: Annotated[int, Field(ge=1, le=65536), WHOLE] = 64
-    """How many are drawn at each step."""
+    """Number of poles that are drawn at each step."""
     steps: Annotated[int, Field(ge=0, le=1000), WHOLE] = 10
-    """Steps of each pole, of falling length, along the normalised gradient on the sphere."""
+    """Steps of each pole along the normalised gradient on the sphere; their length decreases."""
 
 
 Inner = Annotated[FreshPoles | AuthorsPole, Field(discriminator="kind")]
 _INNER = (
-    "In half space with n < d a pole orthogonal to every neuron exists, and the exact inner optimum is {value} "
-    "whatever the weights are: the penalty then acts only through the lag of its poles. With `inner: authors` one "
-    "lagging pole {lag}. The gap to a better inner solution is recorded as `inner_gap`."
+    "In half space with n < d, there is a pole orthogonal to every neuron. The exact inner optimum is then {value} for "
+    "any weights, and the penalty acts only because its poles lag behind. With `inner: authors`, one lagging pole "
+    "{lag}. The gap to a better inner solution is recorded as `inner_gap`."
 )
 
 
 class NoRegularizer(Spec):
-    """No penalty: the baseline. Weight decay is the optimizer's."""
+    """No penalty: the baseline. Weight decay belongs to the optimizer."""
 
     kind: Literal["none"] = "none"
     every: ClassVar[int] = 1
@@ -82,7 +82,7 @@ class MHE(SpherePenalty):
     s: Exponent = 2.0
     """Riesz exponent; 0 is the logarithmic energy."""
     angular: Flag = False
-    """Repel by the angle, in units of π, in place of the Euclidean distance."""
+    """Use the angle, in units of π, instead of the Euclidean distance."""
     hidden_weight: NonNegative = 1.0
     """Weight of each hidden layer's energy; the authors use 1 (0.1 for angular s = 1, 2)."""
     final_weight: NonNegative = 10.0
@@ -95,24 +95,25 @@ class MHE(SpherePenalty):
         source="Liu et al. 2018, Learning towards Minimum Hyperspherical Energy, arXiv 1805.09298, eq. 1",
         acts_on="weights",
         relative_cost=1,
-        caution="With few neurons there is nothing more to choose: for every s the simplex (n ≤ d + 1, Euclidean) and, "
+        caution="With few neurons, s does not change the optimum: for every s, the simplex (n ≤ d + 1, Euclidean) and, "
         "in half space, orthonormal rows (n ≤ d) are optimal.",
-        differs="For s = 0 the authors take −ln ρ², twice ours, and weigh angular s = 1, 2 with 0.1 and 1: one "
-        "kernel and one pair of weights here, so that values compare over s and with the literature. Their "
-        "norms are √(Σw² + 10⁻⁴), and angles have 10⁻⁴ added, which hides infinities and lets descent "
-        "shrink weights: the defaults have the exact ones. Preset `authors` is exact.",
+        differs="For s = 0 the authors use −ln ρ², which is twice the value here. For angular s = 1, 2 they use the "
+        "weights 0.1 and 1. Here there is one kernel and one pair of weights, so that values can be compared across s "
+        "and with the literature. The authors' norms are √(Σw² + 10⁻⁴), and they add 10⁻⁴ to angles. This hides "
+        "infinities, and descent can lower the term by shrinking the weights. The defaults use exact norms and angles. "
+        "Preset `authors` is exact.",
     )
 
     @classmethod
     def authors(cls, given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their arithmetic, and the weights of this kernel."""
+        """The authors' arithmetic, and their weights for this kernel."""
         is_light = bool(given.get("angular")) and given.get("s", 2) in (1, 2)
         hidden, final = (0.1, 1.0) if is_light else (1.0, 10.0)
         return {**super().authors(given), "hidden_weight": hidden, "final_weight": final}
 
 
 class MHS(SpherePenalty):
-    """Maximum hyperspherical separation: the closest pair is pushed apart."""
+    """Maximum hyperspherical separation: the closest pair moves apart."""
 
     kind: Literal["mhs"] = "mhs"
     hidden_weight: NonNegative = 0.1
@@ -126,28 +127,28 @@ class MHS(SpherePenalty):
         source=_LIU_2021,
         acts_on="weights",
         relative_cost=0.6,
-        caution="Only the closest pair has a gradient: two of n neurons move at a step. A layer of one neuron has no "
+        caution="Only the closest pair has a gradient: two of n neurons move in a step. A layer of one neuron has no "
         "pair and is skipped.",
-        differs=f"{_NORMS_TWICE} In half space theirs counts the closest pair and its mirror image, which tie, once or "
-        "twice by the last bit; here it counts once. Preset `authors` is exact.",
+        differs=f"{_NORMS_TWICE} In half space, the closest pair and its mirror image tie. The authors' code counts "
+        "them once or twice, depending on the last bit; here they count once. Preset `authors` is exact.",
     )
 
 
 class PolePenalty(SpherePenalty):
-    """A penalty at the worst pole of the sphere. Each has a field `inner`: how the pole is looked for."""
+    """A penalty at the worst pole of the sphere. Its field `inner` says how the pole is searched."""
 
     @classmethod
     def authors(cls, given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their arithmetic and their pole."""
+        """The authors' arithmetic and their pole."""
         return {**super().authors(given), "inner": AuthorsPole()}
 
 
 class MHP(PolePenalty):
-    """Maximum hyperspherical polarization: no point of the sphere sees the neurons from afar."""
+    """Maximum hyperspherical polarization: the neurons' potential is high at every point of the sphere."""
 
     kind: Literal["mhp"] = "mhp"
     inner: Inner = FreshPoles()
-    """How the worst pole is looked for."""
+    """How the worst pole is searched."""
     hidden_weight: NonNegative = 1.0
     """Weight of each hidden layer's term; the authors use 1."""
     final_weight: NonNegative = 10.0
@@ -160,8 +161,8 @@ class MHP(PolePenalty):
         acts_on="weights",
         relative_cost=5,
         caution=_INNER.format(value="1/2", lag="can even collapse a layer: max |cos| .14 → .97 on 64×576"),
-        differs="The authors keep one lagging pole (`inner: authors`), which can collapse a layer: the default "
-        f"draws many and solves. {_NORMS_TWICE} Preset `authors` is exact.",
+        differs="The authors keep one lagging pole (`inner: authors`), which can collapse a layer. The default draws "
+        f"many poles at each step and optimises them. {_NORMS_TWICE} Preset `authors` is exact.",
     )
 
 
@@ -180,20 +181,21 @@ class RMHP(LayerPenalty):
         source=_LIU_2021,
         acts_on="weights",
         relative_cost=0.1,
-        caution="A zero sum is far from uniform, so alone it never reaches a uniform configuration. It acts on raw "
-        "weights: shrinking them lowers it too. There is no half space: mirror images always sum to zero.",
-        differs="In nothing: preset `authors` is the default.",
+        caution="A zero sum does not make the points uniform, so this term alone never reaches a uniform "
+        "configuration. It acts on raw weights: shrinking them lowers it too. It has no half-space form: mirror images "
+        "always sum to zero.",
+        differs="No difference: preset `authors` is the default.",
     )
 
 
 class MHC(PolePenalty):
-    """Minimum hyperspherical covering: no point of the sphere is far from a neuron."""
+    """Minimum hyperspherical covering: every point of the sphere is near a neuron."""
 
     kind: Literal["mhc"] = "mhc"
     gamma: Positive = 10.0
     """Sharpness of the soft minimum over the neurons."""
     inner: Inner = FreshPoles()
-    """How the worst pole is looked for."""
+    """How the worst pole is searched."""
     hidden_weight: NonNegative = 0.01
     """Weight of each hidden layer's term; the authors use 0.01."""
     final_weight: NonNegative = 0.1
@@ -206,8 +208,8 @@ class MHC(PolePenalty):
         acts_on="weights",
         relative_cost=6,
         caution=_INNER.format(value="2", lag="stays far from a covering: 62–71° against 37.4° for 12 points on S²"),
-        differs="The authors keep one lagging pole (`inner: authors`), which stays far from a covering: the default "
-        f"draws many and solves. {_NORMS_TWICE} Preset `authors` is exact.",
+        differs="The authors keep one lagging pole (`inner: authors`), which stays far from a covering. The default "
+        f"draws many poles at each step and optimises them. {_NORMS_TWICE} Preset `authors` is exact.",
     )
 
 
@@ -226,10 +228,11 @@ class MGD(SpherePenalty):
         source=_LIU_2021,
         acts_on="weights",
         relative_cost=1.5,
-        caution="For n far above d the kernel is singular to rounding, and the 10⁻⁶ decides. The cost grows with n³.",
+        caution="For n much larger than d, the kernel is singular up to rounding, and the value depends mostly on the "
+        "10⁻⁶. The cost grows with n³.",
         differs=f"{_NORMS_TWICE} Preset `authors` is exact.",
     )
 
 
 Family = MHE | MHS | MHP | RMHP | MHC | MGD
-"""The members, in the order of menus."""
+"""The members of the family, in the order of the menus."""

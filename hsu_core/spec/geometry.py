@@ -1,8 +1,8 @@
-"""What is a network made of? Its layers with neurons, their sizes, and what they leave for the way back.
+"""What is a network made of? Its layers with neurons, their sizes, and what they keep for the backward pass.
 
-Knows numbers alone: the module in `hsu_core.models` is built from them, and `hsu_core.costs` counts with them. So no
-size of a network is written twice, and nothing has to be built to know what it costs. The layers are a list and no
-chain: residual, attention and graph networks have one too.
+Knows only numbers. `hsu_core.models` builds the module from them, and `hsu_core.costs` computes costs from them. So
+each size of a network is written once, and its costs are known before anything is built. The layers are a list and not
+a chain: residual, attention and graph networks have such a list too.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ Operation = Literal["norm", "relu", "pool"]
 
 
 class Layer(NamedTuple):
-    """Neurons that are points on a sphere: `out` of them, each evaluated at `positions` places of an example.
+    """`out` neurons, which are points on a sphere. Each is evaluated at `positions` places of an example.
 
-    The neurons of an embedding table are its rows; an example takes `positions` of them.
+    The neurons of an embedding table are its rows; an example uses `positions` of them.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Layer(NamedTuple):
     positions: int = 1
     """Places of one example at which each neuron is evaluated."""
     then: tuple[Operation, ...] = ()
-    """What follows before the next layer, in order, as far as it has parameters or keeps numbers for the way back."""
+    """Operations before the next layer, in order: those that have parameters or keep numbers for the backward pass."""
     is_final: bool = False
-    """Whether the network's outputs come out here: the classifier."""
+    """Whether this layer computes the network's outputs: the classifier."""
 
     @property
     def dimension(self) -> int:
-        """Weights of one neuron: the dimension of the sphere's space."""
+        """Weights of one neuron: the dimension of the space around the sphere."""
         return self.inputs * self.kernel**2
 
     @property
@@ -53,43 +53,46 @@ class Layer(NamedTuple):
 
     @property
     def flops(self) -> int:
-        """Of one example's way forward: a multiplication and an addition for each weight and place; rows are copied."""
+        """Of one example's forward pass: a multiplication and an addition for each weight and place.
+
+        An embedding has none, because its rows are only copied.
+        """
         return 0 if self.kind == "embedding" else 2 * self.out * self.dimension * self.positions
 
 
 class Geometry(NamedTuple):
-    """The layers of a network, in module order, and what it has beside them.
+    """The layers of a network, in module order, and its other costs.
 
-    The first layer reads the example, of which no gradient is asked.
+    The first layer reads the example, which needs no gradient.
     """
 
     layers: tuple[Layer, ...]
     other_parameters: int = 0
-    """Of no layer and of no norm behind one: position embeddings, a norm before a block."""
+    """Parameters outside the layers and the norms after them: position embeddings, a norm before a block."""
     other_flops: int = 0
-    """Of one example's way forward, in products without weights: attention's."""
+    """Of one example's forward pass, in products without weights, as in attention."""
     per_step_flops: int = 0
-    """Of a step's way forward, however many examples it has: averages over a whole graph."""
+    """Of a step's forward pass, for any number of examples: averages over a whole graph."""
     other_kept: int = 0
-    """Numbers that one example leaves for the way back, beside those of the layers."""
+    """Numbers that one example keeps for the backward pass, in addition to those of the layers."""
 
     @property
     def parameters(self) -> int:
-        """All of the network."""
+        """All parameters of the network."""
         return sum(layer.parameters for layer in self.layers) + self.other_parameters
 
     @property
     def flops(self) -> int:
         """Floating-point operations of one example, forward and backward.
 
-        Each product has two on the way back, one for either factor, but the examples need no gradient.
+        Each product has two in the backward pass, one for each factor. But the examples need no gradient.
         """
         forward = sum(layer.flops for layer in self.layers) + self.other_flops
         return 3 * forward - self.layers[0].flops
 
     @property
     def final(self) -> Layer | None:
-        """The classifier; None for a network that has none, as one that compares embeddings."""
+        """The classifier; None for a network without one, such as a network that compares embeddings."""
         return next((layer for layer in self.layers if layer.is_final), None)
 
 

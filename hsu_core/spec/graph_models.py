@@ -18,9 +18,9 @@ class GCN(Spec):
 
     kind: Literal["gcn"] = "gcn"
     hidden: Width = 16
-    """Features of each node behind the first convolution."""
+    """Features of each node after the first convolution."""
     dropout: Fraction = 0.5
-    """Part of the features that is left out before each convolution while training."""
+    """Fraction of the features that is dropped before each convolution during training."""
 
     def geometry(self, facts: GraphFacts) -> Geometry:
         """`conv1.lin`, then `conv2.lin`, each followed by a mean over neighbours."""
@@ -40,11 +40,11 @@ class GAT(Spec):
 
     kind: Literal["gat"] = "gat"
     hidden: Width = 8
-    """Features of each node and head behind the first layer."""
+    """Features of each node and head after the first layer."""
     heads: Annotated[int, Field(ge=1, le=64), WHOLE] = 8
     """Heads of the first layer; the second has one."""
     dropout: Fraction = 0.6
-    """Part of the features and of the attention that is left out while training."""
+    """Fraction of the features and of the attention that is dropped during training."""
 
     def geometry(self, facts: GraphFacts) -> Geometry:
         """`conv1.lin`, the projections of all heads, then `conv2.lin`; each followed by attention over neighbours."""

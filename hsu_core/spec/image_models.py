@@ -18,7 +18,7 @@ from hsu_core.spec.vision_transformers import ViTTiny
 __all__ = ["CNN9", "MLP", "VGG16", "ImageModel", "SmallCNN"]
 
 DEEPEST = 32
-"""Hidden layers of an MLP."""
+"""The largest number of hidden layers of an MLP."""
 
 
 class MLP(Spec):
@@ -29,7 +29,7 @@ class MLP(Spec):
     """Widths of the hidden layers, first to last."""
 
     def misfit(self, _shape: tuple[int, int, int]) -> None:
-        """Nothing: an MLP takes every image."""
+        """None: an MLP accepts images of every size."""
 
     def geometry(self, facts: ImageFacts) -> Geometry:
         """`hidden1`, `hidden2`, … with bias, then `classifier`."""
@@ -49,7 +49,7 @@ class SmallCNN(Spec):
     """Channels of the first convolution; the second and third have twice as many."""
 
     def misfit(self, shape: tuple[int, int, int]) -> str | None:
-        """Why images of this shape do not fit, or nothing."""
+        """Why images of this shape do not fit; None if they fit."""
         if min(shape[1:]) >= 8 and max(shape[1:]) <= 28:
             return None
         return f"small_cnn takes images of 8×8 to 28×28 pixels, these have {shape[1]}×{shape[2]}"
@@ -77,7 +77,7 @@ class CNN9(Spec):
     kind: Literal["cnn9"] = "cnn9"
 
     def misfit(self, shape: tuple[int, int, int]) -> str | None:
-        """Why images of this shape do not fit, or nothing."""
+        """Why images of this shape do not fit; None if they fit."""
         if shape[1:] == (32, 32):
             return None
         return f"cnn9 takes images of 32×32 pixels, these have {shape[1]}×{shape[2]}"
@@ -99,7 +99,7 @@ class CNN9(Spec):
 
 
 class VGG16(Spec):
-    """VGG-16 (Simonyan and Zisserman 2015, arXiv 1409.1556) with batch norm, and one linear layer behind the last pool.
+    """VGG-16 (Simonyan and Zisserman 2015, arXiv 1409.1556) with batch norm, and one linear layer after the last pool.
 
     The usual form for images of 32×32.
     """
@@ -107,7 +107,7 @@ class VGG16(Spec):
     kind: Literal["vgg16_bn"] = "vgg16_bn"
 
     def misfit(self, shape: tuple[int, int, int]) -> str | None:
-        """Why images of this shape do not fit, or nothing."""
+        """Why images of this shape do not fit; None if they fit."""
         if shape[1:] == (32, 32):
             return None
         return f"vgg16_bn takes images of 32×32 pixels, these have {shape[1]}×{shape[2]}"

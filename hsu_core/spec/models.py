@@ -1,4 +1,4 @@
-"""Which networks may be asked for? One menu of those of all tasks."""
+"""Which networks can a spec choose? One menu with the networks of all tasks."""
 
 from __future__ import annotations
 

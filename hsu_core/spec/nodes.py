@@ -1,4 +1,4 @@
-"""What may be asked of a classification of a graph's nodes?"""
+"""What does the spec of a node classification contain?"""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["NodesSpec"]
 
 
 class NodesSpec(TrainingSpec):
-    """A network that tells to which class each node of a graph belongs, from few labelled ones.
+    """A network that predicts the class of each node of a graph from a few labelled nodes.
 
-    Each step sees the whole graph; the loss is the cross entropy of the labelled nodes. An epoch is a step.
+    Each step uses the whole graph; the loss is the cross entropy of the labelled nodes. An epoch is one step.
     """
 
     measured = ("accuracy",)
@@ -32,16 +32,16 @@ class NodesSpec(TrainingSpec):
 
     @property
     def geometry(self) -> Geometry:
-        """What its network is made of."""
+        """The layers of its network, and their sizes."""
         return self.model.geometry(self.dataset.facts)
 
     @property
     def load(self) -> Load:
-        """All nodes, with their features in float32; every edge in both directions, as two numbers of a node."""
+        """All nodes with their features in float32, and every edge in both directions as two node numbers."""
         facts = self.dataset.facts
         return Load(facts.nodes, facts.features, data=4 * facts.nodes * facts.features + 32 * facts.edges)
 
     @property
     def steps_per_epoch(self) -> int:
-        """One: each step sees the whole graph."""
+        """One: each step uses the whole graph."""
         return 1

@@ -1,7 +1,7 @@
-"""What may points on a sphere be asked to optimise? The family's objectives as frozen values.
+"""Which objectives can points on a sphere optimise? Those of the family, as frozen values.
 
-Knows their names, parameters, which end is better and for how many points they make sense. Knows no tensors (importing
-it costs no torch), and not how any of them is computed (energies.py) or reached (sphere/).
+Knows their names and parameters, whether higher is better, and for how many points they are defined. Knows no tensors
+(importing it does not load torch). Does not know how they are computed (energies.py) or optimised (sphere/).
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ class SphereObjective(Spec):
     kind: str
     higher_is_better: ClassVar[bool]
     formula: ClassVar[str]
-    """In plain text, of unit vectors xᵢ; in half space of the points xᵢ and −xᵢ."""
+    """In plain text, for unit vectors xᵢ; in half space for the points xᵢ and −xᵢ."""
     is_of_pairs: ClassVar[bool] = False
-    """Whether it is a quantity of pairs of points, which a single point does not have."""
+    """Whether it is defined on pairs of points, so that a single point has no value."""
     caution: ClassVar[str] = ""
-    """When it does not tell good points from bad ones; empty if nothing is known."""
+    """When it cannot distinguish good points from bad ones; empty if no such case is known."""
     usual_starts: ClassVar[int] = 32
 
     def misfit(self, n: int, *, half_space: bool) -> str | None:
-        """Why this is no objective for n points, if it is none."""
+        """Why this objective is not defined for n points; None if it is."""
         if self.is_of_pairs and n == 1 and not half_space:
             return f"{self.kind} is about pairs of points and needs n of at least 2, found 1; in half space 1 would do"
         return None
 
     def has_regular_optimum(self, n: int, d: int, *, half_space: bool) -> bool:
-        """Whether a simplex, in half space orthonormal rows, is proven optimal, as it is for Riesz: see optima.py."""
+        """Whether a simplex (in half space: orthonormal rows) is proven optimal, as it is for Riesz: see optima.py."""
         return n <= d if half_space else n <= d + 1
 
     def starts(self, n: int, d: int, *, half_space: bool) -> int:
-        """Random starts by default: fewer above some tens of points, and one where each leads to the optimum."""
+        """The default number of starts: fewer above some tens of points, and 1 if every start reaches the optimum."""
         if self.has_regular_optimum(n, d, half_space=half_space):
             return 1
         return max(4, min(self.usual_starts, 3200 // n))
 
 
 class Riesz(SphereObjective):
-    """Least Riesz energy: s = 1 is Thomson's problem. Liu et al. 2018 (arXiv 1805.09298), eq. 1."""
+    """The Riesz energy, minimised; s = 1 is Thomson's problem. Liu et al. 2018 (arXiv 1805.09298), eq. 1."""
 
     kind: Literal["riesz"] = "riesz"
     higher_is_better: ClassVar[bool] = False
@@ -63,15 +63,15 @@ class Riesz(SphereObjective):
     s: Annotated[Real, Field(ge=0, le=1024, allow_inf_nan=False)] = 2.0
     """Exponent; 0 is the logarithmic energy −ln‖xᵢ − xⱼ‖."""
     angular: Flag = False
-    """Repel by the angle, in units of π, in place of the Euclidean distance."""
+    """Use the angle, in units of π, instead of the Euclidean distance."""
 
     def has_regular_optimum(self, n: int, d: int, *, half_space: bool) -> bool:
-        """Of angles in full space it is not proven for every s."""
+        """For angles in full space it is not proven for every s."""
         return super().has_regular_optimum(n, d, half_space=half_space) and (half_space or not self.angular)
 
 
 class Separation(SphereObjective):
-    """Largest smallest squared distance of a pair: Tammes' problem."""
+    """The smallest squared distance of a pair, maximised: Tammes' problem."""
 
     kind: Literal["separation"] = "separation"
     higher_is_better: ClassVar[bool] = True
@@ -81,12 +81,13 @@ class Separation(SphereObjective):
 
 
 _ORTHOGONAL_POLE = (
-    "In half space with n < d some pole is orthogonal to every point: the value is {value} wherever they are."
+    "In half space with n < d, there is a pole orthogonal to every point: the value is {value} for any choice of "
+    "points."
 )
 
 
 class Polarization(SphereObjective):
-    """Largest potential at the weakest pole."""
+    """The potential at the weakest pole, maximised."""
 
     kind: Literal["polarization"] = "polarization"
     higher_is_better: ClassVar[bool] = True
@@ -95,7 +96,7 @@ class Polarization(SphereObjective):
 
 
 class Covering(SphereObjective):
-    """Least squared radius of the largest hole."""
+    """The squared radius of the largest hole, minimised."""
 
     kind: Literal["covering"] = "covering"
     higher_is_better: ClassVar[bool] = False
@@ -105,7 +106,7 @@ class Covering(SphereObjective):
 
 
 class GramDeterminant(SphereObjective):
-    """Largest log-determinant of a Gaussian kernel. Liu et al. 2021 (arXiv 2103.01649) with ε = 1."""
+    """The log-determinant of a Gaussian kernel, maximised. Liu et al. 2021 (arXiv 2103.01649) with ε = 1."""
 
     kind: Literal["gram_determinant"] = "gram_determinant"
     higher_is_better: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""How are the weights moved, and how fast? Optimizers and the schedules of their learning rate."""
+"""How are the weights updated, and how fast? Optimizers, and schedules of their learning rate."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ Optimizer = Annotated[SGD | AdamW | Adam, Field(discriminator="kind")]
 
 
 class Constant(Spec):
-    """The learning rate stays."""
+    """The learning rate is constant."""
 
     kind: Literal["constant"] = "constant"
 
@@ -74,7 +74,7 @@ class Cosine(Spec):
 
     kind: Literal["cosine"] = "cosine"
     warmup: Fraction = 0.0
-    """Fraction of the whole training in which the rate first rises linearly from 0."""
+    """Fraction of the whole training, at its start, during which the rate rises linearly from 0."""
 
 
 Schedule = Annotated[Constant | StepDecay | Cosine, Field(discriminator="kind")]

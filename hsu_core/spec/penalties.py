@@ -1,4 +1,4 @@
-"""What has every penalty? A weight, layers that it acts on, a schedule, and what the catalog says of it."""
+"""What does every penalty have? A weight, layers that it acts on, a schedule, and its texts in the catalog."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class About(NamedTuple):
-    """What the catalog says of a regularizer."""
+    """What the catalog says about a regularizer."""
 
     latex: str
     """The penalty of one layer, before its weight; lower is better."""
@@ -31,19 +31,19 @@ class About(NamedTuple):
     source: str
     acts_on: Literal["nothing", "weights", "features"]
     relative_cost: float
-    """Forward and backward of the whole penalty of `cnn9`, in units of `mhe`'s: benchmarks/catalog.py, one thread."""
+    """Time of the penalty of `cnn9`, forward and backward, in units of `mhe`: benchmarks/catalog.py, one thread."""
     caution: str = ""
-    """Known degeneracies: when it does not do what one might hope."""
+    """Known degeneracies: when it does not have the expected effect."""
     differs: str = ""
-    """Where the defaults are not what the authors' code does, and why."""
+    """How the defaults differ from the authors' code, and why."""
 
 
 Arithmetic = Annotated[Literal["exact", "authors"], Field(exclude_if=lambda value: value == "exact")]
-"""Left out of the canonical spec where it is `exact`: as in every spec from before there was a choice."""
+"""The canonical spec leaves it out if it is `exact`, like every spec that is older than this field."""
 
 
 class Steady(Spec):
-    """The weight stays."""
+    """The weight is constant."""
 
     kind: Literal["steady"] = "steady"
 
@@ -53,7 +53,7 @@ class WarmUp(Spec):
 
     kind: Literal["warmup"] = "warmup"
     fraction: Annotated[Real, Field(gt=0, le=1)] = 0.1
-    """Part of the whole training after which it is full."""
+    """Fraction of the whole training after which the weight has its full value."""
 
 
 class Decay(Spec):
@@ -61,24 +61,24 @@ class Decay(Spec):
 
     kind: Literal["decay"] = "decay"
     to: Annotated[Real, Field(ge=0, le=1)] = 0.0
-    """Part of the full weight that is left at the end."""
+    """Fraction of the full weight that remains at the end."""
 
 
 WeightSchedule = Annotated[Steady | WarmUp | Decay, Field(discriminator="kind")]
 
 
 class Penalty(Spec):
-    """How much a penalty weighs in the loss, and when."""
+    """The weight of a penalty in the loss, and the steps at which it acts."""
 
     about: ClassVar[About]
 
     kind: str
     preset: Annotated[Literal["authors"] | None, Field(exclude_if=lambda _: True)] = None
-    """`authors`: what is not given is as in the authors' code. The spec that is kept states each value instead."""
+    """`authors`: fields that are not given are as in the authors' code. The stored spec has their values instead."""
     schedule: WeightSchedule = Steady()
-    """What becomes of the weights in the course of the training."""
+    """How the weights change during the training."""
     every: Annotated[int, Field(ge=1, le=10_000), WHOLE] = 1
-    """The penalty acts on every k-th step, k times as strong: the mean gradient stays."""
+    """The penalty acts on every k-th step, k times as strongly, so that the mean gradient is the same."""
 
     @model_validator(mode="before")
     @classmethod
@@ -90,7 +90,7 @@ class Penalty(Spec):
 
     @classmethod
     def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """The preset `authors`: what differs from the defaults, beside what is given."""
+        """The preset `authors`: the values that differ from the defaults. Given fields override them."""
         return {}
 
 
@@ -104,7 +104,7 @@ class LayerPenalty(Penalty):
     layers: Patterns = ("*",)
     """Names or patterns (`conv1_*`) of the layers that it acts on."""
     layer_weights: Factors = Field(default={})
-    """Factors by name or pattern, on top of the weights above; the first that matches counts."""
+    """Factors for the weights above, by name or pattern of a layer; the first match counts."""
 
 
 class SpherePenalty(LayerPenalty):
@@ -113,14 +113,15 @@ class SpherePenalty(LayerPenalty):
     half_space: Flag = True
     """Also count the mirror images −x. Hidden layers only, never the classifier."""
     low_precision: Flag = False
-    """Multiply in bfloat16; everything else stays in float32. Gradients are then right to about 1 %."""
+    """Multiply matrices in bfloat16; everything else is in float32. Gradients are then correct to about 1 %."""
     arithmetic: Arithmetic = "exact"
-    """`authors`: their program to the letter. Norms √(Σw² + 10⁻⁴), of points already normalised once more; angles
-    + 10⁻⁴; for s = 0 the logarithm of the squared distance; ties of `mhs` added up. By autograd, so slower."""
+    """`authors`: exactly as in the authors' program. Norms are √(Σw² + 10⁻⁴), and points that are already normalised
+    are normalised again. Angles have 10⁻⁴ added. For s = 0 it is the logarithm of the squared distance. Ties of `mhs`
+    are added up. It uses autograd, so it is slower."""
 
     @classmethod
     def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
-        """Their arithmetic."""
+        """The authors' arithmetic."""
         return {"arithmetic": "authors"}
 
     @model_validator(mode="after")

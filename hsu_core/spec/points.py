@@ -1,7 +1,7 @@
-"""What is asked for when points are placed on a sphere? How many, where, and what they shall optimise.
+"""What does the spec of a points task contain? How many points, on which sphere, and for which objective.
 
-The bounds keep a result readable, a start within some gigabytes of memory and a step of it within a second or two, so
-that a job hears of a cancellation; the library (`hsu_core.sphere`) has none.
+The bounds limit the size of a result, the memory of a start to some gigabytes, and the time of its steps to a second or
+two, so that a job notices a cancellation. The library (`hsu_core.sphere`) has no bounds.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ MOST_COORDINATES = 40_000
 
 
 class PointsSpec(TaskSpec):
-    """n points to be placed on the unit sphere of ℝᵈ."""
+    """Place n points on the unit sphere of ℝᵈ."""
 
     task: Literal["points"]
     n: Annotated[int, Field(ge=1, le=MOST_POINTS), WHOLE]
-    """At most half as many in half space, and n·d at most 40,000; where pairs count, at least 2, in half space 1."""
+    """At most half as many in half space. n·d is at most 40,000. An objective of pairs needs at least 2 points, in half
+    space 1."""
     d: Annotated[int, Field(ge=2, le=MOST_COORDINATES), WHOLE]
     objective: Objective
     half_space: Flag = False
     """Also count the mirror images −x."""
     starts: Annotated[int, Field(ge=1, le=1000), WHOLE] | None = None
-    """Random configurations that are improved; the best is the result. By default some tens, fewer for many points,
-    and one where every start leads to a proven optimum."""
+    """Number of random configurations that are optimised; the best one is the result. By default some tens, fewer for
+    many points, and 1 where every start reaches a proven optimum."""
     seed: Seed = 0
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What may be asked of a recommendation of items to users?"""
+"""What does the spec of a recommendation task contain?"""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ __all__ = ["RecommendationSpec"]
 
 
 class RecommendationSpec(TrainingSpec):
-    """Vectors of users and items, such that a user's products with the items to come are high.
+    """Vectors of users and items, trained so that a user has high scores for the items of later interactions.
 
-    The last fifth of each user's interactions, by time, is held out. A user with a single one is not evaluated.
+    A score is the product of the two vectors. The last fifth of each user's interactions, by time, is held out. A user
+    with a single interaction is not evaluated.
     """
 
     measured = ()
@@ -47,16 +48,16 @@ class RecommendationSpec(TrainingSpec):
 
     @property
     def geometry(self) -> Geometry:
-        """What its model is made of."""
+        """The layers of its model, and their sizes."""
         return self.model.geometry(self.dataset.facts)
 
     @property
     def load(self) -> Load:
-        """A batch of interactions; all interactions, and the products of all users and items at an evaluation."""
+        """A batch of interactions. Data: all interactions, and the scores of all users and items at an evaluation."""
         facts = self.dataset.facts
         return Load(self.batch_size, 3, data=8 * 2 * (facts.train + facts.test) + 4 * facts.users * facts.items)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in the training interactions; what is left over waits for the next epoch's order."""
+        """Whole batches in the training interactions. The rest is skipped until the next epoch, in a new order."""
         return self.dataset.facts.train // self.batch_size

@@ -18,7 +18,7 @@ class MatrixFactorization(Spec):
 
     kind: Literal["matrix_factorization"] = "matrix_factorization"
     width: Width = 64
-    """Numbers of each vector."""
+    """Numbers in each vector."""
 
     def geometry(self, facts: InteractionFacts) -> Geometry:
         """`users` and `items`."""
@@ -28,14 +28,14 @@ class MatrixFactorization(Spec):
 class LightGCN(Spec):
     """Vectors that are averaged over the graph of interactions before they are multiplied (He et al. 2020).
 
-    LightGCN, arXiv 2002.02126: no weights beside the two tables.
+    LightGCN, arXiv 2002.02126: it has no weights except the two tables.
     """
 
     kind: Literal["light_gcn"] = "light_gcn"
     width: Width = 64
-    """Numbers of each vector."""
+    """Numbers in each vector."""
     depth: Annotated[int, Field(ge=1, le=16), WHOLE] = 3
-    """Times that each vector is averaged over its neighbours; the mean of all times is used."""
+    """How often each vector is averaged over its neighbours. The mean of the vector and all averages is used."""
 
     def geometry(self, facts: InteractionFacts) -> Geometry:
         """`users` and `items`; each step averages over all interactions."""
@@ -54,16 +54,16 @@ Recommender = Annotated[MatrixFactorization | LightGCN, Field(discriminator="kin
 
 
 class BPR(Spec):
-    """Bayesian personalised ranking (Rendle et al. 2009, arXiv 1205.2618): −log σ of a score's lead over another's.
+    """Bayesian personalised ranking (Rendle et al. 2009, arXiv 1205.2618): −log σ of the difference of two scores.
 
-    The other item is drawn uniformly from all.
+    They are the scores of an item of the user, and of another item that is drawn uniformly from all items.
     """
 
     kind: Literal["bpr"] = "bpr"
 
 
 class AlignUniform(Spec):
-    """DirectAU (Wang et al. 2022, arXiv 2206.12811): users close to their items, and each of the two kinds spread.
+    """DirectAU (Wang et al. 2022, arXiv 2206.12811): users are close to their items, and both are spread out.
 
     Mean squared distance of the normalised vectors of a pair, plus gamma times the mean over users and items of
     log mean exp(−2 · squared distance) within the batch.
@@ -71,7 +71,7 @@ class AlignUniform(Spec):
 
     kind: Literal["align_uniform"] = "align_uniform"
     gamma: NonNegative = 1.0
-    """Weight of the uniformity."""
+    """Weight of the uniformity term."""
 
 
 RecommenderLoss = Annotated[BPR | AlignUniform, Field(discriminator="kind")]

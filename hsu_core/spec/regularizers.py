@@ -1,7 +1,7 @@
-"""What may stand under `regularizer` in a spec?
+"""Which regularizers can a spec choose?
 
-Knows the menus of `family.py` and `baselines.py`, and puts them together. A `match` over one of these unions ends with
-`assert_never`, so that the type checker names each place where a new member is missing.
+Knows the menus of `family.py` and `baselines.py`, and combines them. A `match` over one of these unions ends with
+`assert_never`, so that the type checker reports each place where a new member is missing.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ _NORMED: tuple[Operation, ...] = ("norm", "relu")
 
 
 class Block(NamedTuple):
-    """Two convolutions with a way around them."""
+    """Two convolutions with a shortcut around them."""
 
     name: str
     out: int
@@ -26,7 +26,7 @@ class Block(NamedTuple):
 
     @property
     def changes_shape(self) -> bool:
-        """Whether the way around has to change it too."""
+        """Whether the shortcut has to change the shape too."""
         return self.stride != 1 or self.inputs != self.out
 
 
@@ -41,17 +41,17 @@ def _blocks(widths: tuple[int, ...], *, inputs: int, count: int) -> Iterator[Blo
 def _convolution(
     name: str, out: int, inputs: int, side: int, *, kernel: int = 3, stride: int = 1, then: tuple[Operation, ...] = ()
 ) -> Layer:
-    """A convolution without bias; `side` is that of its output."""
+    """A convolution without bias; `side` is the side of its output."""
     return Layer(
         name, "conv", out, inputs, kernel=kernel, stride=stride, padding=kernel // 2, positions=side**2, then=then
     )
 
 
 class _OfSquares(Spec):
-    """Takes images of 32×32."""
+    """A network for images of 32×32 pixels."""
 
     def misfit(self, shape: tuple[int, int, int]) -> str | None:
-        """Why images of this shape do not fit, or nothing."""
+        """Why images of this shape do not fit; None if they fit."""
         if shape[1:] == (32, 32):
             return None
         kind: str = self.kind  # type: ignore[attr-defined]
@@ -61,7 +61,7 @@ class _OfSquares(Spec):
 class ResNetCIFAR(_OfSquares):
     """The residual networks for CIFAR (He et al. 2016, arXiv 1512.03385, 4.2): 6n + 2 layers of 16, 32, 64 channels.
 
-    A way around that changes shape leaves out every second place and adds channels of zeros (their option A).
+    A shortcut that changes the shape keeps every second place and adds channels of zeros (their option A).
     """
 
     kind: Literal["resnet_cifar"] = "resnet_cifar"
@@ -76,7 +76,7 @@ class ResNetCIFAR(_OfSquares):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """All of them, in order."""
+        """All blocks, in order."""
         return tuple(_blocks((16, 32, 64), inputs=16, count=(self.depth - 2) // 6))
 
     def geometry(self, facts: ImageFacts) -> Geometry:
@@ -99,7 +99,7 @@ class ResNet18(_OfSquares):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """All of them, in order."""
+        """All blocks, in order."""
         return tuple(_blocks((64, 128, 256, 512), inputs=64, count=2))
 
     def geometry(self, facts: ImageFacts) -> Geometry:
@@ -130,7 +130,7 @@ class WideResNet(_OfSquares):
     depth: Annotated[int, Field(ge=10, le=1000), WHOLE] = 28
     """Layers with weights: 6n + 4."""
     widening: Annotated[int, Field(ge=1, le=32), WHOLE] = 10
-    """Times that it is wider than a ResNet of 16, 32, 64 channels."""
+    """Factor by which it is wider than a ResNet of 16, 32, 64 channels."""
 
     @model_validator(mode="after")
     def _of_whole_blocks(self) -> WideResNet:
@@ -140,14 +140,14 @@ class WideResNet(_OfSquares):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """All of them, in order."""
+        """All blocks, in order."""
         widths = tuple(self.widening * width for width in (16, 32, 64))
         return tuple(_blocks(widths, inputs=16, count=(self.depth - 4) // 6))
 
     def geometry(self, facts: ImageFacts) -> Geometry:
         """`stem`, then of each block `conv1`, `conv2` and, where its shape changes, `shortcut`; then `classifier`.
 
-        Each sum of a block and its way around goes through the next block's norm.
+        The next block's norm is applied to the sum of a block and its shortcut.
         """
         channels, side, _ = facts.shape
         layers = [_convolution("stem", 16, channels, side, then=_NORMED)]

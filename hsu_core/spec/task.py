@@ -1,6 +1,7 @@
-"""What does every task say of itself? A caller asks for what it needs, and not which task it is.
+"""What does every task declare? Callers use these properties, and do not depend on which task it is.
 
-Knows which data set is needed, what is recorded and saved, and what fits a saved state. Knows not how a task is done.
+Knows which data set is needed, what is recorded and saved, and which spec fits a saved state. Does not know how a task
+is run.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ class Misfit(NamedTuple):
 
 
 class TaskSpec(Spec, ABC):
-    """What may be asked for. These answers are those of a task that reads no data set and saves no checkpoint."""
+    """The spec of a task. The defaults here are for a task that reads no data set and saves no checkpoint."""
 
     @property
     @abstractmethod
     def total_steps(self) -> int:
-        """Steps from the first to the last."""
+        """The number of steps."""
 
     @property
     def recorded_every(self) -> int:
@@ -46,9 +47,9 @@ class TaskSpec(Spec, ABC):
 
     @property
     def checkpoint_policy(self) -> Checkpoint | None:
-        """When its state is saved and what is kept of it; None if it saves nothing and always begins anew."""
+        """When its state is saved and what is kept; None if it saves nothing and always starts from the beginning."""
         return None
 
     def misfits(self, _after: TaskSpec, _step: int) -> Iterator[Misfit]:
-        """What keeps another spec from going on from a checkpoint of this one at a step; nothing if it can."""
+        """Why another spec cannot continue from a checkpoint of this one at a step; nothing if it can."""
         yield Misfit("/task", "the task saves no checkpoints that another job could go on from")

@@ -18,16 +18,16 @@ Vocabulary = Annotated[int, Field(ge=64, le=1_000_000), WHOLE]
 class BagOfNgrams(Spec):
     """The mean of the embeddings of a text's n-grams of words, weighted by TF-IDF, and a linear classifier.
 
-    A bag of tricks (Joulin et al. 2017, arXiv 1607.01759) with the weights of Salton and Buckley 1988.
+    The model of Joulin et al. 2017 (arXiv 1607.01759) with the weights of Salton and Buckley 1988.
     """
 
     kind: Literal["bag_of_ngrams"] = "bag_of_ngrams"
     vocabulary: Vocabulary = 8192
     """Rows of the table: the n-grams that are most frequent in the training texts."""
     longest: Annotated[int, Field(ge=1, le=5), WHOLE] = 2
-    """Words of the longest n-gram."""
+    """Number of words in the longest n-gram."""
     width: Width = 64
-    """Numbers of an embedding."""
+    """Numbers in an embedding."""
 
     def geometry(self, facts: TextFacts) -> Geometry:
         """`embedding`, then `classifier`."""
@@ -42,20 +42,20 @@ class BagOfNgrams(Spec):
 class TextTransformer(Spec):
     """A small pre-norm transformer over subwords (Vaswani et al. 2017; Xiong et al. 2020, arXiv 2002.04745).
 
-    Learned positions, GELU, the mean of all tokens into a linear classifier.
+    It has learned positions and GELU. A linear classifier reads the mean of all tokens.
     """
 
     kind: Literal["text_transformer"] = "text_transformer"
     vocabulary: Vocabulary = 4096
-    """Tokens: subwords that are learned from the training texts, by byte-pair encoding."""
+    """Number of tokens. They are subwords, learned from the training texts by byte-pair encoding."""
     length: Annotated[int, Field(ge=2, le=4096), WHOLE] = 64
-    """Tokens of a text that are read; the rest is cut off."""
+    """Number of tokens of a text that are read; the rest is cut off."""
     width: Width = 128
     heads: Annotated[int, Field(ge=1, le=64), WHOLE] = 4
     depth: Annotated[int, Field(ge=1, le=64), WHOLE] = 2
-    """Blocks of attention and two linear layers."""
+    """Number of blocks. Each has attention and two linear layers."""
     dropout: Fraction = 0.1
-    """Part of the numbers that is left out while training."""
+    """Fraction of the numbers that is dropped during training."""
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> TextTransformer:

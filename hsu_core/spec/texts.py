@@ -1,4 +1,4 @@
-"""What may be asked of a classification of texts?"""
+"""What does the spec of a text classification contain?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["TextsSpec"]
 
 
 class TextsSpec(TrainingSpec):
-    """A network that tells to which class a text belongs, trained with cross entropy.
+    """A network that predicts the class of a text, trained with cross entropy.
 
     Its vocabulary is learned from the training texts and is part of every checkpoint.
     """
@@ -45,16 +45,16 @@ class TextsSpec(TrainingSpec):
 
     @property
     def geometry(self) -> Geometry:
-        """What its network is made of."""
+        """The layers of its network, and their sizes."""
         return self.model.geometry(self.dataset.facts)
 
     @property
     def load(self) -> Load:
-        """A batch of texts, and the numbers of the tokens of all texts, in int64."""
+        """A batch of texts, and the data set as token numbers in int64."""
         facts, tokens = self.dataset.facts, self.model.length if isinstance(self.model, TextTransformer) else 64
         return Load(self.batch_size, tokens, data=8 * tokens * (facts.train + facts.test))
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in the training set; what is left over waits for the next epoch's order."""
+        """Whole batches in the training set. The texts left over are skipped until the next epoch, in a new order."""
         return self.dataset.facts.train // self.batch_size

@@ -1,4 +1,4 @@
-"""What is one training run, whatever its task? The penalty, how long, and what is written down meanwhile."""
+"""What do the specs of all trainings have in common? The penalty, the duration, and what is recorded and saved."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ __all__ = [
 ]
 
 MOST_STEPS = 2**31 - 1
-"""Optimizer steps of one training: as many as `steps` may ask for, also where epochs are counted."""
+"""The largest number of optimizer steps of a training. It is the bound of `steps`, and holds for epochs too."""
 
 
 class Duration(Spec):
-    """How long to train: a number of epochs or a number of steps, one of the two."""
+    """How long to train: either a number of epochs or a number of steps."""
 
     epochs: Count | None = None
     steps: Count | None = None
@@ -55,7 +55,7 @@ MEASURES: tuple[Measure, ...] = Measure.__args__  # type: ignore[attr-defined]
 
 
 class Record(Spec):
-    """What is written to the energy curves, whatever the job optimises."""
+    """What is recorded in the energy curves. It does not depend on what the job optimises."""
 
     every: Count = 50
     """Steps between two points; step 0 and the last step are always recorded."""
@@ -65,59 +65,59 @@ class Record(Spec):
 
 
 class Evaluate(Spec):
-    """When the test set is looked at; it always is at the end."""
+    """When the test set is evaluated. It is always evaluated at the end."""
 
     every: Count | None = None
-    """Steps between two evaluations; by default one follows every epoch."""
+    """Steps between two evaluations; by default there is one after every epoch."""
 
 
 class Checkpoint(Spec):
-    """When the state is saved, beside at a stop and at the end, where it always is; and what a service keeps of it."""
+    """When the state is saved, and which checkpoints a service keeps. It is always saved at a stop and at the end."""
 
     every: Count | None = None
-    """Steps between two checkpoints; by default only the clock decides."""
+    """Steps between two checkpoints; by default only `seconds` counts."""
     seconds: Seconds | None = 600
-    """Wall-clock seconds between two checkpoints: about what a lost worker costs."""
+    """Wall-clock seconds between two checkpoints: about as much work is lost if a worker is lost."""
     keep_last: Annotated[int, Field(ge=1, le=100), WHOLE] = 2
-    """How many of the newest checkpoints are kept; the one before the last is there if the last is damaged."""
+    """How many of the newest checkpoints are kept. If the newest is damaged, the one before it is used."""
     keep_best: Flag = False
-    """Whether every evaluation that betters the primary metric is saved too, and the best one kept."""
+    """Whether every evaluation that improves the primary metric also saves the state; the best one is kept."""
 
 
 class Metric(NamedTuple):
-    """A number by which a trained network is judged."""
+    """A number that measures how good a trained network is."""
 
     name: str
     higher_is_better: bool = True
 
 
 class Load(NamedTuple):
-    """What a step has on the device beside the network."""
+    """What a step needs on the device in addition to the network."""
 
     examples: int
-    """Examples of one step. A feature penalty spreads as many features."""
+    """Examples of one step. A feature penalty acts on as many features."""
     numbers: int
-    """Numbers of one example that enter the network."""
+    """Input numbers of one example."""
     data: int
     """Bytes of the data set."""
 
 
 class TrainingSpec(TaskSpec):
-    """One training run: the data, the network, the penalty, and how long.
+    """One training run: the data, the network, the penalty, and the duration.
 
-    The fields are those of every task. A task is a subclass in a file of its own, with the data sets and networks that
-    it takes and the answers that stand here without one.
+    The fields here are common to all tasks that train. Each task is a subclass in its own file. It states which data
+    sets and networks it accepts, and defines the members that have no value here.
     """
 
     measured: ClassVar[tuple[str, ...]]
-    """Curves of the training batch, beside `loss`, `penalty` and `learning_rate`."""
+    """Curves of the training batch, in addition to `loss`, `penalty` and `learning_rate`."""
     evaluated: ClassVar[tuple[str, ...]]
-    """What an evaluation gives: curves, and numbers of the result."""
+    """What an evaluation computes: curves, and numbers of the result."""
     primary: ClassVar[Metric]
-    """The one of `evaluated` by which the best checkpoint is chosen."""
+    """The metric of `evaluated` that decides which checkpoint is the best."""
     selected: ClassVar[tuple[str, ...]] = ()
-    """Those of `evaluated` that a result also tells as of the evaluation with the best primary metric, as
-    `selected_…`. Only where the primary metric is of other data: what is chosen on the test data is no test."""
+    """Metrics of `evaluated` that a result also has as of the evaluation with the best primary metric, as `selected_…`.
+    Only where the primary metric comes from other data: a value that was selected on the test data is no test."""
 
     task: str
     dataset: Dataset
@@ -162,20 +162,20 @@ class TrainingSpec(TaskSpec):
     @property
     @abstractmethod
     def geometry(self) -> Geometry:
-        """What its network is made of."""
+        """The layers of its network, and their sizes."""
 
     @property
     @abstractmethod
     def load(self) -> Load:
-        """What one step has on the device beside the network."""
+        """What one step needs on the device in addition to the network."""
 
     @property
     @abstractmethod
     def steps_per_epoch(self) -> int:
-        """Steps after which every training example was seen once."""
+        """Steps of one pass over the training examples."""
 
     def misfit(self) -> str | None:
-        """Why the network does not take the data; None if it does."""
+        """Why the network does not accept the data; None if it does."""
         return None
 
     def indivisible(self, processes: int) -> str | None:
@@ -184,7 +184,7 @@ class TrainingSpec(TaskSpec):
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps from the first to the last."""
+        """The number of optimizer steps."""
         return self.duration.steps or (self.duration.epochs or 0) * self.steps_per_epoch
 
     @property
@@ -204,11 +204,11 @@ class TrainingSpec(TaskSpec):
 
     @property
     def checkpoint_policy(self) -> Checkpoint:
-        """When its state is saved, and what is kept of it."""
+        """When its state is saved, and which checkpoints are kept."""
         return self.checkpoint
 
     def misfits(self, after: TaskSpec, step: int) -> Iterator[Misfit]:
-        """What keeps another spec from going on from a checkpoint of this one at a step; nothing if it can."""
+        """Why another spec cannot continue from a checkpoint of this one at a step; nothing if it can."""
         if not isinstance(after, TrainingSpec) or after.task != self.task:
             yield Misfit("/task", f"the task must stay {self.task}")
             return

@@ -1,4 +1,4 @@
-"""Which tasks train a network? A new one is a file beside this one, and a member of the union."""
+"""Which tasks train a network? Each has its own file next to this one, and is a member of the union."""
 
 from __future__ import annotations
 
@@ -16,4 +16,4 @@ __all__ = ["TRAINING", "AnyTraining"]
 AnyTraining = Annotated[ClassificationSpec | NodesSpec | TextsSpec | RecommendationSpec, Field(discriminator="task")]
 
 TRAINING: TypeAdapter[AnyTraining] = TypeAdapter(AnyTraining)
-"""Reads a tree of plain values that names its task."""
+"""Parses a tree of plain values; the field `task` selects the spec."""

@@ -1,4 +1,4 @@
-"""What is every spec made of? A frozen value that knows its keys, numbers with ranges, and errors with a path."""
+"""What are specs built from? A frozen base class without unknown keys, numbers with ranges, errors with a path."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ __all__ = [
 ]
 
 EXACT = 2**53 - 1
-"""The largest whole number that every reader of JSON holds exactly (RFC 8259, section 6)."""
+"""The largest whole number that every JSON parser can represent exactly (RFC 8259, section 6)."""
 LARGEST = 1e38
-"""The largest power of ten that a float32 holds."""
+"""The largest power of ten that a float32 can represent."""
 LONGEST = 10 * 366 * 86400.0
-"""Ten years, in seconds: no job takes longer, and a date that far away is one that databases and calendars know."""
+"""Ten years, in seconds. No job takes longer, and databases and calendars can represent a date that far away."""
 WIDEST = 2**17
-"""Neurons of a layer: the Gram matrix of that many takes 64 GiB in float32."""
+"""The largest number of neurons of a layer: their Gram matrix takes 64 GiB in float32."""
 MOST_PATTERNS = 64
-"""Names or patterns of layers in one list: twice as many as a model has layers at most."""
+"""The largest number of names or patterns of layers in one list: twice the hidden layers of the deepest MLP."""
 
 
 def _no_stand_in(value: object) -> object:
@@ -31,7 +31,7 @@ def _no_stand_in(value: object) -> object:
 
 
 WHOLE = BeforeValidator(_no_stand_in)
-"""Beside an `int`, behind its bounds: nothing that could stand for one, neither `true` nor `"3"`. JSON's 3.0 is 3."""
+"""For an `int`, after its bounds: refuses `true` and `"3"`, which pydantic would convert. JSON's 3.0 is read as 3."""
 Real = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
 
@@ -39,7 +39,7 @@ Positive = Annotated[Real, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 NonNegative = Annotated[Real, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
 Seconds = Annotated[Real, Field(gt=0, le=LONGEST, allow_inf_nan=False)]
 Exponent = Annotated[Real, Field(ge=0, le=64, allow_inf_nan=False)]
-"""Of a Riesz energy."""
+"""The exponent of a Riesz energy."""
 Fraction = Annotated[Real, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1), WHOLE]
 Width = Annotated[int, Field(ge=1, le=WIDEST), WHOLE]
@@ -47,9 +47,9 @@ Seed = Annotated[int, Field(ge=0, le=EXACT), WHOLE]
 
 
 def at_most(most: int) -> BeforeValidator:
-    """Beside `Field(max_length=most)` of a list or a map: its items are counted before the first one is looked at.
+    """For a list or a map with `Field(max_length=most)`: its items are counted before any of them is validated.
 
-    pydantic counts the items of a tuple and of a map that are right: 20,000 wrong ones were 20,000 errors.
+    pydantic alone counts only the valid items of a tuple or a map: 20,000 invalid ones gave 20,000 errors.
     """
 
     def counted(value: object) -> object:
@@ -63,23 +63,23 @@ def at_most(most: int) -> BeforeValidator:
 
 
 Pattern = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
-"""A layer's name, or a pattern of names as in a shell (`conv1_*`)."""
+"""A layer's name, or a pattern of names like in a shell (`conv1_*`)."""
 Patterns = Annotated[tuple[Pattern, ...], Field(min_length=1, max_length=MOST_PATTERNS), at_most(MOST_PATTERNS)]
 Factors = Annotated[
     dict[Pattern, NonNegative],
-    Field(max_length=MOST_PATTERNS, json_schema_extra={"additionalProperties": False}),  # beside those of the pattern
+    Field(max_length=MOST_PATTERNS, json_schema_extra={"additionalProperties": False}),  # only keys of the pattern
     at_most(MOST_PATTERNS),
 ]
 
 
 def _kind_is_needed(schema: dict[str, Any]) -> None:
-    """What stands in a union has to say which member it is, though the member itself knows."""
+    """Make `kind` required: a value in a union must name its member, although the member has a default for it."""
     if "kind" in schema.get("properties", {}):
         schema["required"] = sorted({"kind", *schema.get("required", ())})
 
 
 class Spec(BaseModel):
-    """A frozen value that rejects keys it does not know."""
+    """A frozen value that rejects unknown keys."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, json_schema_extra=_kind_is_needed

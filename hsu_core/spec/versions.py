@@ -1,10 +1,10 @@
-"""Which shape does a stored spec have, and how does an older one get the present shape?
+"""Which shape does a stored spec have, and how is an older one converted to the present shape?
 
-A spec is stored for years: in a job's row, in the header of a checkpoint. It carries a number, `version`. Whoever
-changes the shape raises `PRESENT` by one and adds one small step to `UPGRADES`. A step takes a plain tree of values of
-its version and returns that of the next one. What a step must keep is in decision record 36.
+A spec is stored for years: in a job's row, in the header of a checkpoint. It has a number, `version`. To change
+the shape, raise `PRESENT` by one and add one small step to `UPGRADES`. A step takes a plain tree of values of its
+version and returns the tree of the next version. Decision record 36 says what a step must preserve.
 
-Knows plain trees. Knows no types: these are only those of the present version.
+Knows plain trees. Knows no types: the types describe only the present version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNMARKED = 1
 
 UPGRADES: dict[int, Callable[[Tree], Tree]] = {}
 """For each version below the present one: the step from it to the next. The step may change the tree that it is given,
-and leaves `version` alone."""
+but not `version`."""
 
 
 class UnknownVersion(ValueError):
@@ -44,7 +44,7 @@ def upgraded(stored: Mapping[str, Any], *, unmarked: int = UNMARKED) -> Tree:
     for step in range(version, PRESENT):
         try:
             tree = UPGRADES[step](tree)
-        except Exception as error:  # the tree may hold anything
+        except Exception as error:  # the tree may contain anything
             problem = f"it does not have the shape of spec version {step}: {type(error).__name__}: {error}"
             raise UnknownVersion(problem) from error
     return {**tree, "version": PRESENT}

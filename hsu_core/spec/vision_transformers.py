@@ -17,7 +17,8 @@ __all__ = ["ViTTiny"]
 class ViTTiny(Spec):
     """ViT-Tiny (Dosovitskiy et al. 2021, arXiv 2010.11929; the size of Touvron et al. 2021, arXiv 2012.12877).
 
-    Twelve blocks of width 192 with three heads. Squares of the image and one token of its own, learned positions.
+    Twelve blocks of width 192 with three heads. The tokens are the squares of the image and one learned token.
+    Positions are learned too.
     """
 
     kind: Literal["vit_tiny"] = "vit_tiny"
@@ -25,28 +26,28 @@ class ViTTiny(Spec):
     """Side of a square, in pixels."""
 
     def misfit(self, shape: tuple[int, int, int]) -> str | None:
-        """Why images of this shape do not fit, or nothing."""
+        """Why images of this shape do not fit; None if they fit."""
         if shape[1] % self.patch == shape[2] % self.patch == 0:
             return None
         return f"vit_tiny takes images of whole squares of {self.patch}×{self.patch}, these have {shape[1]}×{shape[2]}"
 
     @property
     def width(self) -> int:
-        """Numbers of a token."""
+        """Numbers in a token."""
         return 192
 
     @property
     def heads(self) -> int:
-        """Heads of attention."""
+        """Number of attention heads."""
         return 3
 
     @property
     def depth(self) -> int:
-        """Blocks."""
+        """Number of blocks."""
         return 12
 
     def places(self, shape: tuple[int, int, int]) -> int:
-        """Squares of an image."""
+        """Number of squares in an image."""
         return (shape[1] // self.patch) * (shape[2] // self.patch)
 
     def geometry(self, facts: ImageFacts) -> Geometry:
