@@ -1,4 +1,4 @@
-"""What does a training cost, before anything is built? Importing it costs no torch."""
+"""What does a training cost, before anything is built? Importing it does not load torch."""
 
 from hsu_core.costs.training_costs import Costs, Memory, estimate
 

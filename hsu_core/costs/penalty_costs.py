@@ -1,6 +1,6 @@
 """What does a penalty cost, before anything is built? Operations, and bytes in addition to the network's.
 
-Knows specs and the shapes of layers. Knows no tensors (importing it costs no torch): a test compares it with the
+Knows specs and the shapes of layers. Knows no tensors (importing it does not load torch): a test compares it with the
 allocations that torch's profiler sees on a CPU. Layers are computed one after the other, and what autograd keeps of
 each stays until the backward pass.
 """
@@ -18,7 +18,7 @@ DRAWN = 50
 """Approximate operations for a normal random number: its time relative to a multiplication."""
 
 TILES = 4
-"""Tiles of a Gram matrix in memory together: cosines, energies, slopes, and one intermediate result."""
+"""Tiles of a Gram matrix in memory at the same time: cosines, energies, slopes, and one intermediate result."""
 
 GAP_POLES = 64
 """Fresh poles for the recorded gap to a better pole, in addition to the penalty's poles before and after a climb."""
@@ -107,7 +107,7 @@ def _tiles(n: int) -> int:
 
 
 def _at_poles(chosen: spec.MHP | spec.MHC, inner: spec.Inner, n: int, d: int) -> PenaltyCost:
-    """Poles climb, each step with one product forward and one backward; then the weights' own pass follows."""
+    """Each step of the poles takes one product forward and one backward. One pass for the weights follows."""
     poles = inner.poles if isinstance(inner, spec.FreshPoles) else 1
     flops = 4 * (inner.steps + 1) * poles * n * d
     of_pair = 4 * FLOAT if isinstance(chosen, spec.MHP) else 8 * DOUBLE

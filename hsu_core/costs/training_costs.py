@@ -1,7 +1,7 @@
 """What will a training cost, before anything is built? Parameters, operations, memory, and the size of its curves.
 
-Knows specs and the geometry of their networks. Knows no tensors (importing it costs no torch): a test compares it with
-torch's own counts. Does not know how long a step takes.
+Knows specs and the geometry of their networks. Knows no tensors (importing it does not load torch): a test compares it
+with torch's own counts. Does not know how long a step takes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FLOAT = 4
 PER_POOLED = 8
 """Bytes of the index of a maximum, which pooling keeps for the backward pass."""
 PER_MODEL = 3
-"""Values of a recorded step for the whole model, whatever the task: loss, penalty, learning rate."""
+"""Values of a recorded step for the whole model, for every task: loss, penalty, learning rate."""
 
 
 class Memory(NamedTuple):
@@ -100,7 +100,7 @@ def _kept_numbers(optimizer: spec.Optimizer) -> int:
 
 
 def _activations(training: spec.TrainingSpec, network: Geometry) -> int:
-    """Bytes that one example needs for the backward pass: the example itself, and what is kept behind each layer.
+    """Bytes that one example needs for the backward pass: the example itself, and what is kept after each layer.
 
     The last layer's outputs are kept as the logits' softmax.
     """
@@ -113,7 +113,7 @@ def _activations(training: spec.TrainingSpec, network: Geometry) -> int:
 
 
 class _Kept(NamedTuple):
-    """What is kept behind one layer for the backward pass."""
+    """What is kept after one layer for the backward pass."""
 
     numbers: int
     places: int
@@ -204,5 +204,5 @@ def _evaluated(training: spec.TrainingSpec) -> int:
 
 
 def _times(total: int, every: int) -> int:
-    """How often something happens that is due at every k-th step and at the last one, without the start."""
+    """The number of events at every k-th step and at the last one, without the start."""
     return math.ceil(total / every)

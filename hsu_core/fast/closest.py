@@ -24,7 +24,7 @@ ROUNDING = {torch.float32: 2e-6, torch.float64: 1e-14}
 def separation(
     w: Float[Tensor, "*b n d"], *, half_space: bool = False, low_precision: bool = False, _tile: Size | None = None
 ) -> Float[Tensor, "*b"]:
-    """The smallest ‖xᵢ − xⱼ‖² of a pair i < j, in [0, 4]. Of pairs that tie, one gets the gradient; at 0 it is 0.
+    """The smallest ‖xᵢ − xⱼ‖² of a pair i < j, in [0, 4]. If pairs tie, one gets the gradient; at 0 it is 0.
 
     The distance is exact, and the pair is the closest one. But with `low_precision`, on a GPU, or in a stack, it may be
     another pair whose cosine rounds to the same number (to 0.01, or 1e-6). ValueError without a pair, as in `riesz`.

@@ -43,9 +43,9 @@ def _evaluate(w: Float[Tensor, "*b n d"], *, wanted: tuple[bool, ...], half_spac
 
 
 def _precisely(w: Tensor, *, half_space: bool) -> tuple[Tensor, Tensor, Tensor, Directions]:
-    """The value, its slope, the cosines and the directions: products in float32 where that is enough, else in float64.
+    """The value, its slope, the cosines and the directions: products in float32 if that is enough, else in float64.
 
-    The inverse shows whether it is enough. Where its values must not be read, float64 is always used.
+    The inverse shows whether it is enough. If its values must not be read, float64 is always used.
     """
     if w.dtype == torch.float32 and may_look(w) and len(w) <= w.shape[1]:
         at = directions(w)

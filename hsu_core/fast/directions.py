@@ -40,7 +40,7 @@ class Directions(NamedTuple):
 def may_look(at: Tensor) -> bool:
     """Whether the code may depend on a tensor's value: not in a stack, where each matrix has its own, nor on a GPU.
 
-    There, reading a value would make the host wait.
+    On a GPU, reading a value would make the host wait.
     """
     return at.ndim <= 2 and at.device.type == "cpu"
 
@@ -48,7 +48,7 @@ def may_look(at: Tensor) -> bool:
 def directions(w: Float[Tensor, "*b n d"]) -> Directions:
     """Directions of the rows of w; rows of usual lengths are not scaled, which saves a pass over w.
 
-    Where the lengths must not be read, all rows are normalized.
+    If the lengths must not be read, all rows are normalized.
     """
     if not may_look(w):
         return normalized(w)

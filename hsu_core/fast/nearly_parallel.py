@@ -33,13 +33,13 @@ class Close(NamedTuple):
     i: Int[Tensor, " pairs"]
     j: Int[Tensor, " pairs"]
     counts: Bool[Tensor, " pairs"]
-    """Where false, the pair is only a placeholder."""
+    """If false, the pair is only a placeholder."""
 
 
 def close_pairs(g: Float[Tensor, "*b rows columns"], limit: float, *, square: int) -> Close | None:
     """The pairs with |g| > limit; the first `square` columns are the rows' own points, with zeros on the diagonal.
 
-    Where the values of g must not be read, only each row's nearest partner instead.
+    If the values of g must not be read, it returns only each row's nearest partner.
     """
     if not may_look(g):
         return nearest_partners(g, limit, square=square)

@@ -27,7 +27,7 @@ LARGEST_S = 128.0
 """Above it, even float64 overflows for pairs that are not close; the energy is then practically a separation."""
 
 PART = 4096
-"""Rows that are processed at a time where all n would take as much memory again as the gradient."""
+"""Rows that are processed at a time. All n at once would take as much memory as the gradient once more."""
 
 LARGEST_S_IN_FLOAT32 = 16.0
 """Above it, everything is computed in float64."""

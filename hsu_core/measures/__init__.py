@@ -1,4 +1,4 @@
-"""What is recorded of every layer, and which values would random points or the best points have?
+"""What is recorded about every layer, and which values would random points or the best points have?
 
-Empty of imports on purpose: `optima` does not load torch.
+It has no imports, because `optima` must not load torch.
 """

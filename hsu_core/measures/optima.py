@@ -1,9 +1,9 @@
 """Which values are optimal for points on a sphere? Proven and best known optima, with their sources.
 
-Knows numbers and a few theorems, in the plain unit of energies.py. Knows no tensors (importing it costs no torch) and
-no configurations. Most (n, d) have no entry: where nothing is known, the result is None.
+Knows numbers and a few theorems, in the plain unit of energies.py. Knows no tensors (importing it does not load torch)
+and no configurations. Most (n, d) have no entry: if nothing is known, the result is None.
 
-Short proofs used beside the sources. *Simplex*, n ≤ d + 1, for a function f of ⟨xᵢ, xⱼ⟩: if f lies above its tangent at
+Short proofs besides the sources. *Simplex*, n ≤ d + 1, for a function f of ⟨xᵢ, xⱼ⟩: if f lies above its tangent at
 −1/(n − 1), the mean of f is at least that of the tangent, which is smallest where Σxᵢ = 0. *Orthonormal rows* in half
 space, n ≤ d: f(g) + f(−g) is least at g = 0. *Gram determinant*: ln det is concave, so averaging the kernel over all
 (signed) permutations does not lower it, and the average is best with the least off-diagonal mean. *n ≤ d poles*: some
@@ -76,9 +76,10 @@ def _riesz(objective: Riesz, n: int, d: int, *, half_space: bool) -> Optimum | N
 def _holds_for_angles(s: float, n: int, d: int, *, half_space: bool) -> bool:
     """Whether the optimum known for distances is proven for angles.
 
-    It is for orthonormal rows, on the circle, and for n ≤ 3 (angles of three points sum to at most 2π). For a simplex
-    it is only if the energy lies above its tangent there: for four points on S² with s = 0, two antipodal pairs are
-    better. The energy as a function of the cosine is concave, then convex, so the end at −1 decides.
+    It is proven for orthonormal rows, on the circle, and for n ≤ 3 (angles of three points sum to at most 2π). For a
+    simplex it is proven only if the energy lies above its tangent there: for four points on S² with s = 0, two
+    antipodal pairs are better. The energy as a function of the cosine is concave, then convex, so the value at −1
+    decides.
     """
     if half_space:
         return n <= d or d == 2
@@ -223,7 +224,10 @@ def sharp_configuration(n: int, d: int) -> Sharp | None:
 
 
 def _sharp(n: int, d: int, *, half_space: bool) -> Sharp | None:
-    """In half space only configurations with the mirror image of each point: lines do not attain others' bounds."""
+    """The universally optimal configuration; in half space only if it contains the mirror image of each point.
+
+    Sets of lines do not attain the bounds of the other configurations.
+    """
     found = sharp_configuration(2 * n if half_space else n, d)
     return found if found and (not half_space or -1.0 in found.cosines) else None
 
@@ -247,7 +251,7 @@ COHN_KUMAR: dict[tuple[int, int], dict[float, int]] = {
     (552, 23): {1 / 5: 275, -1 / 5: 275, -1.0: 1},
     (4600, 23): {1 / 3: 891, 0.0: 2816, -1 / 3: 891, -1.0: 1},
 }  # fmt: skip
-"""Cosines and their numbers of the sporadic universal optima (the 600-cell among them) by (n, d)."""
+"""Cosines of the sporadic universal optima (with the 600-cell), and how often each occurs, by (n, d)."""
 
 EQUIANGULAR_LINES = frozenset({
     (6, 3), (10, 5), (16, 6), (14, 7), (28, 7), (18, 9), (16, 10), (26, 13), (36, 15), (28, 21), (36, 21), (276, 23),
@@ -258,7 +262,7 @@ SPHERICAL_CODES: dict[tuple[int, int], tuple[float, str]] = {
     (10, 4): (1 / 6, "Bachoc and Vallentin 2009"),
     (24, 4): (1 / 2, "24-cell; de Laat, Leijenhorst and de Muinck Keizer 2024"),
 }
-"""Cosine of the largest smallest angle, beyond S² and the universal optima, by (n, d)."""
+"""Cosine of the largest possible smallest angle, by (n, d); without S² and the universal optima."""
 
 
 # --- tables on S² -----------------------------------------------------------------------------------------------------
@@ -333,7 +337,7 @@ TAMMES_DEGREES = Table(
     },
     "Sloane, Hardin and Smith, Tables of spherical codes",
 )
-"""Largest smallest angle of a pair."""
+"""The largest possible smallest angle of a pair."""
 
 TAMMES_PROVEN = frozenset({*range(4, 15), 24})
 """Fejes Tóth 1943, Schütte and van der Waerden 1951, Danzer 1963, Robinson 1961, Musin and Tarasov 2012, 2015."""
@@ -347,7 +351,7 @@ COVERING_DEGREES = Table(
     "best of this project's descents; configurations studied by Tarnai and Gáspár 1991",
 )
 # fmt: on
-"""Least covering radius: the largest angle from a pole to its nearest point."""
+"""The smallest possible covering radius: the largest angle from a pole to its nearest point."""
 
 COVERING_PROVEN = frozenset({4, 5, 6, 7, 10, 12, 14})
 """Fejes Tóth 1943, Schütte 1955, G. Fejes Tóth 1969."""

@@ -1,4 +1,4 @@
-"""What is measured of every layer? The same numbers for every job, so that curves can be compared.
+"""What is measured in every layer? The same numbers for every job, so that curves can be compared.
 
 Knows one weight matrix at a time. Everything is computed in float64 from one Gram matrix, which is not larger in half
 space: the doubled set has each pair's ‖xᵢ − xⱼ‖ and ‖xᵢ + xⱼ‖ twice, and n antipodal pairs at distance 2.
@@ -23,7 +23,7 @@ PAIRS_AT_ONCE = 4096
 """Nearly parallel pairs whose differences are in memory at the same time."""
 
 POLES, CLIMB, SHARPNESS = 16, 10, 10.0
-"""Random poles that search the largest hole, the steps of each, and γ of the soft minimum that they climb."""
+"""Random poles that search the largest hole, the steps of each, and γ of the soft minimum that they increase."""
 
 
 def measure(w: Float[Tensor, "n d"], measures: Sequence[Measure] = MEASURES) -> dict[Measure, float]:
@@ -33,8 +33,8 @@ def measure(w: Float[Tensor, "n d"], measures: Sequence[Measure] = MEASURES) -> 
     squared distance of a pair. `min_angle`: smallest angle of a pair, degrees. `resultant_length`: ‖mean of xᵢ‖, in
     [0, 1]. `coherence`: largest |cos| of a pair. `log_det`: `energies.gram_determinant`. `effective_rank`: exp of the
     entropy of the singular values of x (Roy and Vetterli 2007), in [1, min(n, d)]. `covering`: degrees from the worst
-    point of the sphere that a few poles found to its nearest xᵢ, so a lower bound. A measure is NaN where there is no
-    pair (n = 1; in half space there is one then), and where a weight is NaN.
+    point of the sphere that a few poles found to its nearest xᵢ: a lower bound. A measure is NaN if there is
+    no pair (n = 1 in full space), or if a weight is NaN.
     """
     if not measures:
         return {}

@@ -1,7 +1,7 @@
-"""Which values would random points have, and which the best points? Per measure, for n points in d dimensions.
+"""Which values would random points have, and which would the best points have? For each measure, n and d.
 
-Knows shapes and no weights: a reference belongs to a layer, not to a step, and makes curves of layers of different
-shape comparable. It is None where no finite value is defined or known.
+Knows shapes and no weights. A reference belongs to a layer, not to a step. It makes the curves of layers of different
+shapes comparable. It is None if no finite value is defined or known.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from hsu_core.spec import Measure
 from hsu_core.spec.objectives import Covering, GramDeterminant, Objective, Riesz, Separation
 
 SEED, MOST_DRAWS, FEWEST_DRAWS, WORK = 0, 32, 2, 2**20
-"""For the drawn matrices. Their number is as large as fits in WORK = draws · n(n + d): large matrices differ little
-from each other. The 32 draws of a small layer take 0.03 s, those of all layers of `cnn9` as long as five recorded
-steps."""
+"""For the drawn matrices. Their number is as large as fits in WORK = draws · n(n + d), because large matrices differ
+little from each other. The 32 draws of a small layer take 0.03 s. The draws of all layers of `cnn9` take as long as
+five recorded steps."""
 
 
 @cache
@@ -33,11 +33,11 @@ def of_shape(
 ) -> Mapping[Measure, Reference]:
     """Each measure of the panel for n independent uniform points on S^(d−1), and for the best points.
 
-    `random` is the expectation. For a mean over pairs it is exact, an integral over the angle of one pair, since its
-    fluctuation would be as large as the possible gain. Otherwise it is the mean over a few matrices, always the same
-    ones for a shape. `mhe_s1`, `a1` in two and `mhe_s2`, `a2` in up to three dimensions have an infinite expectation:
-    there it is the median over such matrices. `optimum` is given only where it is proven and attained; the panel's
-    `covering`, a lower bound, may be below its own optimum.
+    `random` is the expectation. For a mean over pairs it is exact: an integral over the angle of one pair. A mean over
+    matrices would fluctuate as much as the possible gain. For the other measures it is the mean over a few matrices,
+    always the same ones for a shape. `mhe_s1`, `a1` in two and `mhe_s2`, `a2` in up to three dimensions have an
+    infinite expectation: there it is the median over such matrices. `optimum` is given only if it is proven and
+    attained. The panel's `covering` is a lower bound, so it may be below its own optimum.
     """
     exact = {name: _mean_over_pairs(*RIESZ[name], n=n, d=d) for name in measures if name in RIESZ}
     random = {name: value for name, value in exact.items() if math.isfinite(value)}
@@ -72,7 +72,7 @@ def _mean_over_angles(f: Callable[[float], float], d: int) -> float:
     """E f(θ) with θ the angle of two uniform points, whose density is proportional to sin^(d−2) θ."""
 
     def integral(g: Callable[[float], float]) -> float:
-        # Folded at 90°, where the mass is for large d: the quadrature's nodes are densest at the ends.
+        # Folded at 90°, where most of the mass is for large d: the quadrature has the most nodes at the ends.
         value: float = quad(lambda t: g(t) * math.sin(t) ** (d - 2), 0, math.pi / 2, epsabs=1e-13, epsrel=1e-11)[0]
         return value
 

@@ -2,10 +2,11 @@
 
 Knows a batch of (n, d) configurations and a function that returns values and gradients. Knows no energies.
 
-All starts move in one (starts, n, d) tensor, since for up to some hundred points the interpreter costs more than the
-arithmetic: 32 starts of Thomson's problem with 32 points take 0.3 s, SciPy's L-BFGS-B one after the other ten times as
-long. The direction comes from the compact form of Byrd, Nocedal and Schnabel 1994, eq. 3.1 (two matrix products for the
-whole history). The step comes from backtracking that tolerates rounding, so the gradient can fall to its own rounding.
+All starts move in one (starts, n, d) tensor, because for up to some hundred points the interpreter takes more time than
+the arithmetic: 32 starts of Thomson's problem with 32 points take 0.3 s; SciPy's L-BFGS-B, one start after another,
+takes ten times as long. The direction comes from the compact form of Byrd, Nocedal and Schnabel 1994, eq. 3.1 (two
+matrix products for the whole history). The step comes from backtracking that tolerates rounding, so the gradient can
+fall to its own rounding.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ def unit(x: Tensor) -> Tensor:
 def descend(
     potential: Potential, x: Float[Tensor, "b n d"], *, steps: int = 1000, tolerance: float = 1e-9
 ) -> Float[Tensor, "b n d"]:
-    """Where each start stops: no point's tangent gradient is longer than `tolerance`.
+    """Descend until no point's tangent gradient is longer than `tolerance`; returns the points of each start.
 
-    A start also stops where no step decreases the value, or after `steps` steps. No step moves a point further than
+    A start also stops if no step decreases the value, or after `steps` steps. No step moves a point further than
     half the typical distance of neighbours.
     """
     b, n, d = x.shape
@@ -65,7 +66,7 @@ def descend(
 def _line_search(
     potential: Potential, x: Tensor, value: Tensor, gradient: Tensor, direction: Tensor, resting: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The first step that decreases the value enough, each try at most half as long; and which starts found one."""
+    """The first step that decreases the value enough, and which starts found one. Each try is at most half as long."""
     slope = (gradient * direction).sum((1, 2))
     step = torch.ones_like(value)
     allowance = ROUNDING * (1 + value.abs())

@@ -15,18 +15,18 @@ from hsu_core.sphere import levels
 from hsu_core.sphere.descent import Potential, descend
 
 AT_REST = 1e-8
-"""Relative to forces of size 1, the force below which a value has all its digits: its error is the square of that."""
+"""The force, relative to 1, below which a value has all its digits: the value's error is the square of the force."""
 COMPLETE = 1e-15
-"""Force that only rounding limits: the points themselves have all their digits."""
+"""The force at which only rounding is left: the points themselves have all their digits."""
 SOFTENINGS = (0.3, 0.03, 0.003)
 
 
 def spread(
     x: Float[Tensor, "b n d"], s: float, *, angular: bool = False, half_space: bool = False
 ) -> Float[Tensor, "b n d"]:
-    """Descend on the Riesz energy. For large s via smaller ones, since at first only the nearest pair counts there.
+    """Descend on the Riesz energy. For a large s, smaller ones come first: with a large s only the nearest pair counts.
 
-    In full space the angle has a kink at antipodal pairs, and many optima lie at it: see `_tie_antipodes`.
+    In full space the angle has a kink at antipodal pairs, and many optima are at such pairs: see `_tie_antipodes`.
     """
     kinks = angular and not half_space
 
@@ -88,7 +88,7 @@ def _tie_antipodes(potential: Potential, x: Float[Tensor, "b n d"]) -> Float[Ten
 
 
 def _owners(x: Float[Tensor, "b n d"], *, within: float) -> tuple[Int[Tensor, "b n"], Float[Tensor, "b n"]]:
-    """The point that moves each point, and the sign: itself and +, or the first point of its antipodal pair and −."""
+    """For each point, the point that it moves with, and the sign: itself and +, or the first of its pair and −."""
     opposite_cosine, opposite = (x @ x.mT).min(dim=2)
     self = torch.arange(x.shape[1]).expand_as(opposite)
     mutual: Bool[Tensor, "b n"] = opposite.gather(1, opposite) == self

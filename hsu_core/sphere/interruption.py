@@ -1,7 +1,7 @@
 """How is a search interrupted? Inner loops call `breathe`, which raises once the caller asks the search to stop.
 
-A context variable carries the request, since otherwise a dozen functions between the caller and the inner loops would
-have to pass it on. `Interrupted` never leaves the package: `optimize` returns a `Stopped` instead.
+A context variable holds `should_stop`. Otherwise a dozen functions between the caller and the inner loops would have to
+pass it on. `Interrupted` never leaves the package: `optimize` returns a `Stopped` instead.
 """
 
 from __future__ import annotations

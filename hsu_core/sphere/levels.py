@@ -1,4 +1,4 @@
-"""Which quantities does a search of points maximise? Levels, or rather their soft minimum.
+"""Which quantities does a search of points maximise? The soft minimum of so-called levels.
 
 Almost the whole family is one soft minimum, −(1/β) ln Σ pₖ exp(−β Lₖ), of quantities Lₖ(x) that should be large:
 - the ln-distances of the pairs. β = s gives the Riesz energy E as −ln(E)/s, β = 0 the logarithmic energy, β → ∞ Tammes;
@@ -87,8 +87,8 @@ def facets(corners: Int[Tensor, "b K d"], seen_from: Float[Tensor, "b n d"]) -> 
     """−ln of the radius (as a distance) of the hole above each facet: the cap that passes through its d corners.
 
     `seen_from` is the configuration around the origin to which the facets belong. The lowest level of any triangulation
-    is at most that of the hull, so a move that raises it need not compute the hull again. A facet that a move carries
-    past the origin has a hole of more than 90°.
+    is at most that of the hull. So if a move raises it, the hull need not be computed again. If a move shifts a facet
+    past the origin, its hole is larger than 90°.
     """
     b, count, d = corners.shape
     rows = corners.reshape(b, -1, 1).expand(-1, -1, d)
@@ -171,7 +171,7 @@ def settle(poles: Float[Tensor, "b K d"], x: Float[Tensor, "b n d"], *, steps: i
         newton = torch.cholesky_solve(gradient[..., None], factor)[..., 0]
         move = torch.where(convex[..., None], newton, gradient / radial.abs())
         poles = _step(poles, move, among=n)
-        # The potential's error is the square of the remaining distance, and this step has squared that once more.
+        # The potential's error is the square of the remaining distance, and this step has squared the distance again.
         arrived = convex & (torch.linalg.vector_norm(move, dim=2) < 1e-6)
         if bool(arrived.all()):
             break
@@ -205,7 +205,7 @@ def gram_determinant(x: Float[Tensor, "b m d"]) -> tuple[Float[Tensor, " b"], Fl
 
 
 def mirrored(measure: Measuring) -> Measuring:
-    """The levels of {xᵢ} ∪ {−xᵢ} as levels of x: half space for a measure that is defined only in full space."""
+    """The levels of {xᵢ} ∪ {−xᵢ} as levels of x: half space for a measure that exists only in full space."""
 
     def of_half(x: Tensor) -> Levels:
         n, (values, pull) = x.shape[1], measure(torch.cat([x, -x], dim=1))
@@ -237,7 +237,7 @@ def _soft_minimum(levels: Tensor, log_p: Tensor, sharpness: float | Tensor) -> t
 
 def _angles(squares: Tensor, softening: float) -> tuple[Tensor, Tensor]:
     """ln(θ/π) from the squared distance, θ = 2 atan2(√u, √(4 − u + δ²)), and its derivative by the cosine."""
-    # Values below 10⁻¹³ are rounding at an exact antipode, which the root would turn into noise of 10⁻⁷.
+    # Values below 10⁻¹³ are rounding errors at an exact antipode; the root would make noise of 10⁻⁷ from them.
     apart, together = squares.sqrt(), torch.relu(4 - squares - 1e-13).add(softening**2).sqrt()
     theta = 2 * torch.atan2(apart, together)
     # At an exact antipode the true derivative is infinite, in a direction in which the tied pair cannot move.

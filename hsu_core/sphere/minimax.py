@@ -1,8 +1,8 @@
 """How are the worst pair, the largest hole and the weakest pole improved? For separation, covering and polarization.
 
-First by a soft minimum of levels of growing sharpness, then by the exponential method of multipliers (Tseng and
-Bertsekas 1993): each level's share of the force becomes its weight in the next round. At a fixed sharpness the rounds
-converge to the minimax configuration itself, up to rounding, without a distinction of active constraints from others.
+The first method is a soft minimum of levels with increasing sharpness. The second is the exponential method of
+multipliers (Tseng and Bertsekas 1993): each level's share of the force becomes its weight in the next round. At a fixed
+sharpness the rounds converge to the minimax configuration itself, up to rounding. Active constraints need not be known.
 
 Knows batches of starts. Knows no objectives by name, and does not choose the best start.
 """
@@ -46,8 +46,8 @@ Looking = Callable[[Tensor], Seen]
 def separate(x: Float[Tensor, "b n d"], *, half_space: bool = False) -> Float[Tensor, "b n d"]:
     """Move the closest pair apart. The best starts of different basins are optimised fully.
 
-    The starts begin the series of exponents at different ones: not every optimum of Tammes' problem can be reached from
-    the optimum of a low exponent (14 points on S²).
+    The starts begin with different exponents, because not every optimum of Tammes' problem can be reached from the
+    optimum of a low exponent (14 points on S²).
     """
     measure, weights = levels.pairs(x.shape[1], half_space=half_space)
     seen = Seen(measure, weights)
@@ -73,16 +73,16 @@ def shrink_holes(x: Float[Tensor, "b n d"], *, half_space: bool = False) -> Floa
 def raise_poles(x: Float[Tensor, "b n d"], *, half_space: bool = False) -> Float[Tensor, "b n d"]:
     """Raise the least potential of a pole.
 
-    Where minima of the potential merge at the optimum (8 points on S²) its value is correct only to about 10⁻⁴: the
-    level of a merging minimum is not smooth.
+    If minima of the potential merge at the optimum (8 points on S²), its value is correct only to about 10⁻⁴: the level
+    of a merging minimum is not smooth.
     """
     return _fill(x, _many_poles_seen, _minima_seen, half_space=half_space)
 
 
 def _fill(x: Tensor, look: Looking, look_closely: Looking, *, half_space: bool) -> Tensor:
-    """Raise the seen levels, from Riesz minima perturbed by up to twice the distance of neighbours so that they differ.
+    """Raise the lowest levels. The best starts that differ are optimised fully.
 
-    The best starts that differ are optimised fully.
+    The search begins at Riesz minima, perturbed by up to twice the distance of neighbours so that they differ.
     """
     if half_space:
         look, look_closely = _in_mirror(look), _in_mirror(look_closely)
@@ -135,7 +135,7 @@ def _in_mirror(look: Looking) -> Looking:
 
 
 def _follow(x: Tensor, look: Looking, sharpness: float) -> Tensor:
-    """Short descents at one sharpness; a descent with a worse result had outdated levels, and is undone."""
+    """Short descents at one sharpness. A descent with a worse result used outdated levels, and is undone."""
     for steps in (15, 8, 4):
         seen = look(x)
         moved = descend(levels.soft_minimum(seen.measure, sharpness, seen.log_weights), x, steps=steps, tolerance=1e-6)
@@ -147,7 +147,7 @@ def _follow(x: Tensor, look: Looking, sharpness: float) -> Tensor:
 def _equalise(x: Float[Tensor, "b n d"], look: Looking, *, sharpness: float, rounds: int) -> Float[Tensor, "b n d"]:
     """Rounds of the exponential method of multipliers; returns for each start the round with the highest lowest level.
 
-    The weights start anew for a start whose levels have been replaced by others.
+    If other levels replace the levels of a start, its weights are reset.
     """
     seen = look(x)
     weights = seen.log_weights
@@ -181,14 +181,14 @@ def _lowest(seen: Seen, x: Tensor) -> Float[Tensor, " b"]:
 
 
 def _different(scores: Float[Tensor, " b"], *, by: float) -> Int[Tensor, " k"]:
-    """The lowest scores of those that differ by more than `by`: only one start of each basin continues."""
+    """The lowest scores that differ by more than `by`: only one start of each basin continues."""
     order = scores.argsort()
     steps = scores[order].diff(prepend=scores.new_tensor([-torch.inf]))
     return order[steps > by][:FINALISTS]
 
 
 def _shaken(x: Float[Tensor, "b n d"], *, half_space: bool) -> Float[Tensor, "b n d"]:
-    """The starts, perturbed by zero (first) to twice the distance of neighbours (last); none into a half sphere."""
+    """The starts, perturbed by zero (first) to twice the distance of neighbours (last), but not into a half sphere."""
     b, n, d = x.shape
     noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(n), dtype=x.dtype)
     strength = 2 * n ** (-1 / (d - 1)) * torch.linspace(0, 1, b, dtype=x.dtype)
@@ -196,6 +196,6 @@ def _shaken(x: Float[Tensor, "b n d"], *, half_space: bool) -> Float[Tensor, "b 
 
 
 def _unless_lost(moved: Tensor, x: Tensor, *, half_space: bool) -> Tensor:
-    """The moved starts, except where a half sphere has all points: there no facet bounds the largest hole."""
+    """The moved starts, except if a half sphere contains all points: then no facet bounds the largest hole."""
     lost = torch.tensor([not half_space and in_half_sphere(points) for points in moved])
     return torch.where(lost[:, None, None], x, moved)

@@ -26,7 +26,7 @@ from hsu_core.sphere.minimax import raise_poles, separate, shrink_holes
 from hsu_core.sphere.worst_pole import Method, covering_pole, polarization_pole
 
 LARGEST_BATCH = 4_000_000
-"""Numbers in the largest matrix of a batch; further starts are in the next batch."""
+"""Numbers in the largest matrix of a batch; the other starts are in the next batches."""
 VALUE = Series(None, "value")
 
 Report = Callable[[int, Mapping[Series, float]], None]
@@ -43,7 +43,7 @@ class Configuration:
     value: float
     """The plain quantity of `hsu_core.energies`; for polarization and covering at the worst pole."""
     values: tuple[float, ...]
-    """The value of each start. Starts that were worse, or in the basin of another one, were not optimised further."""
+    """The value of each start. Starts that were worse, or in the basin of another start, were not optimised fully."""
     inner: Method | None
     """How the worst pole was found, for polarization and covering."""
     best_known: Optimum | None
@@ -97,9 +97,9 @@ def optimize(
 ) -> Configuration | Stopped:
     """Place n points on the unit sphere of ℝᵈ; in half space their mirror images count too.
 
-    `starts` random configurations are improved together: by default some tens, or one where every start leads to a
-    proven optimum (n ≤ d + 1, in half space n ≤ d). The same arguments on the same machine give the same points. The
-    result is the best of local optima: only `best_known` can show that it is global.
+    `starts` random configurations are optimised together: by default some tens, or one if every start reaches a proven
+    optimum (n ≤ d + 1, in half space n ≤ d). The same arguments on the same machine give the same points. The result is
+    the best of several local optima: only `best_known` can show that it is global.
 
     A step is a start. `report` gets the best `value` so far at step 0 (the first start as it was drawn), after every
     batch of starts and at the end; at step 0 and at the end with the panel's measures of those points as the layer

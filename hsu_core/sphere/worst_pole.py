@@ -1,7 +1,7 @@
 """Where is the worst pole? The inner problem of covering and polarization, solved for given points.
 
-Knows fixed points. Knows nothing of moving them. The largest hole is found exactly where the hull can be built, else as
-a lower bound; a `Pole` says which.
+Knows fixed points. Does not move them. The largest hole is exact if the hull can be built, else a lower bound; a `Pole`
+says which.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hsu_core.sphere.levels import settle
 Method = Literal["hull", "nearest point", "orthogonal", "descents"]
 
 MOST_FACETS = 50_000
-"""A hull that may have more facets than this is not built: that would take more than about ten seconds."""
+"""A hull that may have more facets than this is not built: it would take more than about ten seconds."""
 FACETS_A_POINT = {2: 1.0, 3: 2.0, 4: 6.8, 5: 32.0, 6: 187.0, 7: 1300.0, 8: 10_500.0}
 """Mean number of facets for each of many random points on S^(d−1), by d."""
 
@@ -92,7 +92,7 @@ def angle_degrees(squared_distance: float) -> float:
 def hull_is_feasible(n: int, d: int, *, most: int = MOST_FACETS) -> bool:
     """Whether the hull of n points in general position has at most about `most` facets.
 
-    By the smaller of McMullen's upper bound and the mean for random points.
+    The estimate is the smaller of McMullen's upper bound and the mean for random points.
     """
     bound = float(math.comb(n - (d + 1) // 2, n - d) + math.comb(n - (d + 2) // 2, n - d)) if n > d else 1.0
     return min(bound, FACETS_A_POINT.get(d, math.inf) * n) <= most
@@ -101,7 +101,7 @@ def hull_is_feasible(n: int, d: int, *, most: int = MOST_FACETS) -> bool:
 def facets_of(x: Float[Tensor, "b n d"], *, sampled: int = 64) -> tuple[Int[Tensor, "b K d"], Float[Tensor, "b K d"]]:
     """The corners of each hull's facets and the poles above them, in an order that depends only on the corners.
 
-    Short lists repeat their first facet. The origin must be inside the hull of the points. Where the hull would be too
+    Short lists repeat their first facet. The origin must be inside the hull of the points. If the hull is too
     large for a descent, which needs it many times, `sampled` large holes are returned instead.
     """
     if not hull_is_feasible(x.shape[1], x.shape[2], most=4000):
@@ -114,7 +114,7 @@ def facets_of(x: Float[Tensor, "b n d"], *, sampled: int = 64) -> tuple[Int[Tens
 
 
 def in_half_sphere(x: Float[Tensor, "m d"]) -> bool:
-    """Whether a closed half sphere has all points, with some margin: the origin is outside their hull."""
+    """Whether a closed half sphere contains all points, with some margin: the origin is outside their hull."""
     return _nearest_to_origin(x) is not None
 
 
@@ -142,7 +142,7 @@ def _largest_hole(x: Float[Tensor, "m d"], seed: int) -> tuple[Float[Tensor, " d
 
 
 def _hull(points: NDArray[np.float64]) -> ConvexHull:
-    """The hull with simplices as facets. `Qs`: without the longer search a cross-polytope's first simplex is flat."""
+    """The hull with simplices as facets. Without `Qs`, a longer search, a cross-polytope's first simplex is flat."""
     breathe()
     return ConvexHull(points, qhull_options="Qt Qs" if points.shape[1] <= 4 else "Qt Qs Qx")
 
