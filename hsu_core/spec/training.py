@@ -42,7 +42,7 @@ class Duration(Spec):
     @model_validator(mode="after")
     def _exactly_one(self) -> Duration:
         if (self.epochs is None) == (self.steps is None):
-            raise fault("epochs", "epochs_or_steps", "give either epochs or steps, not both and not neither")
+            raise fault("epochs", "epochs_or_steps", "give either epochs or steps, and not both")
         return self
 
 
@@ -141,14 +141,14 @@ class TrainingSpec(TaskSpec):
             raise fault(
                 "regularizer",
                 "no_features",
-                f"{self.regularizer.kind} spreads what enters the classifier, and {self.model.kind} has none: "
+                f"{self.regularizer.kind} acts on the inputs of the classifier, and {self.model.kind} has none: "
                 "choose a regularizer of weights",
             )
         if isinstance(self.regularizer, FeaturePenalty) and self.load.examples == 1:
             raise fault(
                 "batch_size",
                 "batch_too_small",
-                f"{self.regularizer.kind} spreads the features of a batch and needs at least 2, found a batch of 1",
+                f"{self.regularizer.kind} acts on the features of a batch and needs at least 2, found a batch of 1",
             )
         if self.total_steps > MOST_STEPS:
             raise fault(

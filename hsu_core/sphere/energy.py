@@ -15,7 +15,7 @@ from hsu_core.sphere import levels
 from hsu_core.sphere.descent import Potential, descend
 
 AT_REST = 1e-8
-"""The force, relative to 1, below which a value has all its digits: the value's error is the square of the force."""
+"""The force, relative to forces of size 1, below which a value has all its digits: its error is the force squared."""
 COMPLETE = 1e-15
 """The force at which only rounding is left: the points themselves have all their digits."""
 SOFTENINGS = (0.3, 0.03, 0.003)
@@ -24,7 +24,7 @@ SOFTENINGS = (0.3, 0.03, 0.003)
 def spread(
     x: Float[Tensor, "b n d"], s: float, *, angular: bool = False, half_space: bool = False
 ) -> Float[Tensor, "b n d"]:
-    """Descend on the Riesz energy. For a large s, smaller ones come first: with a large s only the nearest pair counts.
+    """Descend on the Riesz energy. Smaller s come before a large s: there, at first only the nearest pair counts.
 
     In full space the angle has a kink at antipodal pairs, and many optima are at such pairs: see `_tie_antipodes`.
     """
