@@ -26,9 +26,6 @@ def test_the_loop_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err == ""
 
 
-# --- functional parameters, meta, compiled steps ----------------------------------------------------------------------
-
-
 def test_functional_parameters_are_followed() -> None:
     model = HeadFirst()
     penalty = regularizers.build(spec.MHE(), model)
