@@ -9,6 +9,7 @@ from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from live_runners import runners
 from psycopg import sql
 from samples import DIGITS, ROOM
 from sqlalchemy import make_url
@@ -110,6 +111,15 @@ def closed(engines: Engines, database_url: str) -> Callable[[], AbstractContextM
             administer("ALTER DATABASE {} ALLOW_CONNECTIONS true")
 
     return shut
+
+
+@pytest.fixture
+def supervisor(fast: Settings) -> Iterator[Supervisor]:
+    started = Supervisor(fast, name="here", devices=Devices(["cpu:0"], slots_each=1))
+    started.start()
+    yield started
+    started.stop()
+    assert runners() == []
 
 
 @pytest.fixture

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-import psutil
 import pytest
 import torch
+from live_runners import LONG, STARTING, runners, steps
 from read_only import read_only
 from safetensors.torch import load_file
 from samples import POINTS
@@ -23,34 +22,15 @@ from sqlalchemy.orm import joinedload
 from waiting import until
 
 from hsu_core.data.files import LAYOUT
-from hsu_jobs import attempts, curves, database, lifecycle
+from hsu_jobs import curves, database, lifecycle
 from hsu_jobs.artifacts import logs
 from hsu_jobs.attempts import Claim
-from hsu_jobs.cluster import waiting, workers
+from hsu_jobs.cluster import waiting
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Attempt, Block, Job, Worker
 from worker.devices import Devices
 from worker.supervisor import Supervisor
-
-STARTING = 300
-"""Seconds in which a runner must have started: it imports torch."""
-LONG = {"duration": {"steps": 10**6}, "record": {"every": 20, "measures": ["mhe_s2"]}}
-
-
-@pytest.fixture
-def supervisor(fast: Settings) -> Iterator[Supervisor]:
-    started = Supervisor(fast, name="here", devices=Devices(["cpu:0"], slots_each=1))
-    started.start()
-    yield started
-    started.stop()
-    assert runners() == []
-
-
-def runners() -> list[psutil.Process]:
-    children = psutil.Process().children()  # not those of a service that other tests have up
-    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in alive if "worker.runner" in child.cmdline()]
 
 
 def levels(job_id: int) -> set[int]:
@@ -61,10 +41,6 @@ def levels(job_id: int) -> set[int]:
 def time_passes(length: timedelta) -> None:
     began = datetime.now(UTC)
     until(lambda: datetime.now(UTC) - began > length, seconds=STARTING)
-
-
-def steps(job: Job) -> list[int]:
-    return [attempt.step for attempt in job.attempts]
 
 
 def test_a_job_is_trained_and_settled(
@@ -130,42 +106,6 @@ def test_a_runner_that_is_killed_is_tried_again_and_ends_well(
     with database.transaction() as session:
         (loss,) = curves.read(session, made, measures=["loss"])
     assert loss.steps.tolist() == [*range(0, 400, 20), 400]
-
-
-def test_a_running_job_is_cancelled_soon_after_its_owner_asked(
-    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
-) -> None:
-    made = submit(**LONG)
-    until(lambda: any(steps(job(made))), seconds=STARTING)
-    with database.transaction() as session:
-        lifecycle.cancel(session, made)
-    until(lambda: job(made).state is State.CANCELLED)
-
-
-def test_a_supervisor_that_stops_gives_its_jobs_back(
-    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job], supervise: Callable[..., Supervisor]
-) -> None:
-    made = submit(**LONG)
-    supervisor = supervise(fast)
-    until(lambda: any(steps(job(made))), seconds=STARTING)
-    supervisor.stop()
-    assert job(made).state is State.QUEUED
-    assert [attempt.outcome for attempt in job(made).attempts] == [{"kind": "released"}]
-    assert runners() == []
-
-
-def test_a_runner_whose_lease_was_lost_is_killed_and_overrules_nobody(
-    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
-) -> None:
-    made = submit(**LONG, limits={"max_attempts": 1})
-    until(lambda: any(steps(job(made))), seconds=STARTING)
-    before = runners()
-    with database.transaction() as session:
-        session.execute(update(Attempt).values(lease_expires_at=Attempt.started_at))
-        assert attempts.expire(session, fast) == [made]  # in one transaction, so that no heartbeat comes between
-    mine = {runner.pid for runner in before}
-    until(lambda: not mine & {runner.pid for runner in runners()})
-    assert job(made).state is State.FAILED
 
 
 @pytest.mark.parametrize("fault", ["away", "read-only"])
@@ -396,56 +336,6 @@ def test_a_job_goes_on_from_where_its_owner_paused_it(
     with database.transaction() as session:
         lifecycle.cancel(session, made)
     until(lambda: job(made).state is State.CANCELLED)
-
-
-def test_a_job_that_hangs_is_ended_and_tried_again(
-    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
-) -> None:
-    made = submit(**LONG, limits={"stall": 60, "max_attempts": 1})
-    until(lambda: any(steps(job(made))), seconds=STARTING)
-    for runner in runners():
-        runner.suspend()
-    until(lambda: job(made).state is State.FAILED, seconds=STARTING)
-    failure = job(made).failure
-    assert failure is not None
-    assert failure["code"] == "stalled"
-    assert "no further step within 60 s (limits.stall)" in failure["message"]
-
-
-def test_a_higher_priority_sends_a_running_job_back_to_the_queue(
-    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
-) -> None:
-    low = submit(**LONG)
-    until(lambda: any(steps(job(low))), seconds=STARTING)
-    high = submit(priority=5)
-    until(lambda: job(high).state is State.SUCCEEDED, seconds=STARTING)
-    until(lambda: len(job(low).attempts) == 2, seconds=STARTING)
-    assert [attempt.outcome and attempt.outcome["kind"] for attempt in job(low).attempts] == ["preempted", None]
-
-
-def test_a_job_past_its_deadline_is_stopped(
-    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
-) -> None:
-    made = submit(**LONG, limits={"deadline": 6})
-    until(lambda: job(made).state is State.FAILED, seconds=STARTING)
-    failure = job(made).failure
-    assert failure is not None
-    assert failure["code"] == "deadline"
-
-
-def test_a_drained_worker_gives_its_jobs_back_and_takes_no_more(
-    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
-) -> None:
-    made = submit(**LONG)
-    until(lambda: any(steps(job(made))), seconds=STARTING)
-    with database.transaction() as session:
-        workers.drain(session, "here", now=True)
-    until(lambda: job(made).state is State.QUEUED)
-    time.sleep(1)  # several looks at the queue
-    assert job(made).state is State.QUEUED
-    with database.transaction() as session:
-        workers.restore(session, "here")
-    until(lambda: job(made).state is State.RUNNING)
 
 
 def test_a_fork_goes_on_from_its_parents_checkpoint_and_fails_without_it(
