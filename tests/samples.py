@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from hsu_jobs.cluster.claiming import Room
@@ -18,6 +20,9 @@ DIGITS: dict[str, Any] = {
     "optimizer": {"kind": "sgd", "lr": 0.1},
     "duration": {"epochs": 1},
 }
+
+EXAMPLE: dict[str, Any] = json.loads(Path(__file__).parents[1].joinpath("examples/digits-mhe.json").read_text())
+"""The first job of the documentation."""
 
 TRAINED = ClassificationResult(
     test_accuracy=0.5,
