@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from attempt_records import points, saved
 from samples import DIGITS, ROOM
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session
@@ -68,6 +69,17 @@ def claimed(session: Session) -> Callable[[], Claim]:
         return found
 
     return started
+
+
+@pytest.fixture
+def begun(session: Session, owner: User, submit: Submit, claimed: Callable[[], Claim]) -> Claim:
+    """A live attempt that has measured and saved something."""
+    submit(owner)
+    claim = claimed()
+    attempts.begin(session, claim.token, None)
+    attempts.progress(session, claim.token, step=20, points=points(0, 10, 20), saved=[saved(10), saved(20)])
+    session.flush()
+    return claim
 
 
 @pytest.fixture
