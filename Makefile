@@ -5,7 +5,7 @@ PROCESSES ?= 3
 QUICK := $(addprefix tests/,architecture hsu_core/spec hsu_core/data hsu_core/models hsu_core/test_energies.py \
 	hsu_core/test_authors_values.py hsu_jobs/test_states.py hsu_jobs/test_spec.py hsu_jobs/test_outcomes.py \
 	hsu_jobs/test_lifecycle.py hsu_jobs/test_attempts.py hsu_jobs/test_leases.py hsu_jobs/test_retries.py \
-	hsu_jobs/cluster/test_waiting.py \
+	hsu_jobs/test_resuming.py hsu_jobs/cluster/test_waiting.py \
 	api/routes/test_jobs.py api/routes/test_actions.py api/dependencies/test_authorization.py \
 	worker/test_dispatch.py worker/test_devices.py hsu_client/cli/test_render.py)
 YARDSTICK := mlflow==3.17.0 psycopg2-binary
