@@ -11,7 +11,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import assert_never
 
-from hsu_core import sphere
 from hsu_core.data.download import DownloadFailed
 from hsu_core.data.files import DatasetNotFound
 from hsu_core.data.images import DamagedFile
@@ -119,6 +118,8 @@ def _train(spec: TrainingJob, callbacks: Callbacks, settings: Settings, *, gpus:
 
 
 def _place(spec: PointsJob, callbacks: Callbacks) -> Done:
+    from hsu_core import sphere  # which imports scipy: 0.4 s that no training needs
+
     found = sphere.optimize(
         spec.n,
         spec.d,
