@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psutil
 
 from hsu_jobs.tables import Job
@@ -12,9 +14,13 @@ LONG = {"duration": {"steps": 10**6}, "record": {"every": 20, "measures": ["mhe_
 
 
 def runners() -> list[psutil.Process]:
-    children = psutil.Process().children()  # not those of a service that other tests have up
-    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in alive if "worker.runner" in child.cmdline()]
+    """Those that live; not those of a service that other tests have up."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # it may end while it is looked at
+            if child.status() != psutil.STATUS_ZOMBIE and "worker.runner" in child.cmdline():
+                found.append(child)
+    return found
 
 
 def steps(job: Job) -> list[int]:

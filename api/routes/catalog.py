@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from typing import Any, Literal, get_args
 
 from fastapi import APIRouter
@@ -89,16 +90,21 @@ class Catalog(View):
 @router.get("", responses=problems(Unauthorized))
 def show_catalog(_key: Viewer, session: Session) -> Catalog:
     """Tasks, objectives for points, regularizers, models, data sets, optimizers and schedules."""
-    return Catalog(
-        tasks=[Entry(**_described(kind, tag="task")) for kind in spec.members(JobSpec)],
-        objectives=[_objective(kind) for kind in spec.members(spec.Objective)],
-        regularizers=[_regularizer(kind) for kind in spec.members(spec.Regularizer)],
-        models=_entries(spec.Model),
-        datasets=[_dataset(kind, session) for kind in spec.members(spec.Dataset)],
-        optimizers=_entries(spec.Optimizer),
-        schedules=_entries(spec.Schedule),
-        measures=list(spec.MEASURES),
-    )
+    return Catalog(**_fixed_menus(), datasets=[_dataset(kind, session) for kind in spec.members(spec.Dataset)])
+
+
+@cache
+def _fixed_menus() -> dict[str, Any]:
+    """All but the data sets, of which some may be there and some not. The schemas take half a second to make."""
+    return {
+        "tasks": [Entry(**_described(kind, tag="task")) for kind in spec.members(JobSpec)],
+        "objectives": [_objective(kind) for kind in spec.members(spec.Objective)],
+        "regularizers": [_regularizer(kind) for kind in spec.members(spec.Regularizer)],
+        "models": _entries(spec.Model),
+        "optimizers": _entries(spec.Optimizer),
+        "schedules": _entries(spec.Schedule),
+        "measures": list(spec.MEASURES),
+    }
 
 
 def _entries(union: object) -> list[Entry]:

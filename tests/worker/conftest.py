@@ -57,6 +57,12 @@ def fast(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.fixture
+def with_spare(fast: Settings) -> Settings:
+    """The same, with a started runner that waits for its attempt."""
+    return fast.model_copy(update={"spare_runner": True})
+
+
+@pytest.fixture
 def submit(fast: Settings) -> Callable[..., int]:
     """Queue a job; keywords change the sample spec that it is made of."""
 

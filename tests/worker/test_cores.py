@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import psutil
 import pytest
+from live_runners import STARTING, runners
 from waiting import until
 
 from hsu_jobs.settings import Settings
@@ -71,9 +71,9 @@ def test_a_quota_of_less_than_a_core_leaves_one(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.usefixtures("unset")
 @pytest.mark.parametrize("slots", [1, 2])
-def test_a_runner_is_started_with_its_share(fast: Settings, monkeypatch: pytest.MonkeyPatch, slots: int) -> None:
+def test_a_runner_is_started_with_its_share(with_spare: Settings, monkeypatch: pytest.MonkeyPatch, slots: int) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
-    supervisor = Supervisor(fast, name="here", devices=Devices([f"cpu:{i}" for i in range(slots)], slots_each=1))
+    supervisor = Supervisor(with_spare, name="here", devices=Devices([f"cpu:{i}" for i in range(slots)], slots_each=1))
     supervisor.start()
     try:
         (seen,) = _environments(1)
@@ -83,11 +83,11 @@ def test_a_runner_is_started_with_its_share(fast: Settings, monkeypatch: pytest.
     assert (seen["OMP_WAIT_POLICY"], seen["GOMP_SPINCOUNT"]) == ("PASSIVE", str(cores.SPINS))
 
 
-def test_what_the_environment_says_stands(fast: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_environment_says_stands(with_spare: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    spare = Spare(fast.model_copy(update={"spare_runner": True}), cores.environment(2))
+    spare = Spare(with_spare, cores.environment(2))
     spare.prepare()
     try:
         (seen,) = _environments(1)
@@ -98,8 +98,5 @@ def test_what_the_environment_says_stands(fast: Settings, monkeypatch: pytest.Mo
 
 
 def _environments(count: int) -> list[dict[str, str]]:
-    def runners() -> list[psutil.Process]:
-        return [child for child in psutil.Process().children() if "worker.runner" in child.cmdline()]
-
-    until(lambda: len(runners()) == count, seconds=60)
+    until(lambda: len(runners()) == count, seconds=STARTING)
     return [runner.environ() for runner in runners()]

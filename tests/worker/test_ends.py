@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from live_runners import LONG, STARTING, runners
 from samples import DIGITS, POINTS
 from sqlalchemy import select
 from waiting import until
@@ -26,9 +27,6 @@ from hsu_jobs.tables import Duty, Job, Worker
 from worker.devices import Devices
 from worker.supervisor import Supervisor
 
-STARTING = 300
-"""Seconds in which a runner must have started: it imports torch."""
-LONG = {"duration": {"steps": 10**6}, "record": {"every": 20, "measures": ["mhe_s2"]}}
 LARGE: dict[str, Any] = {
     "model": {"kind": "mlp", "hidden": [3000, 16]},
     "regularizer": {"kind": "comhe", "dimension": 2900, "projections": 256},
@@ -50,12 +48,6 @@ def supervising(settings: Settings, *devices: str) -> Iterator[Supervisor]:
         yield supervisor
     finally:
         supervisor.stop()
-
-
-def runners() -> list[psutil.Process]:
-    children = psutil.Process().children()
-    alive = [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
-    return [child for child in alive if "worker.runner" in child.cmdline()]
 
 
 def kinds(job: Job) -> list[str | None]:
@@ -104,9 +96,9 @@ def test_the_result_records_the_device_that_did_the_work(
 
 
 def test_a_job_that_asks_for_more_memory_than_there_is_fails_once_and_says_so(
-    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
+    with_spare: Settings, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
-    with supervising(fast, "cpu:0") as supervisor:
+    with supervising(with_spare, "cpu:0") as supervisor:
         until(runners, seconds=STARTING)
         (runner,) = runners()
         _until_it_waits(runner)
@@ -158,9 +150,9 @@ def _is_removed(group: Path) -> bool:
 
 @pytest.mark.usefixtures("kernel_kills_alone")
 def test_a_runner_that_the_kernel_killed_for_want_of_memory_is_not_tried_again(
-    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
+    with_spare: Settings, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
-    with supervising(fast, "cpu:0") as supervisor:
+    with supervising(with_spare, "cpu:0") as supervisor:
         until(runners, seconds=STARTING)
         (runner,) = runners()
         _until_it_waits(runner)
@@ -176,11 +168,11 @@ def test_a_runner_that_the_kernel_killed_for_want_of_memory_is_not_tried_again(
     assert kinds(job(made)) == ["failed"]
 
 
-def test_a_runner_is_a_likelier_victim_than_its_supervisor(fast: Settings) -> None:
+def test_a_runner_is_a_likelier_victim_than_its_supervisor(with_spare: Settings) -> None:
     def score(pid: int) -> int:
         return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
-    with supervising(fast, "cpu:0"):
+    with supervising(with_spare, "cpu:0"):
         until(runners, seconds=STARTING)
         until(lambda: score(runners()[0].pid) == min(1000, score(os.getpid()) + out_of_memory.LIKELIER))
 

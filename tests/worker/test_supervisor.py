@@ -48,9 +48,9 @@ def test_a_job_is_trained_and_settled(
 
 
 def test_a_spare_runner_takes_the_next_job(
-    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job], supervise: Callable[..., Supervisor]
+    with_spare: Settings, submit: Callable[..., int], job: Callable[[int], Job], supervise: Callable[..., Supervisor]
 ) -> None:
-    supervise(fast.model_copy(update={"spare_runner": True}))
+    supervise(with_spare)
     until(runners)
     (spare,) = runners()
     made = submit()
