@@ -95,7 +95,7 @@ def show_catalog(_key: Viewer, session: Session) -> Catalog:
 
 @cache
 def _fixed_menus() -> dict[str, Any]:
-    """All but the data sets, of which some may be there and some not. The schemas take half a second to make."""
+    """All menus but the data sets: which of those are available changes. Their schemas are costly, and made once."""
     return {
         "tasks": [Entry(**_described(kind, tag="task")) for kind in spec.members(JobSpec)],
         "objectives": [_objective(kind) for kind in spec.members(spec.Objective)],
