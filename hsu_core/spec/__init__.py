@@ -8,6 +8,7 @@ its `__all__`, so that a new member of a menu changes one file.
 # ruff: noqa: F403
 
 from hsu_core.spec.baselines import *
+from hsu_core.spec.batched import *
 from hsu_core.spec.classification import *
 from hsu_core.spec.datasets import *
 from hsu_core.spec.family import *

@@ -5,22 +5,21 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import model_validator
-
+from hsu_core.spec.batched import BatchedSpec
 from hsu_core.spec.datasets import ImageDataset
-from hsu_core.spec.geometry import Geometry
 from hsu_core.spec.image_models import ImageModel
-from hsu_core.spec.training import Load, Metric, TrainingSpec
-from hsu_core.spec.values import Count, fault
+from hsu_core.spec.training import Load, Metric
+from hsu_core.spec.values import Count
 
 __all__ = ["ClassificationSpec"]
 
 
-class ClassificationSpec(TrainingSpec):
+class ClassificationSpec(BatchedSpec):
     """A network that predicts the class of an image, trained with cross entropy."""
 
     measured = ("accuracy",)
     evaluated = ("test_loss", "test_accuracy")
+    examples = "images"
     primary = Metric("test_accuracy")
 
     task: Literal["classification"] = "classification"
@@ -31,17 +30,6 @@ class ClassificationSpec(TrainingSpec):
     """crop_flip: each training image is moved by up to an eighth of its side (4 pixels of 32, as in the usual CIFAR
     recipe; 3 of 28; 1 of 8) and mirrored left to right with probability ½. Use it for photographs and clothes, not
     for digits: a mirrored digit is no longer a digit."""
-
-    @model_validator(mode="after")
-    def _batch_fits(self) -> ClassificationSpec:
-        facts = self.dataset.facts
-        if self.batch_size > facts.train:
-            raise fault(
-                "batch_size",
-                "batch_larger_than_dataset",
-                f"{self.dataset.kind} has {facts.train} training images, found a batch of {self.batch_size}",
-            )
-        return self
 
     def misfit(self) -> str | None:
         """Why the network does not accept images of this size; None if it does."""
@@ -54,18 +42,8 @@ class ClassificationSpec(TrainingSpec):
         return f"batch_size: expected a multiple of the {processes} processes, found {self.batch_size}"
 
     @property
-    def geometry(self) -> Geometry:
-        """The layers of its network, and their sizes."""
-        return self.model.geometry(self.dataset.facts)
-
-    @property
     def load(self) -> Load:
         """A batch of images, and the data set with one byte for each pixel and channel."""
         facts = self.dataset.facts
         pixels = math.prod(facts.shape)
         return Load(self.batch_size, pixels, data=(facts.train + facts.test) * pixels)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Whole batches in the training set. The images left over are skipped until the next epoch, in a new order."""
-        return self.dataset.facts.train // self.batch_size

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from hsu_core.spec.datasets import GraphDataset
-from hsu_core.spec.geometry import Geometry
 from hsu_core.spec.graph_models import GraphModel
 from hsu_core.spec.optimizers import Adam, Constant, Optimizer, Schedule
 from hsu_core.spec.training import Load, Metric, TrainingSpec
@@ -29,11 +28,6 @@ class NodesSpec(TrainingSpec):
     model: GraphModel
     optimizer: Optimizer = Adam(lr=0.01, weight_decay=5e-4)
     schedule: Schedule = Constant()
-
-    @property
-    def geometry(self) -> Geometry:
-        """The layers of its network, and their sizes."""
-        return self.model.geometry(self.dataset.facts)
 
     @property
     def load(self) -> Load:

@@ -37,12 +37,8 @@ class Texts(Task[Batch, Tensor]):
 
     def __init__(self, training: spec.TextsSpec, data: Data, *, device: torch.device, world: World) -> None:
         assert world.is_alone  # the spec refuses several processes
-        self.seed, self.size, self.precision, self.device = (
-            training.seed,
-            training.batch_size,
-            training.precision,
-            device,
-        )
+        self.seed, self.size = training.seed, training.batch_size
+        self.precision, self.device = training.precision, device
         read = reader(training.model, data.train_x)
         self.train_x, self.test_x = (_Read(read.inputs(texts), device) for texts in (data.train_x, data.test_x))
         self.train_y, self.test_y = (torch.from_numpy(classes).to(device) for classes in (data.train_y, data.test_y))
