@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -47,6 +47,24 @@ def _convolution(
     )
 
 
+def _of_blocks(
+    facts: ImageFacts, blocks: Sequence[Block], *, stem: int, shortcut: tuple[Operation, ...] | None
+) -> Geometry:
+    """`shortcut`: what follows the convolution of a shortcut that changes the shape; None if it has no convolution."""
+    channels, side, _ = facts.shape
+    layers = [_convolution("stem", stem, channels, side, then=_NORMED)]
+    for block in blocks:
+        side //= block.stride
+        name, out, inputs, stride = block
+        layers += [
+            _convolution(f"{name}.conv1", out, inputs, side, stride=stride, then=_NORMED),
+            _convolution(f"{name}.conv2", out, out, side, then=_NORMED),
+        ]
+        if block.changes_shape and shortcut is not None:
+            layers.append(_convolution(f"{name}.shortcut", out, inputs, side, kernel=1, stride=stride, then=shortcut))
+    return Geometry((*layers, Layer("classifier", "linear", facts.classes, blocks[-1].out, bias=True, is_final=True)))
+
+
 class _OfSquares(Spec):
     """A network for images of 32×32 pixels."""
 
@@ -81,15 +99,7 @@ class ResNetCIFAR(_OfSquares):
 
     def geometry(self, facts: ImageFacts) -> Geometry:
         """`stem`, then of each block `conv1` and `conv2`, then `classifier`."""
-        channels, side, _ = facts.shape
-        layers = [_convolution("stem", 16, channels, side, then=_NORMED)]
-        for block in self.blocks:
-            side //= block.stride
-            layers += [
-                _convolution(f"{block.name}.conv1", block.out, block.inputs, side, stride=block.stride, then=_NORMED),
-                _convolution(f"{block.name}.conv2", block.out, block.out, side, then=_NORMED),
-            ]
-        return Geometry((*layers, Layer("classifier", "linear", facts.classes, 64, bias=True, is_final=True)))
+        return _of_blocks(facts, self.blocks, stem=16, shortcut=None)
 
 
 class ResNet18(_OfSquares):
@@ -104,20 +114,7 @@ class ResNet18(_OfSquares):
 
     def geometry(self, facts: ImageFacts) -> Geometry:
         """`stem`, then of each block `conv1`, `conv2` and, where its shape changes, `shortcut`; then `classifier`."""
-        channels, side, _ = facts.shape
-        layers = [_convolution("stem", 64, channels, side, then=_NORMED)]
-        for block in self.blocks:
-            side //= block.stride
-            name, out, inputs, stride = block
-            layers += [
-                _convolution(f"{name}.conv1", out, inputs, side, stride=stride, then=_NORMED),
-                _convolution(f"{name}.conv2", out, out, side, then=_NORMED),
-            ]
-            if block.changes_shape:
-                layers.append(
-                    _convolution(f"{name}.shortcut", out, inputs, side, kernel=1, stride=stride, then=("norm",))
-                )
-        return Geometry((*layers, Layer("classifier", "linear", facts.classes, 512, bias=True, is_final=True)))
+        return _of_blocks(facts, self.blocks, stem=64, shortcut=("norm",))
 
 
 class WideResNet(_OfSquares):
@@ -149,16 +146,4 @@ class WideResNet(_OfSquares):
 
         The next block's norm is applied to the sum of a block and its shortcut.
         """
-        channels, side, _ = facts.shape
-        layers = [_convolution("stem", 16, channels, side, then=_NORMED)]
-        for block in self.blocks:
-            side //= block.stride
-            name, out, inputs, stride = block
-            layers += [
-                _convolution(f"{name}.conv1", out, inputs, side, stride=stride, then=_NORMED),
-                _convolution(f"{name}.conv2", out, out, side, then=_NORMED),
-            ]
-            if block.changes_shape:
-                layers.append(_convolution(f"{name}.shortcut", out, inputs, side, kernel=1, stride=stride))
-        width = self.blocks[-1].out
-        return Geometry((*layers, Layer("classifier", "linear", facts.classes, width, bias=True, is_final=True)))
+        return _of_blocks(facts, self.blocks, stem=16, shortcut=())
