@@ -168,9 +168,10 @@ def unread(model: nn.Module) -> dict[str, str]:
         if isinstance(module, (*NORMS, ParametrizationList)) or ".parametrizations." in f".{name}.":
             continue
         known = views(module)
-        parameters = {view.parameter for view in _read_views(module)}
+        read_here = {view.parameter for view in _read_views(module)}
+        behind = {id(source) for parameter in read_here for source in _sources(module, parameter)}
         for own, weight in _matrices(module):
-            if own in parameters or own.removesuffix("_g").removesuffix("_v").removesuffix("_orig") in parameters:
+            if own in read_here or id(weight) in behind:
                 continue
             label = name if own == "weight" and name else f"{name}.{own}".lstrip(".")
             if isinstance(known, Unread):

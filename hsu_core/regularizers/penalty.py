@@ -280,8 +280,9 @@ def _found(
 ) -> list[Layer]:
     """The model's layers and the caller's points. ValueError if the classifier matters and cannot be identified."""
     names, own = read(model), own_layers(model, points)
-    if taken := {layer.name for layer in own} & set(names) or len({layer.name for layer in own}) < len(own):
-        raise ValueError(f"points: expected a name for each that no layer has, found one twice: {taken}")
+    for place, layer in enumerate(own):
+        if layer.name in {*names, *(before.name for before in own[:place])}:
+            raise ValueError(f"points: expected a name for each that no layer has, found {layer.name!r} twice")
     if own and not names:
         return own
     if final is None and any(layer.is_final for layer in own):
