@@ -11,6 +11,7 @@ from pydantic import Field
 
 from hsu_core.spec.datasets import ImageFacts
 from hsu_core.spec.geometry import Geometry, Layer, Operation, conv3x3
+from hsu_core.spec.image_sizes import For32x32
 from hsu_core.spec.residual_models import ResNet18, ResNetCIFAR, WideResNet
 from hsu_core.spec.values import Spec, Width, at_most
 from hsu_core.spec.vision_transformers import ViTTiny
@@ -69,18 +70,12 @@ class SmallCNN(Spec):
         )
 
 
-class CNN9(Spec):
+class CNN9(For32x32):
     """The authors' network (Liu et al. 2021, app. A): three times three 3×3 convolutions with batch norm, a 4×4
     convolution to 256 features, a linear classifier. 2,995,520 parameters with 100 classes.
     """  # noqa: D205
 
     kind: Literal["cnn9"] = "cnn9"
-
-    def misfit(self, shape: tuple[int, int, int]) -> str | None:
-        """Why images of this shape do not fit; None if they fit."""
-        if shape[1:] == (32, 32):
-            return None
-        return f"cnn9 takes images of 32×32 pixels, these have {shape[1]}×{shape[2]}"
 
     def geometry(self, facts: ImageFacts) -> Geometry:
         """Stages `convS_1` to `convS_3`, each with a pool at its end; then `fc` and `classifier`."""
@@ -98,19 +93,13 @@ class CNN9(Spec):
             side //= 2
 
 
-class VGG16(Spec):
+class VGG16(For32x32):
     """VGG-16 (Simonyan and Zisserman 2015, arXiv 1409.1556) with batch norm, and one linear layer after the last pool.
 
     The usual form for images of 32×32.
     """
 
     kind: Literal["vgg16_bn"] = "vgg16_bn"
-
-    def misfit(self, shape: tuple[int, int, int]) -> str | None:
-        """Why images of this shape do not fit; None if they fit."""
-        if shape[1:] == (32, 32):
-            return None
-        return f"vgg16_bn takes images of 32×32 pixels, these have {shape[1]}×{shape[2]}"
 
     def geometry(self, facts: ImageFacts) -> Geometry:
         """Stages `convS_1`, `convS_2`, …, each with a pool at its end; then `classifier`."""

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from hsu_core.spec.datasets import ImageFacts
 from hsu_core.spec.geometry import Geometry, Layer, Operation
-from hsu_core.spec.values import WHOLE, Spec, fault
+from hsu_core.spec.image_sizes import For32x32
+from hsu_core.spec.values import WHOLE, fault
 
 __all__ = ["Block", "ResNet18", "ResNetCIFAR", "WideResNet"]
 
@@ -65,18 +66,7 @@ def _of_blocks(
     return Geometry((*layers, Layer("classifier", "linear", facts.classes, blocks[-1].out, bias=True, is_final=True)))
 
 
-class _OfSquares(Spec):
-    """A network for images of 32×32 pixels."""
-
-    def misfit(self, shape: tuple[int, int, int]) -> str | None:
-        """Why images of this shape do not fit; None if they fit."""
-        if shape[1:] == (32, 32):
-            return None
-        kind: str = self.kind  # type: ignore[attr-defined]
-        return f"{kind} takes images of 32×32 pixels, these have {shape[1]}×{shape[2]}"
-
-
-class ResNetCIFAR(_OfSquares):
+class ResNetCIFAR(For32x32):
     """The residual networks for CIFAR (He et al. 2016, arXiv 1512.03385, 4.2): 6n + 2 layers of 16, 32, 64 channels.
 
     A shortcut that changes the shape keeps every second place and adds channels of zeros (their option A).
@@ -102,7 +92,7 @@ class ResNetCIFAR(_OfSquares):
         return _of_blocks(facts, self.blocks, stem=16, shortcut=None)
 
 
-class ResNet18(_OfSquares):
+class ResNet18(For32x32):
     """ResNet-18 (He et al. 2016, arXiv 1512.03385) with the stem for small images: a 3×3 convolution and no pooling."""
 
     kind: Literal["resnet18"] = "resnet18"
@@ -117,7 +107,7 @@ class ResNet18(_OfSquares):
         return _of_blocks(facts, self.blocks, stem=64, shortcut=("norm",))
 
 
-class WideResNet(_OfSquares):
+class WideResNet(For32x32):
     """Wide residual networks (Zagoruyko and Komodakis 2016, arXiv 1605.07146), with norms before convolutions.
 
     The default is WRN-28-10.
