@@ -44,7 +44,7 @@ from api.routes import (
     webhooks,
     workers,
 )
-from api.server import parent_death
+from api.server import garbage, parent_death
 from api.streams.access import AccessWatch
 from api.streams.large_responses import LargeResponses
 from api.streams.wakeups import Wakeups
@@ -128,6 +128,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     wakeups: Wakeups = app.state.wakeups
     access_watch: AccessWatch = app.state.access_watch
     parent_death.end_with_parent()
+    garbage.keep_short()
     async with wakeups.listening(), access_watch.watched():
         yield
     doorbell.shared().close()
