@@ -33,6 +33,7 @@ import numpy as np
 import psutil
 
 from embedded import engines, redis_server
+from embedded.up import API
 from hsu_jobs import database, lifecycle, settings
 from hsu_jobs.access import keys
 from hsu_jobs.events import Damaged, Prioritised
@@ -253,16 +254,7 @@ def _api() -> Iterator[tuple[str, psutil.Process]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "uvicorn",
-        "--factory",
-        "api.app:create_app",
-        "--port",
-        str(port),
-        "--no-access-log",
-    ]
+    command = [sys.executable, "-m", *API, "--port", str(port), "--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as api:
         url = f"http://127.0.0.1:{port}"
         while not _is_ready(url):

@@ -21,14 +21,19 @@ class Fault(NamedTuple):
 class Problem(Exception):
     """The service refused: its application/problem+json (RFC 9457)."""
 
-    def __init__(self, *, status: int, code: str, title: str, detail: str, errors: tuple[Fault, ...] = ()) -> None:
-        super().__init__(f"{title}: {detail}" if detail else title)
+    def __init__(
+        self, *, status: int, code: str, title: str, detail: str, errors: tuple[Fault, ...] = (), more_errors: int = 0
+    ) -> None:
+        said = f"{title}: {detail}" if detail else title
+        super().__init__(f"{said} (and {more_errors} more errors)" if more_errors else said)
         self.status = status
         self.code = code
         """Stable: programs may rely on it."""
         self.title = title
         self.detail = detail
         self.errors = errors
+        self.more_errors = more_errors
+        """How many other fields are wrong: the service names the first twenty."""
 
     @classmethod
     def at_the_end(cls, body: dict[str, Any]) -> Self:
@@ -46,6 +51,7 @@ class Problem(Exception):
             title=str(body.get("title", _phrase(answer.status_code))),
             detail=str(body.get("detail", "")),
             errors=tuple(_fault(fault) for fault in body.get("errors", ())),
+            more_errors=int(body.get("more_errors", 0)),
         )
 
 

@@ -28,6 +28,12 @@ def test_a_wrong_spec_is_a_problem_that_points_at_the_field(client: Client) -> N
     assert "/optimizer/lr" in str(caught.value)
 
 
+def test_errors_beyond_the_first_twenty_are_counted(client: Client) -> None:
+    with pytest.raises(Problem, match=r"and 5 more errors") as caught:
+        client.submit(EXAMPLE | {f"unknown{n}": n for n in range(25)})
+    assert (len(caught.value.errors), caught.value.more_errors) == (20, 5)
+
+
 def test_a_job_that_is_not_there_is_a_problem_with_a_code(client: Client) -> None:
     with pytest.raises(Problem) as caught:
         client.job(10**9)
