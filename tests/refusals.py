@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import redis
+from waiting import until
 
 from embedded import redis_server
+
+SNAPSHOT = "dump.rdb"
 
 
 class OwnRedis:
@@ -21,6 +26,11 @@ class OwnRedis:
         """Run one command."""
         with redis.Redis.from_url(self.url, password=password) as client:
             client.execute_command(*command)  # type: ignore[no-untyped-call]
+
+    def info(self) -> dict[str, Any]:
+        """Its state."""
+        with redis.Redis.from_url(self.url) as client:
+            return dict(client.info())
 
     def stop(self) -> None:
         """Stop it; what it holds is on the disk."""
@@ -66,6 +76,19 @@ def _open(server: OwnRedis) -> None:
     server.do("CONFIG", "SET", "requirepass", "", password="other")
 
 
+def _unsaved(server: OwnRedis) -> None:
+    """A snapshot cannot take its name, and from then on Redis takes no writes."""
+    (server.data / SNAPSHOT / "in the way").mkdir(parents=True)
+    server.do("CONFIG", "SET", "save", "3600 1")
+    server.do("BGSAVE")
+    until(lambda: server.info()["rdb_last_bgsave_status"] == "err")
+
+
+def _saved(server: OwnRedis) -> None:
+    server.do("CONFIG", "SET", "save", "")
+    shutil.rmtree(server.data / SNAPSHOT)
+
+
 def _lonely(server: OwnRedis) -> None:
     server.do("CONFIG", "SET", "min-replicas-to-write", "1")
 
@@ -78,6 +101,7 @@ WAYS: dict[str, Way] = {
     "READONLY": (_read_only, _writable),
     "MASTERDOWN": (_master_down, _writable),
     "OOM": (_full, _roomy),
+    "MISCONF": (_unsaved, _saved),
     "NOAUTH": (_closed, _open),
     "NOREPLICAS": (_lonely, _content),
     "away": (OwnRedis.stop, OwnRedis.start),
