@@ -70,7 +70,7 @@ def estimate(training: spec.TrainingSpec) -> Costs:
     network, load = training.geometry, training.load
     terms = list(_terms(training, network))
     memory = Memory(
-        weights=FLOAT * network.parameters,
+        weights=FLOAT * network.parameters * (1 + (training.ema is not None)),
         gradients=FLOAT * network.parameters,
         optimizer=FLOAT * network.parameters * _kept_numbers(training.optimizer),
         activations=load.examples * _activations(training, network),
@@ -191,7 +191,7 @@ def _values(training: spec.TrainingSpec, network: Geometry) -> int:
     # The gap to a better pole is recorded too.
     searched = len(_regularized(chosen, network)) if isinstance(chosen, spec.PolePenalty) else 0
     of_layers = len(_watched(training, network)) * len(training.record.measures) + searched
-    of_each = PER_MODEL + len(training.measured) + of_layers
+    of_each = PER_MODEL + len(training.measured) + training.record.l2 + of_layers
     return _recorded(training) * of_each + _evaluated(training) * len(training.evaluated)
 
 

@@ -39,26 +39,33 @@ class Batches:
         seed: int,
         device: torch.device,
         augment: str = "none",
+        padding: str = "black",
+        per_epoch: int | None = None,
         world: World = ALONE,
     ) -> None:
         self.train_x, self.train_y, self.test_x, self.test_y = (torch.from_numpy(array).to(device) for array in images)
         self.size = size
         self.seed = seed
         self.augment = augment
+        self.padding = padding
+        self.per_epoch = per_epoch or len(self.train_y) // size
         self.world = world
 
     def training(self, start: int) -> Iterator[Batch]:
         """The batches of steps start, start + 1, … without end. An epoch has only full batches, and no image twice."""
-        per_epoch = len(self.train_y) // self.size
         part = self.world.part(self.size)
         for step in count(start):
-            epoch, place = divmod(step, per_epoch)
+            epoch, place = divmod(step, self.per_epoch)
             if place == 0 or step == start:
                 order = epoch_order(len(self.train_y), seed=self.seed, epoch=epoch).to(self.train_y.device)
             chosen = order[place * self.size : (place + 1) * self.size][part]
             pixels = self.train_x[chosen]
             if self.augment == "crop_flip":
-                pixels = moved(pixels, moves(self.size, *pixels.shape[2:], seed=self.seed, step=step).of(part))
+                pixels = moved(
+                    pixels,
+                    moves(self.size, *pixels.shape[2:], seed=self.seed, step=step).of(part),
+                    padding=self.padding,
+                )
             yield normalised(pixels), self.train_y[chosen]
 
     def testing(self) -> Iterator[Batch]:
@@ -94,11 +101,11 @@ def moves(count: int, height: int, width: int, *, seed: int, step: int) -> Moves
     return Moves(mirrored, down, right)
 
 
-def moved(pixels: UInt8[Tensor, "n c h w"], how: Moves) -> UInt8[Tensor, "n c h w"]:
-    """The moved images on a black background.
+def moved(pixels: UInt8[Tensor, "n c h w"], how: Moves, *, padding: str = "black") -> UInt8[Tensor, "n c h w"]:
+    """The moved images on a black background, or with their mirror images beyond each edge (`symmetric`).
 
     The usual recipe pads with black (torchvision's RandomCrop(32, padding=4) before normalising), and black is the
-    background of the digits and the clothes.
+    background of the digits and the clothes. The authors' programs pad with numpy's `symmetric`.
     """
     count, _, height, width = pixels.shape
     below, beside = _farthest(height, width)
@@ -107,8 +114,17 @@ def moved(pixels: UInt8[Tensor, "n c h w"], how: Moves) -> UInt8[Tensor, "n c h 
     columns = torch.arange(width, device=pixels.device) - right
     columns = torch.where(mirrored, width - 1 - columns, columns)
     image = torch.arange(count, device=pixels.device)[:, None, None]
-    padded = pad(pixels, (beside, beside, below, below)).permute(0, 2, 3, 1)
-    return padded[image, rows[:, :, None] + below, columns[:, None, :] + beside].permute(0, 3, 1, 2)
+    if padding == "symmetric":
+        rows, columns = _reflected(rows, height), _reflected(columns, width)
+    else:
+        pixels = pad(pixels, (beside, beside, below, below))
+        rows, columns = rows + below, columns + beside
+    return pixels.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _reflected(places: Int64[Tensor, "n side"], side: int) -> Int64[Tensor, "n side"]:
+    """Places of a row, those beyond an edge mirrored at it: −1 is 0, and `side` is side − 1."""
+    return torch.where(places < 0, -1 - places, torch.where(places >= side, 2 * side - 1 - places, places))
 
 
 def _farthest(*sides: int) -> list[int]:

@@ -5,7 +5,6 @@ Module names inside a network are the layer names that users see.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from torch import nn
 
 from hsu_core import spec
-from hsu_core.models import graphs, recommenders, residual, texts
+from hsu_core.models import graphs, initialisations, recommenders, residual, texts
 from hsu_core.models.cnn9 import CNN9
 from hsu_core.models.layers import normed, weighted
 from hsu_core.models.mlp import MLP
@@ -41,25 +40,21 @@ BUILDERS: dict[str, Callable[[Any, Any], nn.Module]] = {
 }
 
 
-def build(model: spec.Model, facts: Any, *, seed: int) -> nn.Module:
+def build(model: spec.Model, facts: Any, *, seed: int, initialisation: spec.Initialisation | None = None) -> nn.Module:
     """The network for data of these facts, with initial weights that depend on the seed alone.
 
-    Networks of convolutions and MLPs have weights ~ N(0, 2/fan_in) and biases of 0 (He et al. 2015, arXiv 1502.01852);
-    the others draw theirs as their sources do. Neither reads nor changes the global random generator.
+    Networks of convolutions and MLPs are drawn as `kaiming_normal`; the others draw theirs as their sources do. The
+    global random generator is neither read nor changed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = BUILDERS[model.kind](facts, model)
-    if isinstance(model, spec.members(spec.ImageModel)) and not isinstance(model, spec.ViTTiny):
-        _draw(network, seed)
+    if (
+        initialisation is None
+        and isinstance(model, spec.members(spec.ImageModel))
+        and not isinstance(model, spec.ViTTiny)
+    ):
+        initialisation = "kaiming_normal"
+    if initialisation:
+        initialisations.draw(network, initialisation, seed=seed)
     return network
-
-
-def _draw(network: nn.Module, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.Linear)):
-            fan_in = module.weight[0].numel()
-            nn.init.normal_(module.weight, std=math.sqrt(2 / fan_in), generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

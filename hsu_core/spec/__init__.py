@@ -8,6 +8,7 @@ its `__all__`, so that a new member of a menu changes one file.
 # ruff: noqa: F403
 
 from hsu_core.spec.baselines import *
+from hsu_core.spec.batch_norm import *
 from hsu_core.spec.batched import *
 from hsu_core.spec.classification import *
 from hsu_core.spec.datasets import *
@@ -15,6 +16,7 @@ from hsu_core.spec.family import *
 from hsu_core.spec.geometry import *
 from hsu_core.spec.graph_models import *
 from hsu_core.spec.image_models import *
+from hsu_core.spec.losses import *
 from hsu_core.spec.menus import *
 from hsu_core.spec.models import *
 from hsu_core.spec.nodes import *
@@ -26,6 +28,7 @@ from hsu_core.spec.recommendation import *
 from hsu_core.spec.recommenders import *
 from hsu_core.spec.regularizers import *
 from hsu_core.spec.residual_models import *
+from hsu_core.spec.schedules import *
 from hsu_core.spec.task import *
 from hsu_core.spec.text_models import *
 from hsu_core.spec.texts import *

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
 from hsu_core.spec.training import TrainingSpec
-from hsu_core.spec.values import Count, fault
+from hsu_core.spec.values import Count, fault, left_out_at
 
 __all__ = ["BatchedSpec"]
 
@@ -19,6 +19,8 @@ class BatchedSpec(TrainingSpec):
     """What a batch consists of, for messages."""
 
     batch_size: Count
+    epoch_steps: Annotated[Count | None, left_out_at(None)] = None
+    """Steps of an epoch; null: every whole batch of the training set. With fewer, an epoch leaves some examples out."""
 
     @model_validator(mode="after")
     def _batch_fits(self) -> BatchedSpec:
@@ -29,9 +31,16 @@ class BatchedSpec(TrainingSpec):
                 "batch_larger_than_dataset",
                 f"{self.dataset.kind} has {train} training {self.examples}, found a batch of {self.batch_size}",
             )
+        if self.epoch_steps and self.epoch_steps > train // self.batch_size:
+            raise fault(
+                "epoch_steps",
+                "epoch_longer_than_dataset",
+                f"{self.dataset.kind} has {train // self.batch_size} whole batches of {self.batch_size}, found "
+                f"{self.epoch_steps}",
+            )
         return self
 
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the training set. The examples left over wait for the next epoch, in a new order."""
-        return self.dataset.facts.train // self.batch_size
+        return self.epoch_steps or self.dataset.facts.train // self.batch_size

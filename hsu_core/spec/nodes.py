@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from hsu_core.spec.datasets import GraphDataset
 from hsu_core.spec.graph_models import GraphModel
-from hsu_core.spec.optimizers import Adam, Constant, Optimizer, Schedule
+from hsu_core.spec.losses import CrossEntropy
+from hsu_core.spec.optimizers import Adam, Optimizer
+from hsu_core.spec.schedules import Constant, Schedule
 from hsu_core.spec.training import Load, Metric, TrainingSpec
+from hsu_core.spec.values import left_out_at
 
 __all__ = ["NodesSpec"]
 
@@ -28,6 +31,7 @@ class NodesSpec(TrainingSpec):
     model: GraphModel
     optimizer: Optimizer = Adam(lr=0.01, weight_decay=5e-4)
     schedule: Schedule = Constant()
+    loss: Annotated[CrossEntropy, left_out_at(CrossEntropy())] = CrossEntropy()
 
     @property
     def load(self) -> Load:

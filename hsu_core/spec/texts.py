@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from hsu_core.spec.batched import BatchedSpec
 from hsu_core.spec.datasets import TextDataset
+from hsu_core.spec.losses import CrossEntropy
 from hsu_core.spec.optimizers import AdamW, Optimizer
 from hsu_core.spec.text_models import TextModel, TextTransformer
 from hsu_core.spec.training import Load, Metric
-from hsu_core.spec.values import Count
+from hsu_core.spec.values import Count, left_out_at
 
 __all__ = ["TextsSpec"]
 
@@ -30,6 +31,7 @@ class TextsSpec(BatchedSpec):
     model: TextModel
     optimizer: Optimizer = AdamW()
     batch_size: Count = 64
+    loss: Annotated[CrossEntropy, left_out_at(CrossEntropy())] = CrossEntropy()
 
     @property
     def load(self) -> Load:

@@ -11,11 +11,25 @@ from pydantic import Field, model_validator
 from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.geometry import Geometry
 from hsu_core.spec.models import Model
-from hsu_core.spec.optimizers import SGD, Cosine, Optimizer, Schedule
+from hsu_core.spec.optimizers import SGD, Optimizer
 from hsu_core.spec.penalties import FeaturePenalty
 from hsu_core.spec.regularizers import Regularizer
+from hsu_core.spec.schedules import Cosine, Schedule
 from hsu_core.spec.task import Misfit, TaskSpec
-from hsu_core.spec.values import WHOLE, Count, Flag, Patterns, Seconds, Seed, Spec, at_most, fault
+from hsu_core.spec.values import (
+    WHOLE,
+    Count,
+    Flag,
+    Fraction,
+    Patterns,
+    Positive,
+    Seconds,
+    Seed,
+    Spec,
+    at_most,
+    fault,
+    left_out_at,
+)
 
 __all__ = [
     "MEASURES",
@@ -62,6 +76,8 @@ class Record(Spec):
     layers: Patterns = ("*",)
     """Names or patterns (`conv1_*`) of the layers to measure."""
     measures: Annotated[tuple[Measure, ...], Field(max_length=32), at_most(32)] = MEASURES
+    l2: Annotated[Flag, left_out_at(False)] = False  # noqa: FBT003
+    """Whether the L2 term is recorded as the curve `l2`: ½ Σ (weight decay · weight²) over all parameters."""
 
 
 class Evaluate(Spec):
@@ -127,6 +143,11 @@ class TrainingSpec(TaskSpec):
     schedule: Schedule = Cosine()
     duration: Duration
     seed: Seed = 0
+    clip_norm: Annotated[Positive | None, left_out_at(None)] = None
+    """The largest norm of the gradient of all parameters together; a longer one is scaled down to it."""
+    ema: Annotated[Fraction | None, left_out_at(None)] = None
+    """Decay of an exponential moving average of the weights. Evaluations are then of the average; curves of layers are
+    of the weights that are trained."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: the network runs under autocast; the penalty stays in fp32."""
     record: Record = Record()

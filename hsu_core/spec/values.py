@@ -46,6 +46,14 @@ Width = Annotated[int, Field(ge=1, le=WIDEST), WHOLE]
 Seed = Annotated[int, Field(ge=0, le=EXACT), WHOLE]
 
 
+def left_out_at(default: object) -> Any:
+    """For a field that specs did not always have: the canonical spec leaves it out where it has this value.
+
+    So the fingerprints and checkpoints of specs from before stay valid.
+    """
+    return Field(exclude_if=lambda value: value == default)
+
+
 def at_most(most: int) -> BeforeValidator:
     """For a list or a map with `Field(max_length=most)`: its items are counted before any of them is validated.
 

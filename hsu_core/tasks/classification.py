@@ -12,7 +12,9 @@ from torch.nn.functional import cross_entropy
 from hsu_core import models, spec
 from hsu_core.data.batches import Batch, Batches
 from hsu_core.data.images import Images
+from hsu_core.models import batch_norm
 from hsu_core.ranks import World
+from hsu_core.tasks.cross_entropy import mean_cross_entropy
 from hsu_core.tasks.task import Task, autocast
 
 Logits = Float[Tensor, "n classes"]
@@ -22,11 +24,23 @@ class Classification(Task[Batch, Tensor]):
     """Images and their classes."""
 
     def __init__(self, training: spec.ClassificationSpec, data: Images, *, device: torch.device, world: World) -> None:
-        self.precision, self.device, self.world = training.precision, device, world
+        self.precision, self.device, self.world, self.how = training.precision, device, world, training.loss
         self.data = Batches(
-            data, size=training.batch_size, seed=training.seed, device=device, augment=training.augment, world=world
+            data,
+            size=training.batch_size,
+            seed=training.seed,
+            device=device,
+            augment=training.augment,
+            padding=training.augment_padding,
+            per_epoch=training.epoch_steps,
+            world=world,
         )
-        self.model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
+        network = models.build(
+            training.model, training.dataset.facts, seed=training.seed, initialisation=training.initialisation
+        )
+        if training.batch_norm:
+            batch_norm.configure(network, training.batch_norm)
+        self.model = network.to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
 
     def batches(self, start: int) -> Iterator[Batch]:
@@ -41,7 +55,7 @@ class Classification(Task[Batch, Tensor]):
 
     def loss(self, outputs: Logits, batch: Batch) -> Float[Tensor, ""]:
         """Mean cross entropy."""
-        return cross_entropy(outputs, batch[1])
+        return mean_cross_entropy(outputs, batch[1], self.how)
 
     def measured(self, outputs: Logits, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Fraction of correct classes."""

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from hsu_core import models, spec
 from hsu_core.data.graphs import Graph
 from hsu_core.ranks import World
+from hsu_core.tasks.cross_entropy import mean_cross_entropy
 from hsu_core.tasks.task import Task, autocast, randomness
 
 Logits = Float[Tensor, "nodes classes"]
@@ -25,6 +26,7 @@ class Nodes(Task[int, Tensor]):
     def __init__(self, training: spec.NodesSpec, data: Graph, *, device: torch.device, world: World) -> None:
         assert world.is_alone  # the spec refuses several processes
         self.seed, self.precision, self.device = training.seed, training.precision, device
+        self.how = training.loss
         self.features, self.labels, self.edges, self.train, self.validation, self.test = map(self._here, data)
         self.model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
 
@@ -43,7 +45,7 @@ class Nodes(Task[int, Tensor]):
 
     def loss(self, outputs: Logits, _batch: int) -> Float[Tensor, ""]:
         """Mean cross entropy of the training nodes."""
-        return cross_entropy(outputs[self.train], self.labels[self.train])
+        return mean_cross_entropy(outputs[self.train], self.labels[self.train], self.how)
 
     def measured(self, outputs: Logits, _batch: int) -> dict[str, Float[Tensor, ""]]:
         """Fraction of training nodes with their class."""

@@ -48,7 +48,7 @@ class Recommendation(Task[Batch, Vectors]):
     def batches(self, start: int) -> Iterator[Batch]:
         """Interactions. An epoch has only full batches, and no interaction twice."""
         size, seed = self.training.batch_size, self.training.seed
-        per_epoch = len(self.train) // size
+        per_epoch = self.training.epoch_steps or len(self.train) // size
         for step in count(start):
             epoch, place = divmod(step, per_epoch)
             if place == 0 or step == start:

@@ -15,6 +15,7 @@ from hsu_core import models, spec
 from hsu_core.data.batches import epoch_order
 from hsu_core.data.texts import Texts as Data
 from hsu_core.ranks import World
+from hsu_core.tasks.cross_entropy import mean_cross_entropy
 from hsu_core.tasks.reading_texts import reader
 from hsu_core.tasks.task import Task, autocast, randomness
 
@@ -37,20 +38,20 @@ class Texts(Task[Batch, Tensor]):
 
     def __init__(self, training: spec.TextsSpec, data: Data, *, device: torch.device, world: World) -> None:
         assert world.is_alone  # the spec refuses several processes
-        self.seed, self.size = training.seed, training.batch_size
+        self.seed, self.size, self.how = training.seed, training.batch_size, training.loss
         self.precision, self.device = training.precision, device
         read = reader(training.model, data.train_x)
         self.train_x, self.test_x = (_Read(read.inputs(texts), device) for texts in (data.train_x, data.test_x))
         self.train_y, self.test_y = (torch.from_numpy(classes).to(device) for classes in (data.train_y, data.test_y))
+        self.per_epoch = training.epoch_steps or len(self.train_y) // self.size
         self.model = models.build(training.model, training.dataset.facts, seed=training.seed)
         self.model.register_buffer("vocabulary", read.vocabulary())  # so it is kept with the weights
         self.model.to(device)
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Texts and classes. An epoch has only full batches, and no text twice."""
-        per_epoch = len(self.train_y) // self.size
         for step in count(start):
-            epoch, place = divmod(step, per_epoch)
+            epoch, place = divmod(step, self.per_epoch)
             if place == 0 or step == start:
                 order = epoch_order(len(self.train_y), seed=self.seed, epoch=epoch)
             chosen = order[place * self.size : (place + 1) * self.size]
@@ -64,7 +65,7 @@ class Texts(Task[Batch, Tensor]):
 
     def loss(self, outputs: Logits, batch: Batch) -> Float[Tensor, ""]:
         """Mean cross entropy."""
-        return cross_entropy(outputs, batch.classes)
+        return mean_cross_entropy(outputs, batch.classes, self.how)
 
     def measured(self, outputs: Logits, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Fraction of correct classes."""

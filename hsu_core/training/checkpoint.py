@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from safetensors.torch import save as serialized
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from hsu_core import spec
 from hsu_core.outcomes import Saved
@@ -64,6 +65,7 @@ def save(
     optimizer: Optimizer,
     *,
     penalty: nn.Module,
+    average: nn.Module | None = None,
     step: int,
     made_by: spec.TrainingSpec,
     scores: Scores,
@@ -72,7 +74,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.safetensors"
     header = {"format": FORMAT, "step": step, "spec": _stored(made_by), "scores": scores._asdict()}
-    tensors = {name: value.detach().contiguous() for name, value in _state(model, optimizer, penalty).items()}
+    tensors = {name: value.detach().contiguous() for name, value in _state(model, optimizer, penalty, average).items()}
     content = serialized(tensors, metadata={"hsu": json.dumps(header)})
     _write(path, content)
     return Saved(
@@ -115,12 +117,19 @@ def describe(path: Path) -> Description:
 
 
 def load(
-    path: Path, model: nn.Module, optimizer: Optimizer, *, penalty: nn.Module, wanted: spec.TrainingSpec
+    path: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    penalty: nn.Module,
+    average: AveragedModel | None = None,
+    wanted: spec.TrainingSpec,
 ) -> tuple[int, Scores]:
     """Set everything to the saved state and return its step and scores; raises CheckpointMismatch before any change.
 
-    A penalty's kept state (poles, projections) is restored if the regularizer is the same, else it starts anew. The
-    scores start anew if the spec differs at all: the best of another run is not the best of this one.
+    A penalty's kept state (poles, projections) is restored if the regularizer is the same, else it starts anew. An
+    average of the weights that the file does not have starts as its weights. The scores start anew if the spec differs
+    at all: the best of another run is not the best of this one.
     """
     description = describe(path)
     _check("model", wanted.model.model_dump(mode="json"), description.spec["model"], path)
@@ -133,22 +142,26 @@ def load(
         penalty.load_state_dict(kept)
     model.load_state_dict(found)
     optimizer.load_state_dict(
-        {"state": _optimizer_state(tensors, model), "param_groups": optimizer.state_dict()["param_groups"]}
+        {"state": _optimizer_state(tensors, model, optimizer), "param_groups": optimizer.state_dict()["param_groups"]}
     )
+    if average is not None:
+        as_the_model = {"n_averaged": average.n_averaged, **{f"module.{name}": value for name, value in found.items()}}
+        average.load_state_dict(_under(AVERAGE, tensors) or as_the_model)
     is_same_run = description.spec == _stored(wanted)
     return description.step, description.scores if is_same_run else Scores()
 
 
-MODEL, OPTIMIZER, PENALTY = "model/", "optimizer/", "penalty/"
+MODEL, OPTIMIZER, PENALTY, AVERAGE = "model/", "optimizer/", "penalty/", "average/"
 
 
-def _state(model: nn.Module, optimizer: Optimizer, penalty: nn.Module) -> dict[str, Tensor]:
-    """Every tensor: `model/…` and `penalty/…` as in their state dicts, `optimizer/…` by parameter and key."""
-    names = [name for name, _ in model.named_parameters()]
+def _state(model: nn.Module, optimizer: Optimizer, penalty: nn.Module, average: nn.Module | None) -> dict[str, Tensor]:
+    """Every tensor: those of modules as in their state dicts, `optimizer/…` by parameter and key."""
+    names = _names(model, optimizer)
     moments = optimizer.state_dict()["state"]
     return {
         **{MODEL + name: value for name, value in model.state_dict().items()},
         **{PENALTY + name: value for name, value in penalty.state_dict().items()},
+        **{AVERAGE + name: value for name, value in (average.state_dict() if average else {}).items()},
         **{
             f"{OPTIMIZER}{names[index]}/{key}": value
             for index, state in moments.items()
@@ -172,14 +185,22 @@ def _upgraded(stored: dict[str, Any], path: Path) -> dict[str, Any]:
         raise CheckpointMismatch(f"{path}: its spec cannot be read: {error}") from error
 
 
-def _optimizer_state(tensors: dict[str, Tensor], model: nn.Module) -> dict[int, dict[str, Tensor]]:
+def _names(model: nn.Module, optimizer: Optimizer) -> list[str]:
+    """The names of the optimizer's parameters, in its own order, which is that of its groups."""
+    by_identity = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [by_identity[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _optimizer_state(
+    tensors: dict[str, Tensor], model: nn.Module, optimizer: Optimizer
+) -> dict[int, dict[str, Tensor]]:
     """The optimizer's state by the index of a parameter, in the parameter's own memory layout.
 
     The layout is not saved, and another layout could change the order of a sum and so the last bit.
     """
     state: dict[int, dict[str, Tensor]] = {}
-    for index, (name, parameter) in enumerate(model.named_parameters()):
-        prefix = f"{OPTIMIZER}{name}/"
+    for index, name in enumerate(_names(model, optimizer)):
+        prefix, parameter = f"{OPTIMIZER}{name}/", model.get_parameter(name)
         of_parameter = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
         if of_parameter:
             state[index] = {key: _laid_out_as(parameter, value) for key, value in of_parameter.items()}

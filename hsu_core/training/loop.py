@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from hsu_core.outcomes import DeviceUsed, Diverged, Finished, Outcome, Reference
 from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers.layers import Layer, chosen, layers
 from hsu_core.regularizers.penalty import Penalty
-from hsu_core.training import checkpoint, hardware, replica, schedule
+from hsu_core.training import checkpoint, hardware, optimizers, replica, schedule, weight_average
 from hsu_core.training.callbacks import SILENT, Callbacks
 from hsu_core.training.saving import Saving
 
@@ -79,7 +79,8 @@ class _Run:
         self.total = training.total_steps
         self.model = task.model
         self.network = replica.wrap(self.model, world)
-        self.optimizer = _optimizer(training.optimizer, self.model)
+        self.average = weight_average.of(self.model, decay=training.ema)
+        self.optimizer = optimizers.build(training.optimizer, self.model)
         final = {layer.name for layer in training.geometry.layers if layer.is_final}
         self.penalty = regularizers.build(
             training.regularizer, self.model, seed=training.seed, total_steps=self.total, final=final, world=world
@@ -89,7 +90,12 @@ class _Run:
         self.start, scores = 0, checkpoint.Scores()
         if resume_from:
             self.start, scores = checkpoint.load(
-                resume_from, self.model, self.optimizer, penalty=self.penalty, wanted=training
+                resume_from,
+                self.model,
+                self.optimizer,
+                penalty=self.penalty,
+                average=self.average,
+                wanted=training,
             )
         if self.start > self.total:
             raise ValueError(
@@ -126,6 +132,8 @@ class _Run:
             measured = {name: world.mean(value) for name, value in task.measured(outputs, batch).items()}
             values |= _of_model({"loss": world.mean(loss), "penalty": energy, **measured})
             values[Series(None, "learning_rate")] = learning_rate
+            if training.record.l2:
+                values |= _of_model({"l2": optimizers.l2_term(self.optimizer)})
             values |= _of_layers(self.recorded, training.record)
             values |= _of_poles(penalty.inner_gaps(step, lr=learning_rate))
         if values:
@@ -143,9 +151,13 @@ class _Run:
         objective: Tensor = loss + penalty.every * energy if acts else loss
         objective.backward()  # type: ignore[no-untyped-call]
         world.align(penalty.buffers())
+        if training.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
+        if self.average:
+            self.average.update_parameters(self.model)
         return None
 
     def _evaluated_and_saved(self, step: int, *, is_last: bool) -> tuple[Values, str | None]:
@@ -155,7 +167,8 @@ class _Run:
         """
         training, values, is_best = self.training, Values(), False
         if is_last or (step > 0 and step % training.evaluated_every == 0):
-            values = _of_model(self.task.evaluated())
+            with weight_average.evaluated(self.task, self.average):
+                values = _of_model(self.task.evaluated())
             is_best = self.saving.note(step, {series.measure: value for series, value in values.items()})
         if is_last:
             return values, self.saving.save_last(step)
@@ -171,30 +184,11 @@ class _Run:
             self.model,
             self.optimizer,
             penalty=self.penalty,
+            average=self.average,
             step=step,
             made_by=self.training,
             scores=scores,
         )
-
-
-def _optimizer(chosen: spec.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    match chosen:
-        case spec.SGD():
-            return torch.optim.SGD(
-                model.parameters(),
-                lr=chosen.lr,
-                momentum=chosen.momentum,
-                nesterov=chosen.nesterov,
-                weight_decay=chosen.weight_decay,
-                fused=True,
-            )
-        case spec.AdamW() | spec.Adam():
-            kind = torch.optim.Adam if isinstance(chosen, spec.Adam) else torch.optim.AdamW
-            return kind(
-                model.parameters(), lr=chosen.lr, betas=chosen.betas, weight_decay=chosen.weight_decay, fused=True
-            )
-        case _:
-            assert_never(chosen)
 
 
 def _of_model(measured: dict[str, Tensor]) -> Values:

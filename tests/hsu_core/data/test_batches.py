@@ -10,11 +10,12 @@ from hsu_core.data.batches import Batches, Moves, epoch_order, moved, moves, nor
 from hsu_core.data.images import Images
 
 
-def batches(*, size: int = 4, seed: int = 0, images: int = 10) -> Batches:
+def batches(*, size: int = 4, seed: int = 0, images: int = 10, per_epoch: int | None = None) -> Batches:
     """Images whose only pixel and whose label are their number."""
     numbers = np.arange(images)
     pixels = numbers.astype(np.uint8).reshape(-1, 1, 1, 1)
-    return Batches(Images(pixels, numbers, pixels, numbers), size=size, seed=seed, device=torch.device("cpu"))
+    of = Images(pixels, numbers, pixels, numbers)
+    return Batches(of, size=size, seed=seed, device=torch.device("cpu"), per_epoch=per_epoch)
 
 
 def seen(of: Batches, *, start: int, steps: int) -> list[list[int]]:
@@ -31,6 +32,11 @@ def test_an_epoch_shows_no_image_twice_and_the_next_one_has_another_order() -> N
     first, second, third, fourth = seen(batches(size=5), start=0, steps=4)
     assert sorted(first + second) == sorted(third + fourth) == list(range(10))
     assert first + second != third + fourth
+
+
+def test_an_epoch_may_be_shorter_than_the_data() -> None:
+    short, long = seen(batches(per_epoch=1), start=0, steps=2), seen(batches(), start=0, steps=4)
+    assert short == [long[0], long[2]]
 
 
 def test_the_order_depends_on_seed_and_epoch_and_not_on_the_global_generator() -> None:
@@ -76,6 +82,17 @@ def test_images_move_over_black_as_if_moved_pixel_by_pixel(shape: tuple[int, int
         for image, mirrored, down, right in zip(pixels, *drawn, strict=True)
     ]
     assert torch.equal(moved(pixels, drawn), torch.stack(expected))
+
+
+def test_images_move_over_their_mirror_images_as_numpy_pads() -> None:
+    pixels = torch.randint(0, 256, (64, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    drawn = moves(64, 32, 32, seed=0, step=0)
+    for image, found, mirrored, down, right in zip(
+        pixels, moved(pixels, drawn, padding="symmetric"), *drawn, strict=True
+    ):
+        padded = np.pad(image.flip(-1) if mirrored else image, ((0, 0), (4, 4), (4, 4)), "symmetric")
+        top, left = 4 - int(down), 4 - int(right)
+        assert np.array_equal(found, padded[:, top : top + 32, left : left + 32])
 
 
 def test_to_move_nothing_is_to_change_nothing() -> None:
