@@ -5,6 +5,7 @@ RUN useradd --create-home hsu && mkdir --parents /data /artifacts && chown hsu /
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE alembic.ini ./
 COPY migrations migrations
+COPY recipes recipes
 COPY hsu_core hsu_core
 COPY hsu_jobs hsu_jobs
 COPY api api

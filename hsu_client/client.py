@@ -10,6 +10,7 @@ Knows the HTTP interface of the service. Needs neither torch nor a database.
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -289,6 +290,18 @@ class Client:
     def catalog(self) -> dict[str, Any]:
         """Everything that a spec may contain, with the JSON Schema of each choice."""
         return self._ask("GET", "/v1/catalog")
+
+    def recipe(self, name: str) -> dict[str, Any]:
+        """The spec of a recipe of the catalog, with its name, and a tag of its name and version.
+
+        Raises ValueError with similar names if there is no such recipe.
+        """
+        found = {each["name"]: each for each in self.catalog()["recipes"]}
+        if name not in found:
+            similar = difflib.get_close_matches(name, found, n=5, cutoff=0.4) or list(found)
+            raise ValueError(f"there is no recipe {name!r}; there are {', '.join(similar)} and others in the catalog")
+        one = found[name]
+        return {"name": name, "tags": [f"recipe:{name}:{one['version']}"], **one["spec"]}
 
     def follow(self, job_id: int, *, poll: float = 2.0, patience: float = 60.0) -> Iterator[Job]:
         """Yield the job after each change of state, and at least every `poll` seconds, up to and including its end.

@@ -14,6 +14,7 @@ from api.dependencies.session import Session
 from api.problems import problems
 from api.views.jobs import View
 from hsu_core import spec
+from hsu_jobs import recipes
 from hsu_jobs.cluster import admission
 from hsu_jobs.errors import Unauthorized
 from hsu_jobs.settings import settings
@@ -70,6 +71,20 @@ class ObjectiveEntry(Entry):
     """When it does not distinguish good points from bad ones; empty if nothing is known."""
 
 
+class RecipeEntry(View):
+    """A published training that can be submitted as it is."""
+
+    name: str
+    version: int
+    """Rises when a number of the recipe changes."""
+    summary: str
+    source: str
+    reported: dict[str, float]
+    """Results that the source reports, with the names of this service's results; empty for a short form."""
+    spec: dict[str, Any]
+    """The body of a submission. Fields that it leaves out have their defaults."""
+
+
 class Catalog(View):
     """Everything that a spec may hold."""
 
@@ -85,11 +100,13 @@ class Catalog(View):
     schedules: list[Entry]
     measures: list[str]
     """What is recorded for every chosen layer, whatever the job optimises."""
+    recipes: list[RecipeEntry]
+    """Published trainings, each followed by its short form."""
 
 
 @router.get("", responses=problems(Unauthorized))
 def show_catalog(_key: Viewer, session: Session) -> Catalog:
-    """Tasks, objectives for points, regularizers, models, data sets, optimizers and schedules."""
+    """Tasks, objectives for points, regularizers, models, data sets, optimizers, schedules and recipes."""
     return Catalog(**_fixed_menus(), datasets=[_dataset(kind, session) for kind in spec.members(spec.Dataset)])
 
 
@@ -104,6 +121,7 @@ def _fixed_menus() -> dict[str, Any]:
         "optimizers": _entries(spec.Optimizer),
         "schedules": _entries(spec.Schedule),
         "measures": list(spec.MEASURES),
+        "recipes": [RecipeEntry(**recipe._asdict()) for recipe in recipes.recipes()],
     }
 
 

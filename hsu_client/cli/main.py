@@ -48,17 +48,27 @@ JOB = click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
 
 
 @main.command()
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.File("rb"), required=False)
+@click.option("--recipe", help="Take the spec from this recipe; the fields of FILE, if given, replace its own.")
+@click.option("--seed", type=click.IntRange(min=0), help="Replaces the seed of the spec.")
 @click.option("--idempotency-key", help="Sending the same spec again with the same key gives the same job.")
 @click.option("--follow", "stay", is_flag=True, help="Stay until the job ended.")
 @click.option("--dry-run", is_flag=True, help="Queue nothing: tell what the job would cost, and when it would start.")
 @AS_JSON
 @click.pass_obj
 def submit(
-    client: Client, file: BinaryIO, idempotency_key: str | None, *, stay: bool, dry_run: bool, as_json: bool
+    client: Client,
+    file: BinaryIO | None,
+    recipe: str | None,
+    seed: int | None,
+    idempotency_key: str | None,
+    *,
+    stay: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
-    """Queue the job that FILE (JSON; - for standard input) describes."""
-    spec = terminal.read_json(file)
+    """Queue the job that FILE (JSON; - for standard input) or a recipe describes."""
+    spec = _spec(client, file, recipe, seed)
     if dry_run:
         quoted = client.quote(spec)
         _show(quoted, render.quote(quoted), as_json=as_json)
@@ -69,6 +79,19 @@ def submit(
         click.echo(render.duplicates(job["duplicates"]), err=True)
     if stay:
         _follow(client, job["id"])
+
+
+def _spec(client: Client, file: BinaryIO | None, recipe: str | None, seed: int | None) -> Any:
+    if file is None and recipe is None:
+        raise click.UsageError("give a FILE, or --recipe NAME")
+    try:
+        spec = client.recipe(recipe) if recipe is not None else {}
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    own = terminal.read_json(file) if file is not None else {}
+    if not isinstance(own, dict):
+        return own  # the service says what is wrong with it
+    return {**spec, **own, **({} if seed is None else {"seed": seed})}
 
 
 @main.command("show")

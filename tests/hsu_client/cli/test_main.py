@@ -50,6 +50,25 @@ def test_submit_reads_standard_input(hsu: Any) -> None:
     assert hsu("submit", "-", input=Path(SPEC).read_text()).exit_code == 0
 
 
+def test_submit_takes_a_recipe_by_name_and_a_file_replaces_its_fields(hsu: Any, tmp_path: Path) -> None:
+    own = tmp_path / "own.json"
+    own.write_text(
+        '{"duration": {"steps": 7}, "dataset": {"kind": "digits"}, "model": {"kind": "mlp"}, "batch_norm": null}'
+    )
+    made = json.loads(hsu("submit", "--recipe", "cifar100-half-mhe-s2-short", "--seed", "3", "--json", str(own)).stdout)
+    assert (made["name"], made["spec"]["seed"]) == ("cifar100-half-mhe-s2-short", 3)
+    assert made["tags"] == ["recipe:cifar100-half-mhe-s2-short:1"]
+    assert (made["spec"]["duration"]["steps"], made["spec"]["dataset"]["kind"]) == (7, "digits")
+    assert made["spec"]["loss"]["softmax_floor"] == 1e-4
+
+
+def test_submit_of_a_recipe_that_does_not_exist_names_similar_ones(hsu: Any) -> None:
+    refused = hsu("submit", "--recipe", "cifar100-mhe-s3")
+    assert refused.exit_code == 2
+    assert "there is no recipe 'cifar100-mhe-s3'; there are cifar100-mhe-s" in refused.stderr
+    assert "give a FILE, or --recipe NAME" in hsu("submit").stderr
+
+
 def test_submit_with_a_key_twice_gives_one_job(hsu: Any) -> None:
     first, second = (hsu("submit", "--json", "--idempotency-key", "cli", SPEC).stdout for _ in range(2))
     assert json.loads(first)["id"] == json.loads(second)["id"]
