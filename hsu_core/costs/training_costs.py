@@ -72,7 +72,7 @@ def estimate(training: spec.TrainingSpec) -> Costs:
     memory = Memory(
         weights=FLOAT * network.parameters * (1 + (training.ema is not None)),
         gradients=FLOAT * network.parameters,
-        optimizer=FLOAT * network.parameters * _kept_numbers(training.optimizer),
+        optimizer=FLOAT * _kept_numbers(training.optimizer, network),
         activations=load.examples * _activations(training, network),
         data=load.data,
         penalty=sum(term.kept for term in terms) + max((term.passing for term in terms), default=0),
@@ -88,13 +88,16 @@ def estimate(training: spec.TrainingSpec) -> Costs:
     )
 
 
-def _kept_numbers(optimizer: spec.Optimizer) -> int:
-    """Numbers that the optimizer keeps for each weight."""
+def _kept_numbers(optimizer: spec.Optimizer, network: Geometry) -> int:
+    """Numbers that the optimizer keeps."""
     match optimizer:
         case spec.SGD(momentum=momentum):
-            return int(momentum > 0)
+            return network.parameters * (momentum > 0)
         case spec.AdamW() | spec.Adam():
-            return 2
+            return network.parameters * 2
+        case spec.Muon():
+            hidden = (each for each in network.layers if not each.is_final and each.kind != "embedding")
+            return 2 * network.parameters - sum(each.out * each.dimension for each in hidden)
         case _:
             assert_never(optimizer)
 

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hsu_core.spec.values import Flag, Fraction, NonNegative, Positive, Spec, at_most, fault, left_out_at
+from hsu_core.spec.values import WHOLE, Flag, Fraction, NonNegative, Positive, Spec, at_most, fault, left_out_at
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer"]
+__all__ = ["SGD", "Adam", "AdamW", "Muon", "Optimizer"]
 
 OwnDecay = Annotated[NonNegative | None, left_out_at(None)]
 """Null stands for the optimizer's own `weight_decay`."""
@@ -61,4 +61,23 @@ class Adam(Decaying):
     weight_decay: NonNegative = 0.0
 
 
-Optimizer = Annotated[SGD | AdamW | Adam, Field(discriminator="kind")]
+class Muon(Decaying):
+    """Momentum whose matrix is made nearly orthogonal before each update (Jordan et al. 2024), with decoupled decay.
+
+    It updates the weights of hidden linear layers and convolutions, a neuron being a row. All other parameters, also
+    those of the classifier and of embedding tables, are updated by AdamW with the same rate: Muon's updates are scaled
+    to AdamW's usual size (Liu et al. 2025, arXiv 2502.16982).
+    """
+
+    kind: Literal["muon"] = "muon"
+    lr: Positive = 1e-3
+    momentum: Fraction = 0.95
+    nesterov: Flag = True
+    iterations: Annotated[int, Field(ge=1, le=99), WHOLE] = 5
+    """Newton–Schulz steps towards an orthogonal matrix."""
+    betas: Annotated[tuple[Fraction, Fraction], at_most(2)] = (0.9, 0.999)
+    """Of AdamW."""
+    weight_decay: NonNegative = 1e-2
+
+
+Optimizer = Annotated[SGD | AdamW | Adam | Muon, Field(discriminator="kind")]

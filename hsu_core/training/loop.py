@@ -80,8 +80,8 @@ class _Run:
         self.model = task.model
         self.network = replica.wrap(self.model, world)
         self.average = weight_average.of(self.model, decay=training.ema)
-        self.optimizer = optimizers.build(training.optimizer, self.model)
         final = {layer.name for layer in training.geometry.layers if layer.is_final}
+        self.optimizer = optimizers.build(training.optimizer, self.model, final=final)
         self.penalty = regularizers.build(
             training.regularizer, self.model, seed=training.seed, total_steps=self.total, final=final, world=world
         )

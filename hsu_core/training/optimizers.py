@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import assert_never
 
 import torch
@@ -10,12 +11,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from hsu_core import spec
+from hsu_core.training.muon import MuonWithAdamW
 
 NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm)
 
 
-def build(chosen: spec.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of a model's parameters; one group of them for each weight decay that differs."""
+def build(chosen: spec.Optimizer, model: nn.Module, *, final: Collection[str] = ()) -> torch.optim.Optimizer:
+    """The optimizer of a model's parameters; one group of them for each weight decay that differs.
+
+    `final`: the names of the modules that compute the outputs; Muon leaves them to AdamW.
+    """
     groups = _groups(chosen, model)
     match chosen:
         case spec.SGD():
@@ -30,6 +35,8 @@ def build(chosen: spec.Optimizer, model: nn.Module) -> torch.optim.Optimizer:
         case spec.AdamW() | spec.Adam():
             kind = torch.optim.Adam if isinstance(chosen, spec.Adam) else torch.optim.AdamW
             return kind(groups, lr=chosen.lr, betas=chosen.betas, fused=True)
+        case spec.Muon():
+            return MuonWithAdamW(groups, _matrices(model, final), chosen)
         case _:
             assert_never(chosen)
 
@@ -41,6 +48,13 @@ def l2_term(optimizer: torch.optim.Optimizer) -> Float[Tensor, ""]:
         for group in optimizer.param_groups
     ]
     return torch.stack([torch.as_tensor(half) for half in halves]).sum()
+
+
+def _matrices(model: nn.Module, final: Collection[str]) -> list[Tensor]:
+    """The weights of hidden layers, each neuron a row."""
+    hidden = (each for name, each in model.named_modules() if name not in final and not isinstance(each, nn.Embedding))
+    own = (found for module in hidden for found in module.named_parameters(recurse=False))
+    return [parameter for name, parameter in own if name.endswith("weight") and parameter.ndim >= 2]
 
 
 def _groups(chosen: spec.Optimizer, model: nn.Module) -> list[dict[str, object]]:

@@ -39,7 +39,9 @@ def test_digits_with_half_space_mhe_reach_95_percent_while_every_energy_falls() 
         assert last[Series(layer, "mhe_s2_half")] < first[Series(layer, "mhe_s2_half")]
 
 
-@pytest.mark.parametrize("optimizer", [{"kind": "sgd", "nesterov": True}, {"kind": "adamw", "lr": 0.01}])
+@pytest.mark.parametrize(
+    "optimizer", [{"kind": "sgd", "nesterov": True}, {"kind": "adamw", "lr": 0.01}, {"kind": "muon", "lr": 0.01}]
+)
 @pytest.mark.parametrize("regularizer", [{"kind": "none"}, {"kind": "mhs"}, {"kind": "mhe", "s": 0, "angular": True}])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_every_way_to_train_lowers_the_loss(
