@@ -28,7 +28,7 @@ from hsu_jobs.settings import BadSettings, settings
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
-_CONNECT = {
+CONNECT = {
     "connect_timeout": 20,  # five round trips with a password, seven with TLS: a far database may take 2 s for each
     "tcp_user_timeout": 10_000,  # a server that is gone without closing is noticed: when we write
     "keepalives_idle": 10,  # and when we wait for an answer
@@ -37,6 +37,7 @@ _CONNECT = {
     # A client that is idle in a transaction delays none for long; times are in UTC, whatever the database's zone is.
     "options": "-c idle_in_transaction_session_timeout=10s -c timezone=UTC",
 }
+"""How every connection is made; a URL may state any of it otherwise in its query."""
 
 
 _REST = 1.0
@@ -94,7 +95,7 @@ def cancel_statement(session: Session) -> None:
         return
     with suppress(psycopg.Error, exc.SQLAlchemyError):
         asked: Any = connection.connection.driver_connection
-        asked.cancel_safe(timeout=_CONNECT["connect_timeout"])
+        asked.cancel_safe(timeout=CONNECT["connect_timeout"])
 
 
 _CONNECTION = "connection"
@@ -124,7 +125,7 @@ def _reader(_of: Engine) -> Engine:
 
 def _engine(**how: Any) -> Engine:
     url = with_driver(settings().database_url.get_secret_value())
-    connect = {name: value for name, value in _CONNECT.items() if name not in url.query}
+    connect = {name: value for name, value in CONNECT.items() if name not in url.query}
     how |= {"connect_args": connect, "use_native_hstore": False}  # asking for hstore takes three round trips
     made = create_engine(url, pool_size=10, max_overflow=30, **how)
     database_outage.tell_apart(made)

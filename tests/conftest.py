@@ -14,6 +14,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
@@ -41,11 +42,26 @@ def pytest_configure(config: pytest.Config) -> None:
     Beside two busy processes on two cores, the digits job takes 25 to 53 s with two threads, 9 to 19 s with one.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # A test's transaction stays open while its process waits for a core; on a busy machine that may take long.
+    database.CONNECT["options"] = str(database.CONNECT["options"]).replace("timeout=10s", "timeout=10min")
+    _keep_apart(config.rootpath)
     for name in [name for name in os.environ if name.startswith("HSU_")]:
         if not name.startswith("HSU_TEST_") and name != "HSU_DATA_DIR":
             del os.environ[name]
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Controller())
+
+
+def _keep_apart(checkout: Path) -> None:
+    """Give the runs of this checkout a temporary folder of their own.
+
+    pytest closes the folder of all runs to other users whenever one starts, and a Postgres that runs as another user
+    then loses its files.
+    """
+    name = f"hsu-tests-{zlib.crc32(os.fsencode(checkout)):08x}"
+    folder = Path(tempfile.gettempdir(), name)
+    folder.mkdir(exist_ok=True)
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
 
 
 class Shared(NamedTuple):
