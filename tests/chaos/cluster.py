@@ -31,6 +31,8 @@ from hsu_client.client import Client
 from hsu_jobs import database
 
 WORKERS = ("worker-1", "worker-2")
+DATA = os.environ.get("HSU_DATA_DIR")
+"""Data sets that both workers can read; without them only the bundled digits."""
 LEASE = 3.0
 """Seconds; the other clocks of the suite are shorter still."""
 SWEEP = 1.0
@@ -79,6 +81,9 @@ class Cluster:
         commands = up.commands(self.folder, self.port, f"{name}@here")
         home = self.folder / name
         home.mkdir(exist_ok=True)
+        for data in Path(DATA).resolve().iterdir() if DATA else ():
+            home.joinpath(data.name).unlink(missing_ok=True)
+            home.joinpath(data.name).symlink_to(data)
         environment = self.environment() | {"HSU_WORKER_NAME": name, "HSU_DATA_DIR": str(home)}
         if name in WORKERS:
             environment["HSU_DATABASE_URL"] = self._database_over_road(name)

@@ -13,16 +13,16 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
-from chaos.cluster import Cluster
+from chaos.cluster import DATA, Cluster
 from safetensors.torch import load_file
 from sqlalchemy import select
 
 from hsu_jobs import curves, queries
 from hsu_jobs.tables import Attempt, CheckpointRow, EventRow, Job
 
-SPECS: dict[str, dict[str, Any]] = {
+COMMON: dict[str, Any] = {"checkpoint": {"every": 60}, "limits": {"max_attempts": 100}}
+DIGITS: dict[str, dict[str, Any]] = {
     name: {
-        "name": name,
         "dataset": {"kind": "digits"},
         "model": {"kind": "mlp", "hidden": [48, 32]},
         "regularizer": regularizer,
@@ -31,8 +31,6 @@ SPECS: dict[str, dict[str, Any]] = {
         "batch_size": 64,
         "record": {"every": 30, "measures": ["mhe_s2", "min_angle"]},
         "evaluate": {"every": 300},
-        "checkpoint": {"every": 60},
-        "limits": {"max_attempts": 100},
     }
     for name, regularizer in {
         "mhe": {"kind": "mhe"},
@@ -41,6 +39,41 @@ SPECS: dict[str, dict[str, Any]] = {
     }.items()
 }
 """Regularizers that keep different things from step to step: nothing, a pole with its momentum, a projection."""
+
+OF_OTHER_TASKS: dict[str, dict[str, Any]] = {
+    "nodes": {
+        "task": "nodes",
+        "dataset": {"kind": "cora"},
+        "model": {"kind": "gcn"},
+        "regularizer": {"kind": "mhe"},
+        "duration": {"steps": 240},
+        "record": {"every": 30, "measures": ["mhe_s2", "min_angle"]},
+        "evaluate": {"every": 60},
+    },
+    "texts": {
+        "task": "texts",
+        "dataset": {"kind": "banking77"},
+        "model": {"kind": "bag_of_ngrams", "vocabulary": 2000, "width": 32},
+        "regularizer": {"kind": "mhe", "layers": ["classifier"]},
+        "duration": {"steps": 600},
+        "batch_size": 32,
+        "record": {"every": 60, "layers": ["classifier"], "measures": ["mhe_s2", "min_angle"]},
+        "evaluate": {"every": 300},
+    },
+    "recommendation": {
+        "task": "recommendation",
+        "dataset": {"kind": "movielens-latest-small"},
+        "model": {"kind": "matrix_factorization", "width": 16},
+        "regularizer": {"kind": "mhe", "layers": ["users"]},
+        "duration": {"steps": 300},
+        "batch_size": 256,
+        "record": {"every": 60, "layers": ["users"], "measures": ["mhe_s2", "min_angle"]},
+        "evaluate": {"every": 150},
+    },
+}
+SPECS: dict[str, dict[str, Any]] = {
+    name: {"name": name, **COMMON, **one} for name, one in (DIGITS | (OF_OTHER_TASKS if DATA else {})).items()
+}
 
 
 class Undisturbed(NamedTuple):
@@ -72,12 +105,14 @@ def undisturbed(name: str) -> Undisturbed:
         "from hsu_core.training.callbacks import Callbacks; from hsu_jobs.spec import parse; points = []; "
         "spec = parse(json.loads(sys.argv[1])); folder = Path(sys.argv[2]); "
         "report = lambda k, v: points.append((k, dict(v))); "
-        "train(spec, callbacks=Callbacks(report=report, checkpoint_dir=folder)); "
+        "data = Path(sys.argv[3]) if sys.argv[3] else None; "
+        "train(spec, callbacks=Callbacks(report=report, checkpoint_dir=folder), data_dir=data); "
         "torch.save(points, folder / 'points')"
     )
     with TemporaryDirectory() as folder:
         one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, "-c", script, json.dumps(SPECS[name]), folder], check=True, env=one_thread)
+        arguments = [json.dumps(SPECS[name]), folder, DATA or ""]
+        subprocess.run([sys.executable, "-c", script, *arguments], check=True, env=one_thread)
         last = max(Path(folder).glob("step-*.safetensors"))
         points = torch.load(Path(folder, "points"), weights_only=False)
         series: dict[tuple[str | None, str], dict[int, float]] = {}

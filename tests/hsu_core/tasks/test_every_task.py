@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,13 @@ def test_every_regularizer_acts_on_every_task_or_is_refused_with_the_reason(netw
     assert isinstance(outcome, Finished), outcome
     assert math.isfinite(outcome.metrics["penalty"])
     assert (outcome.metrics["penalty"] == 0) == (kind == "none")
+
+
+def test_the_documented_matrix_is_what_the_specs_say() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    written = runpy.run_path(str(docs / "make_matrix.py"))["page"]()
+    assert (docs / "matrix.md").read_text(encoding="utf-8") == written, "run: python docs/make_matrix.py"
+    assert {code for (_, _), code in REFUSED.items()} == set(re.findall(r"refused: `(\w+)`", written))
 
 
 def test_the_best_state_is_that_of_the_best_primary_metric(tmp_path: Path) -> None:
