@@ -1,6 +1,6 @@
 """Write docs/matrix.md: which regularizer acts on which task, asked of the specs themselves.
 
-    python docs/make_matrix.py
+python docs/make_matrix.py
 """
 
 from __future__ import annotations
