@@ -7,6 +7,7 @@ moved together with the weights, and so that a plain formula can be told of it.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
@@ -29,11 +30,14 @@ class Laws(NamedTuple):
 
     chosen: spec.LayerPenalty | spec.FeaturePenalty
     formula: Formula
-    lengths: Literal["free", "proportional", "one"] = "free"
-    """free: a row's length does not matter; proportional: the value grows with all of them; one: other lengths cost."""
+    lengths: Literal["free", "proportional", "one", "own"] = "free"
+    """free: a row's length does not matter; proportional: the value grows with all of them; one: other lengths cost;
+    own: it counts in a way of its own."""
     half_space: bool = False
     """Whether it is offered, and is then full space on the doubled set."""
-    draws: Literal["nothing", "poles", "projections", "start"] = "nothing"
+    draws: Literal["nothing", "poles", "projections", "planes", "start"] = "nothing"
+    of_dimension: bool = False
+    """Whether the value differs for the same rows in a space of more dimensions."""
 
     @property
     def of_features(self) -> bool:
@@ -53,6 +57,51 @@ def alone(loss: Callable[[Tensor], Tensor]) -> Formula:
 
 def excess(w: Tensor) -> Tensor:
     return w @ w.T - torch.eye(len(w), dtype=w.dtype)
+
+
+def doubled(formula: Formula) -> Formula:
+    return lambda w, drawn: formula(torch.cat([w, -w]), drawn)
+
+
+def squared_to_nearest(w: Tensor, samples: Tensor) -> Tensor:
+    """Of Lloyd's dispersion: by every angle."""
+    cosines = (samples / samples.norm(dim=1, keepdim=True)) @ (w / w.norm(dim=1, keepdim=True)).T
+    return cosines.arccos().amin(dim=1).square().mean()
+
+
+def unevenness(w: Tensor, planes: Tensor) -> Tensor:
+    """Of sliced dispersion: Gram and Schmidt, then each neuron beside its own place on the circle."""
+    values = []
+    for first, second in planes.mT:
+        p = first / first.norm()
+        q = second - (second @ p) * p
+        q = q - (q @ p) * p  # again, for what was rounded where the two are nearly parallel
+        angles = torch.atan2(w @ (q / q.norm()), w @ p)
+        rank = angles.argsort().argsort().to(w.dtype)
+        even = -math.pi + 2 * math.pi * (rank + 1) / len(w) - math.pi / len(w)
+        values.append((angles - angles.mean() - even).square().mean() / 2)
+    return torch.stack(values).mean()
+
+
+def wasserstein(x: Tensor) -> Tensor:
+    """Of Wasserstein uniformity: by the eigenvalues of the smaller of two matrices, neither of which has a 0."""
+    z = x / x.norm(dim=1, keepdim=True)
+    n, d = z.shape
+    # Orthonormal contrasts of the rows: they take the mean away, and with it one row.
+    contrasts = torch.linalg.qr(torch.cat([torch.ones(n, 1), torch.eye(n)[:, 1:]], dim=1).to(z.dtype)).Q[:, 1:]
+    rest = contrasts.T @ z
+    gram = rest @ rest.T if n - 1 <= d else rest.T @ rest
+    variances = torch.linalg.eigvalsh(gram) / n
+    squared = z.mean(dim=0).square().sum() + 1 + variances.sum() - 2 / d**0.5 * variances.sqrt().sum()
+    return squared.sqrt()
+
+
+def non_normality(x: Tensor, directions: Tensor) -> Tensor:
+    """Of SIGReg: with complex numbers."""
+    t = torch.linspace(-5, 5, 17, dtype=x.dtype)
+    normal = torch.exp(-(t**2) / 2)
+    found = torch.exp(1j * (x @ (directions / directions.norm(dim=1, keepdim=True)).T)[..., None] * t).mean(dim=0)
+    return len(x) * torch.trapezoid((found - normal).abs() ** 2 * normal, t, dim=1).mean()
 
 
 def stretch(w: Tensor, start: Tensor) -> Tensor:
@@ -127,6 +176,12 @@ TABLE: dict[str, Laws] = {
     "uniformity": Laws(
         spec.Uniformity(), alone(lambda x: (4 * (cosines_to_others(x) - 1)).exp().mean().log())
     ),  # exp(−2 ‖a − b‖²)
+    "lloyd": Laws(spec.Lloyd(samples=COUNT), doubled(squared_to_nearest), half_space=True, draws="poles"),
+    "sliced_dispersion": Laws(
+        spec.SlicedDispersion(circles=COUNT), doubled(unevenness), half_space=True, draws="planes"
+    ),
+    "wasserstein_uniformity": Laws(spec.WassersteinUniformity(), alone(wasserstein), of_dimension=True),
+    "sliced_gaussian": Laws(spec.SlicedGaussian(directions=COUNT), non_normality, lengths="own", draws="poles"),
     "koleo": Laws(
         spec.KoLeo(), alone(lambda x: -((2 - 2 * cosines_to_others(x).amax(dim=1)).sqrt() + 1e-8).log().mean())
     ),
@@ -193,6 +248,8 @@ def draw(name: str, n: int, d: int) -> Tensor:
     """What this term would draw."""
     if TABLE[name].draws == "projections":
         return points(COUNT * d, NARROW, seed=7).view(COUNT, d, NARROW)
+    if TABLE[name].draws == "planes":
+        return points(COUNT * d, 2, seed=7).view(COUNT, d, 2)
     return points(n, 1, seed=7).squeeze(1) if TABLE[name].draws == "start" else points(COUNT, d, seed=7)
 
 

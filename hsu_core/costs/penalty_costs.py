@@ -17,6 +17,9 @@ FLOAT, DOUBLE = 4, 8
 DRAWN = 50
 """Approximate operations for a normal random number: its time relative to a multiplication."""
 
+FREQUENCIES = 17
+"""At which `sliced_gaussian` compares characteristic functions: `hsu_core.dispersion.KNOTS`."""
+
 TILES = 4
 """Tiles of a Gram matrix in memory at the same time: cosines, energies, slopes, and one intermediate result."""
 
@@ -65,6 +68,13 @@ def layer_term(chosen: spec.LayerRegularizer, n: int, d: int, *, is_final: bool)
             return PenaltyCost(_as_mhe(chosen, n, d), 3 * FLOAT * n * d, FLOAT * n * n, keeps_points=False)
         case spec.SRIP(iterations=iterations):  # the measured cost is that of two iterations
             return PenaltyCost(_as_mhe(chosen, n, d) * (iterations + 1) // 3, FLOAT * n * d, FLOAT * n * d)
+        case spec.Lloyd(samples=samples):
+            kept, passing = n * d + samples * d, samples * n
+            return PenaltyCost(4 * samples * n * d, FLOAT * kept, FLOAT * passing, keeps_points=False)
+        case spec.SlicedDispersion(circles=circles):
+            both = 2 if chosen.is_mirrored and not is_final else 1
+            kept = FLOAT * (2 * n * d + 8 * both * circles * n)
+            return PenaltyCost(8 * circles * n * d, kept, FLOAT * (n * d + 4 * both * circles * n), keeps_points=False)
         case spec.RMHP():
             return PenaltyCost(_as_mhe(chosen, n, d), FLOAT * n * d, FLOAT * n * d)
         case _:
@@ -79,6 +89,13 @@ def feature_term(chosen: spec.FeatureRegularizer, batch: int, d: int) -> Penalty
             return PenaltyCost(flops, 16 * batch * d, 20 * batch**2)
         case spec.KoLeo():
             return PenaltyCost(flops, 4 * DOUBLE * batch * d, DOUBLE * batch**2)
+        case spec.WassersteinUniformity():
+            smaller, larger = sorted((batch, d))
+            return PenaltyCost(20 * larger * smaller**2, 6 * DOUBLE * batch * d, 2 * DOUBLE * smaller**2)
+        case spec.SlicedGaussian(directions=directions):
+            return PenaltyCost(
+                directions * batch * (4 * d + 40 * FREQUENCIES), FLOAT * directions * (3 * FREQUENCIES * batch + d), 0
+            )
         case _:
             assert_never(chosen)
 

@@ -15,7 +15,16 @@ from torch import Tensor
 from hsu_core import baselines, spec
 from hsu_core.fast.directions import unit_rows
 from hsu_core.regularizers import inner_problem
-from hsu_core.regularizers.terms import AnyTerm, AtPoles, OfFeatures, OfProjections, OfStretch, OfWeights, StepContext
+from hsu_core.regularizers.terms import (
+    AnyTerm,
+    AtPoles,
+    OfDraws,
+    OfFeatures,
+    OfProjections,
+    OfStretch,
+    OfWeights,
+    StepContext,
+)
 
 
 def pay(device: torch.device) -> bool:
@@ -47,8 +56,8 @@ def _way(term: AnyTerm) -> Callable[[Any, Tensor, StepContext], Tensor]:
             return _of_projections
         case OfStretch():
             return _of_stretch
-        case OfFeatures():
-            return _of_features
+        case OfDraws() | OfFeatures():
+            return _one_by_one
         case _:
             assert_never(term)
 
@@ -93,8 +102,8 @@ def _of_stretch(terms: Sequence[OfStretch], w: Float[Tensor, "b n d"], at: StepC
     return baselines.spectral_isometry(w, starts, iterations=terms[0].iterations)
 
 
-def _of_features(terms: Sequence[OfFeatures], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
-    """There is one classifier."""
+def _one_by_one(terms: Sequence[AnyTerm], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
+    """For terms whose draws differ, and for features, of which there is one batch."""
     return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
 
 

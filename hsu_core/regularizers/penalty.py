@@ -302,8 +302,7 @@ def _found(
 def _depends_on_final(regularizer: spec.LayerPenalty | spec.FeaturePenalty) -> bool:
     if isinstance(regularizer, spec.FeaturePenalty):
         return True
-    is_mirrored = isinstance(regularizer, spec.SpherePenalty) and regularizer.half_space
-    return is_mirrored or regularizer.hidden_weight != regularizer.final_weight
+    return regularizer.is_mirrored or regularizer.hidden_weight != regularizer.final_weight
 
 
 def _classifier(found: Sequence[Layer]) -> Layer:
@@ -364,7 +363,7 @@ def _weight(regularizer: spec.LayerPenalty, layer: Layer) -> float:
 
 def _too_small(regularizer: spec.LayerPenalty, layer: Layer) -> str | None:
     n, d = layer.shape
-    if not isinstance(regularizer, (spec.SpherePenalty, spec.MMA)):
+    if not regularizer.needs_pairs:
         return None
     if n == 1:
         return "has a single neuron: there is no pair to spread"

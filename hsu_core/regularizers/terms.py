@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hsu_core import authors, baselines, fast, spec
+from hsu_core import authors, baselines, dispersion, fast, spec
 from hsu_core.fast.directions import computable, unit_rows
 from hsu_core.ranks import World
 from hsu_core.regularizers import inner_problem
@@ -26,6 +26,15 @@ from hsu_core.regularizers.layers import Layer
 from hsu_core.regularizers.projections import KeptProjection, distortion, gaussian
 
 Kept = TypeVar("Kept", bound=nn.Module)
+Draw = Callable[[Tensor, torch.Generator | None], Tensor]
+"""What a term draws for points of this shape, type and device."""
+
+
+class FeatureLoss(NamedTuple):
+    """A loss of features, and what it draws for them, which is then its second argument."""
+
+    of: Callable[..., Tensor]
+    draw: Draw | None = None
 
 
 class StepContext(NamedTuple):
@@ -239,13 +248,27 @@ class OfStretch(Term):
         return torch.randn(len(w), dtype=w.dtype, device=w.device, generator=generator)
 
 
+class OfDraws(Term):
+    """A function of the layer's weights and of random numbers, new at each step."""
+
+    def __init__(self, layer: Layer, seed: int, *, draw: Draw, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__(layer, seed)
+        self.draw = draw
+        self.loss = loss
+
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
+        """The loss with what is drawn at this step."""
+        w = computable(w)
+        return self.loss(w, self.draw(w.detach(), self.generator(f"draws/{at.step}", w.device)))
+
+
 class OfFeatures(Term):
     """A function of the last batch's features: the inputs of the classifier, caught by a hook.
 
     It is of the whole batch: there are also pairs between the parts of different ranks, which `world` gathers.
     """
 
-    def __init__(self, layer: Layer, seed: int, *, loss: Callable[[Tensor], Tensor], world: World) -> None:
+    def __init__(self, layer: Layer, seed: int, *, loss: FeatureLoss, world: World) -> None:
         super().__init__(layer, seed)
         self.loss = loss
         self.world = world
@@ -263,9 +286,13 @@ class OfFeatures(Term):
             )
         return self.features
 
-    def forward(self, w: Float[Tensor, "n d"], _at: StepContext) -> Float[Tensor, ""]:
-        """The loss of the features."""
-        return self.loss(self.world.gathered(computable(w)))
+    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
+        """The loss of the features, with what is drawn at this step if it draws."""
+        features = self.world.gathered(computable(w))
+        if self.loss.draw is None:
+            return self.loss.of(features)
+        drawn = self.loss.draw(features.detach(), self.generator(f"draws/{at.step}", features.device))
+        return self.loss.of(features, drawn)
 
     def _listen(self, classifier: nn.Module) -> None:
         """Attach the hook; another module may have replaced the classifier."""
@@ -279,7 +306,7 @@ class OfFeatures(Term):
             self.features = caught.flatten(start_dim=1)
 
 
-AnyTerm = OfWeights | AtPoles | OfProjections | OfStretch | OfFeatures
+AnyTerm = OfWeights | AtPoles | OfProjections | OfStretch | OfDraws | OfFeatures
 """Every kind of term."""
 
 
@@ -301,7 +328,7 @@ def _negative(energy: Callable[..., Tensor], **how: bool) -> Callable[[Tensor], 
 
 def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight: float) -> AnyTerm:
     """The term of a regularizer for one layer; `weight` is the factor of the whole term."""
-    half_space = isinstance(chosen, spec.SpherePenalty) and chosen.half_space and not layer.is_final
+    half_space = chosen.is_mirrored and not layer.is_final
     of_weights = partial(OfWeights, layer, seed)
     match chosen:
         case spec.MHE():
@@ -339,6 +366,12 @@ def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight
             return of_weights(loss=baselines.mutual_coherence)
         case spec.MMA():
             return of_weights(loss=baselines.minimal_angles)
+        case spec.Lloyd():
+            loss = partial(dispersion.lloyd, half_space=half_space)
+            return OfDraws(layer, seed, draw=partial(_vectors, chosen.samples), loss=loss)
+        case spec.SlicedDispersion():
+            loss = partial(dispersion.sliced_dispersion, half_space=half_space)
+            return OfDraws(layer, seed, draw=partial(_planes, chosen.circles), loss=loss)
         case _:
             assert_never(chosen)
 
@@ -348,14 +381,26 @@ def feature_term(chosen: spec.FeatureRegularizer, layer: Layer, *, seed: int, wo
     return OfFeatures(layer, seed, loss=_feature_loss(chosen), world=world)
 
 
-def _feature_loss(chosen: spec.FeatureRegularizer) -> Callable[[Tensor], Tensor]:
+def _feature_loss(chosen: spec.FeatureRegularizer) -> FeatureLoss:
     match chosen:
         case spec.Uniformity(t=t):
-            return partial(baselines.uniformity, t=t)
+            return FeatureLoss(partial(baselines.uniformity, t=t))
         case spec.KoLeo():
-            return baselines.koleo
+            return FeatureLoss(baselines.koleo)
+        case spec.WassersteinUniformity():
+            return FeatureLoss(dispersion.wasserstein_uniformity)
+        case spec.SlicedGaussian(directions=count):
+            return FeatureLoss(dispersion.sliced_gaussian, partial(_vectors, count))
         case _:
             assert_never(chosen)
+
+
+def _vectors(count: int, like: Tensor, generator: torch.Generator | None) -> Float[Tensor, "count d"]:
+    return inner_problem.drawn(count, like=like, generator=generator)
+
+
+def _planes(count: int, like: Tensor, generator: torch.Generator | None) -> Float[Tensor, "count d 2"]:
+    return gaussian(like.shape[1], 2, count=count, like=like, generator=generator)
 
 
 def _beside(kept: Kept, state: Tensor, w: Tensor, new: Callable[[], Kept]) -> Kept:

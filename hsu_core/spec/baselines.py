@@ -147,6 +147,11 @@ class MMA(HiddenPenalty):
         "their weights.",
     )
 
+    @property
+    def needs_pairs(self) -> bool:
+        """A single neuron has no nearest neighbour."""
+        return True
+
     @classmethod
     def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
         """The authors' weights, for networks without skip connections."""

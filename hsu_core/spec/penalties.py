@@ -106,6 +106,16 @@ class LayerPenalty(Penalty):
     layer_weights: Factors = Field(default={})
     """Factors for the weights above, by name or pattern of a layer; the first match counts."""
 
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether it acts in half space, where hidden layers and the classifier differ."""
+        return False
+
+    @property
+    def needs_pairs(self) -> bool:
+        """Whether a layer of one neuron, or with neurons of one dimension, is too small for it."""
+        return False
+
 
 class SpherePenalty(LayerPenalty):
     """A penalty of the family: on the directions of neurons."""
@@ -123,6 +133,16 @@ class SpherePenalty(LayerPenalty):
     def authors(cls, _given: Mapping[str, Any], /) -> dict[str, Any]:
         """The authors' arithmetic."""
         return {"arithmetic": "authors"}
+
+    @property
+    def is_mirrored(self) -> bool:
+        """Whether it acts in half space."""
+        return self.half_space
+
+    @property
+    def needs_pairs(self) -> bool:
+        """A single neuron cannot be spread."""
+        return True
 
     @model_validator(mode="after")
     def _one_arithmetic(self) -> SpherePenalty:

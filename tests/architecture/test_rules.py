@@ -37,6 +37,8 @@ def test_only_the_database_module_commits(path: Path) -> None:
 def test_only_lifecycle_writes_a_jobs_state() -> None:
     writers = set()
     for path in SOURCES:
+        if path.is_relative_to(ROOT / "hsu_core"):  # it knows no jobs, and an optimizer has a state
+            continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             targets = node.targets if isinstance(node, ast.Assign) else []
             written = {ast.unparse(target) for target in targets if isinstance(target, ast.Attribute)}

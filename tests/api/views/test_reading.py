@@ -7,21 +7,25 @@ from fastapi.testclient import TestClient
 from samples import POINTS
 
 from hsu_core.spec import MEASURES
-from hsu_jobs import database, settings
+from hsu_jobs import database, recipes, settings
 from hsu_jobs.spec import TASKS
 
 
 def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None:
     catalog = ada.get("/v1/catalog").json()
-    kinds = {menu: [entry["kind"] for entry in catalog[menu]] for menu in catalog if menu != "measures"}
+    kinds = {
+        menu: [entry["kind"] for entry in catalog[menu]] for menu in catalog if menu not in ("measures", "recipes")
+    }
     family = {"mhe", "mhs", "mhp", "rmhp", "mhc", "mgd"}
-    others = {"so", "dso", "mutual_coherence", "srip", "mma", "comhe", "uniformity", "koleo"}
+    others = {"so", "dso", "mutual_coherence", "srip", "mma", "comhe", "lloyd", "sliced_dispersion"}
+    others |= {"uniformity", "koleo", "wasserstein_uniformity", "sliced_gaussian"}
     assert {"none"} | family | others == set(kinds["regularizers"])
     assert {"mlp", "small_cnn", "cnn9"} <= set(kinds["models"])
     assert {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100"} <= set(kinds["datasets"])
     assert {"sgd", "adamw"} <= set(kinds["optimizers"])
     assert {"constant", "step", "cosine"} <= set(kinds["schedules"])
     assert catalog["measures"] == list(MEASURES)
+    assert [entry["name"] for entry in catalog["recipes"]] == [recipe.name for recipe in recipes.recipes()]
     assert kinds["tasks"] == list(TASKS)
     assert kinds["objectives"] == ["riesz", "separation", "polarization", "covering", "gram_determinant"]
     mhe = next(entry for entry in catalog["regularizers"] if entry["kind"] == "mhe")
@@ -50,7 +54,8 @@ def test_of_every_regularizer_the_catalog_tells_all_that_there_is_to_know(ada: T
     assert regularizers["mhp"]["presets"]["authors"]["inner"]["kind"] == "authors"
     assert regularizers["comhe"]["presets"]["authors"] == {"arithmetic": "authors", "dimension": 40}
     assert regularizers["rmhp"]["presets"]["authors"] == {}
-    assert [kind for kind, entry in regularizers.items() if entry["acts_on"] == "features"] == ["uniformity", "koleo"]
+    of_features = [kind for kind, entry in regularizers.items() if entry["acts_on"] == "features"]
+    assert of_features == ["uniformity", "koleo", "wasserstein_uniformity", "sliced_gaussian"]
 
 
 def test_the_catalog_tells_what_points_can_optimise(ada: TestClient) -> None:

@@ -162,8 +162,13 @@ FRESH = spec.FreshPoles(poles=300, steps=2)
         spec.SO(),
         spec.MutualCoherence(),
         spec.MMA(),
+        spec.Lloyd(),
+        spec.SlicedDispersion(),
+        spec.SlicedDispersion(circles=20),
         spec.Uniformity(),
         spec.KoLeo(),
+        spec.WassersteinUniformity(),
+        spec.SlicedGaussian(),
     ],
     ids=lambda chosen: chosen.kind,
 )

@@ -34,7 +34,9 @@ def test_the_table_states_the_laws_of_every_kind_of_the_spec() -> None:
 
 
 def test_the_table_knows_which_have_a_half_space_to_choose() -> None:
-    assert where(half_space=True) == [name for name in TABLE if isinstance(TABLE[name].chosen, spec.SpherePenalty)]
+    assert where(half_space=True) == [
+        name for name, laws in TABLE.items() if isinstance(laws.chosen, spec.LayerPenalty) and laws.chosen.is_mirrored
+    ]
 
 
 # --- formulas and gradients -------------------------------------------------------------------------------------------

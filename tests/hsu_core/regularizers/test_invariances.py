@@ -20,7 +20,7 @@ def turned(name: str, drawn: Tensor, turn: Tensor) -> Tensor:
     match TABLE[name].draws:
         case "poles":
             return drawn @ turn
-        case "projections":
+        case "projections" | "planes":
             return turn.T @ drawn
     return drawn
 

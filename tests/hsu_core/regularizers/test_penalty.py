@@ -109,8 +109,12 @@ KINDS: list[spec.Regularizer] = [
     spec.SRIP(),
     spec.MMA(),
     *(spec.CoMHE(projection=kind, dimension=5) for kind in ("random", "angle", "adversarial")),
+    spec.Lloyd(),
+    spec.SlicedDispersion(),
     spec.Uniformity(),
     spec.KoLeo(),
+    spec.WassersteinUniformity(),
+    spec.SlicedGaussian(),
 ]
 
 

@@ -27,7 +27,8 @@ pytestmark = pytest.mark.usefixtures("small")
 every_network = pytest.mark.parametrize("network", TRAININGS)
 CPU = torch.device("cpu")
 ONE_OF_EACH = ("mlp", "gcn", "bag_of_ngrams", "matrix_factorization")
-REFUSED = {("matrix_factorization", kind): "no_features" for kind in ("uniformity", "koleo")}
+OF_FEATURES = spec.kinds(spec.FeatureRegularizer)
+REFUSED = {("matrix_factorization", kind): "no_features" for kind in OF_FEATURES}
 """What a spec may not combine, and the code of the reason."""
 
 
@@ -101,7 +102,7 @@ def test_a_run_that_was_stopped_ends_bit_for_bit_as_one_that_was_not(network: st
 @pytest.mark.parametrize("network", ONE_OF_EACH)
 def test_every_regularizer_acts_on_every_task_or_is_refused_with_the_reason(network: str, kind: str) -> None:
     regularizer: dict[str, Any] = {"kind": kind}
-    if network == "matrix_factorization" and kind not in ("none", "uniformity", "koleo"):
+    if network == "matrix_factorization" and kind not in ("none", *OF_FEATURES):
         regularizer["layers"] = ["users"]
     record = {"every": 2, "measures": []}
     if code := REFUSED.get((network, kind)):

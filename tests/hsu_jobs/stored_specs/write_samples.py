@@ -53,6 +53,10 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
     "comhe_of_the_authors": {"kind": "comhe", "preset": "authors"},
     "uniformity": {"kind": "uniformity"},
     "koleo": {"kind": "koleo"},
+    "lloyd": {"kind": "lloyd"},
+    "sliced_dispersion": {"kind": "sliced_dispersion"},
+    "wasserstein_uniformity": {"kind": "wasserstein_uniformity"},
+    "sliced_gaussian": {"kind": "sliced_gaussian"},
 }
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "riesz": {"kind": "riesz", "s": 1},
