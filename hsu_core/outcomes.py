@@ -24,6 +24,10 @@ class Reference(NamedTuple):
     """For uniformly random points."""
     optimum: float | None
     """For the best points, where it is proven."""
+    bound: float | None = None
+    """Where no optimum is proven: a value that no points surpass."""
+    bound_source: str | None = None
+    """Who proved the bound."""
 
 
 class Saved(NamedTuple):

@@ -140,8 +140,11 @@ def test_layers_stand_in_the_order_of_depth() -> None:
 
 
 def test_a_summary_holds_first_and_last_values_and_references_and_leaves_out_empty_curves() -> None:
-    curves = [Curve("conv1", "mhe_s2", [0, 9], [0.5, math.inf], random=0.6), Curve("conv2", "mhe_s2", [], [])]
-    assert render.summary(curves)[1:] == [["conv1", "mhe_s2", "2", "0.5", "inf", "0.6", ""]]
+    curves = [
+        Curve("conv1", "mhe_s2", [0, 9], [0.5, math.inf], random=0.6, bound=0.4, bound_source="Welch 1974"),
+        Curve("conv2", "mhe_s2", [], []),
+    ]
+    assert render.summary(curves)[1:] == [["conv1", "mhe_s2", "2", "0.5", "inf", "0.6", "", "0.4", "Welch 1974"]]
 
 
 def test_columns_are_aligned() -> None:
