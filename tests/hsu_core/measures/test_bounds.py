@@ -32,6 +32,8 @@ HIGHER_IS_BETTER = {"separation", "min_angle", "log_det", "effective_rank"}
 SMALL = [(n, d) for d in (2, 3, 4, 5, 9) for n in range(2, 2 * d + 2)]
 ENERGIES = [Riesz(s=s, angular=angular) for s in (0, 2, 5) for angular in (False, True)]
 
+OBJECTIVES: list[Objective] = [*ENERGIES, Separation(), Covering(), GramDeterminant()]
+
 
 def bound_of(objective: Objective, n: int, d: int, *, half_space: bool) -> Bound | None:
     """In the objective's unit."""
@@ -56,7 +58,7 @@ def known_optima() -> Iterator[tuple[Objective, int, int, bool, float]]:
     shapes = {*COHN_KUMAR, *EQUIANGULAR_LINES, *SPHERICAL_CODES, *SMALL}
     shapes |= {(n, 3) for table in (*ENERGY_SUMS.values(), TAMMES_DEGREES, COVERING_DEGREES) for n in table.values}
     for (n, d), half_space in itertools.product(sorted(shapes), (False, True)):
-        for objective in (*ENERGIES, Separation(), Covering(), GramDeterminant()):
+        for objective in OBJECTIVES:
             if found := best_known(objective, n, d, half_space=half_space):
                 yield objective, n, d, half_space, found.value
 
