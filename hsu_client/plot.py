@@ -36,6 +36,7 @@ TITLES = {
     "covering": "largest hole, degrees",
     "effective_rank": "effective rank",
     "log_det": "log-determinant",
+    "gradient_share": "penalty's share of the gradient",
 }
 REFERENCES = {"random": "--", "optimum": ":", "bound": "-."}
 """How each reference is drawn."""

@@ -13,8 +13,9 @@ class Series(NamedTuple):
     layer: str | None
     """None for a curve of the whole model."""
     measure: str
-    """A measure of the panel for a layer; for the model `loss`, `penalty`, `learning_rate`, and what its task measures
-    and evaluates (for a classification `accuracy`, `test_loss`, `test_accuracy`)."""
+    """A measure of the panel for a layer, `inner_gap` or `gradient_share`; for the model `loss`, `penalty`,
+    `learning_rate`, and what its task measures and evaluates (for a classification `accuracy`, `test_loss`,
+    `test_accuracy`)."""
 
 
 class Reference(NamedTuple):

@@ -78,6 +78,10 @@ class Record(Spec):
     measures: Annotated[tuple[Measure, ...], Field(max_length=32), at_most(32)] = MEASURES
     l2: Annotated[Flag, left_out_at(False)] = False  # noqa: FBT003
     """Whether the L2 term is recorded as the curve `l2`: ½ Σ (weight decay · weight²) over all parameters."""
+    gradient_share: Annotated[Flag, left_out_at(False)] = False  # noqa: FBT003
+    """Whether the penalty's share of each layer's gradient, ‖∇ penalty‖ / (‖∇ loss‖ + ‖∇ penalty‖), is recorded as the
+    curve `gradient_share`. It is that of the step's own update: 0 where the penalty does not act. Each point takes two
+    more backward passes."""
 
 
 class Evaluate(Spec):
