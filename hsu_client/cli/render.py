@@ -80,6 +80,8 @@ def event(seen: Mapping[str, Any]) -> str:
     quoted = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
     if isinstance(outcome := quoted.get("outcome"), Mapping):
         quoted["outcome"] = outcome.get("kind", "unknown")
+    if isinstance(layers := quoted.get("layers"), Mapping):
+        quoted["layers"] = "; ".join(f"{name} {reason}" for name, reason in layers.items())
     rest = ", ".join(f"{name} {value}" for name, value in quoted.items())
     return f"{utc(seen['at'])}  {seen['event']['kind']:<11} {rest}".rstrip()
 

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.geometry import Geometry
+from hsu_core.spec.layer_names import layer_misfits
 from hsu_core.spec.models import Model
 from hsu_core.spec.optimizers import SGD, Optimizer
 from hsu_core.spec.penalties import FeaturePenalty
@@ -231,6 +232,10 @@ class TrainingSpec(TaskSpec):
     def checkpoint_policy(self) -> Checkpoint:
         """When its state is saved, and which checkpoints are kept."""
         return self.checkpoint
+
+    def layer_misfits(self) -> Iterator[Misfit]:
+        """Names of layers that the network lacks, and a penalty without a layer; nothing if all have a meaning."""
+        yield from layer_misfits(self.geometry, self.regularizer, self.record.layers)
 
     def misfits(self, after: TaskSpec, step: int) -> Iterator[Misfit]:
         """Why another spec cannot continue from a checkpoint of this one at a step; nothing if it can."""

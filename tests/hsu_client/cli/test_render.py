@@ -77,6 +77,15 @@ def test_checkpoints_tell_what_they_are_worth_and_what_became_of_them() -> None:
     ]
 
 
+def test_an_event_is_one_line() -> None:
+    layers = {"hidden1": "has a single neuron: there is no pair to spread", "tied": "shares its weight with head"}
+    seen = {"at": "2026-01-01T00:00:00Z", "event": {"kind": "skipped", "attempt": 1, "layers": layers}}
+    assert render.event(seen) == (
+        "2026-01-01T00:00:00Z  skipped     attempt 1, layers hidden1 has a single neuron: there is no pair to spread; "
+        "tied shares its weight with head"
+    )
+
+
 def test_a_queue_shows_others_only_by_their_reason() -> None:
     place = {"job": 4, "position": 1, "pool": "default", "priority": -5, "gpus": 2, "owner": None, "reason": "quota",
              "detail": None, "starts_in": None}  # fmt: skip
