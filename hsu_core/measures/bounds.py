@@ -77,10 +77,10 @@ def separation(n: int, d: int) -> Bound | None:
     Levenshtein's is tight for each sharp configuration, and below Rankin's for n > 2d. That his polynomials have
     positive coefficients is his theorem; a test verifies it for many shapes.
     """
-    found = linear_programming.quadrature(n, d, lines=False)
+    found = linear_programming.largest_cosine(n, d, lines=False)
     if found is None:
         return None
-    bounds = [Bound(2 - 2 * float(found.nodes[-1]), "Levenshtein 1979")]
+    bounds = [Bound(2 - 2 * found[0], "Levenshtein 1979")]
     if n > d + 1:
         bounds.append(Bound(2.0, "Rankin 1955"))
     if d == 3:
@@ -94,11 +94,11 @@ def coherence(n: int, d: int) -> Bound | None:
 
     It is never less than Welch's bounds of higher orders.
     """
-    found = linear_programming.quadrature(n, d, lines=True)
+    found = linear_programming.largest_cosine(n, d, lines=True)
     if found is None:
         return None
-    source = "Welch 1974" if found.strength == 1 else "Levenshtein 1992"
-    return Bound(math.sqrt(found.nodes[-1]) - ROUNDING, source)
+    square, strength = found
+    return Bound(math.sqrt(square) - ROUNDING, "Welch 1974" if strength == 1 else "Levenshtein 1992")
 
 
 def covering(n: int, d: int) -> Bound:

@@ -29,7 +29,7 @@ Reals = NDArray[np.floating[Any]]
 Energy = Callable[[Reals], tuple[Reals, Reals]]
 """From angles to the values and their derivatives by the angle. Convex and decreasing (for lines, up to 90°)."""
 
-HIGHEST, MOST_NODES, DEGREES = 20, 32, 40
+HIGHEST, MOST_NODES, DEGREES = 21, 32, 40
 """The largest strength of the polynomials for energies, the most inner nodes of a quadrature, and all known degrees."""
 CELLS = 8192
 """Into which the angles are divided when a polynomial is verified."""
@@ -118,22 +118,31 @@ def threshold(strength: int, d: int, *, lines: bool) -> int:
     return math.comb(d + k - 1, d - 1) + math.comb(d + k - 2, d - 1)
 
 
-@cache
-def quadrature(n: int, d: int, *, lines: bool) -> Quadrature | None:
-    """Levenshtein's 1/n-quadrature; None for so few points that a simplex, or orthonormal lines, are the best.
+def largest_cosine(n: int, d: int, *, lines: bool) -> tuple[float, int] | None:
+    """Among n points some pair has at least this cosine (of lines, its square), by Levenshtein; with the strength.
 
-    A Gauss quadrature of the measure without the mass 1/n at 1. The largest node is a bound: among n points some pair
-    has at least this cosine. If n is beyond what `MOST_NODES` can tell, it is that of fewer points, which is one too.
+    The largest node of the quadrature. If n is beyond what `MOST_NODES` can tell, it is that of fewer points, which is
+    a bound too. None as for `quadrature`.
+    """
+    strength = 2 * MOST_NODES - 1
+    found = quadrature(min(n, threshold(strength + 1, d, lines=lines)), d, lines=lines, highest=strength)
+    return found and (float(found.nodes[-1]), found.strength)
+
+
+@cache
+def quadrature(n: int, d: int, *, lines: bool, highest: int) -> Quadrature | None:
+    """Levenshtein's 1/n-quadrature, of this strength at most: a Gauss quadrature without the mass 1/n at 1.
+
+    None for so few points that a simplex, or orthonormal lines, are the best.
     """
     strength = 0
-    while strength < 2 * MOST_NODES - 1 and threshold(strength + 1, d, lines=lines) < n:
+    while strength < highest and threshold(strength + 1, d, lines=lines) < n:
         strength += 1
     if strength == 0:
         return None
     of, k = space(d, lines=lines), (strength + 1) // 2
-    count = min(n, threshold(strength + 1, d, lines=lines))
     at_one = of.at_one[:k]
-    gone, whole = np.outer(at_one, at_one) / count, of.by_x(k + 1)
+    gone, whole = np.outer(at_one, at_one) / n, of.by_x(k + 1)
     mass, moment = np.eye(k) - gone, whole[:k, :k] - gone
     if strength % 2 == 0:  # times x − low: the rest of a quadrature with a node there
         second = (whole @ whole)[:k, :k] - gone
@@ -142,7 +151,7 @@ def quadrature(n: int, d: int, *, lines: bool) -> Quadrature | None:
     weights = (vectors.T @ mass[:, 0]) ** 2
     if strength % 2 == 0:
         weights = weights / (nodes - of.low)
-        nodes, weights = np.append(of.low, nodes), np.append(1 - 1 / count - weights.sum(), weights)
+        nodes, weights = np.append(of.low, nodes), np.append(1 - 1 / n - weights.sum(), weights)
     return Quadrature(strength, nodes, weights)
 
 
@@ -167,13 +176,10 @@ def least_mean(energy: Energy, n: int, d: int, *, lines: bool, is_monotone: bool
     Stoyanova 2016 (arXiv 1503.07228), by Cohn and Kumar 2007 for tight configurations. Otherwise a linear program
     searches for one, of a degree higher by 2.
     """
-    of, found = space(d, lines=lines), quadrature(n, d, lines=lines)
+    of, found = space(d, lines=lines), quadrature(n, d, lines=lines, highest=HIGHEST)
     if found is None:
         return None
-    if is_monotone and found.strength <= HIGHEST:
-        c = _touching(of, found, energy)
-    else:
-        c = _searched(of, n, energy, degree=min(found.strength, HIGHEST) + 2)
+    c = _touching(of, found, energy) if is_monotone else _searched(of, n, energy, degree=found.strength + 2)
     c[1:] = c[1:].clip(min=0)
     excess = _excess(of, c, energy)
     return LeastMean(float((n * c[0] - c.sum()) / (n - 1)) - excess, c, excess)

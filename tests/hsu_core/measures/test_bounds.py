@@ -92,6 +92,18 @@ def test_simplex_cross_polytope_and_sharp_configurations_attain_the_bounds(n: in
     assert most.value == pytest.approx(furthest.value, abs=1e-9)
 
 
+@pytest.mark.parametrize("s", [1, 2])
+def test_of_angles_a_simplex_and_an_octahedron_attain_the_bounds(s: int) -> None:
+    energy = Riesz(s=s, angular=True)
+    simplex, found = best_known(energy, 10, 64), bounds.riesz(energy, 10, 64, half_space=False)
+    octahedron = bounds.riesz(energy, 6, 3, half_space=False)
+    assert simplex
+    assert found
+    assert octahedron
+    assert found.value == pytest.approx(simplex.value, rel=1e-5)
+    assert octahedron.value == pytest.approx((4 * 2**s + 1) / 5, rel=1e-5)
+
+
 def test_the_600_cell_is_better_than_polynomials_of_this_degree_can_tell() -> None:
     optimum, found = best_known(Riesz(s=2), 120, 4), bounds.riesz(Riesz(s=2), 120, 4, half_space=False)
     assert optimum

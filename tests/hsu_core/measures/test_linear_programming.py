@@ -58,22 +58,22 @@ def test_the_polynomial_of_a_bound_is_positive_definite_and_nowhere_above_the_en
 
 
 @pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize("highest", [linear_programming.HIGHEST, 2 * linear_programming.MOST_NODES - 1])
 @pytest.mark.parametrize(("n", "d"), [*SHAPES, (3000, 4), (100_000, 8), (2**17, 576)])
-def test_the_quadrature_is_exact_and_its_weights_are_positive(n: int, d: int, *, lines: bool) -> None:
-    found = linear_programming.quadrature(n, d, lines=lines)
+def test_the_quadrature_is_exact_and_its_weights_are_positive(n: int, d: int, highest: int, *, lines: bool) -> None:
+    found = linear_programming.quadrature(n, d, lines=lines, highest=highest)
     if found is None:
         assert lines
         assert n <= d
         return
     of = linear_programming.space(d, lines=lines)
-    known = linear_programming.threshold(found.strength + 1, d, lines=lines)
-    count = min(n, known)
+    assert found.strength <= highest
     assert found.nodes.min() >= of.low
     assert found.nodes.max() < 1
     assert found.weights.min() >= 0
-    highest = min(found.strength, linear_programming.DEGREES)
-    sums = of.at_one[: highest + 1] / count + of.values(found.nodes, highest) @ found.weights
-    assert sums / of.at_one[: highest + 1] == pytest.approx(np.eye(highest + 1)[0], abs=1e-9)
+    known = min(found.strength, linear_programming.DEGREES)
+    sums = of.at_one[: known + 1] / n + of.values(found.nodes, known) @ found.weights
+    assert sums / of.at_one[: known + 1] == pytest.approx(np.eye(known + 1)[0], abs=1e-9)
 
 
 @pytest.mark.parametrize("lines", [False, True])
@@ -82,8 +82,9 @@ def test_levenshteins_polynomials_have_positive_coefficients_and_prove_what_is_s
     """f = (t − s)(t − low)^(0 or 1) Π(t − node)² is ≤ 0 up to s, and f(1) / f₀ = n: n points must have a cosine ≥ s."""
     of = linear_programming.space(d, lines=lines)
     for n in (d + 2, 2 * d, 2 * d + 1, 3 * d, d * (d + 1) // 2, d * (d + 1) // 2 + 1, d**2, 2 * d**2):
-        found = linear_programming.quadrature(n, d, lines=lines)
+        found = linear_programming.quadrature(n, d, lines=lines, highest=2 * linear_programming.MOST_NODES - 1)
         assert found is not None
+        assert linear_programming.largest_cosine(n, d, lines=lines) == (found.nodes[-1], found.strength)
         is_even = found.strength % 2 == 0
         inner, s = found.nodes[is_even:-1], found.nodes[-1]
 

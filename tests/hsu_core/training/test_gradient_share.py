@@ -14,6 +14,7 @@ from torch import nn
 from hsu_core import regularizers, spec, tasks
 from hsu_core.data import reading
 from hsu_core.ranks import ALONE
+from hsu_core.regularizers import batched
 from hsu_core.regularizers.layers import layers
 from hsu_core.training import gradient_share, launch
 from hsu_core.training.callbacks import Callbacks
@@ -54,6 +55,20 @@ def test_recording_it_changes_no_bit_of_the_training(kind: str, preset: str | No
         assert list(shares(with_shares, step)) == NAMES
         assert all(0 <= share <= 1 for share in shares(with_shares, step).values())
         assert max(shares(with_shares, step).values()) > 0
+
+
+@pytest.mark.parametrize("kind", BUT_NONE)
+def test_nor_does_it_where_equal_layers_are_computed_together(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batched, "pay", lambda _: True)
+    asked: dict[str, Any] = {"model": {"kind": "mlp", "hidden": [8, 8, 8]}, "regularizer": {"kind": kind}}
+    one, other = (
+        trained(tmp_path / str(is_on), **asked, duration={"steps": 3}, record=RECORD | {"gradient_share": is_on})
+        for is_on in (True, False)
+    )
+    assert all(torch.equal(one[1][name], value) for name, value in other[1].items())
+    assert max(shares(one[0], 2).values()) > 0
 
 
 @pytest.mark.parametrize("regularizer", [{"kind": "mhe"}, {"kind": "mhp", "preset": "authors"}, {"kind": "koleo"}])
