@@ -25,6 +25,10 @@ class Curve(NamedTuple):
     """The value of uniformly random points of the layer's shape."""
     optimum: float | None = None
     """The value of the best points, where it is proven."""
+    bound: float | None = None
+    """Where no optimum is proven: a value that no points surpass."""
+    bound_source: str | None = None
+    """Who proved the bound."""
     times: list[float] | None = None
     """When each value was measured, in seconds since the epoch; only if requested."""
     job: int | None = None

@@ -267,8 +267,9 @@ class Client:
     ) -> list[Curve]:
         """The curves of a job, or of several, also while they run; all of them unless layers or measures are named.
 
-        `relative_to` "random" or "optimum": the gap to that reference, for the curves that have it. With `max_points` a
-        chart: each curve in at most that many buckets of steps, equal for all, with minimum, maximum and last value.
+        `relative_to` "random", "optimum" or "bound": the gap to that reference, for the curves that have it. With
+        `max_points` a chart: each curve in at most that many buckets of steps, equal for all, with minimum, maximum and
+        last value.
         """
         chosen = {"job": job_ids, "layer": layers, "measure": measures, "times": times}
         given = {"relative_to": relative_to, "max_points": max_points}

@@ -36,9 +36,15 @@ TITLES = {
     "covering": "largest hole, degrees",
     "effective_rank": "effective rank",
     "log_det": "log-determinant",
+    "gradient_share": "penalty's share of the gradient",
 }
-REFERENCES = {"random": "--", "optimum": ":"}
+REFERENCES = {"random": "--", "optimum": ":", "bound": "-."}
 """How each reference is drawn."""
+GAPS = {
+    "random": ": gap to random points",
+    "optimum": ": gap to the optimum",
+    "bound": ": gap to the optimum or a bound",
+}
 WIDE = 20.0
 """Ratio of largest to smallest value from which a logarithmic axis shows more than a linear one."""
 
@@ -61,7 +67,7 @@ def draw(job: Job, curves: Sequence[Curve], file: Path, *, relative_to: str | No
         _panel(axes, measure, [curve for curve in drawn if curve.measure == measure], colours)
     for axes in list(grid)[len(measures) :]:
         axes.remove()
-    gap = {None: "", "random": ": gap to random points", "optimum": ": gap to the optimum"}[relative_to]
+    gap = GAPS[relative_to] if relative_to else ""
     title = f"{visible(job['name'])} (job {job['id']}){gap}"
     figure.suptitle(title, fontsize=12, parse_math=False)  # `$` in a name does not start a formula
     figure.savefig(file, dpi=150)

@@ -13,8 +13,9 @@ class Series(NamedTuple):
     layer: str | None
     """None for a curve of the whole model."""
     measure: str
-    """A measure of the panel for a layer; for the model `loss`, `penalty`, `learning_rate`, and what its task measures
-    and evaluates (for a classification `accuracy`, `test_loss`, `test_accuracy`)."""
+    """A measure of the panel for a layer, `inner_gap` or `gradient_share`; for the model `loss`, `penalty`,
+    `learning_rate`, and what its task measures and evaluates (for a classification `accuracy`, `test_loss`,
+    `test_accuracy`)."""
 
 
 class Reference(NamedTuple):
@@ -24,6 +25,10 @@ class Reference(NamedTuple):
     """For uniformly random points."""
     optimum: float | None
     """For the best points, where it is proven."""
+    bound: float | None = None
+    """Where no optimum is proven: a value that no points surpass."""
+    bound_source: str | None = None
+    """Who proved the bound."""
 
 
 class Saved(NamedTuple):

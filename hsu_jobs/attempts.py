@@ -25,7 +25,7 @@ from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.curves import Point
 from hsu_jobs.errors import LeaseLost, SpecNotReadable
 from hsu_jobs.event_log import record
-from hsu_jobs.events import Damaged, Ended, Restored, Saved, kind_of
+from hsu_jobs.events import Damaged, Ended, Restored, Saved, Skipped, kind_of
 from hsu_jobs.lifecycle import move
 from hsu_jobs.outcomes import (
     OUTCOME,
@@ -159,8 +159,12 @@ def progress(
     points: Sequence[Point] = (),
     references: Mapping[core.Series, core.Reference] = MappingProxyType({}),
     saved: Sequence[tuple[core.Saved, str]] = (),
+    skipped: Mapping[str, str] = MappingProxyType({}),
 ) -> DesiredState:
     """Record how far an attempt is, what it measured and which checkpoints (and where) it saved since.
+
+    `skipped`: layers that the regularizer leaves out, and why; an attempt that leaves out the same ones as an earlier
+    attempt at the job is no news.
 
     All in one transaction: a checkpoint is known only with the curves before it. Raises `LeaseLost`.
     """
@@ -173,12 +177,21 @@ def progress(
     curves.write(session, job_id, fresh, references=references)
     if fresh:
         pubsub.notify(session, job_id)
+    if skipped:
+        _, attempt = held(session, token)
+        _note_skipped(session, attempt, skipped)
     if saved:
         _, attempt = held(session, token)
         for state, path in saved:
             session.add(_row(job_id, attempt.number, state, path))
             record(session, job_id, Saved(attempt=attempt.number, step=state.step))
     return DesiredState(wanted, stop)
+
+
+def _note_skipped(session: Session, attempt: Attempt, layers: Mapping[str, str]) -> None:
+    told = session.execute(queries.skipped_layers(attempt.job_id)).scalars()
+    if dict(layers) not in told:
+        record(session, attempt.job_id, Skipped(attempt=attempt.number, layers=dict(layers)))
 
 
 def settle(session: Session, token: UUID, outcome: Outcome, settings: Settings) -> State:

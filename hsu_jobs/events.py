@@ -37,6 +37,15 @@ class Started(Happening):
     device: str
 
 
+class Skipped(Happening):
+    """The training begins, and its regularizer leaves out layers that it was to act on."""
+
+    kind: Literal["skipped"] = "skipped"
+    attempt: int
+    layers: dict[str, str]
+    """Their names, and why."""
+
+
 class Restored(Happening):
     """An attempt resumed from a checkpoint; curves from that step on are written again."""
 
@@ -128,6 +137,7 @@ class Ended(Happening):
 Event = Annotated[
     Submitted
     | Started
+    | Skipped
     | Restored
     | Saved
     | Damaged

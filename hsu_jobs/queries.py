@@ -260,6 +260,12 @@ def is_event_of(job_id: int, event_id: int) -> Select[bool]:
     return select(exists().where(EventRow.job_id == job_id, EventRow.id == event_id))
 
 
+def skipped_layers(job_id: int) -> Select[dict[str, str]]:
+    """The layers of a job that were told to be left out, and why."""
+    of_job = EventRow.job_id == job_id
+    return select(EventRow.event["layers"]).where(of_job, EventRow.event["kind"].astext == "skipped")
+
+
 def happened(job_id: int, event: dict[str, Any]) -> Insert:
     """Record what happened to a job, which is locked first: the event's id is drawn after the inner SELECT."""
     job = select(Job.id.label("job_id"), literal(event, JSONB).label("event")).where(Job.id == job_id)

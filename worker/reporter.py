@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import NamedTuple, Self
 from uuid import UUID
 
@@ -37,6 +37,7 @@ class _News(NamedTuple):
 
     points: tuple[Point, ...] = ()
     saved: tuple[Saved, ...] = ()
+    skipped: Mapping[str, str] = MappingProxyType({})
 
 
 class Reporter:
@@ -75,6 +76,7 @@ class Reporter:
         self._folder = folder
         self._fresh: list[Point] = []
         self._saved: list[Saved] = []
+        self._skipped: Mapping[str, str] = {}
         self._unconfirmed = _News()
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -95,6 +97,11 @@ class Reporter:
     def describe(self, references: Mapping[Series, Reference]) -> None:
         """Take the references of the points that follow; they are written with each series' first point."""
         self._references = references
+
+    def skipped(self, layers: Mapping[str, str]) -> None:
+        """Take the layers that the regularizer leaves out, and why."""
+        with self._lock:
+            self._skipped = dict(layers)
 
     def report(self, step: int, values: Mapping[Series, float]) -> None:
         """Take the values measured at a step."""
@@ -138,15 +145,15 @@ class Reporter:
             self.lost = True
             return False
         self._unconfirmed = _News()
-        return not (self._fresh or self._saved or self._spool.size)
+        return not (self._fresh or self._saved or self._skipped or self._spool.size)
 
     def _next(self) -> _News:
         """What to write next: the oldest points, and checkpoints once all points before them are included."""
         if self._spool.size:
             return _News(points=self._spool.take())
         with self._lock:
-            news = _News(tuple(self._fresh), tuple(self._saved))
-            self._fresh, self._saved = [], []
+            news = _News(tuple(self._fresh), tuple(self._saved), self._skipped)
+            self._fresh, self._saved, self._skipped = [], [], {}
         return news
 
     def _put_aside(self) -> None:
@@ -171,6 +178,7 @@ class Reporter:
                 points=news.points,
                 references=self._references,
                 saved=saved,
+                skipped=news.skipped,
             )
         with self._lock:
             self._saved[:0] = waiting

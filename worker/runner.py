@@ -198,6 +198,7 @@ def _run(
     )
     with reporter:
         callbacks = Callbacks(
+            skipped=reporter.skipped,
             describe=reporter.describe,
             report=reporter.report,
             should_stop=lambda: parent_pipe.stop_requested.is_set() or reporter.lost or reporter.desired.asks_to_stop,

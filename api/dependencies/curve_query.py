@@ -27,8 +27,9 @@ def choice(
     relative_to: Annotated[
         Origin | None,
         Query(
-            description="Subtract this reference from each curve: the gap to random points, or to the proven optimum, "
-            "which compares layers of different shape. Curves that have no such reference are left out."
+            description="Subtract this reference from each curve: the gap to random points, to the proven optimum, or "
+            "(`bound`) to the optimum or else the bound, which compares layers of different shape. Curves that have no "
+            "such reference are left out."
         ),
     ] = None,
 ) -> Choice:

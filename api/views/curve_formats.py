@@ -58,6 +58,11 @@ class CurveView(View):
     expectation, or the median where that is infinite. The same at every step; null where there is none."""
     optimum: Real | None
     """The value of the best n points in d dimensions, where that is proven; else null."""
+    bound: Real | None
+    """Where no optimum is proven: a value that no n points in d dimensions surpass; it is proven, and in general not
+    attained. Else null."""
+    bound_source: str | None
+    """Who proved the bound, and by which method."""
     steps: list[int]
     """With `max_points`, the last one that was recorded in each bucket."""
     values: list[Real]
@@ -78,7 +83,7 @@ class CurvesView(View):
     """Curves of one job or of several."""
 
     relative_to: Origin | None
-    """The reference that was subtracted from `values`, `random` and `optimum`; null if they are as measured."""
+    """The reference that was subtracted from values and references; null if they are as measured."""
     bucket: int | None
     """With `max_points`: the number of steps in a bucket, the same for every curve. Buckets begin at its multiples."""
     curves: list[CurveView]

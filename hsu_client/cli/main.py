@@ -225,12 +225,13 @@ def log(client: Client, job_id: int, attempt: int | None, tail: int | None, *, s
         click.echo(escapes.visible_text(text), nl=False)
 
 
+REFERENCES = ("random", "optimum", "bound", "bound_source")
 LAYERS = click.option("--layer", "layers", multiple=True, help="Only this layer; repeat for several.")
 MEASURES = click.option("--measure", "measures", multiple=True, help="Only this measure; repeat for several.")
 RELATIVE_TO = click.option(
     "--relative-to",
-    type=click.Choice(["random", "optimum"]),
-    help="The gap to random points, or to the proven optimum; only of curves that have it.",
+    type=click.Choice(["random", "optimum", "bound"]),
+    help="The gap to random points, to the proven optimum, or to the optimum or else a bound; of curves that have it.",
 )
 
 
@@ -239,7 +240,7 @@ RELATIVE_TO = click.option(
 @LAYERS
 @MEASURES
 @RELATIVE_TO
-@click.option("--csv", "as_csv", is_flag=True, help="Every point: layer, measure, step, value, random, optimum.")
+@click.option("--csv", "as_csv", is_flag=True, help="Every point: layer, measure, step, value, references.")
 @click.option(
     "--save",
     "file",
@@ -259,7 +260,8 @@ def curves(
 ) -> None:
     """A job's energy curves: the first and last value of each, or all points as CSV or in a file.
 
-    Beside them the value of uniformly random points of the layer's shape, and the proven optimum where one is known.
+    Beside them the value of uniformly random points of the layer's shape, and the proven optimum, or else a bound that
+    no points surpass, and who proved it.
     """
     if file:
         chosen = {"layer": layers, "measure": measures} | ({"relative_to": relative_to} if relative_to else {})
@@ -271,10 +273,10 @@ def curves(
         terminal.echo(render.table(render.summary(found)))
         return
     out = csv.writer(sys.stdout, lineterminator="\n")
-    out.writerow(["layer", "measure", "step", "value", "random", "optimum"])
+    out.writerow(["layer", "measure", "step", "value", *REFERENCES])
     for curve in found:
         out.writerows(
-            (curve.layer or "", curve.measure, *point, curve.random, curve.optimum)
+            (curve.layer or "", curve.measure, *point, *(getattr(curve, name) for name in REFERENCES))
             for point in zip(curve.steps, curve.values, strict=True)
         )
 
@@ -291,7 +293,8 @@ def plot(
 ) -> None:
     """Draw a job's curves into FILE (.png, .svg or .pdf): a panel for each measure, a line for each layer.
 
-    Thin lines of the same colour: the value of random points (dashed), and the proven optimum (dotted).
+    Thin lines of the same colour: the value of random points (dashed), and the proven optimum (dotted), or else a bound
+    that no points surpass (dash-dotted).
     Without --measure: each layer's own energy, half-space for hidden layers.
     """
     try:

@@ -80,6 +80,8 @@ def event(seen: Mapping[str, Any]) -> str:
     quoted = {name: value for name, value in seen["event"].items() if name != "kind" and value is not None}
     if isinstance(outcome := quoted.get("outcome"), Mapping):
         quoted["outcome"] = outcome.get("kind", "unknown")
+    if isinstance(layers := quoted.get("layers"), Mapping):
+        quoted["layers"] = "; ".join(f"{name} {reason}" for name, reason in layers.items())
     rest = ", ".join(f"{name} {value}" for name, value in quoted.items())
     return f"{utc(seen['at'])}  {seen['event']['kind']:<11} {rest}".rstrip()
 
@@ -202,7 +204,7 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def summary(curves: Iterable[Curve]) -> list[list[str]]:
     """Each curve's first and last value and its references, as rows for `table`."""
-    head = ["layer", "measure", "points", "first", "last", "random", "optimum"]
+    head = ["layer", "measure", "points", "first", "last", "random", "optimum", "bound", "proven by"]
     return [head, *(_row(curve) for curve in sorted(curves, key=depth) if curve.values)]
 
 
@@ -296,9 +298,9 @@ def _energy_of(layer: str) -> str:
 
 
 def _row(curve: Curve) -> list[str]:
-    numbers = (curve.values[0], curve.values[-1], curve.random, curve.optimum)
+    numbers = (curve.values[0], curve.values[-1], curve.random, curve.optimum, curve.bound)
     shown = ["" if number is None else _number(number) for number in numbers]
-    return [curve.layer or "(model)", curve.measure, str(len(curve.values)), *shown]
+    return [curve.layer or "(model)", curve.measure, str(len(curve.values)), *shown, curve.bound_source or ""]
 
 
 def _is_number(cell: str) -> bool:

@@ -71,7 +71,7 @@ def estimate(training: spec.TrainingSpec) -> Costs:
     terms = list(_terms(training, network))
     memory = Memory(
         weights=FLOAT * network.parameters * (1 + (training.ema is not None)),
-        gradients=FLOAT * network.parameters,
+        gradients=FLOAT * network.parameters * (3 if training.record.gradient_share else 1),
         optimizer=FLOAT * _kept_numbers(training.optimizer, network),
         activations=load.examples * _activations(training, network),
         data=load.data,
@@ -193,7 +193,8 @@ def _values(training: spec.TrainingSpec, network: Geometry) -> int:
     chosen = training.regularizer
     # The gap to a better pole is recorded too.
     searched = len(_regularized(chosen, network)) if isinstance(chosen, spec.PolePenalty) else 0
-    of_layers = len(_watched(training, network)) * len(training.record.measures) + searched
+    of_each_layer = len(training.record.measures) + training.record.gradient_share
+    of_layers = len(_watched(training, network)) * of_each_layer + searched
     of_each = PER_MODEL + len(training.measured) + training.record.l2 + of_layers
     return _recorded(training) * of_each + _evaluated(training) * len(training.evaluated)
 

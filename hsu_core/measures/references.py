@@ -1,7 +1,8 @@
 """Which values would random points have, and which would the best points have? For each measure, n and d.
 
 Knows shapes and no weights. A reference belongs to a layer, not to a step. It makes the curves of layers of different
-shapes comparable. It is None if no finite value is defined or known.
+shapes comparable. It is None if no finite value is defined or known. Where no optimum is proven, `bounds` says what no
+points surpass.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from statistics import fmean, median
 import torch
 from scipy.integrate import quad
 
-from hsu_core.measures import panel
+from hsu_core.measures import bounds, panel
+from hsu_core.measures.bounds import Bound
 from hsu_core.measures.optima import best_known
 from hsu_core.outcomes import Reference
 from hsu_core.spec import Measure
@@ -37,12 +39,19 @@ def of_shape(
     matrices would fluctuate as much as the possible gain. For the other measures it is the mean over a few matrices,
     always the same ones for a shape. `mhe_s1`, `a1` in two and `mhe_s2`, `a2` in up to three dimensions have an
     infinite expectation: there it is the median over such matrices. `optimum` is given only if it is proven and
-    attained. The panel's `covering` is a lower bound, so it may be below its own optimum.
+    attained; otherwise `bound` is a proven value that no points surpass, with its source. Every measure has one of them
+    if n ≥ 2 and d ≥ 2. The panel's `covering` is a lower bound, so it may be below its own optimum or bound.
     """
     exact = {name: _mean_over_pairs(*RIESZ[name], n=n, d=d) for name in measures if name in RIESZ}
     random = {name: value for name, value in exact.items() if math.isfinite(value)}
     random |= _drawn(n, d, [name for name in measures if name not in random], device=torch.device(device))
-    return {name: Reference(_finite(random[name]), _proven_optimum(name, n, d)) for name in measures}
+    return {name: _reference(name, n, d, _finite(random[name])) for name in measures}
+
+
+def _reference(measure: Measure, n: int, d: int, random: float | None) -> Reference:
+    optimum = _proven_optimum(measure, n, d)
+    bound = _proven_bound(measure, n, d) if optimum is None else None
+    return Reference(random, optimum, *(bound or (None, None)))
 
 
 def _finite(value: float) -> float | None:
@@ -101,6 +110,28 @@ def _proven_optimum(measure: Measure, n: int, d: int) -> float | None:
     objective, half_space, in_its_unit = OBJECTIVES[measure]
     best = best_known(objective, n, d, half_space=half_space)
     return in_its_unit(best.value) if best and best.is_proven else None
+
+
+def _proven_bound(measure: Measure, n: int, d: int) -> Bound | None:
+    if n < 2 or d < 2:
+        return None
+    match measure:
+        case "separation":
+            return bounds.separation(n, d)
+        case "min_angle":
+            best = bounds.separation(n, d)
+            return best and best._replace(value=_degrees(best.value))
+        case "coherence":
+            return bounds.coherence(n, d)
+        case "covering":
+            return bounds.covering(n, d)
+        case "log_det":
+            return bounds.log_det(n, d)
+        case _ if measure in RIESZ:
+            energy, half_space = RIESZ[measure]
+            return bounds.riesz(energy, n, d, half_space=half_space)
+        case _:
+            return None  # its optimum is proven for every shape
 
 
 def _degrees(squared_distance: float) -> float:

@@ -333,7 +333,7 @@ def _add_layers(penalty: Penalty, regularizer: spec.LayerRegularizer, found: lis
         first = once[layer.identity]
         if first != layer.name:
             penalty.skipped[layer.name] = f"shares its weight with {first}, where it counts"
-        elif reason := _too_small(regularizer, layer):
+        elif reason := spec.too_small(regularizer, *layer.shape):
             penalty.skipped[layer.name] = reason
         else:
             penalty.add(layer_term(regularizer, layer, seed=seed, weight=weight), weight)
@@ -359,15 +359,6 @@ def _weight(regularizer: spec.LayerPenalty, layer: Layer) -> float:
     own = regularizer.final_weight if layer.is_final else regularizer.hidden_weight
     factors = (factor for name, factor in regularizer.layer_weights.items() if fnmatchcase(layer.name, name))
     return own * next(factors, 1.0) * layer.view.share
-
-
-def _too_small(regularizer: spec.LayerPenalty, layer: Layer) -> str | None:
-    n, d = layer.shape
-    if not regularizer.needs_pairs:
-        return None
-    if n == 1:
-        return "has a single neuron: there is no pair to spread"
-    return "has neurons of a single dimension: there are only two directions" if d == 1 else None
 
 
 def _alike(

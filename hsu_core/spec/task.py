@@ -20,7 +20,7 @@ __all__ = ["Misfit", "TaskSpec"]
 
 
 class Misfit(NamedTuple):
-    """Why a spec does not fit a saved state."""
+    """Why a spec does not fit a saved state, or its own network."""
 
     pointer: str
     """A JSON pointer to the field."""
@@ -49,6 +49,10 @@ class TaskSpec(Spec, ABC):
     def checkpoint_policy(self) -> Checkpoint | None:
         """When its state is saved and what is kept; None if it saves nothing and always starts from the beginning."""
         return None
+
+    def layer_misfits(self) -> Iterator[Misfit]:
+        """Names of layers that the network lacks, and a penalty without a layer; nothing if all have a meaning."""
+        yield from ()
 
     def misfits(self, _after: TaskSpec, _step: int) -> Iterator[Misfit]:
         """Why another spec cannot continue from a checkpoint of this one at a step; nothing if it can."""

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.geometry import Geometry
+from hsu_core.spec.layer_names import layer_misfits
 from hsu_core.spec.models import Model
 from hsu_core.spec.optimizers import SGD, Optimizer
 from hsu_core.spec.penalties import FeaturePenalty
@@ -78,6 +79,10 @@ class Record(Spec):
     measures: Annotated[tuple[Measure, ...], Field(max_length=32), at_most(32)] = MEASURES
     l2: Annotated[Flag, left_out_at(False)] = False  # noqa: FBT003
     """Whether the L2 term is recorded as the curve `l2`: ½ Σ (weight decay · weight²) over all parameters."""
+    gradient_share: Annotated[Flag, left_out_at(False)] = False  # noqa: FBT003
+    """Whether the penalty's share of each layer's gradient, ‖∇ penalty‖ / (‖∇ loss‖ + ‖∇ penalty‖), is recorded as the
+    curve `gradient_share`. It is that of the step's own update: 0 where the penalty does not act. Each point takes two
+    more backward passes."""
 
 
 class Evaluate(Spec):
@@ -227,6 +232,10 @@ class TrainingSpec(TaskSpec):
     def checkpoint_policy(self) -> Checkpoint:
         """When its state is saved, and which checkpoints are kept."""
         return self.checkpoint
+
+    def layer_misfits(self) -> Iterator[Misfit]:
+        """Names of layers that the network lacks, and a penalty without a layer; nothing if all have a meaning."""
+        yield from layer_misfits(self.geometry, self.regularizer, self.record.layers)
 
     def misfits(self, after: TaskSpec, step: int) -> Iterator[Misfit]:
         """Why another spec cannot continue from a checkpoint of this one at a step; nothing if it can."""

@@ -22,7 +22,7 @@ from hsu_core.outcomes import DeviceUsed, Diverged, Finished, Outcome, Reference
 from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers.layers import Layer, chosen, layers
 from hsu_core.regularizers.penalty import Penalty
-from hsu_core.training import checkpoint, hardware, optimizers, replica, schedule, weight_average
+from hsu_core.training import checkpoint, gradient_share, hardware, optimizers, replica, schedule, weight_average
 from hsu_core.training.callbacks import SILENT, Callbacks
 from hsu_core.training.saving import Saving
 
@@ -107,6 +107,8 @@ class _Run:
 
     def to_the_end(self) -> Outcome:
         """Run all steps."""
+        if self.penalty.skipped:
+            self.callbacks.skipped(self.penalty.skipped)
         self.callbacks.describe(_references(self.recorded, self.training.record))
         # One pass more than there are updates: the last one only measures.
         steps = range(self.start, self.total + 1)
@@ -136,6 +138,10 @@ class _Run:
                 values |= _of_model({"l2": optimizers.l2_term(self.optimizer)})
             values |= _of_layers(self.recorded, training.record)
             values |= _of_poles(penalty.inner_gaps(step, lr=learning_rate))
+            if training.record.gradient_share:
+                added = penalty.every * energy if acts else None
+                shares = gradient_share.of_layers(self.recorded, loss, added, world=world)
+                values |= {Series(layer, "gradient_share"): share for layer, share in shares.items()}
         if values:
             self.callbacks.report(step, values)
             if trouble := _trouble(step, values, self.layers, penalty):

@@ -36,6 +36,7 @@ def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -
     _check_quota(spec.resources, key)
     faults = (
         *_size_faults(spec),
+        *_layer_faults(spec),
         *_machine_faults(session, spec.resources),
         *_dataset_faults(session, spec, settings),
     )
@@ -91,6 +92,12 @@ def _size_faults(spec: JobSpec) -> Iterator[Fault]:
     if found.values > MOST_VALUES:
         detail = f"the curves may hold {MOST_VALUES:,} values at most, found {found.values:,}: record less often"
         yield Fault(pointer="/record/every", code="too_many_values", detail=detail)
+
+
+def _layer_faults(spec: JobSpec) -> Iterator[Fault]:
+    """Such a job would fail as soon as its network is built."""
+    for misfit in spec.layer_misfits():
+        yield Fault(pointer=misfit.pointer, code="no_such_layer", detail=misfit.reason)
 
 
 def _machine_faults(session: Session, resources: Resources) -> Iterator[Fault]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, assert_never
 
 from sqlalchemy.orm import Session
 
@@ -16,8 +16,8 @@ from hsu_jobs import queries
 from hsu_jobs.errors import NotFound
 
 LAST_STEP = 2**63 - 1
-Origin = Literal["random", "optimum"]
-"""The reference that may be subtracted from a curve's values."""
+Origin = Literal["random", "optimum", "bound"]
+"""The reference that may be subtracted from a curve's values; `bound` is the proven optimum where there is one."""
 
 
 class Choice(NamedTuple):
@@ -58,7 +58,10 @@ def line_of(session: Session, job_id: int, choice: Choice) -> Line:
         last = choice.last if before is None else min(choice.last, before - 1)
         mine = {}
         for row in session.execute(queries.series_of(ancestor)).scalars():
-            name, reference = Series(row.layer, row.measure), Reference(row.random, row.optimum)
+            name, reference = (
+                Series(row.layer, row.measure),
+                Reference(row.random, row.optimum, row.bound, row.bound_source),
+            )
             known.add(name)
             if _is_chosen(name, reference, choice):
                 mine[row.number], references[name] = name, reference
@@ -91,7 +94,7 @@ def _is_chosen(name: Series, reference: Reference, choice: Choice) -> bool:
     return (
         (not choice.layers or name.layer in choice.layers)
         and (not choice.measures or name.measure in choice.measures)
-        and (choice.relative_to is None or getattr(reference, choice.relative_to) is not None)
+        and (choice.relative_to is None or origin_of(reference, choice) is not None)
     )
 
 
@@ -106,10 +109,20 @@ def shifted(reference: Reference, origin: float | None) -> Reference:
     """The reference relative to an origin."""
     if origin is None:
         return reference
-    return Reference(*(None if value is None else value - origin for value in reference))
+    random, optimum, bound = (None if value is None else value - origin for value in reference[:3])
+    return Reference(random, optimum, bound, reference.bound_source)
 
 
 def origin_of(reference: Reference, choice: Choice) -> float | None:
     """The value that is subtracted from a curve, if one is."""
-    origin: float | None = getattr(reference, choice.relative_to) if choice.relative_to else None
-    return origin
+    match choice.relative_to:
+        case None:
+            return None
+        case "random":
+            return reference.random
+        case "optimum":
+            return reference.optimum
+        case "bound":
+            return reference.bound if reference.optimum is None else reference.optimum
+        case _:
+            assert_never(choice.relative_to)

@@ -24,6 +24,10 @@ class SeriesRow(Row):
     """The value of uniformly random points of the layer's shape."""
     optimum: Mapped[float | None]
     """The proven optimum for the layer's shape."""
+    bound: Mapped[float | None]
+    """Where no optimum is proven: a value that no points surpass."""
+    bound_source: Mapped[str | None]
+    """Who proved the bound."""
 
 
 class Block(Row):

@@ -23,6 +23,7 @@ from hsu_jobs.webhooks.addresses import Refused, Unresolved
 Subscribed = Literal[
     "submitted",
     "started",
+    "skipped",
     "restored",
     "saved",
     "damaged",

@@ -36,12 +36,12 @@ def test_a_wide_span_gets_a_logarithmic_axis_unless_a_value_is_negative(tmp_path
 
 def test_references_are_thin_lines_with_one_label_each(tmp_path: Path) -> None:
     curves = [
-        _curve(layer, "mhe_s2", 0.5, 0.4)._replace(random=0.6, optimum=optimum)
-        for layer, optimum in (("conv1", 0.3), ("conv2", None))
+        _curve(layer, "mhe_s2", 0.5, 0.4)._replace(random=0.6, optimum=optimum, bound=bound)
+        for layer, optimum, bound in (("conv1", 0.3, None), ("conv2", None, 0.35))
     ]
     draw(JOB, curves, tmp_path / "gap.svg", relative_to="random")
     drawn = (tmp_path / "gap.svg").read_text()
-    assert drawn.count("<!-- random -->") == drawn.count("<!-- optimum -->") == 1
+    assert drawn.count("<!-- random -->") == drawn.count("<!-- optimum -->") == drawn.count("<!-- bound -->") == 1
     assert drawn.count("stroke-width: 0.8") > drawn.count("stroke-width: 1.6") > 0
     assert "digits (job 7): gap to random points" in drawn
 

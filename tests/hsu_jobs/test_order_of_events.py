@@ -44,6 +44,7 @@ WRITERS: dict[str, Write] = {
     "restored": lambda session, claim: attempts.begin(session, claim.token, checkpoint(session, claim)),
     "damaged": lambda session, claim: attempts.note_damage(session, claim.token, checkpoint(session, claim), "torn"),
     "saved": save,
+    "skipped": lambda session, claim: attempts.progress(session, claim.token, step=6, skipped={"fc": "is too small"}),
     "ended": lambda session, claim: attempts.settle(session, claim.token, Released(), SETTINGS),
     "stopping: drain": lambda session, claim: workers.drain(session, ROOM.worker, now=True),
     "stopping: preempt": lambda session, claim: claiming.make_room(session, SETTINGS),

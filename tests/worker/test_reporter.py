@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from waiting import until
 
 from hsu_core.outcomes import Reference, Series
-from hsu_jobs import attempts, curves, database, lifecycle
+from hsu_jobs import attempts, curves, database, lifecycle, queries
 from hsu_jobs.attempts import Claim
 from hsu_jobs.outcomes import Crashed
 from hsu_jobs.settings import Settings
@@ -35,6 +35,19 @@ def test_everything_is_written_when_the_reporter_closes(claim: Claim) -> None:
         for step in range(5):
             reporter.report(step, {LOSS: float(step)})
     assert steps(claim.job_id) == [0, 1, 2, 3, 4]
+
+
+def test_layers_that_are_left_out_are_one_event_however_often_a_write_is_repeated(claim: Claim) -> None:
+    left_out = {"hidden1": "has a single neuron: there is no pair to spread"}
+    with Reporter(claim.token, flush_seconds=60) as reporter:
+        reporter.skipped(left_out)
+    for layers in (left_out, {}, left_out | {"hidden2": "is too small"}):
+        with database.transaction() as session:
+            attempts.progress(session, claim.token, step=0, skipped=layers)
+    with database.transaction() as session:
+        rows = session.execute(queries.events_of(claim.job_id, after=0, limit=100)).scalars()
+        told = [row.event["layers"] for row in rows if row.event["kind"] == "skipped"]
+    assert told == [left_out, left_out | {"hidden2": "is too small"}]
 
 
 def test_points_are_written_while_the_training_goes_on(claim: Claim, job: Callable[[int], Job]) -> None:

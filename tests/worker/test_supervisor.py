@@ -12,7 +12,7 @@ from sqlalchemy import select
 from waiting import until
 
 from hsu_core.data.files import LAYOUT
-from hsu_jobs import curves, database
+from hsu_jobs import curves, database, queries
 from hsu_jobs.artifacts import logs
 from hsu_jobs.cluster import waiting
 from hsu_jobs.settings import Settings
@@ -84,19 +84,26 @@ def test_a_job_that_diverges_fails_and_says_where_and_its_curves_hold_no_further
     assert [math.isnan(value) for value in energy.values.tolist()] == [False, True]
 
 
-def test_layers_that_cannot_be_spread_are_told_with_the_result_and_a_job_without_others_fails(
+def test_layers_that_cannot_be_spread_are_told_in_an_event_and_with_the_result_and_a_job_without_others_fails(
     supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
     narrow = {"model": {"kind": "mlp", "hidden": [1, 8]}}
     made = submit(**narrow, regularizer={"kind": "mhs"})
     none = submit(**narrow, regularizer={"kind": "mhs", "layers": ["hidden1"]})
     until(lambda: job(none).state is State.FAILED, seconds=STARTING)
-    (attempt,), failure = job(made).attempts, job(none).failure
-    assert attempt.outcome is not None
-    assert attempt.outcome["skipped_layers"] == {
+    left_out = {
         "hidden1": "has a single neuron: there is no pair to spread",
         "hidden2": "has neurons of a single dimension: there are only two directions",
     }
+    with database.transaction() as session:
+        events = [row.event for row in session.execute(queries.events_of(made, after=0, limit=100)).scalars()]
+    told = [event for event in events if event["kind"] == "skipped"]
+    assert told == [{"kind": "skipped", "attempt": 1, "layers": left_out}]
+    kinds = [event["kind"] for event in events]
+    assert kinds.index("started") < kinds.index("skipped") < kinds.index("ended")
+    (attempt,), failure = job(made).attempts, job(none).failure
+    assert attempt.outcome is not None
+    assert attempt.outcome["skipped_layers"] == left_out
     assert failure is not None
     assert "mhs finds no layer that it could spread: hidden1 has a single neuron" in failure["message"]
 

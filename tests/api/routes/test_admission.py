@@ -15,6 +15,7 @@ from samples import DIGITS
 
 from hsu_jobs import database, settings
 from hsu_jobs.cluster import workers
+from hsu_jobs.spec import parse
 
 
 @pytest.fixture
@@ -53,6 +54,21 @@ def test_a_pool_that_no_worker_belongs_to_is_refused_with_those_that_there_are(a
         "code": "unknown_pool",
         "detail": "there is no pool 'lagre'; there are: default, large",
     }
+
+
+def test_a_layer_that_the_network_lacks_or_leaves_out_is_refused_with_those_that_there_are(ada: TestClient) -> None:
+    layers = ", ".join(layer.name for layer in parse(DIGITS).geometry.layers)
+    assert fault(ada, 422, record={"layers": ["*", "conv7"]}) == {
+        "pointer": "/record/layers/1",
+        "code": "no_such_layer",
+        "detail": f"'conv7' matches no layer whose neurons are read; there are {layers}",
+    }
+    found = fault(ada, 422, regularizer={"kind": "mhe", "layers": ["bn*"]})
+    assert (found["pointer"], found["code"]) == ("/regularizer/layers/0", "no_such_layer")
+    narrow = {"kind": "mlp", "hidden": [1, 8]}
+    found = fault(ada, 422, model=narrow, regularizer={"kind": "mhs", "layers": ["hidden1"]})
+    assert found["pointer"] == "/regularizer"
+    assert "hidden1 has a single neuron" in found["detail"]
 
 
 def test_before_the_first_worker_came_everything_is_believed(ada: TestClient) -> None:

@@ -47,6 +47,8 @@ def test_curves_are_columns_and_what_is_not_finite_is_a_string(ada: TestClient, 
                 "measure": "loss",
                 "random": None,
                 "optimum": None,
+                "bound": None,
+                "bound_source": None,
                 "steps": [0, 50],
                 "values": [2.3, "NaN"],
                 "times": None,
@@ -58,6 +60,8 @@ def test_curves_are_columns_and_what_is_not_finite_is_a_string(ada: TestClient, 
                 "measure": "mhe_s2",
                 "random": 0.75,
                 "optimum": 0.25,
+                "bound": None,
+                "bound_source": None,
                 "steps": [0, 50],
                 "values": [0.5, "-Infinity"],
                 "times": None,
@@ -69,7 +73,11 @@ def test_curves_are_columns_and_what_is_not_finite_is_a_string(ada: TestClient, 
 
 @pytest.mark.parametrize(
     ("reference", "expected"),
-    [("random", (0.0, -0.5, [-0.25, "-Infinity"])), ("optimum", (0.5, 0.0, [0.25, "-Infinity"]))],
+    [
+        ("random", (0.0, -0.5, [-0.25, "-Infinity"])),
+        ("optimum", (0.5, 0.0, [0.25, "-Infinity"])),
+        ("bound", (0.5, 0.0, [0.25, "-Infinity"])),
+    ],
 )
 def test_a_gap_leaves_out_the_curves_that_have_none(
     ada: TestClient, job: int, reference: str, expected: tuple[object, ...]

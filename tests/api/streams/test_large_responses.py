@@ -67,6 +67,7 @@ def _view(job_id: int, curve: Curve, times: bool) -> CurveView:
         ({}, Choice()),
         ({"times": True, "first_step": 4, "last_step": 24}, Choice(first=4, last=24)),
         ({"relative_to": "optimum"}, Choice(relative_to="optimum")),
+        ({"relative_to": "bound"}, Choice(relative_to="bound")),
         ({"first_step": 500}, Choice(first=500)),
     ],
 )

@@ -235,9 +235,9 @@ def test_what_is_not_possible_is_said_in_one_line(hsu: Any, arguments: list[str]
 
 def test_curves_of_a_job_that_has_none_are_an_empty_table(hsu: Any) -> None:
     job = _submitted(hsu)
-    head = ["layer", "measure", "points", "first", "last", "random", "optimum"]
-    assert hsu("curves", job, "--relative-to", "random").stdout.split() == head
-    head = ["layer", "measure", "step", "value", "random", "optimum"]
+    head = ["layer", "measure", "points", "first", "last", "random", "optimum", "bound", "proven", "by"]
+    assert hsu("curves", job, "--relative-to", "bound").stdout.split() == head
+    head = ["layer", "measure", "step", "value", "random", "optimum", "bound", "bound_source"]
     assert list(csv.reader(io.StringIO(hsu("curves", "--csv", job).stdout))) == [head]
 
 

@@ -77,6 +77,15 @@ def test_checkpoints_tell_what_they_are_worth_and_what_became_of_them() -> None:
     ]
 
 
+def test_an_event_is_one_line() -> None:
+    layers = {"hidden1": "has a single neuron: there is no pair to spread", "tied": "shares its weight with head"}
+    seen = {"at": "2026-01-01T00:00:00Z", "event": {"kind": "skipped", "attempt": 1, "layers": layers}}
+    assert render.event(seen) == (
+        "2026-01-01T00:00:00Z  skipped     attempt 1, layers hidden1 has a single neuron: there is no pair to spread; "
+        "tied shares its weight with head"
+    )
+
+
 def test_a_queue_shows_others_only_by_their_reason() -> None:
     place = {"job": 4, "position": 1, "pool": "default", "priority": -5, "gpus": 2, "owner": None, "reason": "quota",
              "detail": None, "starts_in": None}  # fmt: skip
@@ -140,8 +149,11 @@ def test_layers_stand_in_the_order_of_depth() -> None:
 
 
 def test_a_summary_holds_first_and_last_values_and_references_and_leaves_out_empty_curves() -> None:
-    curves = [Curve("conv1", "mhe_s2", [0, 9], [0.5, math.inf], random=0.6), Curve("conv2", "mhe_s2", [], [])]
-    assert render.summary(curves)[1:] == [["conv1", "mhe_s2", "2", "0.5", "inf", "0.6", ""]]
+    curves = [
+        Curve("conv1", "mhe_s2", [0, 9], [0.5, math.inf], random=0.6, bound=0.4, bound_source="Welch 1974"),
+        Curve("conv2", "mhe_s2", [], []),
+    ]
+    assert render.summary(curves)[1:] == [["conv1", "mhe_s2", "2", "0.5", "inf", "0.6", "", "0.4", "Welch 1974"]]
 
 
 def test_columns_are_aligned() -> None:

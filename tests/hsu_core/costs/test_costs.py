@@ -84,9 +84,10 @@ def test_the_optimizer_keeps_so_many_numbers_a_weight(optimizer: spec.Optimizer,
         {"record": spec.Record(every=4, layers=("hidden*",), measures=("mhe_s2", "covering"))},
         {"evaluate": spec.Evaluate(every=3), "regularizer": spec.NoRegularizer()},
         {"regularizer": spec.MHP(final_weight=0), "record": spec.Record(every=20)},
+        {"record": spec.Record(every=7, layers=("hidden*",), gradient_share=True)},
         {"duration": spec.Duration(epochs=1), "batch_size": 400},
     ],
-    ids=["defaults", "often", "some", "evaluated", "poles", "epochs"],
+    ids=["defaults", "often", "some", "evaluated", "poles", "shares", "epochs"],
 )
 def test_a_run_reports_just_so_many_values(fields: dict[str, Any]) -> None:
     asked = training(spec.MLP(hidden=(8, 6)), spec.Digits(), **fields)

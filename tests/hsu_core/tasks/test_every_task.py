@@ -67,6 +67,21 @@ def test_a_task_measures_and_evaluates_what_its_spec_says(network: str) -> None:
 
 
 @every_network
+def test_the_penaltys_share_of_the_gradient_can_be_recorded_without_another_bit(network: str) -> None:
+    record = training(network).record
+    curves, plain = [recorder() for _ in range(2)]
+    for (_, report), is_recorded in ((curves, True), (plain, False)):
+        asked = training(network, record=record.model_dump() | {"gradient_share": is_recorded})
+        train(asked, callbacks=Callbacks(report=report))
+    for step, values in plain[0].items():
+        more = curves[0][step]
+        assert {series: more[series] for series in values} == values
+        found = [value for series, value in more.items() if series.measure == "gradient_share"]
+        assert len(found) == (len({series.layer for series in values} - {None}))
+        assert all(0 <= share <= 1 for share in found)
+
+
+@every_network
 def test_a_batch_is_a_function_of_seed_and_step(network: str) -> None:
     _, one = prepared(network)
     _, other = prepared(network)

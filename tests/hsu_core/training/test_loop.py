@@ -155,9 +155,20 @@ def test_a_pattern_that_matches_no_layer_is_refused() -> None:
         train(training(record={"layers": ["conv*", "fc"]}))
 
 
-def test_layers_that_cannot_be_spread_are_told_with_the_end() -> None:
-    outcome = train(training(model={"kind": "mlp", "hidden": [1, 8]}, regularizer={"kind": "mhs"}))
+def test_layers_that_cannot_be_spread_are_told_once_and_first_and_with_the_end() -> None:
+    told: list[Mapping[str, str]] = []
+    curves, report = recorder()
+
+    def skipped(layers: Mapping[str, str]) -> None:
+        assert not curves
+        told.append(dict(layers))
+
+    asked = training(model={"kind": "mlp", "hidden": [1, 8]}, regularizer={"kind": "mhs"})
+    outcome = train(asked, callbacks=Callbacks(skipped=skipped, report=report))
     assert isinstance(outcome, Finished)
+    assert told == [outcome.skipped_layers]
+    train(training(duration={"steps": 1}), callbacks=Callbacks(skipped=skipped))
+    assert len(told) == 1  # nothing was left out
     assert outcome.skipped_layers == {
         "hidden1": "has a single neuron: there is no pair to spread",
         "hidden2": "has neurons of a single dimension: there are only two directions",

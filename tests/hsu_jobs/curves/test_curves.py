@@ -103,27 +103,38 @@ def test_a_reader_learns_when_each_step_was_measured(session: Session, owner: Us
 def test_references_are_written_with_the_first_point_and_read_with_every_curve(
     session: Session, owner: User, spec: JobSpec
 ) -> None:
-    made, references = job(session, owner, spec), {ENERGY: Reference(0.5, 0.45), TEST: Reference(None, None)}
+    made, references = (
+        job(session, owner, spec),
+        {ENERGY: Reference(0.5, None, 0.45, "Yudin 1992"), TEST: Reference(None, None)},
+    )
     for step in (0, 1):
         write(session, made, [Point(step, 0, {LOSS: 1.0, ENERGY: 2.0})] * 2, references=references)
     read_back = {Series(curve.layer, curve.measure): curve.reference for curve in read(session, made)}
-    assert read_back == {LOSS: Reference(None, None), ENERGY: Reference(0.5, 0.45)}
+    assert read_back == {LOSS: Reference(None, None), ENERGY: Reference(0.5, None, 0.45, "Yudin 1992")}
 
 
 def test_a_gap_is_counted_from_the_reference_and_only_where_there_is_one(
     session: Session, owner: User, spec: JobSpec
 ) -> None:
     made, other = job(session, owner, spec), Series("conv1_2", "mhe_s2")
-    references = {ENERGY: Reference(random=0.5, optimum=0.25), other: Reference(random=0.75, optimum=None)}
+    references = {
+        ENERGY: Reference(random=0.5, optimum=0.25),
+        other: Reference(0.75, None, bound=0.5, bound_source="Welch 1974"),
+    }
     values = {LOSS: 1.0, ENERGY: 0.375, other: math.inf}
     write(session, made, [Point(0, 0, values)], references=references)
     to_random = read(session, made, relative_to="random")
     assert [(curve.layer, curve.values.tolist(), curve.reference) for curve in to_random] == [
         ("conv1_1", [-0.125], Reference(0.0, -0.25)),
-        ("conv1_2", [math.inf], Reference(0.0, None)),
+        ("conv1_2", [math.inf], Reference(0.0, None, -0.25, "Welch 1974")),
     ]
     (to_optimum,) = read(session, made, relative_to="optimum")
     assert (to_optimum.values.tolist(), to_optimum.reference) == ([0.125], Reference(0.25, 0.0))
+    to_bound = read(session, made, relative_to="bound")  # the proven optimum where there is one
+    assert [(curve.values.tolist(), curve.reference) for curve in to_bound] == [
+        ([0.125], Reference(0.25, 0.0)),
+        ([math.inf], Reference(0.25, None, 0.0, "Welch 1974")),
+    ]
 
 
 def test_what_is_asked_for_is_counted_without_the_rest_of_its_block(
