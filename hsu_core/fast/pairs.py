@@ -126,7 +126,8 @@ def _mirrored_logarithmic(g: Tensor) -> Valued:
 
 def _mirrored_inverse_square(g: Tensor) -> Valued:
     """1/q + 1/q̄ = 1/(1 − g²); its slope 2g/(1 − g²)²."""
-    inverse = (1 - g.square()).reciprocal_()
+    squared = g.square()
+    inverse = torch.sub(1, squared, out=squared).reciprocal_()
     return inverse, inverse.square().mul_(g).mul_(2)
 
 
