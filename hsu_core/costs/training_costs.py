@@ -68,19 +68,21 @@ class Costs(NamedTuple):
 def estimate(training: spec.TrainingSpec) -> Costs:
     """What this training will cost."""
     network, load = training.geometry, training.load
+    parameters = _parameters(training, network)
     terms = list(_terms(training, network))
     memory = Memory(
-        weights=FLOAT * network.parameters * (1 + (training.ema is not None)),
-        gradients=FLOAT * network.parameters * (3 if training.record.gradient_share else 1),
-        optimizer=FLOAT * _kept_numbers(training.optimizer, network),
+        weights=FLOAT * parameters.all * (1 + (training.ema is not None)),
+        gradients=FLOAT * parameters.trained * (3 if training.record.gradient_share else 1),
+        optimizer=FLOAT * _kept_numbers(training, network, parameters),
         activations=load.examples * _activations(training, network),
         data=load.data,
         penalty=sum(term.kept for term in terms) + max((term.passing for term in terms), default=0),
         measures=_measures(training, network),
     )
+    rotating = training.parametrization.flops(network) if training.parametrization else 0
     return Costs(
-        network.parameters,
-        flops=load.examples * network.flops + 2 * network.per_step_flops,
+        parameters.all,
+        flops=load.examples * network.flops + 2 * network.per_step_flops + 3 * rotating,
         penalty_flops=round(sum(term.flops for term in terms) / training.regularizer.every),
         memory=memory,
         values=_values(training, network),
@@ -88,18 +90,38 @@ def estimate(training: spec.TrainingSpec) -> Costs:
     )
 
 
-def _kept_numbers(optimizer: spec.Optimizer, network: Geometry) -> int:
+class _Parameters(NamedTuple):
+    """Of a network as its spec binds it."""
+
+    all: int
+    trained: int
+
+
+def _parameters(training: spec.TrainingSpec, network: Geometry) -> _Parameters:
+    """Those that are fixed get no gradient, and a rotation of fixed neurons has its own."""
+    added = fixed = 0
+    if how := training.parametrization:
+        added = how.parameters(network)
+        fixed += sum(layer.out * layer.dimension for layer in how.bound(network))
+    if training.classifier and network.final:
+        fixed += network.final.out * (network.final.dimension + network.final.bias)
+    return _Parameters(network.parameters + added, network.parameters + added - fixed)
+
+
+def _kept_numbers(training: spec.TrainingSpec, network: Geometry, parameters: _Parameters) -> int:
     """Numbers that the optimizer keeps."""
-    match optimizer:
+    match training.optimizer:
         case spec.SGD(momentum=momentum):
-            return network.parameters * (momentum > 0)
+            return parameters.trained * (momentum > 0)
         case spec.AdamW() | spec.Adam():
-            return network.parameters * 2
+            return parameters.trained * 2
         case spec.Muon():
-            hidden = (each for each in network.layers if not each.is_final and each.kind != "embedding")
-            return 2 * network.parameters - sum(each.out * each.dimension for each in hidden)
+            bound = set(training.parametrization.bound(network)) if training.parametrization else set()
+            free = (each for each in network.layers if each not in bound and not each.is_final)
+            matrices = sum(each.out * each.dimension for each in free if each.kind != "embedding")
+            return 2 * parameters.trained - matrices
         case _:
-            assert_never(optimizer)
+            assert_never(training.optimizer)
 
 
 def _activations(training: spec.TrainingSpec, network: Geometry) -> int:

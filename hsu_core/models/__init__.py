@@ -12,7 +12,16 @@ import torch
 from torch import nn
 
 from hsu_core import spec
-from hsu_core.models import graphs, initialisations, recommenders, residual, texts
+from hsu_core.models import (
+    batch_norm,
+    fixed_classifier,
+    graphs,
+    initialisations,
+    orthogonal,
+    recommenders,
+    residual,
+    texts,
+)
 from hsu_core.models.cnn9 import CNN9
 from hsu_core.models.layers import normed, weighted
 from hsu_core.models.mlp import MLP
@@ -20,7 +29,7 @@ from hsu_core.models.small_cnn import SmallCNN
 from hsu_core.models.vgg import VGG16
 from hsu_core.models.vision_transformer import ViTTiny
 
-__all__ = ["BUILDERS", "CNN9", "MLP", "SmallCNN", "build", "normed", "weighted"]
+__all__ = ["BUILDERS", "CNN9", "MLP", "SmallCNN", "build", "normed", "prepared", "weighted"]
 
 BUILDERS: dict[str, Callable[[Any, Any], nn.Module]] = {
     "mlp": MLP,
@@ -38,6 +47,21 @@ BUILDERS: dict[str, Callable[[Any, Any], nn.Module]] = {
     "matrix_factorization": recommenders.MatrixFactorization,
     "light_gcn": recommenders.LightGCN,
 }
+
+
+def prepared(training: spec.TrainingSpec, facts: Any) -> nn.Module:
+    """The network of a training, with all that its spec says of weights and norms, before the first step."""
+    initialisation = training.initialisation if isinstance(training, spec.ClassificationSpec) else None
+    network = build(training.model, facts, seed=training.seed, initialisation=initialisation)
+    if isinstance(training, spec.ClassificationSpec) and training.batch_norm:
+        batch_norm.configure(network, training.batch_norm)
+    geometry = training.geometry
+    if training.parametrization:
+        orthogonal.bind(network, training.parametrization, geometry)
+    if training.classifier:
+        assert geometry.final is not None  # the spec refuses a network without one
+        fixed_classifier.fix(network, training.classifier, geometry.final.name, seed=training.seed)
+    return network
 
 
 def build(model: spec.Model, facts: Any, *, seed: int, initialisation: spec.Initialisation | None = None) -> nn.Module:

@@ -24,6 +24,7 @@ from hsu_core.spec.models import *
 from hsu_core.spec.nodes import *
 from hsu_core.spec.objectives import *
 from hsu_core.spec.optimizers import *
+from hsu_core.spec.parametrizations import *
 from hsu_core.spec.penalties import *
 from hsu_core.spec.points import *
 from hsu_core.spec.recommendation import *

@@ -13,6 +13,7 @@ from hsu_core.spec.geometry import Geometry
 from hsu_core.spec.layer_names import layer_misfits
 from hsu_core.spec.models import Model
 from hsu_core.spec.optimizers import SGD, Optimizer
+from hsu_core.spec.parametrizations import OFT, MaxSeparation
 from hsu_core.spec.penalties import FeaturePenalty
 from hsu_core.spec.regularizers import Regularizer
 from hsu_core.spec.schedules import Cosine, Schedule
@@ -148,6 +149,10 @@ class TrainingSpec(TaskSpec):
     schedule: Schedule = Cosine()
     duration: Duration
     seed: Seed = 0
+    parametrization: Annotated[OFT | None, left_out_at(None)] = None
+    """How hidden weights are bound; null: every weight is trained by itself."""
+    classifier: Annotated[MaxSeparation | None, left_out_at(None)] = None
+    """What the classifier is; null: a layer that is trained."""
     clip_norm: Annotated[Positive | None, left_out_at(None)] = None
     """The largest norm of the gradient of all parameters together; a longer one is scaled down to it."""
     ema: Annotated[Fraction | None, left_out_at(None)] = None
@@ -169,6 +174,15 @@ class TrainingSpec(TaskSpec):
                 "no_features",
                 f"{self.regularizer.kind} acts on the inputs of the classifier, and {self.model.kind} has none: "
                 "choose a regularizer of weights",
+            )
+        if self.classifier and not self.geometry.final:
+            raise fault("classifier", "no_classifier", f"{self.model.kind} has no classifier that could be fixed")
+        if self.parametrization and not any(self.parametrization.bound(self.geometry)):
+            names = ", ".join(self.parametrization.layers)
+            raise fault(
+                "parametrization",
+                "nothing_to_rotate",
+                f"{self.model.kind} has no hidden linear layer or convolution that {names} names",
             )
         if isinstance(self.regularizer, FeaturePenalty) and self.load.examples == 1:
             raise fault(

@@ -12,7 +12,6 @@ from torch.nn.functional import cross_entropy
 from hsu_core import models, spec
 from hsu_core.data.batches import Batch, Batches
 from hsu_core.data.images import Images
-from hsu_core.models import batch_norm
 from hsu_core.ranks import World
 from hsu_core.tasks.cross_entropy import mean_cross_entropy
 from hsu_core.tasks.task import Task, autocast
@@ -35,12 +34,7 @@ class Classification(Task[Batch, Tensor]):
             per_epoch=training.epoch_steps,
             world=world,
         )
-        network = models.build(
-            training.model, training.dataset.facts, seed=training.seed, initialisation=training.initialisation
-        )
-        if training.batch_norm:
-            batch_norm.configure(network, training.batch_norm)
-        self.model = network.to(device)
+        self.model = models.prepared(training, training.dataset.facts).to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
 
     def batches(self, start: int) -> Iterator[Batch]:

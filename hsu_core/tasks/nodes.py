@@ -28,7 +28,7 @@ class Nodes(Task[int, Tensor]):
         self.seed, self.precision, self.device = training.seed, training.precision, device
         self.how = training.loss
         self.features, self.labels, self.edges, self.train, self.validation, self.test = map(self._here, data)
-        self.model = models.build(training.model, training.dataset.facts, seed=training.seed).to(device)
+        self.model = models.prepared(training, training.dataset.facts).to(device)
 
     def _here(self, array: ndarray) -> Tensor:
         return torch.from_numpy(array).to(self.device)

@@ -43,7 +43,7 @@ class Recommendation(Task[Batch, Vectors]):
         self.training, self.device, self.facts = training, device, training.dataset.facts
         self.train, self.test = (torch.from_numpy(pairs).to(device) for pairs in data)
         self.neighbours = _neighbours(self.train, self.facts)
-        self.model = models.build(training.model, self.facts, seed=training.seed).to(device)
+        self.model = models.prepared(training, self.facts).to(device)
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Interactions. An epoch has only full batches, and no interaction twice."""

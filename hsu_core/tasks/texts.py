@@ -44,7 +44,7 @@ class Texts(Task[Batch, Tensor]):
         self.train_x, self.test_x = (_Read(read.inputs(texts), device) for texts in (data.train_x, data.test_x))
         self.train_y, self.test_y = (torch.from_numpy(classes).to(device) for classes in (data.train_y, data.test_y))
         self.per_epoch = training.epoch_steps or len(self.train_y) // self.size
-        self.model = models.build(training.model, training.dataset.facts, seed=training.seed)
+        self.model = models.prepared(training, training.dataset.facts)
         self.model.register_buffer("vocabulary", read.vocabulary())  # so it is kept with the weights
         self.model.to(device)
 

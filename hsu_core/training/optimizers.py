@@ -44,7 +44,7 @@ def build(chosen: spec.Optimizer, model: nn.Module, *, final: Collection[str] = 
 def l2_term(optimizer: torch.optim.Optimizer) -> Float[Tensor, ""]:
     """½ Σ decay · ‖w‖² over the groups: the L2 term of a loss whose gradient the weight decay is."""
     halves = [
-        group["weight_decay"] / 2 * sum(parameter.detach().square().sum() for parameter in group["params"])
+        group["weight_decay"] / 2 * sum(each.detach().square().sum() for each in group["params"] if each.requires_grad)
         for group in optimizer.param_groups
     ]
     return torch.stack([torch.as_tensor(half) for half in halves]).sum()

@@ -1,0 +1,70 @@
+"""How may the weights of a network be bound? Rotations of fixed neurons, and a classifier that is not trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from hsu_core.spec.geometry import Geometry, Layer
+from hsu_core.spec.values import WHOLE, Patterns, Positive, Spec
+
+__all__ = ["OFT", "MaxSeparation"]
+
+
+class OFT(Spec):
+    """Orthogonal finetuning (Qiu et al. 2023, arXiv 2306.07280): the neurons of a layer are only rotated together.
+
+    The weight is W₀·Rᵀ with W₀ as it was drawn, and R orthogonal, made of blocks by Cayley's transform. So all angles
+    between neurons, and with them every hyperspherical energy of full or half space, stay what they were at the start.
+    """
+
+    kind: Literal["oft"] = "oft"
+    block: Annotated[int, Field(ge=2, le=1024), WHOLE] = 32
+    """Size of the blocks; inputs that are left over have a smaller one."""
+    layers: Patterns = ("*",)
+    """Names or patterns of the hidden linear layers and convolutions that it acts on; never the classifier."""
+
+    def blocks(self, d: int) -> tuple[int, int]:
+        """How many whole blocks d inputs have, and the size of the one that is left over, or 0."""
+        size = min(self.block, d)
+        rest = d % size
+        return d // size, rest if rest > 1 else 0
+
+    def bound(self, geometry: Geometry) -> Iterator[Layer]:
+        """The layers whose weights it fixes."""
+        for layer in geometry.layers:
+            is_rotated = not layer.is_final and layer.kind != "embedding" and layer.dimension > 1
+            if is_rotated and any(fnmatchcase(layer.name, pattern) for pattern in self.layers):
+                yield layer
+
+    def parameters(self, geometry: Geometry) -> int:
+        """Parameters that it adds: the entries of skew-symmetric blocks."""
+        return sum(self._entries(layer.dimension) for layer in self.bound(geometry))
+
+    def flops(self, geometry: Geometry) -> int:
+        """Of a step's forward pass: making the blocks (three products each), and turning every neuron."""
+        total = 0
+        for layer in self.bound(geometry):
+            size = min(self.block, layer.dimension)
+            total += 6 * layer.dimension * size**2 + 2 * layer.out * layer.dimension * size
+        return total
+
+    def _entries(self, d: int) -> int:
+        count, rest = self.blocks(d)
+        size = min(self.block, d)
+        return count * size * (size - 1) // 2 + rest * (rest - 1) // 2
+
+
+class MaxSeparation(Spec):
+    """A classifier that is not trained: its class vectors are as far from each other as possible.
+
+    They are a regular simplex, turned at random (Kasarla et al. 2022, arXiv 2206.08704). For more classes than
+    dimensions + 1, which no simplex has, they are points of low energy.
+    """
+
+    kind: Literal["max_separation"] = "max_separation"
+    scale: Positive = 1.0
+    """Length of the class vectors."""
