@@ -99,7 +99,7 @@ class Catalog(View):
     optimizers: list[Entry]
     schedules: list[Entry]
     measures: list[str]
-    """What is recorded for every chosen layer, whatever the job optimises."""
+    """What can be recorded for every chosen layer, whatever the job optimises."""
     recipes: list[RecipeEntry]
     """Published trainings, each followed by its short form."""
 
@@ -120,7 +120,7 @@ def _fixed_menus() -> dict[str, Any]:
         "models": _entries(spec.Model),
         "optimizers": _entries(spec.Optimizer),
         "schedules": _entries(spec.Schedule),
-        "measures": list(spec.MEASURES),
+        "measures": list(spec.ALL_MEASURES),
         "recipes": [RecipeEntry(**recipe._asdict()) for recipe in recipes.recipes()],
     }
 

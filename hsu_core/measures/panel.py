@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from hsu_core import dispersion
 from hsu_core.energies import NEARLY_PARALLEL
 from hsu_core.regularizers import inner_problem
 from hsu_core.spec import MEASURES, Measure
@@ -33,7 +34,8 @@ def measure(w: Float[Tensor, "n d"], measures: Sequence[Measure] = MEASURES) -> 
     squared distance of a pair. `min_angle`: smallest angle of a pair, degrees. `resultant_length`: ‖mean of xᵢ‖, in
     [0, 1]. `coherence`: largest |cos| of a pair. `log_det`: `energies.gram_determinant`. `effective_rank`: exp of the
     entropy of the singular values of x (Roy and Vetterli 2007), in [1, min(n, d)]. `covering`: degrees from the worst
-    point of the sphere that a few poles found to its nearest xᵢ: a lower bound. A measure is NaN if there is
+    point of the sphere that a few poles found to its nearest xᵢ: a lower bound. `wasserstein_uniformity`:
+    `dispersion.wasserstein_uniformity`, in [0, √2]. A measure is NaN if there is
     no pair (n = 1 in full space), or if a weight is NaN.
     """
     if not measures:
@@ -141,6 +143,10 @@ def _effective_rank(pairs: Pairs) -> Tensor:
     return rank
 
 
+def _wasserstein(pairs: Pairs) -> Tensor:
+    return dispersion.wasserstein_uniformity(pairs.x)
+
+
 def _covering(pairs: Pairs) -> Tensor:
     n, d = pairs.x.shape
     # For n < d a pole orthogonal to all points is 90° from each, and a worse one lies in their span. So coordinates in
@@ -177,4 +183,5 @@ MEASURERS: dict[str, Callable[[Pairs], Tensor]] = {
     "log_det": _log_det,
     "effective_rank": _effective_rank,
     "covering": _covering,
+    "wasserstein_uniformity": _wasserstein,
 }

@@ -105,11 +105,24 @@ def _proven_optimum(measure: Measure, n: int, d: int) -> float | None:
         return 0.0  # a regular polygon in some plane
     if measure == "effective_rank":
         return float(min(n, d))  # orthonormal rows or a unit-norm tight frame: Benedetto and Fickus 2003
+    if measure == "wasserstein_uniformity":
+        return _least_wasserstein(n, d)
     if measure not in OBJECTIVES:
         return None
     objective, half_space, in_its_unit = OBJECTIVES[measure]
     best = best_known(objective, n, d, half_space=half_space)
     return in_its_unit(best.value) if best and best.is_proven else None
+
+
+def _least_wasserstein(n: int, d: int) -> float | None:
+    """With zero mean, 2 − 2/√d · tr Σ^½ is least where Σ has equal eigenvalues: √(2 − 2√(r/d)) with r their number.
+
+    A simplex has r = n − 1. A spherical 2-design has r = d; there is one of n > d points, unless d is odd and n = d + 2
+    (Mimura 1990).
+    """
+    if d % 2 == 1 and n == d + 2:
+        return None
+    return math.sqrt(2 - 2 * math.sqrt(min(n - 1, d) / d))
 
 
 def _proven_bound(measure: Measure, n: int, d: int) -> Bound | None:
@@ -127,6 +140,8 @@ def _proven_bound(measure: Measure, n: int, d: int) -> Bound | None:
             return bounds.covering(n, d)
         case "log_det":
             return bounds.log_det(n, d)
+        case "wasserstein_uniformity":
+            return Bound(0.0, "a distance; no spherical 2-design: Mimura 1990")
         case _ if measure in RIESZ:
             energy, half_space = RIESZ[measure]
             return bounds.riesz(energy, n, d, half_space=half_space)

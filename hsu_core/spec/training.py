@@ -34,6 +34,7 @@ from hsu_core.spec.values import (
 )
 
 __all__ = [
+    "ALL_MEASURES",
     "MEASURES",
     "Checkpoint",
     "Duration",
@@ -66,8 +67,11 @@ Measure = Literal[
     "mhe_s0", "mhe_s1", "mhe_s2", "mhe_a0", "mhe_a1", "mhe_a2",
     "mhe_s0_half", "mhe_s1_half", "mhe_s2_half", "mhe_a0_half", "mhe_a1_half", "mhe_a2_half",
     "separation", "min_angle", "resultant_length", "coherence", "log_det", "effective_rank", "covering",
+    "wasserstein_uniformity",
 ]  # fmt: skip
-MEASURES: tuple[Measure, ...] = Measure.__args__  # type: ignore[attr-defined]
+ALL_MEASURES: tuple[Measure, ...] = Measure.__args__  # type: ignore[attr-defined]
+MEASURES = tuple(name for name in ALL_MEASURES if name != "wasserstein_uniformity")
+"""What is recorded by default: specs that are older than a measure stay as they were."""
 
 
 class Record(Spec):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from hsu_core import energies, models, spec, sphere
-from hsu_core.measures import panel
+from hsu_core.measures import panel, references
 from hsu_core.regularizers.layers import layers
 
 
@@ -47,7 +47,7 @@ def apart_from_the_estimate(measured: dict[str, float]) -> dict[str, float]:
 
 
 def test_every_measure_of_the_spec_is_measured() -> None:
-    assert set(panel.MEASURERS) == set(spec.MEASURES)
+    assert set(panel.MEASURERS) == set(spec.ALL_MEASURES)
 
 
 @given(n=st.integers(2, 12), d=st.integers(2, 20), seed=st.integers(0, 2**32 - 1))
@@ -116,3 +116,22 @@ def test_few_points_leave_a_hole_of_at_least_a_right_angle() -> None:
 def test_the_effective_rank_counts_directions() -> None:
     assert panel.measure(torch.eye(6, 9), ["effective_rank"])["effective_rank"] == pytest.approx(6)
     assert panel.measure(torch.ones(6, 9), ["effective_rank"])["effective_rank"] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("n", "d"), [(2, 3), (4, 3), (5, 9), (6, 3), (8, 4), (27, 64)])
+def test_the_wasserstein_distance_of_a_simplex_or_a_cross_is_its_optimum(n: int, d: int) -> None:
+    if n <= d + 1:  # a simplex: the centred unit vectors, in as many dimensions as there are
+        centred = torch.eye(n, dtype=torch.float64) - 1 / n
+        x = torch.nn.functional.pad(torch.linalg.qr(centred.T[:, : n - 1]).Q.T @ centred, (0, 0, 0, d - n + 1)).T
+    else:
+        x = torch.cat([torch.eye(d), -torch.eye(d)]).double()
+    found = panel.measure(x, ["wasserstein_uniformity"])["wasserstein_uniformity"]
+    of_shape = references.of_shape(n, d, ("wasserstein_uniformity",))["wasserstein_uniformity"]
+    assert found == pytest.approx(of_shape.optimum, abs=1e-5)
+    assert of_shape.random is not None
+    assert of_shape.random > found
+
+
+def test_five_points_on_a_sphere_are_no_design() -> None:
+    of_shape = references.of_shape(5, 3, ("wasserstein_uniformity",))["wasserstein_uniformity"]
+    assert (of_shape.optimum, of_shape.bound) == (None, 0)
