@@ -12,6 +12,9 @@ from hsu_core.data.images import Images
 from hsu_core.data.interactions import Interactions
 from hsu_core.data.texts import Texts
 
+NODES = 40
+"""Of the small graphs."""
+
 TRAININGS: dict[str, dict[str, Any]] = {
     "mlp": {"task": "classification", "dataset": {"kind": "digits"}, "model": {"kind": "mlp", "hidden": [12, 8]}},
     "small_cnn": {"task": "classification", "dataset": {"kind": "digits"}, "model": {"kind": "small_cnn", "width": 4}},
@@ -69,11 +72,11 @@ def world(dataset: spec.Dataset) -> Any:
             classes = drawn.integers(0, 10, 80)
             return Images(pixels[:60], classes[:60], pixels[60:], classes[60:])
         case "cora" | "citeseer":
-            features = drawn.random((40, facts.features), dtype=np.float32)
-            pairs = drawn.integers(0, 40, (2, 90))
+            features = drawn.random((NODES, facts.features), dtype=np.float32)
+            pairs = drawn.integers(0, NODES, (2, 90))
             edges = np.concatenate([pairs, pairs[::-1]], axis=1)
-            nodes = np.arange(40)
-            return Graph(features, drawn.integers(0, 6, 40), edges, nodes[:12], nodes[12:24], nodes[24:])
+            nodes = np.arange(NODES)
+            return Graph(features, drawn.integers(0, 6, NODES), edges, nodes[:12], nodes[12:24], nodes[24:])
         case "banking77":
             classes = np.arange(154) % 77
             texts = [f"Where is card {number}? It has gone {'abc'[number % 3]}" for number in classes]

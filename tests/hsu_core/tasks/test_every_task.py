@@ -13,7 +13,8 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 from short_runs import Curves, recorder, stop_after
-from small_worlds import TRAININGS, training, world
+from small_worlds import NODES, TRAININGS, training, world
+from torch.utils.flop_counter import FlopCounterMode
 
 from hsu_core import costs, spec, tasks
 from hsu_core.outcomes import Finished, Series, Stopped
@@ -149,3 +150,15 @@ def test_the_best_state_is_that_of_the_best_primary_metric(tmp_path: Path) -> No
     best = max(scores, key=lambda step: (scores[step], -step))
     assert max(state.metric for state in saved if state.is_best) == scores[best]
     assert outcome.metrics["selected_test_accuracy"] == curves[best][Series(None, "test_accuracy")]
+
+
+@pytest.mark.parametrize("network", [name for name in TRAININGS if TRAININGS[name]["task"] != "recommendation"])
+def test_the_products_of_a_step_are_those_that_torch_counts(network: str) -> None:
+    """A recommender's are dot products and sparse ones, which torch does not count, or counts as dense."""
+    chosen, task = prepared(network)
+    batch = next(task.batches(0))
+    with FlopCounterMode(display=False) as counter:
+        task.loss(task.outputs(task.model, batch), batch).backward()
+    examples = NODES if chosen.task == "nodes" else chosen.load.examples
+    told = costs.estimate(chosen).flops - 2 * chosen.geometry.per_step_flops  # sparse averages over neighbours
+    assert told * examples == counter.get_total_flops() * chosen.load.examples
