@@ -220,7 +220,8 @@ def test_what_can_be_asked_for_is_what_specs_and_results_hold() -> None:
     assert get_args(listing.DatasetKind) == spec.kinds(spec.Dataset)
     trainings = [result for result in get_args(AnyResult) if issubclass(result, TrainingResult)]
     fields = {name for result in trainings for name in result.model_fields}
-    assert fields - {"task", "device"} | {"value", "gap"} == set(METRICS)
+    tables = {"adversarial", "corruptions"}
+    assert fields - {"task", "device"} - tables | {"value", "gap"} == set(METRICS)
     assert {sort.removeprefix("-") for sort in get_args(listing.Sort)} == {"created", "priority", "name", *METRICS}
 
 
