@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from hsu_core.spec.values import WHOLE, Count, Real, Spec, at_most
+from hsu_core.spec.values import WHOLE, Count, Real, Spec, at_most, left_out_at
 
 __all__ = [
     "FGSM",
@@ -54,7 +54,7 @@ class FGSM(Spec):
 class PGD(Spec):
     """Many steps along the sign of the gradient, projected back (Madry et al. 2018, arXiv 1706.06083).
 
-    It starts at a random point of the ball; a step is 2.5·ε/`steps` long.
+    It starts at a random point of the ball; a step is 2.5·ε/`steps` long, ε at most.
     """
 
     kind: Literal["pgd"] = "pgd"
@@ -136,13 +136,13 @@ class Evaluate(Spec):
 
     every: Count | None = None
     """Steps between two evaluations; by default there is one after every epoch."""
-    calibration: Calibration | None = Field(default=None, exclude_if=lambda value: value is None)
+    calibration: Annotated[Calibration | None, left_out_at(None)] = None
     """Whether the predicted probabilities are right."""
-    attacks: Attacks | None = Field(default=None, exclude_if=lambda value: value is None)
+    attacks: Annotated[Attacks | None, left_out_at(None)] = None
     """The accuracy under attack. Images only."""
-    corruptions: Corruptions | None = Field(default=None, exclude_if=lambda value: value is None)
+    corruptions: Annotated[Corruptions | None, left_out_at(None)] = None
     """The accuracy on corrupted images. Images only."""
-    features: Features | None = Field(default=None, exclude_if=lambda value: value is None)
+    features: Annotated[Features | None, left_out_at(None)] = None
     """How the inputs of the classifier lie in space."""
 
     @property

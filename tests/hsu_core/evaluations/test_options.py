@@ -62,6 +62,15 @@ def test_every_network_with_classes_is_measured_and_nothing_else_changes(network
     assert {name: found.metrics[name] for name in before.metrics if name not in TIMES} == numbers(before)
 
 
+def test_it_is_measured_of_the_state_that_is_evaluated_and_saved() -> None:
+    # Batch norms move their statistics with each forward pass in training mode; the average has other weights.
+    for changes in ({"ema": 0.5}, {}):
+        outcome = train(training("small_cnn", evaluate={"calibration": {}, "attacks": {"epsilons": [0]}}, **changes))
+        assert isinstance(outcome, Finished)
+        assert outcome.metrics["nll"] == pytest.approx(outcome.metrics["test_loss"], rel=1e-6)
+        assert outcome.metrics["pgd_accuracy"] == pytest.approx(outcome.metrics["test_accuracy"], rel=1e-6)
+
+
 def test_tables_have_a_row_for_each_choice() -> None:
     tables = measured("small_cnn", OF_IMAGES).tables
     assert [(row["attack"], row["epsilon"]) for row in tables["adversarial"]] == [
