@@ -21,8 +21,8 @@ from hsu_core import spec
 from hsu_core.evaluations.passes import Turns
 from hsu_core.tasks.classification import Classification
 
-AT_ONCE = 1000
-"""Images attacked at once, at most; never more than in a training batch, for which the memory suffices."""
+AT_ONCE = 128
+"""Images attacked at once, at most, and never more than in a training batch: what gradients need must fit."""
 
 
 class OfPixels(nn.Module):
