@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from short_runs import recorder, stop_after
 from small_worlds import training, world
 
 from hsu_core import spec
 from hsu_core.data import reading
-from hsu_core.evaluations import options
+from hsu_core.evaluations import options, passes
 from hsu_core.evaluations.passes import Interrupted, Turns
 from hsu_core.outcomes import Finished, Stopped
 from hsu_core.ranks import ALONE, World
@@ -71,6 +72,15 @@ def test_it_is_measured_of_the_state_that_is_evaluated_and_saved() -> None:
         assert outcome.metrics["pgd_accuracy"] == pytest.approx(outcome.metrics["test_accuracy"], rel=1e-6)
 
 
+@pytest.mark.parametrize("changes", [{"classifier": {"kind": "max_separation"}}, {"parametrization": {"kind": "oft"}}])
+def test_bound_weights_are_measured_too(changes: dict[str, Any]) -> None:
+    chosen = training("small_cnn", evaluate=OF_IMAGES, regularizer={"kind": "none"}, **changes)
+    outcome = train(chosen)
+    assert isinstance(outcome, Finished)
+    assert math.isfinite(outcome.metrics["nc3"])
+    assert outcome.metrics["nll"] == pytest.approx(outcome.metrics["test_loss"], rel=1e-6)
+
+
 def test_tables_have_a_row_for_each_choice() -> None:
     tables = measured("small_cnn", OF_IMAGES).tables
     assert [(row["attack"], row["epsilon"]) for row in tables["adversarial"]] == [
@@ -114,6 +124,15 @@ class _Quiet(World):
 
     def agree(self, flag: bool) -> bool:
         return flag
+
+
+def test_weights_that_were_frozen_stay_so() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Linear(2, 2).requires_grad_(False))
+    with passes.evaluating(model):
+        assert not model.training
+        assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert model.training
+    assert [parameter.requires_grad for parameter in model.parameters()] == [True, True, False, False]
 
 
 def test_a_request_to_stop_ends_the_work() -> None:
