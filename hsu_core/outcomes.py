@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -65,13 +65,16 @@ class Finished:
 
     step: int
     metrics: dict[str, float]
-    """What the task evaluates, train_loss and penalty after the last step; seconds, steps_per_second, parameters."""
+    """What the task evaluates, train_loss and penalty after the last step; seconds, steps_per_second, parameters; and
+    what the spec's `evaluate` asks for."""
     skipped_layers: dict[str, str]
     """Layers that the regularizer should act on but cannot, and why."""
     unsaved: str | None = None
     """Why the last state is not on the disk, although it should be; otherwise None."""
     device: DeviceUsed | None = None
     """Where the network's weights were."""
+    tables: dict[str, list[dict[str, str | float]]] = field(default_factory=dict)
+    """What was measured once at the end and has several values, by name: rows with equal keys."""
 
 
 @dataclass(frozen=True)

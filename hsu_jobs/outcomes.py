@@ -49,15 +49,76 @@ class TrainingResult(Ending):
     """Where the network was trained; null for jobs that ended before this was recorded."""
 
 
-class ClassificationResult(TrainingResult):
+class ClassesResult(TrainingResult):
+    """What `evaluate` asks for of a network that predicts classes; null where it does not.
+
+    Calibration is of the test set; features are the inputs of the classifier.
+    """
+
+    ece: Real | None = None
+    """The expected calibration error: how far confidence is from accuracy, from 0 to 1."""
+    brier: Real | None = None
+    """The mean squared error of the predicted probabilities, summed over classes."""
+    nll: Real | None = None
+    """The mean negative log likelihood of the true classes."""
+    alignment: Real | None = None
+    """The mean squared distance of two normalised features of one class: from 0 to 4."""
+    uniformity: Real | None = None
+    """Ln of the mean of exp(−2 · squared distance) of two normalised features: from −8 to 0, lower if they spread."""
+    effective_rank: Real | None = None
+    """RankMe: how many dimensions the features use."""
+    nc1: Real | None = None
+    """Neural collapse: the scatter of features within classes, by that between classes."""
+    nc2_norms: Real | None = None
+    """Neural collapse: how much the norms of the centred class means differ, relative to their mean."""
+    nc2_angles: Real | None = None
+    """Neural collapse: how far the angles between the centred class means are from those of a simplex."""
+    nc3: Real | None = None
+    """Neural collapse: the squared distance of the classifier from the centred class means, both of norm 1."""
+    nc4: Real | None = None
+    """Neural collapse: the fraction of examples of which the network's class is not that of the nearest class mean."""
+    linear_probe_accuracy: Real | None = None
+    """The test accuracy of a logistic regression on the training features."""
+    evaluation_seconds: Real | None = None
+    """What all of this took at the end; `seconds` does not include it."""
+
+
+class Attacked(Ending):
+    """The accuracy under an attack."""
+
+    attack: str
+    epsilon: Real
+    """How far a pixel may move, of the range from black to white."""
+    accuracy: Real
+
+
+class Corrupted(Ending):
+    """The accuracy on images with a corruption."""
+
+    corruption: str
+    severity: int
+    accuracy: Real
+
+
+class ClassificationResult(ClassesResult):
     """How well a network tells to which class an image of the test set belongs."""
 
     task: Literal["classification"] = "classification"
     test_accuracy: Real
     test_loss: Real
+    fgsm_accuracy: Real | None = None
+    """Under FGSM with the largest ε that the spec asks for."""
+    pgd_accuracy: Real | None = None
+    """Under PGD with the largest ε that the spec asks for."""
+    corruption_accuracy: Real | None = None
+    """The mean over the corruptions and severities that the spec asks for."""
+    adversarial: tuple[Attacked, ...] | None = None
+    """For each attack and each ε; null if the spec asks for none."""
+    corruptions: tuple[Corrupted, ...] | None = None
+    """For each corruption and each severity; null if the spec asks for none."""
 
 
-class NodesResult(TrainingResult):
+class NodesResult(ClassesResult):
     """How well a network tells the classes of a graph's nodes that it was not told."""
 
     task: Literal["nodes"] = "nodes"
@@ -69,7 +130,7 @@ class NodesResult(TrainingResult):
     """The test accuracy at the evaluation with the best validation accuracy: what papers with early stopping report."""
 
 
-class TextsResult(TrainingResult):
+class TextsResult(ClassesResult):
     """How well a network tells to which class a text of the test set belongs."""
 
     task: Literal["texts"] = "texts"
@@ -120,9 +181,10 @@ Result = Annotated[AnyResult, Field(discriminator="task")]
 RESULT: TypeAdapter[AnyResult] = TypeAdapter(Result)
 
 
-def _numbers(result: type[BaseModel]) -> list[str]:
-    """The fields of a result that hold one number, or null in its place."""
-    return [name for name, field in result.model_fields.items() if _is_number(field.annotation)]
+def _numbers(result: type[BaseModel], *, always: bool) -> list[str]:
+    """The fields that hold one number, or null in its place: those of every result, or those a spec asks for."""
+    fields = result.model_fields.items()
+    return [name for name, field in fields if _is_number(field.annotation) and field.is_required() == always]
 
 
 def _is_number(annotation: object) -> bool:
@@ -133,8 +195,12 @@ def _is_number(annotation: object) -> bool:
     return annotation in (int, float)
 
 
-METRICS = tuple(dict.fromkeys(name for result in get_args(AnyResult) for name in _numbers(result)))
-"""What lists filter and sort by: every number of a result, those of trainings first."""
+METRICS = tuple(
+    dict.fromkeys(
+        name for always in (True, False) for result in get_args(AnyResult) for name in _numbers(result, always=always)
+    )
+)
+"""What lists filter and sort by: every number of a result, those that every result has and those of trainings first."""
 
 
 class Succeeded(Ending):

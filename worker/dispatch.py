@@ -105,8 +105,9 @@ def _train(spec: TrainingJob, callbacks: Callbacks, settings: Settings, *, gpus:
         resume_from=resume_from,
     )
     match ended:
-        case Finished(metrics=metrics, skipped_layers=skipped, unsaved=unsaved, device=device):
-            result = RESULT.validate_python({"task": spec.task, **metrics, "device": device and asdict(device)})
+        case Finished(metrics=metrics, tables=tables, skipped_layers=skipped, unsaved=unsaved, device=device):
+            measured = {"task": spec.task, **metrics, **tables, "device": device and asdict(device)}
+            result = RESULT.validate_python(measured)
             return Succeeded(result=result, skipped_layers=skipped, unsaved=unsaved)
         case Diverged(step=step, layer=layer, measure=measure):
             where = f"{measure} of {layer}" if layer else measure

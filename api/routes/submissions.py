@@ -70,6 +70,18 @@ class MemoryView(View):
     total: int
 
 
+class EvaluationCostView(View):
+    """What an option of `evaluate` costs, once after the last step."""
+
+    option: str
+    forwards: int
+    """Examples that go through the network, each time that one does."""
+    backwards: int
+    """Those of them through which a gradient goes back to the pixels."""
+    flops: int
+    """Floating-point operations in all: an estimate, for the linear probe an upper bound."""
+
+
 class CostsView(View):
     """The costs of a training."""
 
@@ -83,6 +95,8 @@ class CostsView(View):
     """Numbers that its curves will hold."""
     curve_bytes: int
     """Their size when they are written, at most: 8 bytes a number, 16 a step."""
+    evaluation: list[EvaluationCostView]
+    """Of each option of `evaluate` that the spec asks for."""
 
     @classmethod
     def of(cls, costs: Costs) -> Self:
@@ -94,6 +108,7 @@ class CostsView(View):
             memory=MemoryView(**costs.memory._asdict(), total=costs.memory.total),
             curve_values=costs.values,
             curve_bytes=8 * costs.values + 16 * costs.reports,
+            evaluation=[EvaluationCostView(**each._asdict()) for each in costs.evaluation],
         )
 
 
@@ -116,7 +131,7 @@ class QuoteView(View):
     seconds_per_step: float | None
     """The median of recent jobs with the same network, data, penalty, batch and machine; null if there was none."""
     seconds: float | None
-    """The same for all steps."""
+    """The same for all steps, without what `evaluate` asks for at the end."""
     duplicates: list[DuplicateView]
     """The newest jobs with the same fingerprint: yours, or all users' for an admin; ten at most."""
 

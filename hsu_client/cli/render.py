@@ -62,6 +62,9 @@ def quote(quoted: Mapping[str, Any]) -> Iterator[str]:
         shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
         yield f"memory     {_size(memory['total'])}, of it {shown}"
         yield f"curves     {costs['curve_values']:,} values, {_size(costs['curve_bytes'])}"
+        for option in costs.get("evaluation", ()):
+            passed = f"{option['forwards']:,} examples through the network"
+            yield f"at the end {option['option']}: {passed}, {_number(option['flops'] / 1e9)} GFLOP"
     yield f"waiting    {_why(quoted['waiting'])}"
     yield "run time   " + (
         f"about {_span(quoted['seconds'])}" if quoted["seconds"] is not None else "no like job has run yet"
@@ -246,10 +249,16 @@ def _outcome(job: Job) -> Iterator[tuple[str, object]]:
             yield from _placed(job["spec"], placed)
         case trained:
             for name, value in trained.items():
-                if name != "device":
+                if isinstance(value, list):
+                    yield from ((name, _cells(row)) for row in value)
+                elif name != "device" and value is not None:
                     yield name, _number(value) if isinstance(value, float) else value
             if device := trained.get("device"):
                 yield "trained on", _device(device)
+
+
+def _cells(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_number(value) if isinstance(value, float) else value}" for name, value in row.items())
 
 
 def _device(device: Mapping[str, Any]) -> str:

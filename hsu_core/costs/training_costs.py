@@ -12,7 +12,8 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple, assert_never
 
 from hsu_core import spec
-from hsu_core.costs import penalty_costs
+from hsu_core.costs import evaluation_costs, penalty_costs
+from hsu_core.costs.evaluation_costs import EvaluationCost
 from hsu_core.costs.penalty_costs import PenaltyCost
 from hsu_core.spec import Geometry, Layer
 
@@ -58,6 +59,8 @@ class Costs(NamedTuple):
     """Number of values in its curves."""
     reports: int
     """How often values are reported, at most: at the start, at each recorded step, at each evaluation."""
+    evaluation: tuple[EvaluationCost, ...] = ()
+    """Of each option of `evaluate`, once after the last step."""
 
     @property
     def penalty_share(self) -> float:
@@ -87,6 +90,7 @@ def estimate(training: spec.TrainingSpec) -> Costs:
         memory=memory,
         values=_values(training, network),
         reports=_recorded(training) + _evaluated(training),
+        evaluation=tuple(evaluation_costs.of_options(training)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, Num, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -75,6 +75,12 @@ class Batches:
             chosen = slice(first, min(first + TEST_BATCH, part.stop))
             yield normalised(self.test_x[chosen]), self.test_y[chosen]
 
+    def whole(self, part: str) -> Iterator[Batch]:
+        """Every image of a part, `train` or `test`, in order and as it is; on every rank all of them."""
+        x, y = (self.train_x, self.train_y) if part == "train" else (self.test_x, self.test_y)
+        for first in range(0, len(y), TEST_BATCH):
+            yield normalised(x[first : first + TEST_BATCH]), y[first : first + TEST_BATCH]
+
 
 def epoch_order(images: int, *, seed: int, epoch: int) -> Int64[Tensor, " images"]:
     """The order of the training images in an epoch: a permutation that depends on (seed, epoch) alone."""
@@ -135,6 +141,11 @@ def _generator(entropy: np.random.SeedSequence) -> torch.Generator:
     return torch.Generator().manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
 
 
-def normalised(pixels: UInt8[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
-    """(pixels − 127.5)/128, as the authors do, in the memory layout with the fastest convolutions."""
-    return pixels.to(torch.float32, memory_format=torch.channels_last).sub_(127.5).div_(128)
+def normalised(pixels: Num[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    """(pixels − 127.5)/128, as the authors do, in the memory layout with the fastest convolutions.
+
+    Of bytes, or of numbers from 0 to 255; differentiable.
+    """
+    if pixels.dtype is torch.uint8:
+        return pixels.to(torch.float32, memory_format=torch.channels_last).sub_(127.5).div_(128)
+    return pixels.sub(127.5).div(128).contiguous(memory_format=torch.channels_last)

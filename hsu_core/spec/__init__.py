@@ -13,6 +13,7 @@ from hsu_core.spec.batched import *
 from hsu_core.spec.classification import *
 from hsu_core.spec.datasets import *
 from hsu_core.spec.dispersion import *
+from hsu_core.spec.evaluate import *
 from hsu_core.spec.family import *
 from hsu_core.spec.geometry import *
 from hsu_core.spec.graph_models import *

@@ -57,6 +57,14 @@ class ClassificationSpec(BatchedSpec):
             raise fault("batch_norm", "no_batch_norm", f"{self.model.kind} has no batch norm")
         return self
 
+    @model_validator(mode="after")
+    def _has_so_many(self) -> ClassificationSpec:
+        attacks, test = self.evaluate.attacks, self.dataset.facts.test
+        if attacks and (attacks.examples or 0) > test:
+            reason = f"{self.dataset.kind} has {test} test images, found {attacks.examples}"
+            raise fault(("evaluate", "attacks", "examples"), "too_many_examples", reason)
+        return self
+
     def misfit(self) -> str | None:
         """Why the network does not accept images of this size; None if it does."""
         return self.model.misfit(self.dataset.facts.shape)

@@ -82,13 +82,17 @@ class Geometry(NamedTuple):
         return sum(layer.parameters for layer in self.layers) + self.other_parameters
 
     @property
+    def forward_flops(self) -> int:
+        """Floating-point operations of one example, forward only."""
+        return sum(layer.flops for layer in self.layers) + self.other_flops
+
+    @property
     def flops(self) -> int:
         """Floating-point operations of one example, forward and backward.
 
         Each product has two in the backward pass, one for each factor. But the examples need no gradient.
         """
-        forward = sum(layer.flops for layer in self.layers) + self.other_flops
-        return 3 * forward - self.layers[0].flops
+        return 3 * self.forward_flops - self.layers[0].flops
 
     @property
     def final(self) -> Layer | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from hsu_core.spec.datasets import GraphDataset
+from hsu_core.spec.evaluate import NO_PIXELS
 from hsu_core.spec.graph_models import GraphModel
 from hsu_core.spec.losses import CrossEntropy
 from hsu_core.spec.optimizers import Adam, Optimizer
@@ -25,6 +26,7 @@ class NodesSpec(TrainingSpec):
     evaluated = ("test_loss", "test_accuracy", "validation_loss", "validation_accuracy")
     primary = Metric("validation_accuracy")
     selected = ("test_accuracy",)
+    unevaluated = NO_PIXELS
 
     task: Literal["nodes"] = "nodes"
     dataset: GraphDataset

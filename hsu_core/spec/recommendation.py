@@ -6,6 +6,7 @@ from typing import Literal
 
 from hsu_core.spec.batched import BatchedSpec
 from hsu_core.spec.datasets import InteractionDataset
+from hsu_core.spec.evaluate import NO_CLASSES
 from hsu_core.spec.optimizers import Adam, Optimizer
 from hsu_core.spec.recommenders import BPR, Recommender, RecommenderLoss
 from hsu_core.spec.schedules import Constant, Schedule
@@ -26,6 +27,7 @@ class RecommendationSpec(BatchedSpec):
     evaluated = ("recall_at_20", "ndcg_at_20")
     examples = "interactions"
     primary = Metric("recall_at_20")
+    unevaluated = NO_CLASSES
 
     task: Literal["recommendation"] = "recommendation"
     dataset: InteractionDataset

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from hsu_core.spec.batched import BatchedSpec
 from hsu_core.spec.datasets import TextDataset
+from hsu_core.spec.evaluate import NO_PIXELS
 from hsu_core.spec.losses import CrossEntropy
 from hsu_core.spec.optimizers import AdamW, Optimizer
 from hsu_core.spec.text_models import TextModel, TextTransformer
@@ -25,6 +26,7 @@ class TextsSpec(BatchedSpec):
     evaluated = ("test_loss", "test_accuracy")
     examples = "texts"
     primary = Metric("test_accuracy")
+    unevaluated = NO_PIXELS
 
     task: Literal["texts"] = "texts"
     dataset: TextDataset

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
 from hsu_core.spec.datasets import Dataset
+from hsu_core.spec.evaluate import Evaluate, Refusal
 from hsu_core.spec.geometry import Geometry
 from hsu_core.spec.layer_names import layer_misfits
 from hsu_core.spec.models import Model
@@ -38,7 +39,6 @@ __all__ = [
     "MEASURES",
     "Checkpoint",
     "Duration",
-    "Evaluate",
     "Load",
     "Measure",
     "Metric",
@@ -90,13 +90,6 @@ class Record(Spec):
     more backward passes."""
 
 
-class Evaluate(Spec):
-    """When the test set is evaluated. It is always evaluated at the end."""
-
-    every: Count | None = None
-    """Steps between two evaluations; by default there is one after every epoch."""
-
-
 class Checkpoint(Spec):
     """When the state is saved, and which checkpoints a service keeps. It is always saved at a stop and at the end."""
 
@@ -144,6 +137,8 @@ class TrainingSpec(TaskSpec):
     selected: ClassVar[tuple[str, ...]] = ()
     """Metrics of `evaluated` that a result also has as of the evaluation with the best primary metric, as `selected_…`.
     Only where the primary metric comes from other data: a value that was selected on the test data is no test."""
+    unevaluated: ClassVar[Mapping[str, Refusal]] = {}
+    """Options of `evaluate` that the task cannot have, and why."""
 
     task: str
     dataset: Dataset
@@ -194,6 +189,9 @@ class TrainingSpec(TaskSpec):
                 "batch_too_small",
                 f"{self.regularizer.kind} acts on the features of a batch and needs at least 2, found a batch of 1",
             )
+        for option in self.evaluate.options:
+            if refused := self.unevaluated.get(option):
+                raise fault(("evaluate", option), *refused)
         if self.total_steps > MOST_STEPS:
             raise fault(
                 "duration",

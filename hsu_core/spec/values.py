@@ -94,7 +94,8 @@ class Spec(BaseModel):
     )
 
 
-def fault(field: str, code: str, message: str) -> ValidationError:
+def fault(field: str | tuple[str, ...], code: str, message: str) -> ValidationError:
     """An error that pydantic merges into the surrounding one, with a path to `field`."""
     error = PydanticCustomError(code, "{message}", {"message": message})
-    return ValidationError.from_exception_data("Spec", [InitErrorDetails(type=error, loc=(field,), input=None)])
+    path = (field,) if isinstance(field, str) else field
+    return ValidationError.from_exception_data("Spec", [InitErrorDetails(type=error, loc=path, input=None)])

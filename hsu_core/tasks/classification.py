@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from hsu_core import models, spec
-from hsu_core.data.batches import Batch, Batches
+from hsu_core.data.batches import Batch, Batches, normalised
 from hsu_core.data.images import Images
 from hsu_core.ranks import World
 from hsu_core.tasks.cross_entropy import mean_cross_entropy
-from hsu_core.tasks.task import Task, autocast
+from hsu_core.tasks.task import Examples, Task, autocast
 
 Logits = Float[Tensor, "n classes"]
 
@@ -34,6 +34,7 @@ class Classification(Task[Batch, Tensor]):
             per_epoch=training.epoch_steps,
             world=world,
         )
+        self.classes = training.dataset.facts.classes
         self.model = models.prepared(training, training.dataset.facts).to(device)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
 
@@ -43,8 +44,15 @@ class Classification(Task[Batch, Tensor]):
 
     def outputs(self, network: nn.Module, batch: Batch) -> Logits:
         """Logits in float32, in whatever precision the network ran."""
+        return self._logits(network, batch[0])
+
+    def logits(self, network: nn.Module, pixels: Num[Tensor, "n c h w"]) -> Logits:
+        """The same for pixels from 0 to 255, and differentiable in them."""
+        return self._logits(network, normalised(pixels))
+
+    def _logits(self, network: nn.Module, x: Float[Tensor, "n c h w"]) -> Logits:
         with autocast(self.device, self.precision):
-            logits: Tensor = network(batch[0])
+            logits: Tensor = network(x)
         return logits.float()
 
     def loss(self, outputs: Logits, batch: Batch) -> Float[Tensor, ""]:
@@ -68,3 +76,8 @@ class Classification(Task[Batch, Tensor]):
         totals = torch.stack([torch.cat(losses).double().sum(), torch.cat(hits).double().sum()])
         test_loss, test_accuracy = self.world.sum(totals) / len(self.data.test_y)
         return {"test_loss": test_loss, "test_accuracy": test_accuracy}
+
+    def examples(self, part: str) -> Iterator[Examples]:
+        """Images and classes."""
+        for batch in self.data.whole(part):
+            yield Examples(batch, batch[1])

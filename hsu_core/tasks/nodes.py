@@ -15,7 +15,7 @@ from hsu_core import models, spec
 from hsu_core.data.graphs import Graph
 from hsu_core.ranks import World
 from hsu_core.tasks.cross_entropy import mean_cross_entropy
-from hsu_core.tasks.task import Task, autocast, randomness
+from hsu_core.tasks.task import Examples, Task, autocast, randomness
 
 Logits = Float[Tensor, "nodes classes"]
 
@@ -60,6 +60,11 @@ class Nodes(Task[int, Tensor]):
         parts = {"test": self.test, "validation": self.validation}
         losses = {f"{name}_loss": cross_entropy(logits[part], self.labels[part]) for name, part in parts.items()}
         return losses | {f"{name}_accuracy": self._accuracy(logits, part) for name, part in parts.items()}
+
+    def examples(self, part: str) -> Iterator[Examples]:
+        """The labelled nodes, or those of the test, in one pass over the graph."""
+        nodes = self.train if part == "train" else self.test
+        yield Examples(0, self.labels[nodes], nodes)
 
     def _accuracy(self, logits: Logits, part: Int64[Tensor, " part"]) -> Float[Tensor, ""]:
         return (logits[part].argmax(dim=1) == self.labels[part]).float().mean()

@@ -8,11 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from hsu_core import spec
@@ -20,6 +20,16 @@ from hsu_core.ranks import World
 
 Batch = TypeVar("Batch")
 Outputs = TypeVar("Outputs")
+
+
+class Examples(NamedTuple):
+    """Some examples, of which the classes are known."""
+
+    batch: Any
+    """As `outputs` takes it."""
+    classes: Int64[Tensor, " n"]
+    rows: Int64[Tensor, " n"] | slice = slice(None)
+    """Which rows of the outputs, and of the features, are theirs."""
 
 
 class Task(ABC, Generic[Batch, Outputs]):
@@ -54,6 +64,13 @@ class Task(ABC, Generic[Batch, Outputs]):
     @abstractmethod
     def evaluated(self) -> dict[str, Float[Tensor, ""]]:
         """The present model on held-out data: the spec's `evaluated`. The same on every rank."""
+
+    def examples(self, part: str) -> Iterator[Examples]:
+        """All examples of a part, `train` or `test`, in order and without augmentation. The same on every rank.
+
+        NotImplementedError for a task without classes, of which a spec refuses what needs them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no classes")
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -17,10 +17,10 @@ from hsu_core.data.texts import Texts as Data
 from hsu_core.ranks import World
 from hsu_core.tasks.cross_entropy import mean_cross_entropy
 from hsu_core.tasks.reading_texts import reader
-from hsu_core.tasks.task import Task, autocast, randomness
+from hsu_core.tasks.task import Examples, Task, autocast, randomness
 
 TEST_BATCH = 1000
-"""Test texts at once."""
+"""Texts at once, when the network is evaluated."""
 
 Logits = Float[Tensor, "n classes"]
 
@@ -75,17 +75,20 @@ class Texts(Task[Batch, Tensor]):
     def evaluated(self) -> dict[str, Float[Tensor, ""]]:
         """Mean cross entropy and fraction of correct classes over the whole test set."""
         self.model.eval()
-        logits = torch.cat([self.outputs(self.model, batch) for batch in self._testing()])
+        logits = torch.cat([self.outputs(self.model, batch) for batch, _, _ in self.examples("test")])
         self.model.train()
         return {
             "test_loss": cross_entropy(logits.double(), self.test_y),
             "test_accuracy": (logits.argmax(dim=1) == self.test_y).double().mean(),
         }
 
-    def _testing(self) -> Iterator[Batch]:
-        for first in range(0, len(self.test_y), TEST_BATCH):
-            chosen = torch.arange(first, min(first + TEST_BATCH, len(self.test_y)))
-            yield Batch(0, self.test_x.of(chosen), self.test_y[chosen.to(self.device)])
+    def examples(self, part: str) -> Iterator[Examples]:
+        """Texts and classes."""
+        x, y = (self.train_x, self.train_y) if part == "train" else (self.test_x, self.test_y)
+        for first in range(0, len(y), TEST_BATCH):
+            chosen = torch.arange(first, min(first + TEST_BATCH, len(y)))
+            classes = y[chosen.to(self.device)]
+            yield Examples(Batch(0, x.of(chosen), classes), classes)
 
 
 class _Read:

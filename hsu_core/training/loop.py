@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hsu_core import regularizers, spec, tasks
+from hsu_core import evaluations, regularizers, spec, tasks
 from hsu_core.data import reading
 from hsu_core.measures import panel, references
 from hsu_core.outcomes import DeviceUsed, Diverged, Finished, Outcome, Reference, Saved, Series, Stopped
@@ -51,9 +51,11 @@ def train(
     up to rounding as one process would; only the first rank asks `should_stop`. `launch` starts the others.
 
     Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch; ValueError for a layer that does not exist,
-    a layer that cannot be regularized, a checkpoint beyond the last step, or a batch without equal parts.
+    a layer that cannot be regularized, a checkpoint beyond the last step, or a batch without equal parts;
+    ModuleNotFoundError if a library of the spec's `evaluate` is not installed.
     """
     began = time.monotonic()
+    evaluations.require(training.evaluate)
     if reason := training.indivisible(world.size):
         raise ValueError(reason)
     device = torch.device(device)
@@ -124,6 +126,9 @@ class _Run:
         """Measure one step and, except at the last, update the weights; returns the outcome if the run ends here."""
         training, task, penalty, world = self.training, self.task, self.penalty, self.world
         values, unsaved = self._evaluated_and_saved(step, is_last=is_last)
+        found = self._measured_once(values) if is_last else evaluations.NOTHING
+        if found is None:
+            return Stopped(step, unsaved)
 
         learning_rate = schedule.rate(training.schedule, training.optimizer.lr, step=step, total=self.total)
         outputs = task.outputs(self.network, batch)
@@ -147,11 +152,11 @@ class _Run:
             if trouble := _trouble(step, values, self.layers, penalty):
                 return trouble
         if is_last:
-            seconds = time.monotonic() - self.began
-            metrics = _metrics(values, training, self.model, steps=step - self.start, seconds=seconds)
+            seconds = time.monotonic() - self.began - found.seconds
+            metrics = _metrics(values, training, self.model, steps=step - self.start, seconds=seconds) | found.metrics
             at_best = self.saving.scores.at_best or {}
             metrics |= {f"selected_{name}": at_best[name] for name in training.selected}
-            return Finished(step, metrics, penalty.skipped, unsaved, _device(self.model, world))
+            return Finished(step, metrics, penalty.skipped, unsaved, _device(self.model, world), found.tables)
 
         self.optimizer.zero_grad()
         objective: Tensor = loss + penalty.every * energy if acts else loss
@@ -181,6 +186,18 @@ class _Run:
         if is_best or self.saving.is_due(step):
             self.saving.save(step)
         return values, None
+
+    def _measured_once(self, values: Values) -> evaluations.Found | None:
+        """What else the spec's `evaluate` asks for; None if asked to stop meanwhile: a resumed run measures it.
+
+        Of the state that is saved: a later forward pass in training mode would move the statistics of batch norms.
+        """
+        if not all(map(math.isfinite, values.values())):
+            return evaluations.NOTHING  # the run has diverged
+        with weight_average.evaluated(self.task, self.average):
+            return evaluations.at_the_end(
+                self.training, self.task, world=self.world, should_stop=self.callbacks.should_stop
+            )
 
     def _write(self, step: int, scores: checkpoint.Scores) -> Saved | None:
         if not self.callbacks.checkpoint_dir:

@@ -18,6 +18,7 @@ from hsu_core.data.images import DamagedFile
 from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.checkpoint import CheckpointMismatch, CheckpointOfNewerVersion
 from hsu_core.training.launch import RankDied
+from hsu_jobs.outcomes import RESULT, Succeeded
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import parse
 from worker import dispatch
@@ -132,6 +133,24 @@ def test_a_checkpoint_of_a_newer_version_waits_for_a_worker_that_can_read_it(
     told = ended(CheckpointOfNewerVersion("its spec was written by spec version 9"))
     assert (told["kind"], told["code"]) == ("unavailable", "checkpoint_not_readable")
     assert ended(CheckpointMismatch("another model"))["kind"] == "failed"
+
+
+def test_what_is_measured_at_the_end_is_in_the_result() -> None:
+    evaluate = {"calibration": {}, "attacks": {"epsilons": [0, 0.1]}, "corruptions": {"kinds": ["contrast"]}}
+    asked = parse(DIGITS | {"evaluate": evaluate | {"features": {"measures": ["neural_collapse"]}}})
+    done = dispatch.do(asked, Callbacks(), resume_from=None, settings=Settings())
+    assert isinstance(done, Succeeded)
+    result = done.model_dump(mode="json")["result"]
+    assert [row["attack"] for row in result["adversarial"]] == ["fgsm", "fgsm", "pgd", "pgd"]
+    assert result["adversarial"][0] == {"attack": "fgsm", "epsilon": 0.0, "accuracy": result["test_accuracy"]}
+    assert result["pgd_accuracy"] == result["adversarial"][-1]["accuracy"] < result["test_accuracy"]
+    assert [(row["corruption"], row["severity"]) for row in result["corruptions"]] == [
+        ("contrast", severity) for severity in range(1, 6)
+    ]
+    assert 0 < result["ece"] < 1
+    assert result["nc1"] > 0
+    assert result["linear_probe_accuracy"] is None
+    assert RESULT.validate_python(result).model_dump(mode="json") == result
 
 
 def test_the_death_of_a_rank_is_a_crash(ended: Callable[[Exception], dict[str, Any]]) -> None:

@@ -22,9 +22,9 @@ Submit = Callable[..., dict[str, Any]]
 def run(http: TestClient, submit: Submit) -> Callable[..., int]:
     """A job that has succeeded, with this accuracy."""
 
-    def ran(client: TestClient, accuracy: float | None, **change: Any) -> int:
+    def ran(client: TestClient, accuracy: float | None, ece: float | None = None, **change: Any) -> int:
         job = submit(client, **change) if accuracy is not None else client.post("/v1/jobs", json=POINTS).json()
-        result = PLACED if accuracy is None else TRAINED.model_copy(update={"test_accuracy": accuracy})
+        result = PLACED if accuracy is None else TRAINED.model_copy(update={"test_accuracy": accuracy, "ece": ece})
         with database.transaction() as session:
             claim = attempts.claim(session, ROOM, settings.settings())
             assert claim is not None
@@ -117,6 +117,17 @@ def test_pages_are_right_among_ties_and_without_metrics(
     for limit in (1, 2, 3, 9):
         assert walked(ada, sort="-test_accuracy", limit=limit) == best_first
         assert walked(ada, sort="test_accuracy", limit=limit) == worst_first
+
+
+def test_a_list_is_sorted_by_what_evaluate_asks_for_and_jobs_without_it_come_last(
+    ada: TestClient, run: Callable[..., int]
+) -> None:
+    bad, unknown, good = run(ada, 0.9, ece=0.25), run(ada, 0.9), run(ada, 0.9, ece=0.125)
+    assert walked(ada, sort="ece", limit=1) == [good, bad, unknown]
+    assert walked(ada, sort="-ece", limit=1) == [bad, good, unknown]
+    assert listed(ada, where="ece:lt:0.2") == [good]
+    (best, *_) = ada.get("/v1/jobs", params={"sort": "ece"}).json()["jobs"]
+    assert (best["result"]["ece"], best["result"]["nc1"], best["result"]["adversarial"]) == (0.125, None, None)
 
 
 def test_a_list_is_sorted_by_name_priority_and_age(root: TestClient, submit: Submit) -> None:
@@ -220,7 +231,8 @@ def test_what_can_be_asked_for_is_what_specs_and_results_hold() -> None:
     assert get_args(listing.DatasetKind) == spec.kinds(spec.Dataset)
     trainings = [result for result in get_args(AnyResult) if issubclass(result, TrainingResult)]
     fields = {name for result in trainings for name in result.model_fields}
-    assert fields - {"task", "device"} | {"value", "gap"} == set(METRICS)
+    tables = {"adversarial", "corruptions"}
+    assert fields - {"task", "device"} - tables | {"value", "gap"} == set(METRICS)
     assert {sort.removeprefix("-") for sort in get_args(listing.Sort)} == {"created", "priority", "name", *METRICS}
 
 

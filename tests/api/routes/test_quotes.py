@@ -54,6 +54,22 @@ def test_a_quote_tells_what_the_training_takes(ada: TestClient) -> None:
     assert told["costs"]["curve_bytes"] == 8 * told["costs"]["curve_values"] + 16 * expected.reports
 
 
+def test_a_quote_tells_what_is_measured_at_the_end(ada: TestClient) -> None:
+    evaluate = {"calibration": {}, "attacks": {"methods": [{"kind": "pgd"}], "epsilons": [0.1], "examples": 100}}
+    calibration, attacks = quote(ada, DIGITS | {"evaluate": evaluate})["costs"]["evaluation"]
+    assert calibration == {"option": "calibration", "forwards": 360, "backwards": 0, "flops": 2 * 360 * 6464}
+    assert attacks == {"option": "attacks", "forwards": 2100, "backwards": 2000, "flops": 2 * 4100 * 6464}
+    assert quote(ada, DIGITS)["costs"]["evaluation"] == []
+
+
+def test_an_attack_on_a_task_without_pixels_is_refused_with_the_reason(ada: TestClient) -> None:
+    nodes = {"task": "nodes", "dataset": {"kind": "cora"}, "model": {"kind": "gcn"}, "evaluate": {"attacks": {}}}
+    nodes |= {"regularizer": {"kind": "none"}, "duration": {"steps": 1}}
+    (fault,) = ada.post("/v1/jobs?dry_run=true", json=nodes).json()["errors"]
+    assert (fault["pointer"], fault["code"]) == ("/evaluate/attacks", "no_pixels")
+    assert fault["detail"].startswith("an attack on a task that has no pixels")
+
+
 def test_a_quote_tells_when_the_job_would_start(ada: TestClient, submit: Callable[..., Any]) -> None:
     assert quote(ada, DIGITS)["waiting"]["reason"] == "no_worker"
     for _ in range(3):

@@ -48,6 +48,14 @@ def test_details_tell_of_tags_attempts_results_and_failures() -> None:
         assert part in text
 
 
+def test_details_tell_each_row_of_a_table_and_nothing_of_what_was_not_asked_for() -> None:
+    table = [{"attack": "pgd", "epsilon": 0.1, "accuracy": 0.25}, {"attack": "pgd", "epsilon": 0.2, "accuracy": 0.125}]
+    told = list(render.details(JOB | {"result": {"nc1": None, "adversarial": table, "corruptions": None}}))
+    assert "adversarial attack pgd, epsilon 0.1, accuracy 0.25" in told
+    assert "adversarial attack pgd, epsilon 0.2, accuracy 0.125" in told
+    assert not any(name in line for name in ("nc1", "corruptions") for line in told)
+
+
 def test_details_tell_why_a_job_waits_and_what_it_goes_on_from() -> None:
     waiting = {"reason": "behind", "detail": "3 jobs go first; 1 of 1 slots are in use", "ahead": 3, "starts_in": 150.0}
     (attempt,) = JOB["attempts"]
