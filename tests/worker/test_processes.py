@@ -145,6 +145,39 @@ def test_a_worker_that_alone_is_cut_off_from_the_database_loses_its_job_and_take
     assert outcomes(job(made)) == ["lost", "released"]
 
 
+@pytest.mark.slow
+def test_an_attempt_survives_a_database_that_takes_two_seconds_a_round_trip(
+    start: Callable[[str], Process],
+    submit: Callable[..., int],
+    job: Callable[[int], Job],
+    fast: Settings,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = submit(duration={"steps": 10**6}, record={"every": 20, "measures": []})
+    with road_to_postgres(database_url) as (road, over):
+        with monkeypatch.context() as there:
+            for name, value in {"DATABASE_URL": over, "LEASE": "30", "HEARTBEAT": "5"}.items():
+                there.setenv(f"HSU_{name}", value)
+            settings.settings.cache_clear()
+            worker = start("worker")
+        settings.settings.cache_clear()
+        until(lambda: any(attempt.step for attempt in job(made).attempts), seconds=STARTING)
+        road.delay = 2.0
+        before = job(made).attempts[0].step or 0
+        for _ in range(75):  # two and a half leases
+            time.sleep(1)
+            assert not is_found_lost(fast)
+        assert (job(made).attempts[0].step or 0) > before
+        with database.transaction() as session:
+            lifecycle.cancel(session, made)
+        until(lambda: job(made).state is State.CANCELLED, seconds=STARTING)
+        road.delay = 0.0
+        worker.terminate()
+        assert worker.wait(timeout=STARTING) == 0
+    assert outcomes(job(made)) == ["cancelled"]
+
+
 def is_found_lost(fast: Settings) -> bool:
     with database.transaction() as session:
         return bool(attempts.expire(session, fast))
