@@ -16,9 +16,10 @@ from hsu_jobs.spec import JobSpec, in_present_shape, parse, read
 
 
 def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: int = 0) -> JobSpec:
-    """The changed spec. Raises pydantic's `ValidationError`, or `SpecRejected` if it cannot continue from there.
+    """The changed spec. Which weights it first started from is left out: it continues from the checkpoint.
 
-    Raises `SpecNotReadable` if this version cannot read the parent's.
+    Raises pydantic's `ValidationError`, `SpecRejected` if it cannot continue from there, and `SpecNotReadable` if this
+    version cannot read the parent's.
     """
     before, after = read(parent), parse(patched(parent, change))
     if from_step == 0:
@@ -29,7 +30,7 @@ def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: 
     )
     if faults:
         raise SpecRejected("the changed spec cannot go on from this checkpoint", faults=faults)
-    return after
+    return after.model_copy(update={"initial": None}) if after.initial_checkpoint else after
 
 
 def patched(parent: Mapping[str, Any], change: Mapping[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    CompoundSelect,
     Double,
     Insert,
     Select,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    union,
     update,
 )
 from sqlalchemy.dialects.postgresql import BIGINT, JSONB
@@ -322,10 +324,13 @@ def installation_for_update() -> Select[Installation]:
     return select(Installation).with_for_update().execution_options(populate_existing=True)
 
 
-def forks_under_way(job_id: int) -> Select[int | None]:
-    """The steps of this job from which jobs that have not ended continue."""
+def steps_in_use(job_id: int) -> CompoundSelect[int | None]:
+    """The steps of this job from which jobs that have not ended continue, or whose weights they start from."""
     under_way = Job.state.not_in(TERMINAL)
-    return select(Job.parent_step).where(Job.parent_id == job_id, under_way).distinct()
+    forks = select(Job.parent_step).where(Job.parent_id == job_id, under_way)
+    initial = Job.spec["initial"]
+    started = select(initial["step"].as_integer()).where(initial["job"].as_integer() == job_id, under_way)
+    return union(forks, started)
 
 
 def job_for_update(job_id: int) -> Select[Job]:

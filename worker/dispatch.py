@@ -37,7 +37,15 @@ from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
 Done = Succeeded | Failed | Crashed | Faulty | Unavailable | Stopped
 
 
-def do(spec: JobSpec, callbacks: Callbacks, *, resume_from: Path | None, settings: Settings, gpus: int = 0) -> Done:
+def do(
+    spec: JobSpec,
+    callbacks: Callbacks,
+    *,
+    resume_from: Path | None,
+    initial_from: Path | None = None,
+    settings: Settings,
+    gpus: int = 0,
+) -> Done:
     """Do what the spec asks, on `gpus` GPUs or on the CPU.
 
     Every error is a `Failed`, except where only this machine lacks something. If fewer GPUs are found than were given,
@@ -48,7 +56,7 @@ def do(spec: JobSpec, callbacks: Callbacks, *, resume_from: Path | None, setting
     try:
         match spec:
             case TrainingJob():
-                return _train(spec, callbacks, settings, gpus=gpus, resume_from=resume_from)
+                return _train(spec, callbacks, settings, gpus=gpus, resume_from=resume_from, initial_from=initial_from)
             case PointsJob():
                 return _place(spec, callbacks)
             case _:
@@ -94,7 +102,15 @@ _HARDWARE = (
 )
 
 
-def _train(spec: TrainingJob, callbacks: Callbacks, settings: Settings, *, gpus: int, resume_from: Path | None) -> Done:
+def _train(
+    spec: TrainingJob,
+    callbacks: Callbacks,
+    settings: Settings,
+    *,
+    gpus: int,
+    resume_from: Path | None,
+    initial_from: Path | None,
+) -> Done:
     ended = train(
         spec,
         processes=spec.resources.gpus,
@@ -103,6 +119,7 @@ def _train(spec: TrainingJob, callbacks: Callbacks, settings: Settings, *, gpus:
         allow_download=settings.allow_download,
         callbacks=callbacks,
         resume_from=resume_from,
+        initial_from=initial_from,
     )
     match ended:
         case Finished(metrics=metrics, tables=tables, skipped_layers=skipped, unsaved=unsaved, device=device):

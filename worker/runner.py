@@ -18,8 +18,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
+
+from sqlalchemy.exc import NoResultFound
 
 from hsu_core.outcomes import Stopped
 from hsu_core.training import checkpoint
@@ -28,7 +30,7 @@ from hsu_jobs import attempts, database, log_format
 from hsu_jobs.artifacts import checkpoints, installation
 from hsu_jobs.artifacts.storage import Storage, StorageUnavailable
 from hsu_jobs.database_outage import AWAY
-from hsu_jobs.errors import LeaseLost, SpecNotReadable
+from hsu_jobs.errors import Gone, LeaseLost, NotFound, SpecNotReadable
 from hsu_jobs.outcomes import Failed, Released, Succeeded, Unavailable
 from hsu_jobs.settings import Settings, settings
 from hsu_jobs.spec import JobSpec, read
@@ -62,7 +64,7 @@ class ParentPipe:
 
 
 class CannotGoOn(Exception):
-    """A fork has lost the checkpoint that it continues from: a start from step 0 would be another job."""
+    """The checkpoint that a job continues from, or starts from, is lost: with drawn weights it would be another job."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
@@ -95,13 +97,15 @@ def _attempted(
         storage = _ask(lambda session: installation.marked_storage(session, settings))
         start = _restore(job, parent_pipe.token, storage)
         resume_from = storage.fetch(start.path) if start else None
+        initial_from = _initial(spec, storage) if start is None else None
         _tidy(job, attempt, storage)
     except CannotGoOn as error:
         return Failed(code=error.code, message=str(error))
     except OSError as error:
         _log.warning("the storage does not answer: %s", error)
         return Unavailable(code="storage_unavailable", message=str(error))
-    done = _run(job, attempt, spec, parent_pipe, settings, storage=storage, start=start, resume_from=resume_from)
+    files = _Files(resume_from, initial_from)
+    done = _run(job, attempt, spec, parent_pipe, settings, storage=storage, start=start, files=files)
     if isinstance(done, Failed) and done.code == "error" and (trouble := _trouble(storage)):
         return Unavailable(code="storage_unavailable", message=f"{trouble}; the attempt ended with: {done.message}")
     return done
@@ -145,6 +149,28 @@ def _restore(job: Job, token: UUID, storage: Storage) -> CheckpointRow | None:
     return None
 
 
+class _Files(NamedTuple):
+    """The files that the work begins with."""
+
+    resume_from: Path | None
+    initial_from: Path | None
+    """The checkpoint of another job, whose weights are the first ones."""
+
+
+def _initial(spec: JobSpec, storage: Storage) -> Path | None:
+    """The checkpoint of another job whose weights the spec starts from. Raises `CannotGoOn` if it is gone."""
+    if spec.initial_checkpoint is None:
+        return None
+    job_id, step = spec.initial_checkpoint
+    try:
+        row = _ask(lambda session: checkpoints.at(session, session.get_one(Job, job_id), step))
+        _verify(storage, row)
+    except (NotFound, Gone, NoResultFound, FileNotFoundError, checkpoint.CheckpointMismatch) as error:
+        message = f"the first weights cannot be read: {error}"
+        raise CannotGoOn(message, code="initial_weights_missing") from error
+    return storage.fetch(row.path)
+
+
 def _verify(storage: Storage, row: CheckpointRow) -> None:
     """Raise `CheckpointMismatch` if the file is not what was saved, in two reads and in our own storage."""
     with suppress(checkpoint.CheckpointMismatch):
@@ -170,7 +196,7 @@ def _run(
     *,
     storage: Storage,
     start: CheckpointRow | None,
-    resume_from: Path | None,
+    files: _Files,
 ) -> dispatch.Done | None:
     """Do the work; None if the attempt was lost meanwhile."""
     surplus: list[str] = []
@@ -207,7 +233,14 @@ def _run(
             saved=reporter.saved,
             save_patience=patience,
         )
-        done = dispatch.do(spec, callbacks, resume_from=resume_from, settings=settings, gpus=parent_pipe.gpus)
+        done = dispatch.do(
+            spec,
+            callbacks,
+            resume_from=files.resume_from,
+            initial_from=files.initial_from,
+            settings=settings,
+            gpus=parent_pipe.gpus,
+        )
     if reporter.lost:
         return None
     if reporter.unpublished and isinstance(done, Succeeded):

@@ -18,6 +18,7 @@ from hsu_core.spec.family import *
 from hsu_core.spec.geometry import *
 from hsu_core.spec.graph_models import *
 from hsu_core.spec.image_models import *
+from hsu_core.spec.initial import *
 from hsu_core.spec.layer_names import *
 from hsu_core.spec.losses import *
 from hsu_core.spec.menus import *

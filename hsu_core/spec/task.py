@@ -54,6 +54,11 @@ class TaskSpec(Spec, ABC):
         """Names of layers that the network lacks, and a penalty without a layer; nothing if all have a meaning."""
         yield from ()
 
+    @property
+    def initial_checkpoint(self) -> tuple[int, int] | None:
+        """The job and the step of the checkpoint whose weights it starts from; None if it starts from no job's."""
+        return None
+
     def misfits(self, _after: TaskSpec, _step: int) -> Iterator[Misfit]:
         """Why another spec cannot continue from a checkpoint of this one at a step; nothing if it can."""
         yield Misfit("/task", "the task saves no checkpoints that another job could go on from")

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.evaluate import Evaluate, Refusal
 from hsu_core.spec.geometry import Geometry
+from hsu_core.spec.initial import Initial, InitialJob
 from hsu_core.spec.layer_names import layer_misfits
 from hsu_core.spec.models import Model
 from hsu_core.spec.optimizers import SGD, Optimizer
@@ -148,6 +149,8 @@ class TrainingSpec(TaskSpec):
     schedule: Schedule = Cosine()
     duration: Duration
     seed: Seed = 0
+    initial: Annotated[Initial | None, left_out_at(None)] = None
+    """The weights to start from; null: drawn from the seed."""
     parametrization: Annotated[OFT | None, left_out_at(None)] = None
     """How hidden weights are bound; null: every weight is trained by itself."""
     classifier: Annotated[MaxSeparation | None, left_out_at(None)] = None
@@ -243,6 +246,11 @@ class TrainingSpec(TaskSpec):
     def required_dataset(self) -> Dataset:
         """The data set that it is trained on."""
         return self.dataset
+
+    @property
+    def initial_checkpoint(self) -> tuple[int, int] | None:
+        """The job and the step of the checkpoint whose weights it starts from."""
+        return (self.initial.job, self.initial.step) if isinstance(self.initial, InitialJob) else None
 
     @property
     def checkpoint_policy(self) -> Checkpoint:

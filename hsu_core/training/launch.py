@@ -66,6 +66,7 @@ def train(
     device: Device = "cpu",
     data_dir: Path | None = None,
     resume_from: Path | None = None,
+    initial_from: Path | None = None,
     allow_download: bool = False,
     callbacks: Callbacks = SILENT,
 ) -> Outcome:
@@ -83,6 +84,7 @@ def train(
             device=device,
             data_dir=data_dir,
             resume_from=resume_from,
+            initial_from=initial_from,
             allow_download=allow_download,
             callbacks=callbacks,
         )
@@ -99,6 +101,7 @@ def train(
             device=device,
             data_dir=data_dir,
             resume_from=resume_from,
+            initial_from=initial_from,
         )
         others.tell(order)
         return _take_part(order, listening=listening.detach(), callbacks=callbacks)
@@ -117,6 +120,7 @@ class Order(BaseModel):
     device: Device
     data_dir: Path | None
     resume_from: Path | None
+    initial_from: Path | None
 
     @property
     def own_device(self) -> str:
@@ -151,6 +155,7 @@ def _take_part(order: Order, *, listening: int | None = None, callbacks: Callbac
             device=order.own_device,
             data_dir=order.data_dir,
             resume_from=order.resume_from,
+            initial_from=order.initial_from,
             world=world,
             callbacks=callbacks,
         )

@@ -22,7 +22,16 @@ from hsu_core.outcomes import DeviceUsed, Diverged, Finished, Outcome, Reference
 from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers.layers import Layer, chosen, layers
 from hsu_core.regularizers.penalty import Penalty
-from hsu_core.training import checkpoint, gradient_share, hardware, optimizers, replica, schedule, weight_average
+from hsu_core.training import (
+    checkpoint,
+    gradient_share,
+    hardware,
+    initial_weights,
+    optimizers,
+    replica,
+    schedule,
+    weight_average,
+)
 from hsu_core.training.callbacks import SILENT, Callbacks
 from hsu_core.training.saving import Saving
 
@@ -36,6 +45,7 @@ def train(
     data_dir: Path | None = None,
     device: torch.device | str = "cpu",
     resume_from: Path | None = None,
+    initial_from: Path | None = None,
     allow_download: bool = False,
     world: World = ALONE,
 ) -> Outcome:
@@ -47,12 +57,14 @@ def train(
     decides what is kept. A run resumed from such a file reports that step again and ends, on a CPU, bit for bit as if
     it had never stopped. The global random generators are neither read nor changed.
 
+    `initial_from` is the checkpoint that an `InitialJob` of the spec names; a resumed run needs none.
+
     In a `world` of several, every rank calls this with the same spec, except for the device, and makes the same updates
     up to rounding as one process would; only the first rank asks `should_stop`. `launch` starts the others.
 
-    Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch; ValueError for a layer that does not exist,
-    a layer that cannot be regularized, a checkpoint beyond the last step, or a batch without equal parts;
-    ModuleNotFoundError if a library of the spec's `evaluate` is not installed.
+    Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch, InitialMismatch; ValueError for a layer
+    that does not exist, a layer that cannot be regularized, a checkpoint beyond the last step, or a batch without equal
+    parts; ModuleNotFoundError if a library of the spec's `evaluate` is not installed.
     """
     began = time.monotonic()
     evaluations.require(training.evaluate)
@@ -61,6 +73,8 @@ def train(
     device = torch.device(device)
     data = reading.load(training.dataset, data_dir, allow_download=allow_download)
     task = tasks.prepare(training, data, device=device, world=world)
+    if training.initial and not resume_from:
+        initial_weights.take_over(task.model, training.initial, saved=initial_from, data_dir=data_dir)
     return _Run(training, task, callbacks, resume_from, world, began).to_the_end()
 
 

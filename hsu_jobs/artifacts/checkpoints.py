@@ -50,13 +50,14 @@ def at(session: Session, job: Job, step: int | None) -> CheckpointRow:
 
 
 def give_up_surplus(session: Session, job_id: int, policy: spec.Checkpoint) -> list[str]:
-    """Give up what the policy does not keep, and return its files; what an unfinished fork continues from stays.
+    """Give up what the policy does not keep, and return its files.
 
-    The job is locked, so that no fork begins from a checkpoint that is being given up.
+    What an unfinished job continues or starts from stays. The job is locked, so that no other begins meanwhile from a
+    checkpoint that is being given up.
     """
     session.execute(queries.job_for_update(job_id))
     kept = _kept(session, job_id)
-    pinned = set(session.execute(queries.forks_under_way(job_id)).scalars())
+    pinned = set(session.execute(queries.steps_in_use(job_id)).scalars())
     best = max((row for row in kept if row.is_best), key=lambda row: row.step, default=None)
     surplus = [
         row for row in kept[policy.keep_last :] if row.step not in pinned and not (policy.keep_best and row is best)

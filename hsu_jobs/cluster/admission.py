@@ -17,10 +17,11 @@ from sqlalchemy.orm import Session
 from hsu_core.data.files import UNPUBLISHED, DatasetNotFound, require
 from hsu_core.spec import Dataset
 from hsu_jobs import queries
-from hsu_jobs.errors import Fault, Forbidden, SpecRejected
+from hsu_jobs.artifacts import checkpoints
+from hsu_jobs.errors import Fault, Forbidden, Gone, NotFound, SpecRejected
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, Resources
-from hsu_jobs.tables import ApiKey, Role
+from hsu_jobs.tables import ApiKey, Job, Role
 
 MOST_PARAMETERS = 10**10
 """With gradients and an optimizer's numbers 120 GB and more: as much as the largest GPU holds."""
@@ -39,6 +40,7 @@ def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -
         *_layer_faults(spec),
         *_machine_faults(session, spec.resources),
         *_dataset_faults(session, spec, settings),
+        *_initial_faults(session, spec, key),
     )
     if faults:
         raise SpecRejected("; ".join(fault.detail for fault in faults), faults=faults)
@@ -167,6 +169,21 @@ def _dataset_faults(session: Session, spec: JobSpec, settings: Settings) -> Iter
             "data folder of one (HSU_DATA_DIR), or let it fetch them (HSU_ALLOW_DOWNLOAD=true)"
         )
         yield Fault(pointer="/dataset", code="dataset_not_found", detail=detail)
+
+
+def _initial_faults(session: Session, spec: JobSpec, key: ApiKey) -> Iterator[Fault]:
+    """The checkpoint must be one that the user may see; its job stays locked, so that it is kept from now on."""
+    if spec.initial_checkpoint is None:
+        return
+    job_id, step = spec.initial_checkpoint
+    if session.execute(queries.ids_visible_to(key).where(Job.id == job_id)).first() is None:
+        yield Fault(pointer="/initial/job", code="job_not_found", detail=f"there is no job {job_id} that you may see")
+        return
+    job = session.execute(queries.job_for_update(job_id)).scalar_one()
+    try:
+        checkpoints.at(session, job, step)
+    except (NotFound, Gone) as error:
+        yield Fault(pointer="/initial/step", code="checkpoint_not_found", detail=error.detail)
 
 
 def _missing_here(dataset: Dataset, settings: Settings) -> Iterator[Fault]:

@@ -128,3 +128,19 @@ def test_a_fork_goes_on_from_its_parents_checkpoint_and_fails_without_it(
     failure = job(broken).failure
     assert failure is not None
     assert failure["code"] == "checkpoint_damaged"
+
+
+@pytest.mark.usefixtures("kernel_kills_nobody")
+def test_a_job_starts_from_the_weights_of_another_ones_checkpoint(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    record = {"every": 30, "measures": ["mhe_s2"]}
+    first = submit(duration={"steps": 30}, record=record)
+    until(lambda: job(first).state is State.SUCCEEDED, seconds=STARTING)
+    second = submit(duration={"steps": 5}, record=record, initial={"kind": "job", "job": first, "step": 30})
+    until(lambda: job(second).state is State.SUCCEEDED, seconds=STARTING)
+    with database.transaction() as session:
+        before, after = (curves.read(session, made, measures=["mhe_s2"]) for made in (first, second))
+        ends = {curve.layer: curve.values[-1] for curve in before}
+        begins = {curve.layer: curve.values[0] for curve in after}
+    assert ends == begins

@@ -173,6 +173,25 @@ def test_a_fork_from_a_file_that_the_storage_lacks_is_refused_and_while_it_is_aw
     assert "that of step 6 was lost: its file is missing" in problem["detail"]
 
 
+def test_a_job_may_start_from_the_weights_of_a_checkpoint_that_its_owner_may_see(
+    ada: TestClient, as_user: Callable[[str], TestClient], trained: int
+) -> None:
+    def asked(job: int, step: int) -> dict[str, object]:
+        return DIGITS | {"initial": {"kind": "job", "job": job, "step": step}}
+
+    made = ada.post("/v1/jobs", json=asked(trained, 3))
+    assert made.status_code == 201, made.text
+    assert made.json()["spec"]["initial"] == {"kind": "job", "job": trained, "step": 3, "leave": []}
+    gone = refused(ada.post("/v1/jobs", json=asked(trained, 1)), 422, "invalid_spec")["errors"]
+    assert [(fault["pointer"], fault["code"]) for fault in gone] == [("/initial/step", "checkpoint_not_found")]
+    assert "there are those of steps 3, 6" in gone[0]["detail"]
+    for client, job in ((ada, 10**6), (as_user("bob"), trained)):
+        (fault,) = refused(client.post("/v1/jobs", json=asked(job, 3)), 422, "invalid_spec")["errors"]
+        assert (fault["pointer"], fault["code"]) == ("/initial/job", "job_not_found")
+    fork = ada.post(f"/v1/jobs/{made.json()['id']}/fork", json={})
+    assert fork.status_code == 404  # it has no checkpoint of its own yet
+
+
 def test_a_job_without_a_checkpoint_cannot_be_forked(ada: TestClient, submit: Submit) -> None:
     refused(ada.post(f"/v1/jobs/{submit(ada)['id']}/fork", json={}), 404, "not_found")
 

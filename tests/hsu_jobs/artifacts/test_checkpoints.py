@@ -75,6 +75,20 @@ def test_what_an_unfinished_fork_goes_on_from_is_kept_until_the_fork_has_ended(
     assert tidied(session, job, keep_last=1) == [f"{job.id}/1/10"]
 
 
+def test_what_an_unfinished_job_starts_from_is_kept_until_it_has_ended(
+    session: Session, job: Job, owner: User, submit: Callable[..., Job]
+) -> None:
+    saved(session, job, 10, 20, 30)
+    other = submit(owner, initial={"kind": "job", "job": job.id, "step": 20})
+    submit(owner, initial={"kind": "job", "job": job.id + 1000, "step": 10})
+    session.flush()
+    assert tidied(session, job, keep_last=1) == [f"{job.id}/1/10"]
+    assert kept(session, job) == [30, 20]
+    lifecycle.cancel(session, other.id)
+    session.flush()
+    assert tidied(session, job, keep_last=1) == [f"{job.id}/1/20"]
+
+
 def test_a_job_goes_on_from_its_own_newest_and_at_last_from_its_parents(
     session: Session, job: Job, owner: User
 ) -> None:

@@ -1,0 +1,63 @@
+"""How does a network take over the weights of a file, before its first step?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from hsu_core import spec
+from hsu_core.data.files import DatasetNotFound
+from hsu_core.training.checkpoint import MODEL
+
+
+class InitialMismatch(ValueError):
+    """The file is no safetensors file, or its tensors are not those of the network."""
+
+
+def take_over(model: nn.Module, initial: spec.Initial, *, saved: Path | None, data_dir: Path | None) -> None:
+    """Set all tensors of the model but those that are left to the values of the file.
+
+    `saved`: the checkpoint of an `InitialJob`, which its owner has fetched. Raises DatasetNotFound for a file that this
+    machine does not have, InitialMismatch for one that does not fit, ValueError without the checkpoint of a job.
+    """
+    path = _path(initial, saved, data_dir)
+    try:
+        tensors = load_file(path)
+    except SafetensorError as error:
+        raise InitialMismatch(f"{path}: expected a safetensors file, found: {error}") from error
+    of_checkpoint = {name.removeprefix(MODEL): found for name, found in tensors.items() if name.startswith(MODEL)}
+    found = of_checkpoint or tensors
+    wanted = {name: value for name, value in model.state_dict().items() if not _is_left(name, initial.leave)}
+    if reason := _misfit(wanted, found):
+        raise InitialMismatch(f"{path}: {reason}; leave out what is to keep its own first values (initial.leave)")
+    model.load_state_dict({name: found[name] for name in wanted}, strict=False)
+
+
+def _path(initial: spec.Initial, saved: Path | None, data_dir: Path | None) -> Path:
+    if isinstance(initial, spec.InitialJob):
+        if saved is None:
+            raise ValueError(f"expected the checkpoint of step {initial.step} of job {initial.job}, found none")
+        return saved
+    path = None if data_dir is None else data_dir / initial.path
+    if path is None or not path.is_file():
+        where = "no data folder was given" if path is None else f"there is no file {path}"
+        raise DatasetNotFound(f"the first weights are read from {initial.path} in the data folder, but {where}")
+    return path
+
+
+def _is_left(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _misfit(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    if missing := [name for name in wanted if name not in found]:
+        return f"expected tensors {', '.join(missing[:5])}, found {', '.join(list(found)[:5]) or 'none'}"
+    for name, value in wanted.items():
+        if value.shape != found[name].shape:
+            return f"expected {name} of shape {tuple(value.shape)}, found {tuple(found[name].shape)}"
+    return None
