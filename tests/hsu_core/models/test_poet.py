@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from short_runs import stop_after, training
 
 from hsu_core import costs, models, spec
-from hsu_core.models.orthogonal import Equivalence
+from hsu_core.models.orthogonal import Equivalence, cayley
 from hsu_core.outcomes import Finished, Stopped
 from hsu_core.training import checkpoint
 from hsu_core.training.callbacks import Callbacks
@@ -33,6 +33,19 @@ def test_it_is_an_equivalence_with_the_singular_values_of_the_weight(out: int, d
     torch.testing.assert_close(left @ left.T, torch.eye(out).double())
     torch.testing.assert_close(torch.linalg.svdvals(made(w)), torch.linalg.svdvals(w))
     assert torch.autograd.gradcheck(made, w.requires_grad_())
+
+
+def test_cayleys_transform_turns_a_plane_by_twice_the_arc_tangent() -> None:
+    entries = torch.tensor([[-3.0], [0.2], [5.0]], dtype=torch.float64)
+    angle = 2 * entries[:, 0].atan()
+    rows = [torch.stack([angle.cos(), angle.sin()], 1), torch.stack([-angle.sin(), angle.cos()], 1)]
+    torch.testing.assert_close(cayley(entries, 2), torch.stack(rows, 1))
+
+
+def test_in_single_precision_it_is_orthogonal_to_a_millionth() -> None:
+    entries = 0.1 * torch.randn(4, 496, generator=torch.Generator().manual_seed(0))
+    made = cayley(entries, 32)
+    assert (made @ made.mT - torch.eye(32)).abs().max() < 1e-6
 
 
 def test_a_training_learns_digits_and_keeps_the_spectrum(tmp_path: Path) -> None:
