@@ -96,6 +96,10 @@ class Catalog(View):
     regularizers: list[RegularizerEntry]
     models: list[Entry]
     datasets: list[DatasetEntry]
+    parametrizations: list[Entry]
+    """How hidden weights can be bound."""
+    classifiers: list[Entry]
+    """Classifiers that are not trained."""
     optimizers: list[Entry]
     schedules: list[Entry]
     measures: list[str]
@@ -118,6 +122,8 @@ def _fixed_menus() -> dict[str, Any]:
         "objectives": [_objective(kind) for kind in spec.members(spec.Objective)],
         "regularizers": [_regularizer(kind) for kind in spec.members(spec.Regularizer)],
         "models": _entries(spec.Model),
+        "parametrizations": _entries(spec.Parametrization),
+        "classifiers": _entries(spec.Classifier),
         "optimizers": _entries(spec.Optimizer),
         "schedules": _entries(spec.Schedule),
         "measures": list(spec.ALL_MEASURES),

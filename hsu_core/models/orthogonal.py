@@ -1,6 +1,8 @@
-"""How are the neurons of a layer rotated together, instead of being trained one by one?"""
+"""How are the weights of a layer multiplied by orthogonal matrices, instead of being trained one by one?"""
 
 from __future__ import annotations
+
+from typing import assert_never
 
 import torch
 from jaxtyping import Float
@@ -10,18 +12,39 @@ from torch.nn.utils import parametrize
 from hsu_core import spec
 
 
-def bind(network: nn.Module, how: spec.OFT, geometry: spec.Geometry) -> None:
-    """Fix the weights of the layers that the spec names, and put a rotation on each."""
+def bind(network: nn.Module, how: spec.Parametrization, geometry: spec.Geometry) -> None:
+    """Fix the weights of the layers that the spec names, and put orthogonal matrices on each."""
     for layer in how.bound(geometry):
         module = network.get_submodule(layer.name)
-        module.weight.requires_grad_(False)  # noqa: FBT003
-        parametrize.register_parametrization(module, "weight", Rotation(layer.dimension, how))
+        weight = module.weight
+        assert isinstance(weight, nn.Parameter)
+        weight.requires_grad_(False)  # noqa: FBT003
+        parametrize.register_parametrization(module, "weight", _made(how, layer, weight))
+
+
+def _made(how: spec.Parametrization, layer: spec.Layer, weight: Tensor) -> nn.Module:
+    match how:
+        case spec.OFT():
+            return Rotation(layer.dimension, how)
+        case spec.POET():
+            _give_one_length(weight)
+            return Equivalence(layer, how)
+        case _:
+            assert_never(how)
+
+
+def _give_one_length(weight: Tensor) -> None:
+    """Give each neuron the root mean square of their lengths, so that the size of the weights stays."""
+    with torch.no_grad():
+        neurons = weight.flatten(1)
+        length = neurons.square().sum(dim=1).mean().sqrt()
+        weight.copy_((length * nn.functional.normalize(neurons, dim=1)).view(weight.shape))
 
 
 class Rotation(nn.Module):
     """W ↦ W·Rᵀ with R of orthogonal blocks; at first the identity."""
 
-    def __init__(self, d: int, how: spec.OFT) -> None:
+    def __init__(self, d: int, how: spec.Orthogonal) -> None:
         super().__init__()
         count, rest = how.blocks(d)
         self.size, self.left_over = min(how.block, d), rest
@@ -40,6 +63,23 @@ class Rotation(nn.Module):
                 parts.append(neurons[:, turned:])
             rotated: Tensor = torch.cat(parts, dim=1).view(weight.shape)
         return rotated
+
+
+class Equivalence(nn.Module):
+    """W ↦ R·W·P with R and P of orthogonal blocks; at first both are the identity. Qiu et al. 2025."""
+
+    def __init__(self, layer: spec.Layer, how: spec.POET) -> None:
+        super().__init__()
+        d, *out = how.sides(layer)
+        self.right = Rotation(d, how)
+        self.left = Rotation(out[0], how) if out else None
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight with its neurons rotated, and mixed by a rotation."""
+        neurons: Tensor = self.right(weight.flatten(1))
+        if self.left is not None:
+            neurons = self.left(neurons.T).T
+        return neurons.reshape(weight.shape)
 
 
 def cayley(entries: Float[Tensor, "k entries"], size: int) -> Float[Tensor, "k size size"]:

@@ -15,7 +15,7 @@ from hsu_core.spec.initial import Initial, InitialJob
 from hsu_core.spec.layer_names import layer_misfits
 from hsu_core.spec.models import Model
 from hsu_core.spec.optimizers import SGD, Optimizer
-from hsu_core.spec.parametrizations import OFT, MaxSeparation
+from hsu_core.spec.parametrizations import Classifier, Parametrization
 from hsu_core.spec.penalties import FeaturePenalty
 from hsu_core.spec.regularizers import Regularizer
 from hsu_core.spec.schedules import Cosine, Schedule
@@ -151,9 +151,9 @@ class TrainingSpec(TaskSpec):
     seed: Seed = 0
     initial: Annotated[Initial | None, left_out_at(None)] = None
     """The weights to start from; null: drawn from the seed."""
-    parametrization: Annotated[OFT | None, left_out_at(None)] = None
+    parametrization: Annotated[Parametrization | None, left_out_at(None)] = None
     """How hidden weights are bound; null: every weight is trained by itself."""
-    classifier: Annotated[MaxSeparation | None, left_out_at(None)] = None
+    classifier: Annotated[Classifier | None, left_out_at(None)] = None
     """What the classifier is; null: a layer that is trained."""
     clip_norm: Annotated[Positive | None, left_out_at(None)] = None
     """The largest norm of the gradient of all parameters together; a longer one is scaled down to it."""
@@ -268,6 +268,10 @@ class TrainingSpec(TaskSpec):
             return
         if after.model != self.model:
             yield Misfit("/model", "the model must stay as it is: its weights are taken over")
+        if after.parametrization != self.parametrization:
+            yield Misfit("/parametrization", "the parametrization must stay as it is: so do the weights that it fixes")
+        if after.classifier != self.classifier:
+            yield Misfit("/classifier", "the classifier must stay as it is: its class vectors are taken over")
         if after.optimizer.kind != self.optimizer.kind:
             yield Misfit("/optimizer/kind", f"the optimizer must stay {self.optimizer.kind}: so does its state")
         if after.dataset.facts != self.dataset.facts:

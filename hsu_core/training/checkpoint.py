@@ -133,6 +133,8 @@ def load(
     """
     description = describe(path)
     _check("model", wanted.model.model_dump(mode="json"), description.spec["model"], path)
+    for bound in ("parametrization", "classifier"):
+        _check(bound, wanted.model_dump(mode="json").get(bound), description.spec.get(bound), path)
     _check("optimizer", wanted.optimizer.kind, description.spec["optimizer"]["kind"], path)
     tensors = load_file(path)
     found, kept = _under(MODEL, tensors), _under(PENALTY, tensors)

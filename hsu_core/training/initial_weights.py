@@ -14,16 +14,23 @@ from hsu_core import spec
 from hsu_core.data.files import DatasetNotFound
 from hsu_core.training.checkpoint import MODEL
 
+PARAMETRIZED = ".parametrizations."
+"""In names that torch gives to a weight that is computed from others."""
+
 
 class InitialMismatch(ValueError):
     """The file is no safetensors file, or its tensors are not those of the network."""
 
 
-def take_over(model: nn.Module, initial: spec.Initial, *, saved: Path | None, data_dir: Path | None) -> None:
+def take_over(
+    model: nn.Module, initial: spec.Initial, *, fixed: str | None, saved: Path | None, data_dir: Path | None
+) -> None:
     """Set all tensors of the model but those that are left to the values of the file.
 
-    `saved`: the checkpoint of an `InitialJob`, which its owner has fetched. Raises DatasetNotFound for a file that this
-    machine does not have, InitialMismatch for one that does not fit, ValueError without the checkpoint of a job.
+    Neurons that are rotated together are those of the file; their rotations start as they are. `fixed`: the name of a
+    classifier that keeps its own class vectors. `saved`: the checkpoint of an `InitialJob`, which its owner has fetched.
+    Raises DatasetNotFound for a file that this machine does not have, InitialMismatch for one that does not fit,
+    ValueError without the checkpoint of a job.
     """
     path = _path(initial, saved, data_dir)
     try:
@@ -32,7 +39,11 @@ def take_over(model: nn.Module, initial: spec.Initial, *, saved: Path | None, da
         raise InitialMismatch(f"{path}: expected a safetensors file, found: {error}") from error
     of_checkpoint = {name.removeprefix(MODEL): found for name, found in tensors.items() if name.startswith(MODEL)}
     found = of_checkpoint or tensors
-    wanted = {name: value for name, value in model.state_dict().items() if not _is_left(name, initial.leave)}
+    left = (*initial.leave, *([f"{fixed}.*"] if fixed else ()))
+    wanted = {name: value for name, value in model.state_dict().items() if not _is_left(name, left)}
+    if any(PARAMETRIZED in name for name in wanted) and not any(PARAMETRIZED in name for name in found):
+        found = {_parametrized(name, wanted): value for name, value in found.items()}
+        wanted = {name: value for name, value in wanted.items() if PARAMETRIZED not in name or name in found}
     if reason := _misfit(wanted, found):
         raise InitialMismatch(f"{path}: {reason}; leave out what is to keep its own first values (initial.leave)")
     model.load_state_dict({name: found[name] for name in wanted}, strict=False)
@@ -48,6 +59,13 @@ def _path(initial: spec.Initial, saved: Path | None, data_dir: Path | None) -> P
         where = "no data folder was given" if path is None else f"there is no file {path}"
         raise DatasetNotFound(f"the first weights are read from {initial.path} in the data folder, but {where}")
     return path
+
+
+def _parametrized(name: str, wanted: dict[str, Tensor]) -> str:
+    """The name of a weight in a network that rotates it."""
+    owner, _, parameter = name.rpartition(".")
+    other = f"{owner}{PARAMETRIZED}{parameter}.original"
+    return other if other in wanted else name
 
 
 def _is_left(name: str, patterns: Sequence[str]) -> bool:

@@ -74,7 +74,9 @@ def train(
     data = reading.load(training.dataset, data_dir, allow_download=allow_download)
     task = tasks.prepare(training, data, device=device, world=world)
     if training.initial and not resume_from:
-        initial_weights.take_over(task.model, training.initial, saved=initial_from, data_dir=data_dir)
+        final = training.geometry.final
+        fixed = final.name if final and training.classifier else None
+        initial_weights.take_over(task.model, training.initial, fixed=fixed, saved=initial_from, data_dir=data_dir)
     return _Run(training, task, callbacks, resume_from, world, began).to_the_end()
 
 

@@ -29,7 +29,7 @@ def wrap(model: nn.Module, world: World) -> nn.Module:
     else:
         _share_norms(model, world)
     for parameter in model.parameters():
-        if parameter.is_contiguous():
+        if parameter.requires_grad and parameter.is_contiguous():
             hook = partial(_strided, strides=parameter.stride())
             parameter.register_hook(hook)  # type: ignore[no-untyped-call]
     return DistributedDataParallel(model)

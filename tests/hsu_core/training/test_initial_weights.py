@@ -67,6 +67,25 @@ def test_what_is_left_keeps_its_own_first_values(trained: Path, tmp_path: Path) 
     assert torch.equal(found["model/classifier.weight"], drawn.classifier.weight)
 
 
+def test_neurons_of_the_file_may_be_rotated_together_and_a_fixed_classifier_stays(
+    trained: Path, tmp_path: Path
+) -> None:
+    asked = training(
+        initial=weights(f"weights/{trained.name}"),
+        parametrization={"kind": "oft", "block": 4},
+        classifier={"kind": "max_separation"},
+        duration={"steps": 1},
+    )
+    train(asked, data_dir=tmp_path, callbacks=Callbacks(checkpoint_dir=tmp_path / "own", should_stop=stop_after(0)))
+    found, before = load_file(tmp_path / "own" / "step-000000000.safetensors"), load_file(trained)
+    assert torch.equal(found["model/conv2.parametrizations.weight.original"], before["model/conv2.weight"])
+    assert torch.equal(found["model/norm2.running_mean"], before["model/norm2.running_mean"])
+    drawn = models.prepared(asked, asked.dataset.facts)
+    assert torch.equal(found["model/classifier.weight"], drawn.classifier.weight)
+    again = training(initial=weights("own/step-000000000.safetensors"), parametrization={"kind": "oft", "block": 4})
+    assert first_loss(again, data_dir=tmp_path) > 0
+
+
 def test_a_resumed_run_needs_the_file_no_more(trained: Path, tmp_path: Path) -> None:
     asked = training(initial=weights(f"weights/{trained.name}"), duration={"steps": 6})
     own = tmp_path / "own"

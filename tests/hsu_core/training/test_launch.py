@@ -49,6 +49,9 @@ CASES: dict[str, dict[str, Any]] = {
     "batch norm": {"model": {"kind": "small_cnn", "width": 4}, "regularizer": {"kind": "none"}},
     "batch norm and koleo": {"model": {"kind": "small_cnn", "width": 4}, "regularizer": {"kind": "koleo"}},
     "adamw": {"optimizer": {"kind": "adamw", "lr": 0.01}},
+    "oft": {"parametrization": {"kind": "oft", "block": 8}},
+    "poet": {"parametrization": {"kind": "poet", "block": 8}},
+    "max separation": {"classifier": {"kind": "max_separation"}},
 }
 
 
