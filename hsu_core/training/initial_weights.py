@@ -28,7 +28,7 @@ def take_over(
     """Set all tensors of the model but those that are left to the values of the file.
 
     Neurons that are rotated together are those of the file; their rotations start as they are. `fixed`: the name of a
-    classifier that keeps its own class vectors. `saved`: the checkpoint of an `InitialJob`, which its owner has fetched.
+    classifier that keeps its own class vectors. `saved`: the checkpoint of an `InitialJob`, fetched by its owner.
     Raises DatasetNotFound for a file that this machine does not have, InitialMismatch for one that does not fit,
     ValueError without the checkpoint of a job.
     """
