@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, NoReturn
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -120,7 +120,7 @@ class Order(BaseModel):
     device: Device
     data_dir: Path | None
     resume_from: Path | None
-    initial_from: Path | None
+    initial_from: Path | None = None
 
     @property
     def own_device(self) -> str:
@@ -141,6 +141,14 @@ def main() -> None:
             raise
         traceback.print_exc()
         sys.exit(out_of_memory.EXIT_STATUS)
+    end()
+
+
+def end() -> NoReturn:
+    """End this process, whose work is done. Its threads that still run abort it now and then if it ends as usual."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _end_with_the_first() -> None:

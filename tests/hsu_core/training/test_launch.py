@@ -110,6 +110,7 @@ def be_a_rank(rank: str, port: str, listening: str, folder: str) -> None:
         diverged = train(training(optimizer={"kind": "sgd", "lr": 1e38, "weight_decay": 1e38}), world=world)
     Path(folder, rank, "penalties.json").write_text(json.dumps(penalties))
     Path(folder, rank, "diverged").write_text(str(diverged))
+    launch.end()
 
 
 @pytest.fixture(scope="module")
