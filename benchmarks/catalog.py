@@ -59,12 +59,13 @@ def _penalty(chosen: spec.Regularizer) -> Callable[[], None]:
     network = models.build(spec.CNN9(), FACTS, seed=0).train()
     penalty = regularizers.build(chosen, network, total_steps=100)
     features = torch.randn(128, 256, requires_grad=True)
+    classes = torch.arange(128) % FACTS.classes
     for term in penalty.terms:
         if hasattr(term, "features"):
             term.features = features
 
     def run() -> None:
-        penalty(1, lr=0.1).backward()
+        penalty(1, lr=0.1, classes=classes).backward()
         for parameter in [*network.parameters(), features]:
             parameter.grad = None
 

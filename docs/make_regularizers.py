@@ -3,7 +3,8 @@
     python docs/make_regularizers.py
 
 The points are the neurons of a layer with three inputs, trained on the penalty alone, full space, from the same random
-start: 600 steps of Adam, cosine schedule from 0.05.
+start: 600 steps of Adam, cosine schedule from 0.05. Of a penalty on classes they are features of four classes, whose
+class vectors are trained with them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from matplotlib import pyplot as plt
 HERE = Path(__file__).parent
 PICTURES = HERE / "regularizers"
 POINTS, STEPS, RATE = 24, 600, 0.05
+CLASSES = 4
 SETTINGS: dict[str, dict[str, Any]] = {"comhe": {"dimension": 2}}
 """Where a default would do nothing in three dimensions."""
 
@@ -90,7 +92,12 @@ def _trained(chosen: spec.Regularizer, start: Tensor) -> Tensor:
     if isinstance(chosen, spec.LayerPenalty):
         alone |= {"hidden_weight": 1.0, "final_weight": 0.0}
     penalty = regularizers.build(chosen.model_copy(update=alone), network, seed=0, total_steps=STEPS)
-    optimizer = torch.optim.Adam([neurons])
+    trained, classes = [neurons], torch.arange(POINTS) % CLASSES
+    if penalty.needs_classes:
+        vectors = network[1].weight
+        vectors.data = torch.randn(CLASSES, 3, generator=torch.Generator().manual_seed(4))
+        trained.append(vectors)
+    optimizer = torch.optim.Adam(trained)
     for step in range(STEPS):
         rate = RATE * (1 + math.cos(math.pi * step / STEPS)) / 2
         for group in optimizer.param_groups:
@@ -99,7 +106,7 @@ def _trained(chosen: spec.Regularizer, start: Tensor) -> Tensor:
             if hasattr(term, "features"):
                 term.features = neurons
         optimizer.zero_grad()
-        penalty(step, lr=rate).backward()
+        penalty(step, lr=rate, classes=classes).backward()
         optimizer.step()
     return neurons.detach()
 

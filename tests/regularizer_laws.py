@@ -35,7 +35,8 @@ class Laws(NamedTuple):
     own: it counts in a way of its own."""
     half_space: bool = False
     """Whether it is offered, and is then full space on the doubled set."""
-    draws: Literal["nothing", "poles", "projections", "planes", "start"] = "nothing"
+    draws: Literal["nothing", "poles", "projections", "planes", "start", "classes"] = "nothing"
+    """classes: the class vectors; an example is of the class whose vector is nearest, so its class moves with it."""
     of_dimension: bool = False
     """Whether the value differs for the same rows in a space of more dimensions."""
 
@@ -102,6 +103,18 @@ def non_normality(x: Tensor, directions: Tensor) -> Tensor:
     normal = torch.exp(-(t**2) / 2)
     found = torch.exp(1j * (x @ (directions / directions.norm(dim=1, keepdim=True)).T)[..., None] * t).mean(dim=0)
     return len(x) * torch.trapezoid((found - normal).abs() ** 2 * normal, t, dim=1).mean()
+
+
+def nearest(x: Tensor, vectors: Tensor) -> Tensor:
+    return (x.double() @ torch.nn.functional.normalize(vectors.double(), dim=1).T).argmax(dim=1)
+
+
+def gap_of_classes(x: Tensor, vectors: Tensor) -> Tensor:
+    """Of HUG: by cosines, pair by pair."""
+    z, v = x / x.norm(dim=1, keepdim=True), vectors / vectors.norm(dim=1, keepdim=True)
+    pairs = [1 / (v[i] - v[j]).square().sum() for i, j in itertools.combinations(range(len(v)), 2)]
+    cosines = torch.stack([a @ v[k] for a, k in zip(z, nearest(x, vectors).tolist(), strict=True)])
+    return torch.stack(pairs).mean() + (2 - 2 * cosines).sqrt().mean()
 
 
 def stretch(w: Tensor, start: Tensor) -> Tensor:
@@ -182,6 +195,7 @@ TABLE: dict[str, Laws] = {
     ),
     "wasserstein_uniformity": Laws(spec.WassersteinUniformity(), alone(wasserstein), of_dimension=True),
     "sliced_gaussian": Laws(spec.SlicedGaussian(directions=COUNT), non_normality, lengths="own", draws="poles"),
+    "hug": Laws(spec.HUG(), gap_of_classes, draws="classes"),
     "koleo": Laws(
         spec.KoLeo(), alone(lambda x: -((2 - 2 * cosines_to_others(x).amax(dim=1)).sqrt() + 1e-8).log().mean())
     ),
@@ -208,10 +222,11 @@ def value(name: str, *rows: Tensor, drawn: Tensor, step: int = LOOKS, **changed:
         patch.setattr(terms, "gaussian", lambda *_, **__: drawn)
         patch.setattr(baselines, "spectral_isometry", partial(_from_start, baselines.spectral_isometry, drawn))
         if laws.of_features:
-            classifier = nn.Linear(rows[0].shape[1], 2, dtype=rows[0].dtype)
+            classifier = layer_of(drawn) if laws.draws == "classes" else nn.Linear(rows[0].shape[1], 2)
             penalty = regularizers.build(chosen, classifier)
-            classifier(rows[0])
-            return penalty.value(step)
+            classifier.to(rows[0].dtype)(rows[0])
+            known = nearest(rows[0], drawn) if laws.draws == "classes" else None
+            return penalty.value(step, classes=known)
         chosen = chosen.model_copy(update={"layers": tuple(str(i) for i in range(len(rows)))})
         penalty = regularizers.build(chosen, nn.Sequential(*map(layer_of, rows), nn.Linear(1, 1)))
         for part in penalty.to(drawn.dtype).modules():

@@ -81,8 +81,8 @@ def layer_term(chosen: spec.LayerRegularizer, n: int, d: int, *, is_final: bool)
             assert_never(chosen)
 
 
-def feature_term(chosen: spec.FeatureRegularizer, batch: int, d: int) -> PenaltyCost:
-    """The cost of the term of a batch of features."""
+def feature_term(chosen: spec.FeatureRegularizer, batch: int, d: int, *, classes: int) -> PenaltyCost:
+    """The cost of the term of a batch of features, before a classifier of so many classes."""
     flops = 4 * batch**2 * d
     match chosen:
         case spec.Uniformity():
@@ -92,6 +92,10 @@ def feature_term(chosen: spec.FeatureRegularizer, batch: int, d: int) -> Penalty
         case spec.WassersteinUniformity():
             smaller, larger = sorted((batch, d))
             return PenaltyCost(20 * larger * smaller**2, 6 * DOUBLE * batch * d, 2 * DOUBLE * smaller**2)
+        case spec.HUG():
+            energy = _energy(classes, d, s=2.0, low_precision=False)
+            kept = FLOAT * (2 * batch + classes) * d + 4 * DOUBLE * batch * d
+            return PenaltyCost(energy.flops + 40 * batch * d, energy.kept + kept, energy.passing)
         case spec.SlicedGaussian(directions=directions):
             return PenaltyCost(
                 directions * batch * (4 * d + 40 * FREQUENCIES), FLOAT * directions * (3 * FREQUENCIES * batch + d), 0

@@ -180,7 +180,9 @@ def _terms(training: spec.TrainingSpec, network: Geometry) -> Iterator[PenaltyCo
             return
         case spec.FeaturePenalty():
             assert network.final is not None  # a spec without a classifier takes no penalty of features
-            yield penalty_costs.feature_term(chosen, training.load.examples, network.final.dimension)
+            yield penalty_costs.feature_term(
+                chosen, training.load.examples, network.final.dimension, classes=network.final.out
+            )
         case spec.LayerPenalty():
             for layer in _regularized(chosen, network):
                 term = penalty_costs.layer_term(chosen, layer.out, layer.dimension, is_final=layer.is_final)

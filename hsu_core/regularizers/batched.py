@@ -15,11 +15,10 @@ from torch import Tensor
 from hsu_core import baselines, spec
 from hsu_core.fast.directions import unit_rows
 from hsu_core.regularizers import inner_problem
+from hsu_core.regularizers.feature_terms import AnyTerm, OfClasses, OfFeatures
 from hsu_core.regularizers.terms import (
-    AnyTerm,
     AtPoles,
     OfDraws,
-    OfFeatures,
     OfProjections,
     OfStretch,
     OfWeights,
@@ -56,7 +55,7 @@ def _way(term: AnyTerm) -> Callable[[Any, Tensor, StepContext], Tensor]:
             return _of_projections
         case OfStretch():
             return _of_stretch
-        case OfDraws() | OfFeatures():
+        case OfDraws() | OfFeatures() | OfClasses():
             return _one_by_one
         case _:
             assert_never(term)

@@ -18,9 +18,10 @@ from hsu_core import spec
 from hsu_core.fast.closed_form import without_autocast
 from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers import batched, classifier, custom_op
+from hsu_core.regularizers.feature_terms import AnyTerm, Classes, OfClasses, feature_term
 from hsu_core.regularizers.in_use import InUse
 from hsu_core.regularizers.layers import Layer, OwnPoints, chosen, layers, own_layers, read, unread
-from hsu_core.regularizers.terms import AnyTerm, AtPoles, StepContext, feature_term, layer_term
+from hsu_core.regularizers.terms import AtPoles, StepContext, layer_term
 
 
 def build(
@@ -49,6 +50,8 @@ def build(
     found = _found(regularizer, model, final, points)
     if isinstance(regularizer, spec.FeaturePenalty):
         penalty.add(feature_term(regularizer, _classifier(found), seed=seed, world=world), regularizer.weight)
+        if regularizer.needs_classes:
+            penalty.watch()
         trainable = any(parameter.requires_grad for parameter in model.parameters())
     else:
         _add_layers(penalty, regularizer, found, seed)
@@ -103,7 +106,12 @@ class Penalty(nn.Module):
         self._in_use = InUse(self.model, [layer.module for layer in self.layers])
 
     def forward(
-        self, step: int | None = None, *, lr: float | None = None, params: Mapping[str, Tensor] | None = None
+        self,
+        step: int | None = None,
+        *,
+        lr: float | None = None,
+        params: Mapping[str, Tensor] | None = None,
+        classes: Classes | Tensor | None = None,
     ) -> Float[Tensor, ""]:
         """The addition to the loss at a step: on every k-th step k times the penalty, otherwise 0.
 
@@ -111,29 +119,35 @@ class Penalty(nn.Module):
         counts updates by itself: a call that finds the weights changed since the last call is the next step. (Changes
         through `.data` are not noticed: give the step then.) `lr` is the network's learning rate, which moves the
         authors' poles. `params` are weights to read instead of the model's, as for `torch.func.functional_call`.
+        `classes` are those of the last batch's examples, one for each row of the features or `Classes`: `hug` needs
+        them, others do not look at them.
 
-        ValueError where an authors' pole must move without a rate; RuntimeError if the model's last forward used other
-        weights than the model's own, and `params` does not give them.
+        ValueError where an authors' pole must move without a rate, or without classes that are needed; RuntimeError if
+        the model's last forward used other weights than the model's own, and `params` does not give them.
         """
         if torch.compiler.is_compiling():
             if params is not None:
                 raise ValueError("params are not taken in a compiled step: call the penalty outside")
-            return custom_op.compiled(self.handle, self.points(), step, lr)
-        points = self.points(params)
+            return custom_op.compiled(self.handle, self.points(classes=classes), step, lr)
+        points = self.points(params, classes=classes)
         if custom_op.is_transforming():
             return custom_op.transformed(self.handle, points, step, lr)
         return self.weighted_sum(points, step, lr=lr, gated=True)
 
-    def value(self, step: int | None = None, *, lr: float | None = None) -> Float[Tensor, ""]:
+    def value(
+        self, step: int | None = None, *, lr: float | None = None, classes: Classes | Tensor | None = None
+    ) -> Float[Tensor, ""]:
         """The recorded weighted penalty, whether or not it acts at this step. Otherwise the same as a call."""
-        return self.weighted_sum(self.points(), step, lr=lr, gated=False)
+        return self.weighted_sum(self.points(classes=classes), step, lr=lr, gated=False)
 
-    def by_layer(self, step: int | None = None, *, lr: float | None = None) -> dict[str, Tensor]:
+    def by_layer(
+        self, step: int | None = None, *, lr: float | None = None, classes: Classes | Tensor | None = None
+    ) -> dict[str, Tensor]:
         """The weighted term of each regularized layer; their sum is `value`. No kept state moves."""
         at = StepContext(self._now(step), lr, moves=False)
         found = {
             term.layer.name: value
-            for terms, values in self._values(self.points(), at)
+            for terms, values in self._values(self.points(classes=classes), at)
             for term, value in zip(terms, values.unbind(), strict=True)
         }
         return {layer.name: found[layer.name] for layer in self.layers}
@@ -158,13 +172,21 @@ class Penalty(nn.Module):
         """The penalty acts on every k-th step, k times as strong."""
         return self.regularizer.every
 
-    def points(self, params: Mapping[str, Tensor] | None = None) -> list[Tensor]:
+    @property
+    def needs_classes(self) -> bool:
+        """Whether a call needs the classes of the batch."""
+        return any(isinstance(term, OfClasses) for term in self.terms)
+
+    def points(
+        self, params: Mapping[str, Tensor] | None = None, *, classes: Classes | Tensor | None = None
+    ) -> list[Tensor]:
         """The present points of each term."""
+        known = Classes(classes) if isinstance(classes, Tensor) else classes
         if params is not None:
-            return self._held.with_params(params, self._read)
+            return self._held.with_params(params, lambda: self._read(known))
         if self._in_use is not None and not torch.compiler.is_compiling():
             self._in_use.check()
-        return self._read()
+        return self._read(known)
 
     def weighted_sum(
         self, points: Sequence[Tensor], step: int | None, *, lr: float | None, gated: bool
@@ -180,8 +202,8 @@ class Penalty(nn.Module):
             self._moved_at = step
         return self.every * total if gated and self.every > 1 else total
 
-    def _read(self) -> list[Tensor]:
-        return [term.points() for term, _ in self._weighted()]
+    def _read(self, classes: Classes | None) -> list[Tensor]:
+        return [term.beside(classes) if isinstance(term, OfClasses) else term.points() for term, _ in self._weighted()]
 
     def _now(self, step: int | None) -> int:
         """The given step, or the number of updates noticed."""

@@ -1,9 +1,9 @@
-"""What does a regularizer add for one layer, or for one batch of features? Lower is always better.
+"""What does a regularizer add for one layer? Lower is always better.
 
 Knows one layer at a time (several as one stack: `batched.py`), the energies, and the state that some terms keep (a
-pole, a projection). Knows no sum over layers and no schedule: `penalty.py` does, which reads the points once a call and
-passes them in. Random numbers depend on seed, layer and step alone, so a resumed run, and every rank of a parallel one,
-draws the same numbers.
+pole, a projection). Knows no features: `feature_terms.py` does. Knows no sum over layers and no schedule: `penalty.py`
+does, which reads the points once a call and passes them in. Random numbers depend on seed, layer and step alone, so a
+resumed run, and every rank of a parallel one, draws the same numbers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from hsu_core import authors, baselines, dispersion, fast, spec
 from hsu_core.fast.directions import computable, unit_rows
-from hsu_core.ranks import World
 from hsu_core.regularizers import inner_problem
 from hsu_core.regularizers.layers import Layer
 from hsu_core.regularizers.projections import KeptProjection, distortion, gaussian
@@ -28,13 +27,6 @@ from hsu_core.regularizers.projections import KeptProjection, distortion, gaussi
 Kept = TypeVar("Kept", bound=nn.Module)
 Draw = Callable[[Tensor, torch.Generator | None], Tensor]
 """What a term draws for points of this shape, type and device."""
-
-
-class FeatureLoss(NamedTuple):
-    """A loss of features, and what it draws for them, which is then its second argument."""
-
-    of: Callable[..., Tensor]
-    draw: Draw | None = None
 
 
 class StepContext(NamedTuple):
@@ -262,52 +254,8 @@ class OfDraws(Term):
         return self.loss(w, self.draw(w.detach(), self.generator(f"draws/{at.step}", w.device)))
 
 
-class OfFeatures(Term):
-    """A function of the last batch's features: the inputs of the classifier, caught by a hook.
-
-    It is of the whole batch: there are also pairs between the parts of different ranks, which `world` gathers.
-    """
-
-    def __init__(self, layer: Layer, seed: int, *, loss: FeatureLoss, world: World) -> None:
-        super().__init__(layer, seed)
-        self.loss = loss
-        self.world = world
-        self.features: Tensor | None = None
-        self._listen(layer.module)
-
-    def points(self) -> Float[Tensor, "n d"]:
-        """The features. RuntimeError before the model, or its new classifier, has seen a batch."""
-        if (classifier := self.layer.module) is not self.heard[0]:
-            self._listen(classifier)
-        if self.features is None:
-            raise RuntimeError(
-                "a penalty on features needs a batch: call the model first, in training mode; "
-                f"they are caught where they enter {self.layer.name or 'the model'}"
-            )
-        return self.features
-
-    def forward(self, w: Float[Tensor, "n d"], at: StepContext) -> Float[Tensor, ""]:
-        """The loss of the features, with what is drawn at this step if it draws."""
-        features = self.world.gathered(computable(w))
-        if self.loss.draw is None:
-            return self.loss.of(features)
-        drawn = self.loss.draw(features.detach(), self.generator(f"draws/{at.step}", features.device))
-        return self.loss.of(features, drawn)
-
-    def _listen(self, classifier: nn.Module) -> None:
-        """Attach the hook; another module may have replaced the classifier."""
-        self.heard = (classifier,)  # in a tuple, so that it is not a submodule
-        self.features = None
-        classifier.register_forward_pre_hook(self._catch, with_kwargs=True)
-
-    def _catch(self, module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        if module.training and module is self.heard[0]:
-            caught = inputs[0] if inputs else named["input"]
-            self.features = caught.flatten(start_dim=1)
-
-
-AnyTerm = OfWeights | AtPoles | OfProjections | OfStretch | OfDraws | OfFeatures
-"""Every kind of term."""
+LayerTerm = OfWeights | AtPoles | OfProjections | OfStretch | OfDraws
+"""Every kind of term of a layer's weights."""
 
 
 def _mhe(chosen: spec.MHE | spec.CoMHE, *, half_space: bool) -> Callable[[Tensor], Tensor]:
@@ -326,7 +274,7 @@ def _negative(energy: Callable[..., Tensor], **how: bool) -> Callable[[Tensor], 
     return lambda w: -energy(w, **how)
 
 
-def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight: float) -> AnyTerm:
+def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight: float) -> LayerTerm:
     """The term of a regularizer for one layer; `weight` is the factor of the whole term."""
     half_space = chosen.is_mirrored and not layer.is_final
     of_weights = partial(OfWeights, layer, seed)
@@ -368,7 +316,7 @@ def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight
             return of_weights(loss=baselines.minimal_angles)
         case spec.Lloyd():
             loss = partial(dispersion.lloyd, half_space=half_space)
-            return OfDraws(layer, seed, draw=partial(_vectors, chosen.samples), loss=loss)
+            return OfDraws(layer, seed, draw=partial(vectors, chosen.samples), loss=loss)
         case spec.SlicedDispersion():
             loss = partial(dispersion.sliced_dispersion, half_space=half_space)
             return OfDraws(layer, seed, draw=partial(_planes, chosen.circles), loss=loss)
@@ -376,26 +324,8 @@ def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight
             assert_never(chosen)
 
 
-def feature_term(chosen: spec.FeatureRegularizer, layer: Layer, *, seed: int, world: World) -> AnyTerm:
-    """The term of a regularizer on features, the inputs of the classifier."""
-    return OfFeatures(layer, seed, loss=_feature_loss(chosen), world=world)
-
-
-def _feature_loss(chosen: spec.FeatureRegularizer) -> FeatureLoss:
-    match chosen:
-        case spec.Uniformity(t=t):
-            return FeatureLoss(partial(baselines.uniformity, t=t))
-        case spec.KoLeo():
-            return FeatureLoss(baselines.koleo)
-        case spec.WassersteinUniformity():
-            return FeatureLoss(dispersion.wasserstein_uniformity)
-        case spec.SlicedGaussian(directions=count):
-            return FeatureLoss(dispersion.sliced_gaussian, partial(_vectors, count))
-        case _:
-            assert_never(chosen)
-
-
-def _vectors(count: int, like: Tensor, generator: torch.Generator | None) -> Float[Tensor, "count d"]:
+def vectors(count: int, like: Tensor, generator: torch.Generator | None) -> Float[Tensor, "count d"]:
+    """Random unit vectors."""
     return inner_problem.drawn(count, like=like, generator=generator)
 
 

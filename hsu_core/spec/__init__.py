@@ -10,6 +10,7 @@ its `__all__`, so that a new member of a menu changes one file.
 from hsu_core.spec.baselines import *
 from hsu_core.spec.batch_norm import *
 from hsu_core.spec.batched import *
+from hsu_core.spec.class_gap import *
 from hsu_core.spec.classification import *
 from hsu_core.spec.datasets import *
 from hsu_core.spec.dispersion import *

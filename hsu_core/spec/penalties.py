@@ -156,3 +156,8 @@ class FeaturePenalty(Penalty):
 
     weight: NonNegative
     """Weight of the batch's term."""
+
+    @property
+    def needs_classes(self) -> bool:
+        """Whether it needs the classes of the batch's examples."""
+        return False

@@ -28,6 +28,7 @@ class RecommendationSpec(BatchedSpec):
     examples = "interactions"
     primary = Metric("recall_at_20")
     unevaluated = NO_CLASSES
+    has_classes = False
 
     task: Literal["recommendation"] = "recommendation"
     dataset: InteractionDataset

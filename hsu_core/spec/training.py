@@ -138,6 +138,8 @@ class TrainingSpec(TaskSpec):
     selected: ClassVar[tuple[str, ...]] = ()
     """Metrics of `evaluated` that a result also has as of the evaluation with the best primary metric, as `selected_…`.
     Only where the primary metric comes from other data: a value that was selected on the test data is no test."""
+    has_classes: ClassVar[bool] = True
+    """Whether its examples have classes."""
     unevaluated: ClassVar[Mapping[str, Refusal]] = {}
     """Options of `evaluate` that the task cannot have, and why."""
 
@@ -170,13 +172,8 @@ class TrainingSpec(TaskSpec):
     def _is_possible(self) -> TrainingSpec:
         if reason := self.misfit():
             raise fault("model", "model_does_not_fit", reason)
-        if isinstance(self.regularizer, FeaturePenalty) and not self.geometry.final:
-            raise fault(
-                "regularizer",
-                "no_features",
-                f"{self.regularizer.kind} acts on the inputs of the classifier, and {self.model.kind} has none: "
-                "choose a regularizer of weights",
-            )
+        if isinstance(self.regularizer, FeaturePenalty):
+            self._check_features(self.regularizer)
         if self.classifier and not self.geometry.final:
             raise fault("classifier", "no_classifier", f"{self.model.kind} has no classifier that could be fixed")
         if self.parametrization and not any(self.parametrization.bound(self.geometry)):
@@ -185,12 +182,6 @@ class TrainingSpec(TaskSpec):
                 "parametrization",
                 "nothing_to_rotate",
                 f"{self.model.kind} has no hidden linear layer or convolution that {names} names",
-            )
-        if isinstance(self.regularizer, FeaturePenalty) and self.load.examples == 1:
-            raise fault(
-                "batch_size",
-                "batch_too_small",
-                f"{self.regularizer.kind} acts on the features of a batch and needs at least 2, found a batch of 1",
             )
         for option in self.evaluate.options:
             if refused := self.unevaluated.get(option):
@@ -203,6 +194,29 @@ class TrainingSpec(TaskSpec):
                 f"{self.steps_per_epoch:,}",
             )
         return self
+
+    def _check_features(self, chosen: FeaturePenalty) -> None:
+        """Raise an error if a step has no features for the penalty, or does not know their classes."""
+        if chosen.needs_classes and not self.has_classes:
+            raise fault(
+                "regularizer",
+                "no_classes",
+                f"{chosen.kind} needs the class of each example, and {self.task} has no classes: "
+                "choose another regularizer",
+            )
+        if not self.geometry.final:
+            raise fault(
+                "regularizer",
+                "no_features",
+                f"{chosen.kind} acts on the inputs of the classifier, and {self.model.kind} has none: "
+                "choose a regularizer of weights",
+            )
+        if self.load.examples == 1:
+            raise fault(
+                "batch_size",
+                "batch_too_small",
+                f"{chosen.kind} acts on the features of a batch and needs at least 2, found a batch of 1",
+            )
 
     @property
     def geometry(self) -> Geometry:

@@ -13,6 +13,7 @@ from hsu_core import models, spec
 from hsu_core.data.batches import Batch, Batches, normalised
 from hsu_core.data.images import Images
 from hsu_core.ranks import World
+from hsu_core.regularizers import Classes
 from hsu_core.tasks.cross_entropy import mean_cross_entropy
 from hsu_core.tasks.task import Examples, Task, autocast
 
@@ -76,6 +77,10 @@ class Classification(Task[Batch, Tensor]):
         totals = torch.stack([torch.cat(losses).double().sum(), torch.cat(hits).double().sum()])
         test_loss, test_accuracy = self.world.sum(totals) / len(self.data.test_y)
         return {"test_loss": test_loss, "test_accuracy": test_accuracy}
+
+    def known_classes(self, batch: Batch) -> Classes:
+        """Of all images."""
+        return Classes(batch[1])
 
     def examples(self, part: str) -> Iterator[Examples]:
         """Images and classes."""

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from hsu_core import models, spec
 from hsu_core.data.graphs import Graph
 from hsu_core.ranks import World
+from hsu_core.regularizers import Classes
 from hsu_core.tasks.cross_entropy import mean_cross_entropy
 from hsu_core.tasks.task import Examples, Task, autocast, randomness
 
@@ -60,6 +61,10 @@ class Nodes(Task[int, Tensor]):
         parts = {"test": self.test, "validation": self.validation}
         losses = {f"{name}_loss": cross_entropy(logits[part], self.labels[part]) for name, part in parts.items()}
         return losses | {f"{name}_accuracy": self._accuracy(logits, part) for name, part in parts.items()}
+
+    def known_classes(self, _batch: int) -> Classes:
+        """Of the training nodes."""
+        return Classes(self.labels[self.train], self.train)
 
     def examples(self, part: str) -> Iterator[Examples]:
         """The labelled nodes, or those of the test, in one pass over the graph."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from hsu_core import spec
 from hsu_core.ranks import World
+from hsu_core.regularizers import Classes
 
 Batch = TypeVar("Batch")
 Outputs = TypeVar("Outputs")
@@ -64,6 +65,10 @@ class Task(ABC, Generic[Batch, Outputs]):
     @abstractmethod
     def evaluated(self) -> dict[str, Float[Tensor, ""]]:
         """The present model on held-out data: the spec's `evaluated`. The same on every rank."""
+
+    def known_classes(self, batch: Batch) -> Classes:
+        """The classes of a training batch. NotImplementedError for a task without classes."""
+        raise NotImplementedError(f"{type(self).__name__} has no classes")
 
     def examples(self, part: str) -> Iterator[Examples]:
         """All examples of a part, `train` or `test`, in order and without augmentation. The same on every rank.

@@ -15,6 +15,7 @@ from hsu_core import models, spec
 from hsu_core.data.batches import epoch_order
 from hsu_core.data.texts import Texts as Data
 from hsu_core.ranks import World
+from hsu_core.regularizers import Classes
 from hsu_core.tasks.cross_entropy import mean_cross_entropy
 from hsu_core.tasks.reading_texts import reader
 from hsu_core.tasks.task import Examples, Task, autocast, randomness
@@ -81,6 +82,10 @@ class Texts(Task[Batch, Tensor]):
             "test_loss": cross_entropy(logits.double(), self.test_y),
             "test_accuracy": (logits.argmax(dim=1) == self.test_y).double().mean(),
         }
+
+    def known_classes(self, batch: Batch) -> Classes:
+        """Of all texts."""
+        return Classes(batch.classes)
 
     def examples(self, part: str) -> Iterator[Examples]:
         """Texts and classes."""

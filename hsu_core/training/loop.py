@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,6 @@ from hsu_core.measures import panel, references
 from hsu_core.outcomes import DeviceUsed, Diverged, Finished, Outcome, Reference, Saved, Series, Stopped
 from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers.layers import Layer, chosen, layers
-from hsu_core.regularizers.penalty import Penalty
 from hsu_core.training import (
     checkpoint,
     gradient_share,
@@ -150,7 +151,8 @@ class _Run:
         outputs = task.outputs(self.network, batch)
         loss = task.loss(outputs, batch)
         acts, is_recorded = penalty.acts(step), is_last or step % training.record.every == 0
-        energy = penalty.value(step, lr=learning_rate) if acts or is_recorded else loss.new_zeros(())
+        classes = task.known_classes(batch) if penalty.needs_classes else None
+        energy = penalty.value(step, lr=learning_rate, classes=classes) if acts or is_recorded else loss.new_zeros(())
         if is_recorded:
             measured = {name: world.mean(value) for name, value in task.measured(outputs, batch).items()}
             values |= _of_model({"loss": world.mean(loss), "penalty": energy, **measured})
@@ -165,7 +167,7 @@ class _Run:
                 values |= {Series(layer, "gradient_share"): share for layer, share in shares.items()}
         if values:
             self.callbacks.report(step, values)
-            if trouble := _trouble(step, values, self.layers, penalty):
+            if trouble := _trouble(step, values, self.layers, partial(penalty.by_layer, classes=classes)):
                 return trouble
         if is_last:
             seconds = time.monotonic() - self.began - found.seconds
@@ -258,14 +260,16 @@ def _of_poles(gaps: dict[str, Tensor]) -> Values:
     return {Series(layer, "inner_gap"): gap.item() for layer, gap in gaps.items()}
 
 
-def _trouble(step: int, values: Values, found: list[Layer], penalty: Penalty) -> Diverged | None:
+def _trouble(
+    step: int, values: Values, found: list[Layer], penalty_by_layer: Callable[[], dict[str, Tensor]]
+) -> Diverged | None:
     """The number that is not finite, as close to its cause as possible: a layer's weights or penalty, or a loss."""
     finite = torch.stack([layer.weight.isfinite().all() for layer in found]).tolist()
     if not all(finite):
         return Diverged(step, found[finite.index(False)].name, "weights")
     gone = {series.measure for series, value in values.items() if series.layer is None and not math.isfinite(value)}
     if "penalty" in gone:
-        terms = penalty.by_layer()
+        terms = penalty_by_layer()
         culprit = next((name for name, value in terms.items() if not math.isfinite(value.item())), None)
         return Diverged(step, culprit, "penalty")
     return next((Diverged(step, None, measure) for measure in sorted(gone)), None)

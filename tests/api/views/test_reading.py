@@ -18,7 +18,7 @@ def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None
     }
     family = {"mhe", "mhs", "mhp", "rmhp", "mhc", "mgd"}
     others = {"so", "dso", "mutual_coherence", "srip", "mma", "comhe", "lloyd", "sliced_dispersion"}
-    others |= {"uniformity", "koleo", "wasserstein_uniformity", "sliced_gaussian"}
+    others |= {"uniformity", "koleo", "wasserstein_uniformity", "sliced_gaussian", "hug"}
     assert {"none"} | family | others == set(kinds["regularizers"])
     assert {"mlp", "small_cnn", "cnn9"} <= set(kinds["models"])
     assert {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100"} <= set(kinds["datasets"])
@@ -55,7 +55,7 @@ def test_of_every_regularizer_the_catalog_tells_all_that_there_is_to_know(ada: T
     assert regularizers["comhe"]["presets"]["authors"] == {"arithmetic": "authors", "dimension": 40}
     assert regularizers["rmhp"]["presets"]["authors"] == {}
     of_features = [kind for kind, entry in regularizers.items() if entry["acts_on"] == "features"]
-    assert of_features == ["uniformity", "koleo", "wasserstein_uniformity", "sliced_gaussian"]
+    assert of_features == ["uniformity", "koleo", "wasserstein_uniformity", "sliced_gaussian", "hug"]
 
 
 def test_the_catalog_tells_what_points_can_optimise(ada: TestClient) -> None:

@@ -170,6 +170,7 @@ FRESH = spec.FreshPoles(poles=300, steps=2)
         spec.KoLeo(),
         spec.WassersteinUniformity(),
         spec.SlicedGaussian(),
+        spec.HUG(),
     ],
     ids=lambda chosen: chosen.kind,
 )
@@ -183,7 +184,7 @@ def test_what_the_penalty_takes_is_told_within_a_factor_of_two(
     network.get_submodule("classifier")(features)
 
     def act() -> None:
-        value = penalty(0, lr=0.1)
+        value = penalty(0, lr=0.1, classes=torch.arange(asked.batch_size) % 10)
         penalty.inner_gaps(0, lr=0.1)
         value.backward()
 

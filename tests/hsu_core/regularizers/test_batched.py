@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hsu_core import baselines, fast, regularizers, spec
-from hsu_core.regularizers import batched, terms
+from hsu_core.regularizers import batched, feature_terms, terms
 
 Energy = Callable[[Tensor], Tensor]
 
@@ -192,17 +192,20 @@ KINDS: dict[str, spec.Regularizer] = launches.KINDS | {
     },
     "uniformity": spec.Uniformity(),
     "koleo": spec.KoLeo(),
+    "hug": spec.HUG(),
 }
 EQUAL = [(12, 30), (9, 12), (12, 30), (12, 30), (9, 12), (12, 30)]
 """The last one, the classifier, is like others and has a loss of its own in full space."""
 
 
 def test_every_kind_of_term_is_on_the_menu() -> None:
-    assert set(get_args(terms.AnyTerm)) == {kind for kind in vars(terms).values() if _is_term(kind)}
+    known = [*vars(terms).values(), *vars(feature_terms).values()]
+    assert set(get_args(feature_terms.AnyTerm)) == set(filter(_is_term, known))
 
 
 def _is_term(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, terms.Term) and kind is not terms.Term
+    shared = (terms.Term, feature_terms.Caught)
+    return isinstance(kind, type) and issubclass(kind, terms.Term) and kind not in shared
 
 
 def penalized(
@@ -216,8 +219,8 @@ def penalized(
     network[-1](features)
     with launches.stacking(wanted=stacked):
         for step in range(steps):
-            penalty(step, lr=0.1).backward()
-        values = penalty.by_layer(steps, lr=0.1)
+            penalty(step, lr=0.1, classes=torch.arange(8)).backward()
+        values = penalty.by_layer(steps, lr=0.1, classes=torch.arange(8))
     gradients = [leaf.grad for leaf in (*network.parameters(), features) if leaf.grad is not None]
     return values, gradients, dict(penalty.named_buffers()), penalty.skipped
 

@@ -18,7 +18,7 @@ def rotation(d: int, seed: int) -> Tensor:
 
 def turned(name: str, drawn: Tensor, turn: Tensor) -> Tensor:
     match TABLE[name].draws:
-        case "poles":
+        case "poles" | "classes":
             return drawn @ turn
         case "projections" | "planes":
             return turn.T @ drawn

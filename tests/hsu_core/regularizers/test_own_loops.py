@@ -42,6 +42,22 @@ def test_functional_parameters_are_followed() -> None:
         penalty(params={"head.w": params["head.weight"]})
 
 
+def test_class_vectors_are_those_of_the_forward() -> None:
+    model, (x, y) = HeadFirst(), batch()
+    penalty = regularizers.build(spec.HUG(), model)
+    params = {name: (2 + own.detach()).requires_grad_() for name, own in model.named_parameters()}
+    torch.func.functional_call(model, params, x)
+    with pytest.raises(RuntimeError, match=r"other weights than it holds.*penalty\(step, params=…\)"):
+        penalty(classes=y)
+    found = torch.autograd.grad(penalty(params=params, classes=y), list(params.values()), materialize_grads=True)
+    other = HeadFirst()
+    other.load_state_dict(params)
+    of_other = regularizers.build(spec.HUG(), other)
+    other(x)
+    plain = torch.autograd.grad(of_other(classes=y), list(other.parameters()), materialize_grads=True)
+    torch.testing.assert_close(found, plain)
+
+
 def test_a_call_inside_of_a_functional_one_follows_by_itself() -> None:
     class Both(nn.Module):
         def __init__(self) -> None:
@@ -86,7 +102,9 @@ def test_a_model_on_meta_is_taken_and_counts_once_it_has_numbers(chosen: spec.Re
         torch.testing.assert_close(penalty(step, lr=0.1), plain(step, lr=0.1))
 
 
-@pytest.mark.parametrize("chosen", [spec.MHE(every=2), *MOVING, spec.KoLeo()], ids=lambda chosen: chosen.kind)
+@pytest.mark.parametrize(
+    "chosen", [spec.MHE(every=2), *MOVING, spec.KoLeo(), spec.HUG()], ids=lambda chosen: chosen.kind
+)
 def test_a_compiled_step_has_the_values_and_gradients_of_a_plain_one(
     chosen: spec.Regularizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,7 +114,7 @@ def test_a_compiled_step_has_the_values_and_gradients_of_a_plain_one(
     penalties = [regularizers.build(chosen, model) for model in models]
 
     def loss(which: int, step: int, lr: float) -> Tensor:
-        return cross_entropy(models[which](x), y) + penalties[which](step, lr=lr)
+        return cross_entropy(models[which](x), y) + penalties[which](step, lr=lr, classes=y)
 
     compiled = torch.compile(lambda step, lr: loss(0, step, lr), fullgraph=True, backend="aot_eager")
     for step in range(12):

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from hsu_core import baselines, energies, models, regularizers, spec
-from hsu_core.regularizers import inner_problem, terms
+from hsu_core import baselines, class_gap, energies, models, regularizers, spec
+from hsu_core.regularizers import feature_terms, inner_problem, terms
 from hsu_core.regularizers.layers import layers
 
 FACTS = spec.Digits.facts
@@ -115,6 +115,7 @@ KINDS: list[spec.Regularizer] = [
     spec.KoLeo(),
     spec.WassersteinUniformity(),
     spec.SlicedGaussian(),
+    spec.HUG(),
 ]
 
 
@@ -131,7 +132,7 @@ def test_a_step_against_the_gradient_lowers_the_penalty(chosen: spec.Regularizer
 
     def value() -> torch.Tensor:
         network(images)
-        return penalty(1, lr=0.1)
+        return penalty(1, lr=0.1, classes=torch.arange(32) % 10)
 
     before = value()
     before.backward()
@@ -149,7 +150,7 @@ def test_the_penalty_of_a_step_depends_on_seed_and_step_alone(chosen: spec.Regul
         penalty = regularizers.build(chosen, network, seed=seed)
         network(torch.ones(4, 1, 8, 8) * torch.arange(4)[:, None, None, None])
         torch.rand(1)  # the global generator moves on
-        return penalty(3, lr=0.1).item()
+        return penalty(3, lr=0.1, classes=torch.arange(4)).item()
 
     assert value(seed=1) == value(seed=1)
 
@@ -159,7 +160,7 @@ def without_numbers(chosen: spec.Regularizer, network: nn.Module, *, features: i
     penalty = regularizers.build(chosen, network.to("meta"))
     for term in penalty.terms:
         term.generator = lambda *_: torch.Generator()
-        if isinstance(term, terms.OfFeatures):
+        if isinstance(term, feature_terms.Caught):
             term.features = torch.empty(16, features, device="meta", requires_grad=True)
     return penalty
 
@@ -172,7 +173,7 @@ def test_away_from_a_cpu_nothing_makes_the_host_wait_for_a_number(
     penalty = without_numbers(chosen, mlp(*hidden), features=hidden[-1])
     monkeypatch.setattr(inner_problem, "drawn", lambda count, *, like, **_: like.new_empty(count, like.shape[1]))
     monkeypatch.setattr(terms, "gaussian", lambda *shape, count, like, **_: like.new_empty(count, *shape))
-    value = penalty(3, lr=0.1)
+    value = penalty(3, lr=0.1, classes=torch.empty(16, dtype=torch.int64, device="meta"))
     value.backward()
     assert (value.shape, value.device) == ((), torch.device("meta"))
     with pytest.raises(RuntimeError, match="meta"):
@@ -195,6 +196,36 @@ def test_only_poles_have_an_inner_gap() -> None:
 def test_a_penalty_on_features_needs_a_batch() -> None:
     with pytest.raises(RuntimeError, match="call the model first"):
         regularizers.build(spec.KoLeo(), mlp(4))()
+
+
+def test_a_penalty_on_classes_needs_those_of_the_batch() -> None:
+    network = mlp(4).train()
+    penalty = regularizers.build(spec.HUG(), network)
+    assert penalty.needs_classes
+    network(torch.ones(3, 1, 8, 8))
+    with pytest.raises(ValueError, match=r"expected penalty\(step, classes=…\)"):
+        penalty()
+    assert not regularizers.build(spec.KoLeo(), network).needs_classes
+
+
+def test_a_penalty_on_classes_moves_features_and_class_vectors() -> None:
+    network = mlp(8).train()
+    penalty = regularizers.build(spec.HUG(weight=0.5, within=3.0), network)
+    images = torch.randn(16, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    network(images)
+    features = network.get_submodule("hidden1")(images.flatten(1)).relu()
+    vectors, known = network.get_submodule("classifier").weight, torch.tensor([3, 1, 9])
+    assert isinstance(vectors, nn.Parameter)
+    rows = torch.tensor([0, 15, 7])
+    found = penalty(classes=regularizers.Classes(known, rows))
+    expected = class_gap.uniformity_gap(vectors, features[rows], vectors[known], within=3.0)
+    torch.testing.assert_close(found, 0.5 * expected)
+    torch.testing.assert_close(penalty.by_layer(classes=regularizers.Classes(known, rows))["classifier"], found)
+    parameters = list(network.parameters())
+    torch.testing.assert_close(
+        torch.autograd.grad(found, parameters, materialize_grads=True),
+        torch.autograd.grad(0.5 * expected, parameters, materialize_grads=True),
+    )
 
 
 def test_a_penalty_on_features_sees_what_enters_the_classifier() -> None:

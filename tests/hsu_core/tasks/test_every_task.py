@@ -30,6 +30,7 @@ CPU = torch.device("cpu")
 ONE_OF_EACH = ("mlp", "gcn", "bag_of_ngrams", "matrix_factorization")
 OF_FEATURES = spec.kinds(spec.FeatureRegularizer)
 REFUSED = {("matrix_factorization", kind): "no_features" for kind in OF_FEATURES}
+REFUSED["matrix_factorization", "hug"] = "no_classes"
 """What a spec may not combine, and the code of the reason."""
 
 
@@ -65,6 +66,22 @@ def test_a_task_measures_and_evaluates_what_its_spec_says(network: str) -> None:
     assert set(task.evaluated()) == set(chosen.evaluated)
     assert chosen.primary.name in chosen.evaluated
     assert task.model.training
+
+
+@every_network
+def test_a_task_knows_classes_if_its_spec_says_so(network: str) -> None:
+    chosen, task = prepared(network)
+    batch = next(task.batches(0))
+    if not chosen.has_classes:
+        with pytest.raises(NotImplementedError, match="has no classes"):
+            task.known_classes(batch)
+        return
+    known = task.known_classes(batch)
+    logits = task.outputs(task.model, batch)[known.rows]
+    assert len(known.of) == len(logits) <= chosen.load.examples
+    measured = task.measured(task.outputs(task.model, batch), batch)["accuracy"]
+    hits = (task.outputs(task.model, batch)[known.rows].argmax(dim=1) == known.of).float().mean()
+    torch.testing.assert_close(hits, measured)
 
 
 @every_network

@@ -46,6 +46,7 @@ CASES: dict[str, dict[str, Any]] = {
     "every third step": {"regularizer": {"kind": "mhe", "every": 3}},
     "uniformity": {"regularizer": {"kind": "uniformity"}},
     "koleo": {"regularizer": {"kind": "koleo"}},
+    "hug": {"regularizer": {"kind": "hug"}},
     "batch norm": {"model": {"kind": "small_cnn", "width": 4}, "regularizer": {"kind": "none"}},
     "batch norm and koleo": {"model": {"kind": "small_cnn", "width": 4}, "regularizer": {"kind": "koleo"}},
     "adamw": {"optimizer": {"kind": "adamw", "lr": 0.01}},

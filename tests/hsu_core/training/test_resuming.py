@@ -264,6 +264,7 @@ def test_a_checkpoint_beyond_the_last_step_is_refused(tmp_path: Path) -> None:
         {"kind": "srip"},
         {"kind": "mhe", "every": 3, "schedule": {"kind": "warmup", "fraction": 0.5}},
         {"kind": "koleo"},
+        {"kind": "hug"},
     ],
     ids=lambda regularizer: regularizer["kind"],
 )

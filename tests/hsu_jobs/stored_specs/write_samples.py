@@ -57,6 +57,7 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
     "sliced_dispersion": {"kind": "sliced_dispersion"},
     "wasserstein_uniformity": {"kind": "wasserstein_uniformity"},
     "sliced_gaussian": {"kind": "sliced_gaussian"},
+    "hug": {"kind": "hug"},
 }
 OBJECTIVES: dict[str, dict[str, Any]] = {
     "riesz": {"kind": "riesz", "s": 1},
