@@ -30,7 +30,7 @@ def changed(parent: Mapping[str, Any], change: Mapping[str, Any], *, from_step: 
     )
     if faults:
         raise SpecRejected("the changed spec cannot go on from this checkpoint", faults=faults)
-    return after.model_copy(update={"initial": None}) if after.initial_checkpoint else after
+    return after.model_copy(update=dict.fromkeys(after.of_the_start))
 
 
 def patched(parent: Mapping[str, Any], change: Mapping[str, Any]) -> Any:

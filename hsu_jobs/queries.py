@@ -17,10 +17,12 @@ from sqlalchemy import (
     Double,
     Insert,
     Select,
+    Text,
     Update,
     and_,
     bindparam,
     case,
+    cast,
     exists,
     false,
     func,
@@ -324,12 +326,16 @@ def installation_for_update() -> Select[Installation]:
     return select(Installation).with_for_update().execution_options(populate_existing=True)
 
 
-def steps_in_use(job_id: int) -> CompoundSelect[int | None]:
-    """The steps of this job from which jobs that have not ended continue, or whose weights they start from."""
+def steps_in_use(job_id: int) -> CompoundSelect[str | None]:
+    """The steps of this job from which jobs that have not ended continue, or whose weights they start from.
+
+    As text, like the numbers in a spec: one that this version cannot read must not end the query.
+    """
     under_way = Job.state.not_in(TERMINAL)
-    forks = select(Job.parent_step).where(Job.parent_id == job_id, under_way)
-    initial = Job.spec["initial"]
-    started = select(initial["step"].as_integer()).where(initial["job"].as_integer() == job_id, under_way)
+    forks = select(cast(Job.parent_step, Text)).where(Job.parent_id == job_id, under_way)
+    started = select(Job.spec["initial", "step"].astext).where(
+        Job.spec["initial", "job"].astext == str(job_id), under_way
+    )
     return union(forks, started)
 
 

@@ -69,7 +69,7 @@ def recipes() -> tuple[Recipe, ...]:
     files = {
         path.name: path.read_text(encoding="utf-8")
         for path in resources.files(FOLDER).iterdir()
-        if ".yaml" in path.name
+        if path.name.endswith(".yaml")
     }
     found = tuple(
         recipe for _, text in sorted(files.items()) for recipe in _File.model_validate(yaml.safe_load(text)).all()

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import load_file
+
 from hsu_core import spec
-from hsu_core.outcomes import Series
+from hsu_core.outcomes import Series, Stopped
+from hsu_core.training import checkpoint
+from hsu_core.training.callbacks import Callbacks
+from hsu_core.training.loop import train
 
 Curves = dict[int, Mapping[Series, float]]
 
@@ -53,3 +60,19 @@ def die_after(updates: int) -> Callable[[], bool]:
         return False
 
     return alive
+
+
+def assert_resumes_bit_for_bit(chosen: spec.TrainingSpec, folder: Path, *, stopped_at: int) -> None:
+    """A run that was stopped there ends with the curves and the last state of one that was not."""
+    whole, report = recorder()
+    train(chosen, callbacks=Callbacks(report=report, checkpoint_dir=folder / "whole"))
+    pieces: Curves = {}
+    there = folder / "pieces"
+    stopping = Callbacks(report=pieces.__setitem__, should_stop=stop_after(stopped_at), checkpoint_dir=there)
+    assert train(chosen, callbacks=stopping) == Stopped(stopped_at)
+    going_on = Callbacks(report=pieces.__setitem__, checkpoint_dir=there)
+    train(chosen, resume_from=checkpoint.latest(there), callbacks=going_on)
+    assert pieces == whole
+    one, other = (load_file(latest) for name in ("whole", "pieces") if (latest := checkpoint.latest(folder / name)))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)

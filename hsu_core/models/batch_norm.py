@@ -11,20 +11,27 @@ from hsu_core import spec
 
 
 def configure(network: nn.Module, how: spec.BatchNorm) -> None:
-    """Set every batch norm of a new network; one with debiased averages is of another class from then on."""
+    """Set every batch norm of a new network."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = how.momentum
             module.eps = module.eps if how.eps is None else how.eps
             if how.debiased:
-                module.__class__ = DebiasedBatchNorm2d
+                debias(module)
                 module.running_var = torch.zeros(module.num_features)
 
 
-class DebiasedBatchNorm2d(nn.BatchNorm2d):
+def debias(module: nn.modules.batchnorm._BatchNorm) -> None:
+    """Let a batch norm of any class correct its running averages from now on."""
+    kind = type(module)
+    module.__class__ = type(f"Debiased{kind.__name__}", (Debiased, kind), {})
+
+
+class Debiased(nn.modules.batchnorm._BatchNorm):
     """Running averages that start at 0; in evaluations they are divided by 1 − (1 − momentum)ᵗ after t batches.
 
-    The buffers are named as torch's. As in torch, the running variance is that of a sample, with n − 1.
+    It comes before the class of a batch norm, whose buffers it reads. In training that class does everything; as in
+    torch, the running variance is that of a sample, with n − 1.
     """
 
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:

@@ -325,7 +325,7 @@ def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight
 
 
 def vectors(count: int, like: Tensor, generator: torch.Generator | None) -> Float[Tensor, "count d"]:
-    """Random unit vectors."""
+    """Random vectors, of which only the directions count."""
     return inner_problem.drawn(count, like=like, generator=generator)
 
 

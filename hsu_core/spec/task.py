@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.values import Spec
@@ -29,6 +29,9 @@ class Misfit(NamedTuple):
 
 class TaskSpec(Spec, ABC):
     """The spec of a task. The defaults here are for a task that reads no data set and saves no checkpoint."""
+
+    of_the_start: ClassVar[tuple[str, ...]] = ()
+    """Optional fields that only a start needs: a run that continues from a checkpoint is without them."""
 
     @property
     @abstractmethod

@@ -129,6 +129,7 @@ class TrainingSpec(TaskSpec):
     sets and networks it accepts, and defines the members that have no value here.
     """
 
+    of_the_start = ("initial",)
     measured: ClassVar[tuple[str, ...]]
     """Curves of the training batch, in addition to `loss`, `penalty` and `learning_rate`."""
     evaluated: ClassVar[tuple[str, ...]]

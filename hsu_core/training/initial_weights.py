@@ -22,16 +22,16 @@ class InitialMismatch(ValueError):
     """The file is no safetensors file, or its tensors are not those of the network."""
 
 
-def take_over(
-    model: nn.Module, initial: spec.Initial, *, fixed: str | None, saved: Path | None, data_dir: Path | None
-) -> None:
-    """Set all tensors of the model but those that are left to the values of the file.
+def take_over(model: nn.Module, training: spec.TrainingSpec, *, saved: Path | None, data_dir: Path | None) -> None:
+    """Set the tensors of a new model to the values of the file that its spec names; nothing if it names none.
 
-    Neurons that are rotated together are those of the file; their rotations start as they are. `fixed`: the name of a
-    classifier that keeps its own class vectors. `saved`: the checkpoint of an `InitialJob`, fetched by its owner.
+    Neurons that are rotated together are those of the file; their rotations start as they are. A classifier that is not
+    trained keeps its own class vectors. `saved`: the checkpoint of an `InitialJob`, which its owner has fetched.
     Raises DatasetNotFound for a file that this machine does not have, InitialMismatch for one that does not fit,
     ValueError without the checkpoint of a job.
     """
+    if (initial := training.initial) is None:
+        return
     path = _path(initial, saved, data_dir)
     try:
         tensors = load_file(path)
@@ -39,7 +39,8 @@ def take_over(
         raise InitialMismatch(f"{path}: expected a safetensors file, found: {error}") from error
     of_checkpoint = {name.removeprefix(MODEL): found for name, found in tensors.items() if name.startswith(MODEL)}
     found = of_checkpoint or tensors
-    left = (*initial.leave, *([f"{fixed}.*"] if fixed else ()))
+    final = training.geometry.final
+    left = (*initial.leave, f"{final.name}.*") if training.classifier and final else initial.leave
     wanted = {name: value for name, value in model.state_dict().items() if not _is_left(name, left)}
     if any(PARAMETRIZED in name for name in wanted) and not any(PARAMETRIZED in name for name in found):
         found = {_parametrized(name, wanted): value for name, value in found.items()}

@@ -74,10 +74,8 @@ def train(
     device = torch.device(device)
     data = reading.load(training.dataset, data_dir, allow_download=allow_download)
     task = tasks.prepare(training, data, device=device, world=world)
-    if training.initial and not resume_from:
-        final = training.geometry.final
-        fixed = final.name if final and training.classifier else None
-        initial_weights.take_over(task.model, training.initial, fixed=fixed, saved=initial_from, data_dir=data_dir)
+    if not resume_from:
+        initial_weights.take_over(task.model, training, saved=initial_from, data_dir=data_dir)
     return _Run(training, task, callbacks, resume_from, world, began).to_the_end()
 
 
@@ -153,18 +151,10 @@ class _Run:
         acts, is_recorded = penalty.acts(step), is_last or step % training.record.every == 0
         classes = task.known_classes(batch) if penalty.needs_classes else None
         energy = penalty.value(step, lr=learning_rate, classes=classes) if acts or is_recorded else loss.new_zeros(())
+        added = penalty.every * energy if acts else None
         if is_recorded:
-            measured = {name: world.mean(value) for name, value in task.measured(outputs, batch).items()}
-            values |= _of_model({"loss": world.mean(loss), "penalty": energy, **measured})
-            values[Series(None, "learning_rate")] = learning_rate
-            if training.record.l2:
-                values |= _of_model({"l2": optimizers.l2_term(self.optimizer)})
-            values |= _of_layers(self.recorded, training.record)
-            values |= _of_poles(penalty.inner_gaps(step, lr=learning_rate))
-            if training.record.gradient_share:
-                added = penalty.every * energy if acts else None
-                shares = gradient_share.of_layers(self.recorded, loss, added, world=world)
-                values |= {Series(layer, "gradient_share"): share for layer, share in shares.items()}
+            measured = task.measured(outputs, batch)
+            values |= self._recorded(step, measured, loss=loss, energy=energy, added=added, learning_rate=learning_rate)
         if values:
             self.callbacks.report(step, values)
             if trouble := _trouble(step, values, self.layers, partial(penalty.by_layer, classes=classes)):
@@ -177,7 +167,7 @@ class _Run:
             return Finished(step, metrics, penalty.skipped, unsaved, _device(self.model, world), found.tables)
 
         self.optimizer.zero_grad()
-        objective: Tensor = loss + penalty.every * energy if acts else loss
+        objective = loss if added is None else loss + added
         objective.backward()  # type: ignore[no-untyped-call]
         world.align(penalty.buffers())
         if training.clip_norm:
@@ -188,6 +178,30 @@ class _Run:
         if self.average:
             self.average.update_parameters(self.model)
         return None
+
+    def _recorded(
+        self,
+        step: int,
+        measured: dict[str, Tensor],
+        *,
+        loss: Tensor,
+        energy: Tensor,
+        added: Tensor | None,
+        learning_rate: float,
+    ) -> Values:
+        """A point of every curve of the training; `added` is what the penalty adds to the loss, if it acts."""
+        record, world = self.training.record, self.world
+        means = {name: world.mean(value) for name, value in measured.items()}
+        values = _of_model({"loss": world.mean(loss), "penalty": energy, **means})
+        values[Series(None, "learning_rate")] = learning_rate
+        if record.l2:
+            values |= _of_model({"l2": optimizers.l2_term(self.optimizer)})
+        values |= _of_layers(self.recorded, record)
+        values |= _of_poles(self.penalty.inner_gaps(step, lr=learning_rate))
+        if record.gradient_share:
+            shares = gradient_share.of_layers(self.recorded, loss, added, world=world)
+            values |= {Series(layer, "gradient_share"): share for layer, share in shares.items()}
+        return values
 
     def _evaluated_and_saved(self, step: int, *, is_last: bool) -> tuple[Values, str | None]:
         """The results of the evaluation, if one is due, and why the last state could not be saved.

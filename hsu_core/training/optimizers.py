@@ -62,8 +62,7 @@ def _groups(chosen: spec.Optimizer, model: nn.Module) -> list[dict[str, object]]
     by_decay: dict[float, list[Tensor]] = {chosen.weight_decay: []}
     for name, parameter in model.named_parameters():
         owner, _, kind = name.rpartition(".")
-        own = chosen.norm_decay if isinstance(model.get_submodule(owner), NORMS) else None
-        if kind == "bias" and not isinstance(model.get_submodule(owner), NORMS):
-            own = chosen.bias_decay
+        is_norms = isinstance(model.get_submodule(owner), NORMS)
+        own = chosen.norm_decay if is_norms else chosen.bias_decay if kind == "bias" else None
         by_decay.setdefault(chosen.weight_decay if own is None else own, []).append(parameter)
     return [{"params": kept, "weight_decay": decay} for decay, kept in by_decay.items() if kept]

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from hsu_core.models import batch_norm
 from hsu_core.ranks import World
 
 
@@ -24,10 +25,13 @@ def wrap(model: nn.Module, world: World) -> nn.Module:
     """
     if world.is_alone:
         return model
+    debiased = [name for name, module in model.named_modules() if isinstance(module, batch_norm.Debiased)]
     if next(model.parameters()).is_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     else:
         _share_norms(model, world)
+    for name in debiased:
+        batch_norm.debias(model.get_submodule(name))  # type: ignore[arg-type]  # a batch norm of another class now
     for parameter in model.parameters():
         if parameter.requires_grad and parameter.is_contiguous():
             hook = partial(_strided, strides=parameter.stride())

@@ -60,7 +60,9 @@ def give_up_surplus(session: Session, job_id: int, policy: spec.Checkpoint) -> l
     pinned = set(session.execute(queries.steps_in_use(job_id)).scalars())
     best = max((row for row in kept if row.is_best), key=lambda row: row.step, default=None)
     surplus = [
-        row for row in kept[policy.keep_last :] if row.step not in pinned and not (policy.keep_best and row is best)
+        row
+        for row in kept[policy.keep_last :]
+        if str(row.step) not in pinned and not (policy.keep_best and row is best)
     ]
     for row in surplus:
         _remove(row, SUPERSEDED)

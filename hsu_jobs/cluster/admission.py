@@ -179,7 +179,7 @@ def _initial_faults(session: Session, spec: JobSpec, key: ApiKey) -> Iterator[Fa
     if session.execute(queries.ids_visible_to(key).where(Job.id == job_id)).first() is None:
         yield Fault(pointer="/initial/job", code="job_not_found", detail=f"there is no job {job_id} that you may see")
         return
-    job = session.execute(queries.job_for_update(job_id)).scalar_one()
+    job = session.execute(queries.job_by_id(job_id).with_for_update(of=Job, read=True)).scalar_one()
     try:
         checkpoints.at(session, job, step)
     except (NotFound, Gone) as error:

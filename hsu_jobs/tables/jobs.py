@@ -55,6 +55,11 @@ class Job(Row):
         Index("jobs_by_fingerprint", "fingerprint", "id"),
         Index("jobs_by_state", "state", "id"),
         Index("jobs_by_regularizer", text("(spec #>> '{regularizer,kind}')"), "id"),
+        Index(
+            "jobs_started_from",
+            text("(spec #>> '{initial,job}')"),
+            postgresql_where=text("spec #>> '{initial,job}' IS NOT NULL"),
+        ),
         Index("jobs_by_tag", "tags", postgresql_using="gin"),
         Index("jobs_by_accuracy", text(f"({ACCURACY})"), "id"),
         Index("jobs_by_creation", "created_at", postgresql_using="brin"),

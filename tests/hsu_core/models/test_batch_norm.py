@@ -7,6 +7,8 @@ from torch import nn
 
 from hsu_core import models, spec
 from hsu_core.models import batch_norm
+from hsu_core.ranks import ALONE
+from hsu_core.training.replica import SharedBatchNorm, _share_norms
 
 NORMS = [f"norm{stage}_{place}" for stage in (1, 2, 3) for place in (1, 2, 3)]
 
@@ -43,6 +45,19 @@ def test_before_the_first_batch_nothing_is_subtracted_or_divided() -> None:
     batch_norm.configure(network, spec.BatchNorm(eps=1e-9, debiased=True))
     x = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(9))
     torch.testing.assert_close(network.eval()(x), x)
+
+
+def test_a_batch_norm_of_several_ranks_is_debiased_too() -> None:
+    plain, shared = nn.Sequential(nn.BatchNorm2d(3)), nn.Sequential(nn.BatchNorm2d(3))
+    for network in (plain, shared):
+        batch_norm.configure(network, spec.BatchNorm(momentum=0.1, debiased=True))
+    _share_norms(shared, ALONE)
+    batch_norm.debias(shared[0])
+    assert isinstance(shared[0], SharedBatchNorm)
+    for seed in range(2):
+        x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(seed)) + 2
+        torch.testing.assert_close(shared(x), plain(x))
+    torch.testing.assert_close(shared.eval()(x), plain.eval()(x))
 
 
 def test_in_training_it_is_the_plain_norm() -> None:

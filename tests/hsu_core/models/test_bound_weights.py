@@ -10,12 +10,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from short_runs import Curves, recorder, stop_after, training
+from short_runs import assert_resumes_bit_for_bit, recorder, training
 
 from hsu_core import costs, energies, models, spec
 from hsu_core.models.fixed_classifier import separated
 from hsu_core.models.orthogonal import Rotation, cayley
-from hsu_core.outcomes import Finished, Series, Stopped
+from hsu_core.outcomes import Finished, Series
 from hsu_core.training import checkpoint, optimizers
 from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
@@ -100,17 +100,7 @@ def test_a_fixed_classifier_stays_while_its_features_learn(tmp_path: Path) -> No
 
 def test_a_run_with_both_that_was_stopped_ends_bit_for_bit_as_one_that_was_not(tmp_path: Path) -> None:
     asked = training(parametrization=OFT, classifier={"kind": "max_separation"}, duration={"steps": 8})
-    whole, report = recorder()
-    train(asked, callbacks=Callbacks(report=report, checkpoint_dir=tmp_path / "whole"))
-    pieces: Curves = {}
-    stopping = Callbacks(report=pieces.__setitem__, should_stop=stop_after(4), checkpoint_dir=tmp_path / "pieces")
-    assert train(asked, callbacks=stopping) == Stopped(4)
-    going_on = Callbacks(report=pieces.__setitem__, checkpoint_dir=tmp_path / "pieces")
-    train(asked, resume_from=checkpoint.latest(tmp_path / "pieces"), callbacks=going_on)
-    assert pieces == whole
-    one, other = (load_file(tmp_path / name / "step-000000008.safetensors") for name in ("whole", "pieces"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert_resumes_bit_for_bit(asked, tmp_path, stopped_at=4)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from short_runs import stop_after, training
+from short_runs import assert_resumes_bit_for_bit, training
 
 from hsu_core import costs, models, spec
 from hsu_core.models.orthogonal import Equivalence, cayley
-from hsu_core.outcomes import Finished, Stopped
+from hsu_core.outcomes import Finished
 from hsu_core.training import checkpoint
 from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
@@ -80,14 +80,8 @@ def test_its_parameters_are_told() -> None:
 
 def test_a_stopped_run_ends_bit_for_bit_as_one_that_was_not(tmp_path: Path) -> None:
     asked = training(parametrization=POET, duration={"steps": 8})
-    train(asked, callbacks=Callbacks(checkpoint_dir=tmp_path / "whole"))
-    there = tmp_path / "pieces"
-    assert train(asked, callbacks=Callbacks(should_stop=stop_after(4), checkpoint_dir=there)) == Stopped(4)
-    half = checkpoint.latest(there)
-    train(asked, resume_from=half, callbacks=Callbacks(checkpoint_dir=there))
-    one, other = (load_file(tmp_path / name / "step-000000008.safetensors") for name in ("whole", "pieces"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert_resumes_bit_for_bit(asked, tmp_path, stopped_at=4)
+    half = tmp_path / "pieces" / "step-000000004.safetensors"
     for changed in ({"parametrization": {"kind": "oft", "block": 8}}, {"classifier": {"kind": "max_separation"}}):
         after = training(**({"parametrization": POET, "duration": {"steps": 8}} | changed))
         assert [one.pointer for one in asked.misfits(after, 4)] == [f"/{next(iter(changed))}"]

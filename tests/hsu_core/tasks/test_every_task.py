@@ -11,16 +11,14 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from safetensors.torch import load_file
-from short_runs import Curves, recorder, stop_after
+from short_runs import assert_resumes_bit_for_bit, recorder
 from small_worlds import NODES, TRAININGS, training, world
 from torch.utils.flop_counter import FlopCounterMode
 
 from hsu_core import costs, spec, tasks
-from hsu_core.outcomes import Finished, Series, Stopped
+from hsu_core.outcomes import Finished, Series
 from hsu_core.regularizers import layers
 from hsu_core.tasks import Task
-from hsu_core.training import checkpoint
 from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
 
@@ -118,17 +116,7 @@ def test_a_batch_is_a_function_of_seed_and_step(network: str) -> None:
 @every_network
 def test_a_run_that_was_stopped_ends_bit_for_bit_as_one_that_was_not(network: str, tmp_path: Path) -> None:
     chosen = training(network)
-    whole, report = recorder()
-    train(chosen, callbacks=Callbacks(report=report, checkpoint_dir=tmp_path / "whole"))
-    pieces: Curves = {}
-    stopping = Callbacks(report=pieces.__setitem__, should_stop=stop_after(4), checkpoint_dir=tmp_path / "pieces")
-    assert train(chosen, callbacks=stopping) == Stopped(4)
-    going_on = Callbacks(report=pieces.__setitem__, checkpoint_dir=tmp_path / "pieces")
-    train(chosen, resume_from=checkpoint.latest(tmp_path / "pieces"), callbacks=going_on)
-    assert pieces == whole
-    one, other = (load_file(tmp_path / name / "step-000000006.safetensors") for name in ("whole", "pieces"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert_resumes_bit_for_bit(chosen, tmp_path, stopped_at=4)
 
 
 @pytest.mark.parametrize("kind", spec.kinds(spec.Regularizer))

@@ -7,15 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from short_runs import Curves, recorder, stop_after, training
+from short_runs import assert_resumes_bit_for_bit, training
 from torch import nn
 
 from hsu_core import models, spec
-from hsu_core.outcomes import Stopped
-from hsu_core.training import checkpoint, optimizers
-from hsu_core.training.callbacks import Callbacks
-from hsu_core.training.loop import train
+from hsu_core.training import optimizers
 
 
 def with_gradients(network: nn.Module, seed: int) -> None:
@@ -73,14 +69,4 @@ def test_decay_apart_and_muon_go_together() -> None:
 @pytest.mark.parametrize("model", [{"kind": "small_cnn", "width": 4}, {"kind": "mlp", "hidden": [8]}], ids=str)
 def test_a_run_that_was_stopped_ends_bit_for_bit_as_one_that_was_not(model: dict[str, Any], tmp_path: Path) -> None:
     chosen = training(model=model, optimizer={"kind": "muon", "lr": 0.01}, duration={"steps": 8})
-    whole, report = recorder()
-    train(chosen, callbacks=Callbacks(report=report, checkpoint_dir=tmp_path / "whole"))
-    pieces: Curves = {}
-    stopping = Callbacks(report=pieces.__setitem__, should_stop=stop_after(4), checkpoint_dir=tmp_path / "pieces")
-    assert train(chosen, callbacks=stopping) == Stopped(4)
-    going_on = Callbacks(report=pieces.__setitem__, checkpoint_dir=tmp_path / "pieces")
-    train(chosen, resume_from=checkpoint.latest(tmp_path / "pieces"), callbacks=going_on)
-    assert pieces == whole
-    one, other = (load_file(tmp_path / name / "step-000000008.safetensors") for name in ("whole", "pieces"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert_resumes_bit_for_bit(chosen, tmp_path, stopped_at=4)

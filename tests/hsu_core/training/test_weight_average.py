@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from short_runs import Curves, recorder, stop_after, training
+from short_runs import assert_resumes_bit_for_bit, recorder, stop_after, training
 from torch import nn
 
 from hsu_core import tasks
 from hsu_core.data import reading
-from hsu_core.outcomes import Series, Stopped
+from hsu_core.outcomes import Series
 from hsu_core.training import checkpoint, weight_average
 from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
@@ -69,17 +69,7 @@ def test_a_run_with_all_options_of_the_recipe_resumes_bit_for_bit(tmp_path: Path
         record={"every": 2, "l2": True},
         evaluate={"every": 3},
     )
-    whole, report = recorder()
-    train(chosen, callbacks=Callbacks(report=report, checkpoint_dir=tmp_path / "whole"))
-    pieces: Curves = {}
-    stopping = Callbacks(report=pieces.__setitem__, should_stop=stop_after(5), checkpoint_dir=tmp_path / "pieces")
-    assert train(chosen, callbacks=stopping) == Stopped(5)
-    going_on = Callbacks(report=pieces.__setitem__, checkpoint_dir=tmp_path / "pieces")
-    train(chosen, resume_from=checkpoint.latest(tmp_path / "pieces"), callbacks=going_on)
-    assert pieces == whole
-    one, other = (load_file(tmp_path / name / "step-000000009.safetensors") for name in ("whole", "pieces"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert_resumes_bit_for_bit(chosen, tmp_path, stopped_at=5)
 
 
 def test_a_fork_that_begins_an_average_begins_at_the_weights(tmp_path: Path) -> None:
