@@ -25,7 +25,7 @@ from hsu_core import spec
 from hsu_core.spec import kinds
 from hsu_jobs.errors import BadRequest, Fault
 from hsu_jobs.names import PoolName
-from hsu_jobs.outcomes import METRICS
+from hsu_jobs.results import METRICS
 from hsu_jobs.spec import Tag
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job, User

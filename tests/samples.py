@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsu_jobs.cluster.claiming import Room
-from hsu_jobs.outcomes import ClassificationResult, PointsResult
+from hsu_jobs.results import ClassificationResult, PointsResult
 
 ROOM = Room("w", "default", ("cpu:0",), 1)
 """A machine with one free slot."""

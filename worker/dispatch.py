@@ -20,17 +20,8 @@ from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.checkpoint import CheckpointOfNewerVersion
 from hsu_core.training.launch import RankDied, train
 from hsu_core.training.out_of_memory import is_out_of_memory
-from hsu_jobs.outcomes import (
-    RESULT,
-    BestKnown,
-    Crashed,
-    Device,
-    Failed,
-    Faulty,
-    PointsResult,
-    Succeeded,
-    Unavailable,
-)
+from hsu_jobs.outcomes import Crashed, Failed, Faulty, Succeeded, Unavailable
+from hsu_jobs.results import RESULT, BestKnown, Device, PointsResult
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
 

@@ -15,7 +15,8 @@ from hsu_jobs.cluster.waiting import Waiting
 from hsu_jobs.errors import SpecNotReadable
 from hsu_jobs.events import Event, StrangeEvent, read_event
 from hsu_jobs.lifecycle import Queued
-from hsu_jobs.outcomes import RESULT, Failure, Result, failure_of
+from hsu_jobs.outcomes import Failure, failure_of
+from hsu_jobs.results import RESULT, Result
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import JobSpec, read
 from hsu_jobs.states import State, Stop, Wanted

@@ -12,7 +12,6 @@ from samples import PLACED, TRAINED
 from hsu_jobs.outcomes import (
     OUTCOME,
     Cancelled,
-    ClassificationResult,
     Crashed,
     Failed,
     Faulty,
@@ -28,6 +27,7 @@ from hsu_jobs.outcomes import (
     in_brief,
     verdict,
 )
+from hsu_jobs.results import ClassificationResult
 from hsu_jobs.states import MOVES, State, Wanted
 
 ENDINGS: list[Outcome] = [

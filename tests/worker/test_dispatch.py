@@ -18,7 +18,8 @@ from hsu_core.data.images import DamagedFile
 from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.checkpoint import CheckpointMismatch, CheckpointOfNewerVersion
 from hsu_core.training.launch import RankDied
-from hsu_jobs.outcomes import RESULT, Succeeded
+from hsu_jobs.outcomes import Succeeded
+from hsu_jobs.results import RESULT
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import parse
 from worker import dispatch

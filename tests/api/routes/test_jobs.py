@@ -15,7 +15,8 @@ from samples import DIGITS, PLACED, POINTS, ROOM, TRAINED
 from waiting import until
 
 from hsu_jobs import attempts, database, settings
-from hsu_jobs.outcomes import Result, Succeeded
+from hsu_jobs.outcomes import Succeeded
+from hsu_jobs.results import Result
 from hsu_jobs.tables import Role
 
 

@@ -12,7 +12,8 @@ from samples import PLACED, POINTS, ROOM, TRAINED
 
 from hsu_core import spec
 from hsu_jobs import attempts, database, listing, settings
-from hsu_jobs.outcomes import METRICS, AnyResult, Succeeded, TrainingResult
+from hsu_jobs.outcomes import Succeeded
+from hsu_jobs.results import METRICS, AnyResult, TrainingResult
 from hsu_jobs.tables import Role
 
 Submit = Callable[..., dict[str, Any]]
