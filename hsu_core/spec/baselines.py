@@ -113,7 +113,7 @@ class SRIP(HiddenPenalty):
         plain="the spectral norm of WWᵀ − I, raw weights, by power iteration from a random start",
         source=f"{_BANSAL}, eqs. 7 to 9",
         acts_on="weights",
-        relative_cost=0.7,
+        relative_cost=0.4,
         caution="Two iterations from a random start give a lower bound that varies from step to step.",
         differs="The public code squares the spectral norm. It estimates the norm with one step from a uniform start, "
         "for the smaller of WWᵀ and WᵀW. The weight is 0.01 for every layer and the classifier, and falls to 0 in "
@@ -190,7 +190,7 @@ class CoMHE(SpherePenalty):
         plain="mean over projections P of the mhe of the projected neurons",
         source="Lin et al. 2020, Regularizing Neural Networks via Minimizing Hyperspherical Energy, arXiv 1906.04892",
         acts_on="weights",
-        relative_cost=9,
+        relative_cost=7,
         caution="After a projection, more than `dimension` + 1 neurons cannot all be far apart: the energy stays above "
         "the lowest energy of the layer itself.",
         differs="The defaults are one setting for every kind of projection, so that weights and kinds can be "
@@ -234,7 +234,7 @@ class Uniformity(FeaturePenalty):
         plain="ln of the mean over pairs of exp(−t ‖zᵢ − zⱼ‖²), z the normalised features of the batch",
         source="Wang and Isola 2020, Alignment and Uniformity on the Hypersphere, arXiv 2005.10242",
         acts_on="features",
-        relative_cost=0.04,
+        relative_cost=0.06,
         caution=_AGAINST_THE_LOSS,
         differs="The authors use the weight 1, together with an alignment loss and without labels. Here the default is "
         "0.1, because the term opposes a loss with labels. Preset `authors` uses their weight.",
@@ -258,7 +258,7 @@ class KoLeo(FeaturePenalty):
         plain="−(mean over the batch of ln of the distance to the nearest other feature), normalised features",
         source="Sablayrolles et al. 2019, Spreading Vectors for Similarity Search, arXiv 1806.03198, eq. 4",
         acts_on="features",
-        relative_cost=0.02,
+        relative_cost=0.04,
         caution=_AGAINST_THE_LOSS,
         differs="The authors use the weight 0.05, together with a triplet loss. They use ln(b·distance), which adds a "
         "constant, and no ε. The default weight 0.1 and ε are those of later work (DINOv2). Preset `authors` uses "

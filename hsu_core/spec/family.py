@@ -206,7 +206,7 @@ class MHC(PolePenalty):
         plain="the largest, over poles v, of the soft minimum of ‖v − xᵢ‖²",
         source=_LIU_2021,
         acts_on="weights",
-        relative_cost=6,
+        relative_cost=5,
         caution=_INNER.format(value="2", lag="stays far from a covering: 62–71° against 37.4° for 12 points on S²"),
         differs="The authors keep one lagging pole (`inner: authors`), which stays far from a covering. The default "
         f"draws many poles at each step and optimises them. {_NORMS_TWICE} Preset `authors` is exact.",

@@ -22,7 +22,8 @@ def test_the_catalog_lists_every_choice_with_its_schema(ada: TestClient) -> None
     assert {"none"} | family | others == set(kinds["regularizers"])
     assert {"mlp", "small_cnn", "cnn9"} <= set(kinds["models"])
     assert {"digits", "mnist", "fashion-mnist", "cifar10", "cifar100"} <= set(kinds["datasets"])
-    assert {"sgd", "adamw"} <= set(kinds["optimizers"])
+    assert {"sgd", "adamw", "muon"} <= set(kinds["optimizers"])
+    assert (kinds["parametrizations"], kinds["classifiers"]) == (["oft", "poet"], ["max_separation"])
     assert {"constant", "step", "cosine"} <= set(kinds["schedules"])
     assert catalog["measures"] == list(ALL_MEASURES)
     assert [entry["name"] for entry in catalog["recipes"]] == [recipe.name for recipe in recipes.recipes()]
