@@ -126,7 +126,8 @@ class Settings(BaseSettings):
     keep_curves: Span | None = None
     """Time after a job's end for which its curves are kept; for ever by default."""
     spare_runner: bool = True
-    """Whether a worker keeps a started process ready: a job then begins seconds sooner, for 250 MB of memory."""
+    """Whether a worker keeps a process ready that has imported torch, and forks runners from it: a job then begins
+    seconds sooner, for 450 MB of memory."""
     shutdown: Span = timedelta(seconds=15)
     """Time that a running job gets to stop by itself before it is killed."""
     retry_after: Span = timedelta(seconds=5)

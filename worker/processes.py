@@ -1,7 +1,8 @@
-"""How does a runner's process begin and end? As a fresh process in its own session, connected to us by a pipe.
+"""How does a runner's process begin and end? In a session of its own, connected to us by pipes.
 
-A thread reads its output (`log_pump`). A spare process is started in advance and imports torch, so that a job does not
-wait for that; it touches no CUDA before it gets its devices.
+It is forked from a process that has imported torch (`forked`), or executed where the settings or the system want no
+such process. A thread reads its output (`log_pump`). A spare runner waits for the next job; it touches no CUDA before
+it gets its devices.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from uuid import UUID
 from hsu_core.training import out_of_memory
 from hsu_jobs.outcomes import Crashed, Failed
 from hsu_jobs.settings import Settings
+from worker import forked
+from worker.forked import Forked
 from worker.log_pump import Pump
 
 
@@ -29,18 +32,10 @@ class Runner:
 
     def __init__(self, settings: Settings, environment: Mapping[str, str] = MappingProxyType({})) -> None:
         """`environment` is added to that of this process: a runner's share of the machine (`cores.environment`)."""
-        self._settings = settings
+        self._environment = settings.environment() | dict(environment)
+        self._process = _start(self._environment, is_forked=settings.spare_runner)
         self._was_killed = False
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "worker.runner"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=settings.environment() | dict(environment),
-            start_new_session=True,
-        )
-        out_of_memory.make_likelier_victim(self._process.pid)
-        self._oom_kills = out_of_memory.OomKills(self._process.pid)
+        self._oom_kills: out_of_memory.OomKills | None = None
         assert isinstance(self._process.stdout, io.BufferedReader)
         self._pump = Pump(self._process.stdout, settings)
 
@@ -49,14 +44,19 @@ class Runner:
         """Whether it has not ended."""
         if self._process.poll() is not None:
             return False
-        self._oom_kills.look()
+        if self._oom_kills:
+            self._oom_kills.look()
+        elif self._process.pid:  # from now on, which is soon enough: it has no attempt yet, or loads its data
+            out_of_memory.make_likelier_victim(self._process.pid)
+            self._oom_kills = out_of_memory.OomKills(self._process.pid)
         return True
 
     def assign(self, token: UUID, *, visible: str) -> None:
         """Give it an attempt and the GPUs to run it on."""
         self._pump.write_for(token)
-        self._oom_kills.begin()
-        self._say(json.dumps({"token": str(token), "visible": visible}))
+        if self._oom_kills:
+            self._oom_kills.begin()
+        self._say(json.dumps({"token": str(token), "visible": visible, "environment": self._environment}))
 
     def ask_to_stop(self) -> None:
         """Ask it to save its state and end."""
@@ -72,9 +72,7 @@ class Runner:
     def kill(self) -> None:
         """End it and all processes that it started: they share its session."""
         self._was_killed = self._was_killed or self._process.poll() is None
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        self._process.end()
         with contextlib.suppress(BrokenPipeError):
             if self._process.stdin:
                 self._process.stdin.close()
@@ -82,7 +80,7 @@ class Runner:
     def last_words(self) -> str:
         """How it ended, and the last lines that it printed."""
         self._pump.finish(seconds=5)
-        return f"the runner ended with {_reason(self._process.returncode)}\n{self._pump.tail()}".strip()
+        return f"the runner ended with {_reason(self._process.poll())}\n{self._pump.tail()}".strip()
 
     def outcome(self, words: str) -> Crashed | Failed:
         """The outcome of an attempt that its runner did not settle, by how the process ended."""
@@ -91,9 +89,9 @@ class Runner:
         return Crashed(message=words)
 
     def _ended_for_memory(self) -> bool:
-        status = self._process.returncode
+        status = self._process.poll()
         if status == -signal.SIGKILL and not self._was_killed:
-            return self._oom_kills.rose
+            return self._oom_kills is not None and self._oom_kills.rose
         return status == out_of_memory.EXIT_STATUS
 
     def _say(self, line: str) -> None:
@@ -131,7 +129,35 @@ class Spare:
         self._runner = None
 
 
-def _reason(status: int) -> str:
+class Executed(subprocess.Popen[bytes]):
+    """A runner that was executed, and does its imports itself."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        super().__init__(
+            [sys.executable, "-m", "worker.runner"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+    def end(self) -> None:
+        """Kill its process group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+def _start(environment: Mapping[str, str], *, is_forked: bool) -> Executed | Forked:
+    """Forks only on Linux: other systems' libraries may have threads before we do anything."""
+    if is_forked and sys.platform == "linux":
+        return forked.server(environment).fork()
+    return Executed(environment)
+
+
+def _reason(status: int | None) -> str:
+    assert status is not None  # it was ended
     if status >= 0:
         return f"exit status {status}"
     if -status == signal.SIGKILL:

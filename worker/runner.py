@@ -1,9 +1,10 @@
 """What happens to one attempt? Load, run, settle: a short transaction, hours with none open, a short transaction.
 
-    python -m worker.runner      reads its token and its GPUs from standard input, then commands: `stop` asks it to
-                                 stop, and the end of the input means that the supervisor is gone
+    python -m worker.runner      reads its environment, token and GPUs from standard input, then commands: `stop` asks
+                                 it to stop, and the end of the input means that the supervisor is gone
 
-The only process that loads torch. It exits 0 once the attempt is settled, whatever the outcome.
+Usually it is forked instead, from a process that has done the imports (`fork_server`). It exits 0 once the attempt is
+settled, whatever the outcome.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class ParentPipe:
             sys.exit()  # a spare that was not needed
         order = json.loads(first)
         self.token = UUID(order["token"])
+        os.environ.clear()  # a forked runner has that of the server
+        os.environ.update(order["environment"])
         os.environ["CUDA_VISIBLE_DEVICES"] = order["visible"]
         self.gpus = len(order["visible"].split(",")) if order["visible"] else 0
         self.stop_requested = threading.Event()
@@ -272,11 +275,17 @@ def warm_up() -> None:
         importlib.import_module(module)
 
 
-def main() -> None:
+def run() -> None:
     """Run one attempt."""
-    warm_up()
+    parent_pipe = ParentPipe()
     log_format.set_up(settings())
-    _log.info("the attempt ended: %s", run_attempt(ParentPipe(), settings()))
+    _log.info("the attempt ended: %s", run_attempt(parent_pipe, settings()))
+
+
+def main() -> None:
+    """Run one attempt, in a process of its own."""
+    warm_up()
+    run()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import httpx2
 import psutil
 import redis
 import sqlalchemy
+from live_runners import is_runner
 from proxy import Road, road_to_postgres
 from sqlalchemy.orm import Session
 from waiting import until
@@ -118,12 +119,7 @@ class Cluster:
 
     def runners(self) -> list[psutil.Process]:
         """The processes that train or are ready to."""
-        found = []
-        for process in children.marked_processes(self.folder):
-            with suppress(psutil.Error):
-                if "worker.runner" in process.cmdline():
-                    found.append(process)
-        return found
+        return [process for process in children.marked_processes(self.folder) if is_runner(process)]
 
     def restart_redis(self) -> None:
         """Stop Redis, and start it again with what it had written down."""

@@ -45,7 +45,6 @@ def fast(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.
         "FLUSH": "0.1",
         "SHUTDOWN": "20",
         "RETRY_AFTER": "0.1",
-        "SPARE_RUNNER": "false",  # it would be started for each test, and not used
     }
     for name, value in values.items():
         monkeypatch.setenv(f"HSU_{name}", value)
@@ -54,12 +53,6 @@ def fast(database_url: str, redis_url: str, tmp_path: Path, monkeypatch: pytest.
     yield settings.settings()
     database.engine().dispose()
     _forget()
-
-
-@pytest.fixture
-def with_spare(fast: Settings) -> Settings:
-    """The same, with a started runner that waits for its attempt."""
-    return fast.model_copy(update={"spare_runner": True})
 
 
 @pytest.fixture

@@ -71,9 +71,9 @@ def test_a_quota_of_less_than_a_core_leaves_one(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.usefixtures("unset")
 @pytest.mark.parametrize("slots", [1, 2])
-def test_a_runner_is_started_with_its_share(with_spare: Settings, monkeypatch: pytest.MonkeyPatch, slots: int) -> None:
+def test_a_runner_is_started_with_its_share(fast: Settings, monkeypatch: pytest.MonkeyPatch, slots: int) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS")
-    supervisor = Supervisor(with_spare, name="here", devices=Devices([f"cpu:{i}" for i in range(slots)], slots_each=1))
+    supervisor = Supervisor(fast, name="here", devices=Devices([f"cpu:{i}" for i in range(slots)], slots_each=1))
     supervisor.start()
     try:
         (seen,) = _environments(1)
@@ -83,11 +83,11 @@ def test_a_runner_is_started_with_its_share(with_spare: Settings, monkeypatch: p
     assert (seen["OMP_WAIT_POLICY"], seen["GOMP_SPINCOUNT"]) == ("PASSIVE", str(cores.SPINS))
 
 
-def test_what_the_environment_says_stands(with_spare: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_environment_says_stands(fast: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
-    spare = Spare(with_spare, cores.environment(2))
+    spare = Spare(fast, cores.environment(2))
     spare.prepare()
     try:
         (seen,) = _environments(1)

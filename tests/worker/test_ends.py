@@ -96,9 +96,9 @@ def test_the_result_records_the_device_that_did_the_work(
 
 
 def test_a_job_that_asks_for_more_memory_than_there_is_fails_once_and_says_so(
-    with_spare: Settings, submit: Callable[..., int], job: Callable[[int], Job]
+    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
-    with supervising(with_spare, "cpu:0") as supervisor:
+    with supervising(fast, "cpu:0") as supervisor:
         until(runners, seconds=STARTING)
         (runner,) = runners()
         _until_it_waits(runner)
@@ -150,9 +150,9 @@ def _is_removed(group: Path) -> bool:
 
 @pytest.mark.usefixtures("kernel_kills_alone")
 def test_a_runner_that_the_kernel_killed_for_want_of_memory_is_not_tried_again(
-    with_spare: Settings, submit: Callable[..., int], job: Callable[[int], Job]
+    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:
-    with supervising(with_spare, "cpu:0") as supervisor:
+    with supervising(fast, "cpu:0") as supervisor:
         until(runners, seconds=STARTING)
         (runner,) = runners()
         _until_it_waits(runner)
@@ -168,11 +168,11 @@ def test_a_runner_that_the_kernel_killed_for_want_of_memory_is_not_tried_again(
     assert kinds(job(made)) == ["failed"]
 
 
-def test_a_runner_is_a_likelier_victim_than_its_supervisor(with_spare: Settings) -> None:
+def test_a_runner_is_a_likelier_victim_than_its_supervisor(fast: Settings) -> None:
     def score(pid: int) -> int:
         return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
-    with supervising(with_spare, "cpu:0"):
+    with supervising(fast, "cpu:0"):
         until(runners, seconds=STARTING)
         until(lambda: score(runners()[0].pid) == min(1000, score(os.getpid()) + out_of_memory.LIKELIER))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from live_runners import STARTING, runners
 from proxy import road_to_postgres
 from redis import Redis
 from waiting import until
@@ -23,7 +24,6 @@ from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job
 
-STARTING = 300
 Process = subprocess.Popen[bytes]
 TRAINING = {"duration": {"steps": 600}, "record": {"every": 20, "measures": ["mhe_s2"]}}
 
@@ -44,11 +44,6 @@ def start(fast: Settings, tmp_path: Path) -> Iterator[Callable[[str], Process]]:
         yield started
 
 
-def runner_of(worker: Process) -> psutil.Process | None:
-    children = psutil.Process(worker.pid).children()
-    return next((child for child in children if "worker.runner" in child.cmdline()), None)
-
-
 def outcomes(job: Job) -> list[str]:
     return [attempt.outcome["kind"] for attempt in job.attempts if attempt.outcome]
 
@@ -59,10 +54,11 @@ def test_a_worker_killed_while_it_trains_loses_no_job(
     made = submit(**TRAINING)
     worker = start("worker")
     until(lambda: any(attempt.step for attempt in job(made).attempts), seconds=STARTING)
-    runner = runner_of(worker)
-    assert runner is not None
+    training = runners(worker.pid)
+    assert training
     os.kill(worker.pid, signal.SIGKILL)
-    assert runner.wait(timeout=5) is not None or not runner.is_running()
+    _, alive = psutil.wait_procs(training, timeout=5)
+    assert alive == []
 
     start("beat")
     start("worker")
@@ -104,7 +100,7 @@ def test_a_worker_that_is_stopped_gives_its_job_back(
     made = submit(duration={"steps": 10**6}, record={"every": 20, "measures": []})
     worker = start("worker")
     until(lambda: any(attempt.step for attempt in job(made).attempts), seconds=STARTING)
-    runner = runner_of(worker)
+    training = runners(worker.pid)
     worker.terminate()
     assert worker.wait(timeout=30) == 0
     assert job(made).state is State.QUEUED
@@ -112,7 +108,7 @@ def test_a_worker_that_is_stopped_gives_its_job_back(
     with database.transaction() as session:
         saved = session.execute(queries.checkpoints_of(made)).scalars().all()
     assert max(row.step for row in saved) == job(made).attempts[0].step > 0
-    assert runner is None or not runner.is_running()
+    assert [runner for runner in training if runner.is_running()] == []
 
 
 def test_a_worker_that_alone_is_cut_off_from_the_database_loses_its_job_and_takes_it_up_again(
@@ -131,12 +127,13 @@ def test_a_worker_that_alone_is_cut_off_from_the_database_loses_its_job_and_take
             worker = start("worker")
         settings.settings.cache_clear()
         until(lambda: any(attempt.step for attempt in job(made).attempts), seconds=STARTING)
-        runner = runner_of(worker)
+        training = runners(worker.pid)
         road.cut()
         until(lambda: is_found_lost(fast), seconds=STARTING)  # by us, as another worker
         assert job(made).state is State.QUEUED
-        assert runner is not None
-        assert runner.is_running()  # it cannot know whether anybody else reaches the database
+        assert any(
+            runner.is_running() for runner in training
+        )  # it cannot know whether anybody else reaches the database
         road.mend()
         until(lambda: len(job(made).attempts) == 2 and job(made).attempts[1].step, seconds=STARTING)
         assert outcomes(job(made)) == ["lost"]

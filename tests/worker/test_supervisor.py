@@ -48,9 +48,9 @@ def test_a_job_is_trained_and_settled(
 
 
 def test_a_spare_runner_takes_the_next_job(
-    with_spare: Settings, submit: Callable[..., int], job: Callable[[int], Job], supervise: Callable[..., Supervisor]
+    fast: Settings, submit: Callable[..., int], job: Callable[[int], Job], supervise: Callable[..., Supervisor]
 ) -> None:
-    supervise(with_spare)
+    supervise(fast)
     until(runners)
     (spare,) = runners()
     made = submit()
