@@ -14,7 +14,7 @@ from hsu_core import spec
 from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers import classifier
 from hsu_core.regularizers.feature_terms import feature_term
-from hsu_core.regularizers.layers import Layer, OwnPoints, chosen, layers, own_layers, read, unread
+from hsu_core.regularizers.layers import Layer, OwnLayer, OwnPoints, chosen, layers, own_layers, read, unread
 from hsu_core.regularizers.penalty import Penalty
 from hsu_core.regularizers.terms import layer_term
 
@@ -111,6 +111,11 @@ def _classifier(found: Sequence[Layer]) -> Layer:
         raise ValueError(
             "features are what enters the classifier: expected a model with one layer that its outputs come out of, "
             f"found {names}: name it, build(…, final=…), one of {', '.join(layer.name for layer in found)}"
+        )
+    if isinstance(finals[0], OwnLayer):
+        raise ValueError(
+            f"features are what enters the classifier, and nothing enters the points {finals[0].name}: "
+            "expected a layer as the classifier"
         )
     return finals[0]
 

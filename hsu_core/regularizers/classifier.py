@@ -21,9 +21,17 @@ PRODUCTS = frozenset(
     {
         *(functional.linear, functional.bilinear, functional.conv1d, functional.conv2d, functional.conv3d),
         *(torch.matmul, torch.mm, torch.bmm, torch.addmm, torch.einsum, operator.matmul, "matmul", "mm", "addmm"),
+        torch.cdist,
     }
 )
 """Functions with a parameter that may be a weight."""
+WRAPPERS = {
+    "OptimizedModule": "_orig_mod",
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "AveragedModel": "module",
+}
+"""torch's own modules that only call another one, and where they keep it."""
 
 
 class Final(NamedTuple):
@@ -37,15 +45,22 @@ class Final(NamedTuple):
 
 def find(model: nn.Module, layers: Sequence[str]) -> Final:
     """Which of these layers, given by name in module order, produce the outputs."""
-    if len(layers) <= 1:
-        return Final(frozenset(layers))
+    if (place := _wrapped(model)) is not None:
+        inside = find(model.get_submodule(place), [name[len(place) + 1 :] for name in layers])
+        return inside._replace(names=frozenset(f"{place}.{name}".rstrip(".") for name in inside.names))
     known = set(layers)
     try:
         graph = _traced(model, known)
         return Final(_last(graph, model, known))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
-        return Final(frozenset(layers[-1:]), f"{type(error).__name__}: {reason}")
+        doubt = f"{type(error).__name__}: {reason}" if len(layers) > 1 else None
+        return Final(frozenset(layers[-1:]), doubt)
+
+
+def _wrapped(model: nn.Module) -> str | None:
+    kind = type(model)
+    return WRAPPERS.get(kind.__name__) if kind.__module__.startswith("torch.") else None
 
 
 class _Tracer(fx.Tracer):
@@ -116,9 +131,16 @@ def _weighing(node: fx.Node, model: nn.Module) -> str | None:
         weights = (weight for weight in model.get_submodule(name).parameters() if weight.ndim > 1)
         return name if next(weights, None) is not None and not _is_norm(model.get_submodule(name)) else None
     if node.target in PRODUCTS:
-        owned = [str(given.target) for given in node.all_input_nodes if given.op == "get_attr"]
+        owned = [parameter for given in node.all_input_nodes if (parameter := _behind(given)) is not None]
         return owned[0].rpartition(".")[0] if owned else None
     return None
+
+
+def _behind(node: fx.Node) -> str | None:
+    """The parameter from which alone this tensor is made, as a transposed or a normalized weight is; None if others."""
+    sources = [each for each in (node, *_before(node)) if not each.all_input_nodes]
+    own = [str(each.target) for each in sources if each.op == "get_attr"]
+    return own[0] if len(own) == len(sources) else None
 
 
 def _is_norm(module: nn.Module) -> bool:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from own_models import CLASSES, D, HeadFirst, batch, of_head_first, square
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, normalize
 
 from hsu_core import energies, regularizers, spec
 from hsu_core.regularizers.layers import layers
@@ -43,6 +43,17 @@ FLOWS: dict[str, tuple[nn.Module, list[str]]] = {
         ["head"],
     ),
     "by hand": (Called(lambda m, x: linear(m.b(x), m.head.weight), head=square(), b=square()), ["head"]),
+    "by cosines": (
+        Called(lambda m, x: linear(normalize(m.b(x)), normalize(m.head.weight)), head=square(), b=square()),
+        ["head"],
+    ),
+    "transposed": (Called(lambda m, x: m.b(x) @ m.head.weight.T, head=square(), b=square()), ["head"]),
+    "by distances": (Called(lambda m, x: -torch.cdist(m.b(x), m.head.weight), head=square(), b=square()), ["head"]),
+    "of one layer": (square(), [""]),
+    "one layer before others' weights": (
+        Called(lambda m, x: m.two(m.b(x), x), two=nn.Bilinear(D, D, 3), b=square()),
+        [],
+    ),
     "normalized and scaled": (
         Called(lambda m, x: 5 * m.norm(m.head(m.b(x))).softmax(dim=1), head=square(), norm=nn.LayerNorm(D), b=square()),
         ["head"],
@@ -71,6 +82,19 @@ FLOWS: dict[str, tuple[nn.Module, list[str]]] = {
 def test_the_classifier_is_where_the_outputs_come_out(name: str) -> None:
     model, names = FLOWS[name]
     assert finals(model) == names
+
+
+@pytest.mark.parametrize(
+    ("wrap", "place"),
+    [
+        (lambda model: torch.compile(model, backend="eager"), "_orig_mod"),
+        (nn.DataParallel, "module"),
+        (torch.optim.swa_utils.AveragedModel, "module"),
+    ],
+)
+def test_a_model_that_is_wrapped_is_followed_inside(wrap: Callable[[nn.Module], nn.Module], place: str) -> None:
+    assert finals(wrap(HeadFirst())) == [f"{place}.head"]
+    assert finals(wrap(nn.Linear(D, 3))) == [place]
 
 
 def test_following_the_flow_leaves_no_trace_in_the_model() -> None:

@@ -208,6 +208,18 @@ def test_a_callers_own_points_are_spread_as_those_of_a_layer() -> None:
     penalty(0).backward()
     assert model.prototypes.grad is not None
     assert list(regularizers.build(spec.MHE(layers=("proto*",)), model, points=[own]).by_layer()) == ["prototypes"]
+    with pytest.raises(ValueError, match="nothing enters the points prototypes: expected a layer as the classifier"):
+        regularizers.build(spec.HUG(), model, points=[own])
+
+
+def test_a_parameter_that_the_outputs_come_out_of_leaves_no_layer_to_be_the_classifier() -> None:
+    model = Prototypes()
+    assert not any(layer.is_final for layer in layers(model))
+    assert regularizers.build(spec.MHE(), model).skipped == {
+        "prototypes": "is prototypes of Prototypes, which is not read as neurons"
+    }
+    with pytest.raises(ValueError, match="one layer that its outputs come out of, found none: name it"):
+        regularizers.build(spec.KoLeo(), model)
 
 
 def test_own_points_need_a_name_of_their_own_and_rows() -> None:
