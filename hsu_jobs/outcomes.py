@@ -87,6 +87,13 @@ class Faulty(Ending):
     message: str
 
 
+class FileMissing(Ending):
+    """A file that the spec names is not on this machine. Retried: another machine may have it."""
+
+    kind: Literal["file_missing"] = "file_missing"
+    message: str
+
+
 class Lost(Ending):
     """The lease ran out: worker or machine are gone. Retried."""
 
@@ -106,7 +113,7 @@ class Unavailable(Ending):
 
 Asked = Cancelled | Paused | Preempted | Released
 """Stopped by request, with the state saved."""
-Broken = Crashed | Stalled | Faulty | Lost
+Broken = Crashed | Stalled | Faulty | FileMissing | Lost
 """Ended without a request: counts as a failure, unless the attempt got further than the one before."""
 
 Outcome = Annotated[Succeeded | Asked | Overdue | Failed | Broken | Unavailable, Field(discriminator="kind")]
@@ -154,7 +161,9 @@ def verdict(outcome: Outcome, *, failure_count: int, max_failures: int, wanted: 
             return State.FAILED, PAST_DEADLINE
         case Cancelled() | Paused() | Preempted() | Released() | Unavailable():
             return _WHERE.get(wanted, State.QUEUED), None
-        case Crashed() | Stalled() | Faulty() | Lost() if failure_count < max_failures or wanted is Wanted.CANCEL:
+        case Crashed() | Stalled() | Faulty() | FileMissing() | Lost() if (
+            failure_count < max_failures or wanted is Wanted.CANCEL
+        ):
             return _WHERE.get(wanted, State.QUEUED), None
         case Crashed(message=message):
             return State.FAILED, Failure(code="crashed", message=f"{_given_up(failure_count)}: {message}")
@@ -162,6 +171,8 @@ def verdict(outcome: Outcome, *, failure_count: int, max_failures: int, wanted: 
             return State.FAILED, Failure(code="stalled", message=f"{_given_up(failure_count)}: {message}")
         case Faulty(message=message):
             return State.FAILED, Failure(code="hardware", message=f"{_given_up(failure_count)}: {message}")
+        case FileMissing(message=message):
+            return State.FAILED, Failure(code="file_missing", message=f"{_given_up(failure_count)}: {message}")
         case Lost():
             return State.FAILED, Failure(code="worker_lost", message=f"{_given_up(failure_count)}: the worker was lost")
         case _:

@@ -18,14 +18,15 @@ from hsu_core.outcomes import Diverged, Finished, Stopped
 from hsu_core.training import hardware
 from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.checkpoint import CheckpointOfNewerVersion
+from hsu_core.training.initial_weights import InitialNotFound
 from hsu_core.training.launch import RankDied, train
 from hsu_core.training.out_of_memory import is_out_of_memory
-from hsu_jobs.outcomes import Crashed, Failed, Faulty, Succeeded, Unavailable
+from hsu_jobs.outcomes import Crashed, Failed, Faulty, FileMissing, Succeeded, Unavailable
 from hsu_jobs.results import RESULT, BestKnown, Device, PointsResult
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
 
-Done = Succeeded | Failed | Crashed | Faulty | Unavailable | Stopped
+Done = Succeeded | Failed | Crashed | Faulty | FileMissing | Unavailable | Stopped
 
 
 def do(
@@ -54,6 +55,8 @@ def do(
                 assert_never(spec)
     except (DatasetNotFound, DamagedFile, DownloadFailed) as error:
         return Unavailable(code="dataset_unavailable", message=str(error))
+    except InitialNotFound as error:  # the owner's own file: it says nothing of the data set
+        return FileMissing(message=str(error))
     except CheckpointOfNewerVersion as error:  # after a roll-back: a worker of that version can resume from it
         return Unavailable(code="checkpoint_not_readable", message=str(error))
     except RankDied as error:
@@ -65,7 +68,9 @@ def do(
         message = f"{type(error).__name__}: {error}"
         if is_out_of_memory(error):
             return Failed(code="out_of_memory", message=message)
-        return Faulty(message=message) if is_hardware(message) else Failed(code="error", message=message)
+        is_refusal = isinstance(error, ValueError)  # it may quote names of the spec, which say nothing of the machine
+        is_faulty = is_hardware(message) and not is_refusal
+        return Faulty(message=message) if is_faulty else Failed(code="error", message=message)
 
 
 def is_hardware(message: str) -> bool:

@@ -57,7 +57,7 @@ class AttemptView(View):
     """Why the service asked it to stop: `preempt`, `drain`, `deadline`, or a reason of a newer version."""
     outcome: dict[str, Any] | None
     """How it ended: its `kind` is succeeded, cancelled, paused, preempted, released, overdue, failed, crashed, stalled,
-    faulty or lost."""
+    faulty, file_missing, unavailable or lost."""
 
     @classmethod
     def of(cls, attempt: Attempt) -> Self:

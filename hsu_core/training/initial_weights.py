@@ -11,11 +11,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hsu_core import spec
-from hsu_core.data.files import DatasetNotFound
 from hsu_core.training.checkpoint import MODEL
 
 PARAMETRIZED = ".parametrizations."
 """In names that torch gives to a weight that is computed from others."""
+
+
+class InitialNotFound(Exception):
+    """The file is not on this machine, or cannot be read. Another machine may have it."""
 
 
 class InitialMismatch(ValueError):
@@ -27,7 +30,7 @@ def take_over(model: nn.Module, training: spec.TrainingSpec, *, saved: Path | No
 
     Neurons that are rotated together are those of the file; their rotations start as they are. A classifier that is not
     trained keeps its own class vectors. `saved`: the checkpoint of an `InitialJob`, which its owner has fetched.
-    Raises DatasetNotFound for a file that this machine does not have, InitialMismatch for one that does not fit,
+    Raises InitialNotFound for a file that this machine does not have, InitialMismatch for one that does not fit,
     ValueError without the checkpoint of a job.
     """
     if (initial := training.initial) is None:
@@ -37,6 +40,8 @@ def take_over(model: nn.Module, training: spec.TrainingSpec, *, saved: Path | No
         tensors = load_file(path)
     except SafetensorError as error:
         raise InitialMismatch(f"{path}: expected a safetensors file, found: {error}") from error
+    except OSError as error:
+        raise InitialNotFound(f"the first weights cannot be read: {error}") from error
     of_checkpoint = {name.removeprefix(MODEL): found for name, found in tensors.items() if name.startswith(MODEL)}
     found = of_checkpoint or tensors
     final = training.geometry.final
@@ -55,11 +60,11 @@ def _path(initial: spec.Initial, saved: Path | None, data_dir: Path | None) -> P
         if saved is None:
             raise ValueError(f"expected the checkpoint of step {initial.step} of job {initial.job}, found none")
         return saved
-    path = None if data_dir is None else data_dir / initial.path
-    if path is None or not path.is_file():
-        where = "no data folder was given" if path is None else f"there is no file {path}"
-        raise DatasetNotFound(f"the first weights are read from {initial.path} in the data folder, but {where}")
-    return path
+    if data_dir is None:
+        raise InitialNotFound(
+            f"the first weights are read from {initial.path} in the data folder, but no data folder was given"
+        )
+    return data_dir / initial.path
 
 
 def _parametrized(name: str, wanted: dict[str, Tensor]) -> str:

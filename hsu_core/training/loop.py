@@ -63,9 +63,9 @@ def train(
     In a `world` of several, every rank calls this with the same spec, except for the device, and makes the same updates
     up to rounding as one process would; only the first rank asks `should_stop`. `launch` starts the others.
 
-    Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch, InitialMismatch; ValueError for a layer
-    that does not exist, a layer that cannot be regularized, a checkpoint beyond the last step, or a batch without equal
-    parts; ModuleNotFoundError if a library of the spec's `evaluate` is not installed.
+    Raises DatasetNotFound, DamagedFile, DownloadFailed, CheckpointMismatch, InitialNotFound, InitialMismatch;
+    ValueError for a layer that does not exist, a layer that cannot be regularized, a checkpoint beyond the last step,
+    or a batch without equal parts; ModuleNotFoundError if a library of the spec's `evaluate` is not installed.
     """
     began = time.monotonic()
     evaluations.require(training.evaluate)

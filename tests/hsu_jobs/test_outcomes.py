@@ -15,6 +15,7 @@ from hsu_jobs.outcomes import (
     Crashed,
     Failed,
     Faulty,
+    FileMissing,
     Lost,
     Outcome,
     Overdue,
@@ -41,6 +42,7 @@ ENDINGS: list[Outcome] = [
     Crashed(message="SIGSEGV"),
     Stalled(message="no step"),
     Faulty(message="CUDA error"),
+    FileMissing(message="there is no file weights.safetensors"),
     Lost(),
     Unavailable(code="storage_unavailable", message="is it mounted?"),
 ]

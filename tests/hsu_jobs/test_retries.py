@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from hsu_jobs import attempts
 from hsu_jobs.attempts import Claim
-from hsu_jobs.outcomes import Faulty, Lost, Outcome, Preempted, Released, Stalled
+from hsu_jobs.outcomes import Faulty, FileMissing, Lost, Outcome, Preempted, Released, Stalled
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import State
 from hsu_jobs.tables import Job, User
@@ -29,7 +29,7 @@ def test_a_job_that_crashes_every_time_fails_after_its_attempts(
 
 @pytest.mark.parametrize(
     "outcome",
-    [CRASHED, Stalled(message="no step"), Faulty(message="ECC"), Lost()],
+    [CRASHED, Stalled(message="no step"), Faulty(message="ECC"), FileMissing(message="no weights"), Lost()],
     ids=lambda outcome: outcome.kind,
 )
 def test_an_attempt_that_broke_is_a_strike(

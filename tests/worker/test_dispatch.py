@@ -17,6 +17,7 @@ from hsu_core.data.files import DatasetNotFound
 from hsu_core.data.images import DamagedFile
 from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.checkpoint import CheckpointMismatch, CheckpointOfNewerVersion
+from hsu_core.training.initial_weights import InitialNotFound
 from hsu_core.training.launch import RankDied
 from hsu_jobs.outcomes import Succeeded
 from hsu_jobs.results import RESULT
@@ -110,6 +111,8 @@ def test_any_other_error_is_the_jobs_own(ended: Callable[[Exception], dict[str, 
     done = ended(ValueError("regularizer.layers: 'conv7' matches no layer; there are hidden1, classifier"))
     assert (done["kind"], done["code"]) == ("failed", "error")
     assert "there are hidden1, classifier" in done["message"]
+    quoting = ended(ValueError("data/nvlink.safetensors: expected a safetensors file"))
+    assert (quoting["kind"], quoting["code"]) == ("failed", "error")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,13 @@ def test_data_that_cannot_be_read_here_are_the_machines_lack_and_not_the_jobs_fa
 ) -> None:
     done = ended(error)
     assert (done["kind"], done["code"], done["message"]) == ("unavailable", "dataset_unavailable", str(error))
+
+
+def test_a_file_that_the_spec_names_and_this_machine_lacks_says_nothing_of_its_data_set(
+    ended: Callable[[Exception], dict[str, Any]],
+) -> None:
+    done = ended(InitialNotFound("the first weights cannot be read: no such file"))
+    assert done == {"kind": "file_missing", "message": "the first weights cannot be read: no such file"}
 
 
 def test_a_checkpoint_of_a_newer_version_waits_for_a_worker_that_can_read_it(

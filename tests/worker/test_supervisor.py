@@ -108,6 +108,19 @@ def test_layers_that_cannot_be_spread_are_told_in_an_event_and_with_the_result_a
     assert "mhs finds no layer that it could spread: hidden1 has a single neuron" in failure["message"]
 
 
+def test_a_wrong_file_of_one_job_leaves_the_data_set_to_the_others(
+    supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
+) -> None:
+    wrong = submit(initial={"kind": "file", "path": "none.safetensors"}, limits={"max_attempts": 1})
+    until(lambda: job(wrong).state is State.FAILED, seconds=STARTING)
+    failure = job(wrong).failure
+    assert failure is not None
+    assert failure["code"] == "file_missing"
+    assert "none.safetensors" in failure["message"]
+    other = submit()
+    until(lambda: job(other).state is State.SUCCEEDED, seconds=STARTING)
+
+
 def test_a_layer_that_is_not_there_fails_and_lists_those_that_are(
     supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job]
 ) -> None:

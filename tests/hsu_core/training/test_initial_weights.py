@@ -12,11 +12,10 @@ from safetensors.torch import load_file, save_file
 from short_runs import recorder, stop_after, training
 
 from hsu_core import models, spec
-from hsu_core.data.files import DatasetNotFound
 from hsu_core.outcomes import Series
 from hsu_core.training import checkpoint
 from hsu_core.training.callbacks import Callbacks
-from hsu_core.training.initial_weights import InitialMismatch
+from hsu_core.training.initial_weights import InitialMismatch, InitialNotFound
 from hsu_core.training.loop import train
 
 LOSS = Series(None, "loss")
@@ -114,10 +113,13 @@ def test_weights_of_another_network_are_refused(
 
 def test_a_file_that_is_missing_or_is_none_is_told(tmp_path: Path) -> None:
     asked = training(initial=weights("none.safetensors"))
-    with pytest.raises(DatasetNotFound, match="no data folder was given"):
+    with pytest.raises(InitialNotFound, match="no data folder was given"):
         train(asked)
-    with pytest.raises(DatasetNotFound, match="there is no file"):
+    with pytest.raises(InitialNotFound, match="cannot be read"):
         train(asked, data_dir=tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InitialNotFound, match="cannot be read"):
+        train(training(initial=weights("folder")), data_dir=tmp_path)
     (tmp_path / "none.safetensors").write_text("no weights")
     with pytest.raises(InitialMismatch, match="expected a safetensors file"):
         train(asked, data_dir=tmp_path)
