@@ -38,12 +38,12 @@ class Started(Happening):
 
 
 class Skipped(Happening):
-    """The training begins, and its regularizer leaves out layers that it was to act on."""
+    """The training begins, and its regularizer leaves out layers that it was to act on, or the task leaves out data."""
 
     kind: Literal["skipped"] = "skipped"
     attempt: int
     layers: dict[str, str]
-    """Their names, and why."""
+    """The names of the layers, and why. Also examples, as users with too few interactions: what they are, and why."""
 
 
 class Restored(Happening):

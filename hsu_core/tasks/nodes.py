@@ -29,6 +29,8 @@ class Nodes(Task[int, Tensor]):
         self.seed, self.precision, self.device = training.seed, training.precision, device
         self.how = training.loss
         self.features, self.labels, self.edges, self.train, self.validation, self.test = map(self._here, data)
+        if alone := int((torch.bincount(self.edges.flatten(), minlength=len(self.labels)) == 0).sum()):
+            self.left_out = {"nodes without neighbours": f"{alone} of {len(self.labels)}: each sees only itself"}
         self.model = models.prepared(training, training.dataset.facts).to(device)
 
     def _here(self, array: ndarray) -> Tensor:

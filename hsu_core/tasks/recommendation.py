@@ -42,6 +42,9 @@ class Recommendation(Task[Batch, Vectors]):
         assert world.is_alone  # the spec refuses several processes
         self.training, self.device, self.facts = training, device, training.dataset.facts
         self.train, self.test = (torch.from_numpy(pairs).to(device) for pairs in data)
+        if few := int((self._held_out(slice(None)) == 0).sum()):
+            told = f"{few} of {self.facts.users}: none is held out, so they are not judged"
+            self.left_out = {"users with one or two interactions": told}
         self.neighbours = _neighbours(self.train, self.facts)
         self.model = models.prepared(training, self.facts).to(device)
 

@@ -6,8 +6,9 @@ Knows tensors and specs. Knows no optimizer, penalty, checkpoint or schedule: th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -38,6 +39,8 @@ class Task(ABC, Generic[Batch, Outputs]):
 
     model: nn.Module
     """The network, with initial weights that depend on the spec's seed alone. It is set by the constructor."""
+    left_out: Mapping[str, str] = MappingProxyType({})
+    """Examples that are not used as the others are, and why."""
 
     @abstractmethod
     def __init__(self, training: spec.TrainingSpec, data: Any, *, device: torch.device, world: World) -> None:

@@ -28,7 +28,8 @@ class Callbacks:
     describe: Callable[[Mapping[Series, Reference]], None] = _ignore
     """Gets the references of every layer's measures, once, before the first point."""
     skipped: Callable[[Mapping[str, str]], None] = _ignore
-    """Gets the layers that the regularizer leaves out, and why, once, before the first point; only if there are any."""
+    """Gets the layers that the regularizer leaves out, and the examples that the task does, each with the reason, once,
+    before the first point; only if there are any."""
     report: Callable[[int, Mapping[Series, float]], None] = _ignore
     """Gets all values of a step in one call."""
     should_stop: Callable[[], bool] = _never

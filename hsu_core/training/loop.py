@@ -124,8 +124,8 @@ class _Run:
 
     def to_the_end(self) -> Outcome:
         """Run all steps."""
-        if self.penalty.skipped:
-            self.callbacks.skipped(self.penalty.skipped)
+        if left_out := {**self.task.left_out, **self.penalty.skipped}:
+            self.callbacks.skipped(left_out)
         self.callbacks.describe(_references(self.recorded, self.training.record))
         # One pass more than there are updates: the last one only measures.
         steps = range(self.start, self.total + 1)

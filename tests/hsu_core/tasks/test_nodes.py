@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_worlds import training, world
@@ -43,6 +44,15 @@ def test_only_training_nodes_enter_the_loss() -> None:
     task.loss(logits, 0).backward()
     assert logits.grad is not None
     assert logits.grad.abs().sum(dim=1).nonzero().flatten().tolist() == task.train.tolist()
+
+
+def test_nodes_without_neighbours_are_told() -> None:
+    chosen = training("gat")
+    graph = world(chosen.dataset)
+    ring = np.arange(2, 40)
+    cut = graph._replace(edges=np.stack([ring, np.roll(ring, 1)]))
+    for given, told in ((graph, {}), (cut, {"nodes without neighbours": "2 of 40: each sees only itself"})):
+        assert tasks.prepare(chosen, given, device=torch.device("cpu")).left_out == told
 
 
 def test_nodes_train_in_one_process() -> None:

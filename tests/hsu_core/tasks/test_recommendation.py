@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from small_worlds import training, world
 from hsu_core import spec, tasks
 from hsu_core.tasks import recommendation
 from hsu_core.tasks.recommendation import Batch, Recommendation
+from hsu_core.training.callbacks import Callbacks
+from hsu_core.training.loop import train
 
 
 def prepared(network: str, **changes: object) -> Recommendation:
@@ -81,6 +84,16 @@ def test_light_gcn_averages_over_the_normalised_graph() -> None:
     vectors = torch.cat([task.model.users.weight, task.model.items.weight])  # type: ignore[arg-type,union-attr]
     expected = (vectors + step @ vectors + step @ (step @ vectors)) / 3
     torch.testing.assert_close(torch.cat(task.outputs(task.model, next(task.batches(0)))), expected)
+
+
+@pytest.mark.usefixtures("small")
+def test_users_of_whom_nothing_is_held_out_are_told() -> None:
+    chosen = training("matrix_factorization")
+    told: list[Mapping[str, str]] = []
+    train(chosen, callbacks=Callbacks(skipped=told.append))
+    judged = len(set(world(chosen.dataset).test[:, 0].tolist()))
+    reason = f"{671 - judged} of 671: none is held out, so they are not judged"
+    assert told == [{"users with one or two interactions": reason}]
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
