@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import reprlib
+import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, LiteralString
 
@@ -188,6 +189,8 @@ MOST_AT_ONCE = 1000
 """Jobs that are submitted together."""
 ENOUGH_ERRORS = 1000
 """The check of many specs stops after so many errors: each error costs some microseconds."""
+ENOUGH_SECONDS = 0.5
+"""And after so many seconds of a core: deep networks with many patterns of layers cost more than others."""
 
 
 def _until_enough(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -196,8 +199,9 @@ def _until_enough(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
         return handler(value)
     specs: list[JobSpec] = []
     errors: list[InitErrorDetails] = []
+    began = time.thread_time()
     for place, each in enumerate(value):
-        if len(errors) >= ENOUGH_ERRORS:
+        if len(errors) >= ENOUGH_ERRORS or time.thread_time() - began > ENOUGH_SECONDS:
             errors.append(_not_looked_at(place))
             break
         try:
@@ -219,7 +223,7 @@ def _within(place: int, error: ValidationError) -> Iterator[InitErrorDetails]:
 
 
 def _not_looked_at(place: int) -> InitErrorDetails:
-    text = "enough is wrong with the specs before: this one and those behind it were not looked at"
+    text = "the specs before have too many errors, or take too long to check: send this and the following ones apart"
     return InitErrorDetails(type=PydanticCustomError("not_looked_at", text), loc=(place,), input=None)
 
 

@@ -7,8 +7,7 @@ with torch's own counts. Does not know how long a step takes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from typing import NamedTuple, assert_never
 
 from hsu_core import spec
@@ -195,12 +194,8 @@ def _terms(training: spec.TrainingSpec, network: Geometry) -> Iterator[PenaltyCo
 
 def _regularized(chosen: spec.LayerPenalty, network: Geometry) -> list[Layer]:
     """The layers that the penalty acts on."""
-
-    def weight(layer: Layer) -> float:
-        own = chosen.final_weight if layer.is_final else chosen.hidden_weight
-        return own * next((factor for name, factor in chosen.layer_weights.items() if fnmatchcase(layer.name, name)), 1)
-
-    return [layer for layer in network.layers if weight(layer) > 0 and _is_named(layer, chosen.layers)]
+    weights = spec.layer_weights(chosen, network)
+    return [layer for layer in network.layers if layer.name in weights]
 
 
 def _measures(training: spec.TrainingSpec, network: Geometry) -> int:
@@ -210,11 +205,8 @@ def _measures(training: spec.TrainingSpec, network: Geometry) -> int:
 
 def _watched(training: spec.TrainingSpec, network: Geometry) -> list[Layer]:
     """The layers that are measured."""
-    return [layer for layer in network.layers if _is_named(layer, training.record.layers)]
-
-
-def _is_named(layer: Layer, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(layer.name, pattern) for pattern in patterns)
+    named = spec.matching(training.record.layers, network.names)
+    return [layer for layer in network.layers if layer.name in named]
 
 
 def _values(training: spec.TrainingSpec, network: Geometry) -> int:

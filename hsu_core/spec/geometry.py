@@ -77,6 +77,11 @@ class Geometry(NamedTuple):
     """Numbers that one example keeps for the backward pass, in addition to those of the layers."""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the layers."""
+        return tuple(layer.name for layer in self.layers)
+
+    @property
     def parameters(self) -> int:
         """All parameters of the network."""
         return sum(layer.parameters for layer in self.layers) + self.other_parameters

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from hsu_core.spec.geometry import Geometry, Layer
+from hsu_core.spec.layer_names import matching
 from hsu_core.spec.values import WHOLE, Patterns, Positive, Spec
 
 __all__ = ["OFT", "POET", "Classifier", "MaxSeparation", "Orthogonal", "Parametrization"]
@@ -35,9 +35,10 @@ class Orthogonal(Spec):
 
     def bound(self, geometry: Geometry) -> Iterator[Layer]:
         """The layers whose weights it fixes."""
+        named = matching(self.layers, geometry.names)
         for layer in geometry.layers:
             is_rotated = not layer.is_final and layer.kind != "embedding" and layer.dimension > 1
-            if is_rotated and any(fnmatchcase(layer.name, pattern) for pattern in self.layers):
+            if is_rotated and layer.name in named:
                 yield layer
 
     def parameters(self, geometry: Geometry) -> int:

@@ -20,7 +20,7 @@ from hsu_jobs import queries
 from hsu_jobs.artifacts import checkpoints
 from hsu_jobs.errors import Fault, Forbidden, Gone, NotFound, SpecRejected
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import JobSpec, Resources
+from hsu_jobs.spec import Envelope, JobSpec, Resources
 from hsu_jobs.tables import ApiKey, Job, Role
 
 MOST_PARAMETERS = 10**10
@@ -29,29 +29,40 @@ MOST_MEMORY = 2**40
 """Bytes that a step may take on its device: more than any has."""
 MOST_VALUES = 10**9
 """Numbers that a job's curves may hold: 8 GB of the database."""
+ENOUGH_FAULTS = 20
+"""Refused jobs after which the check of many stops: no more are reported."""
+ENOUGH_SECONDS = 0.5
+"""Seconds of a core that the check of many jobs may take."""
 
 
 def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> None:
     """Raise `Forbidden` or `SpecRejected` if the job could not run."""
     check_priority(spec.priority, settings, key=key)
     _check_quota(spec.resources, key)
-    faults = (
-        *_size_faults(spec),
-        *_layer_faults(spec),
-        *_machine_faults(session, spec.resources),
-        *_dataset_faults(session, spec, settings),
-        *_initial_faults(session, spec, key),
-    )
-    if faults:
-        raise SpecRejected("; ".join(fault.detail for fault in faults), faults=faults)
+    _raise_any((*_own_faults(spec), *_faults_here(session, spec, settings, key=key)))
 
 
 def check_all(session: Session, specs: Sequence[JobSpec], settings: Settings, *, key: ApiKey) -> None:
-    """Raise `Forbidden` or `SpecRejected` if any of many jobs could not run, with what is wrong with each."""
-    refusals = []
+    """Raise `Forbidden` or `SpecRejected` if any of many jobs could not run, with what is wrong with the first of them.
+
+    The costs of jobs that differ only in what costs do not depend on, as the seeds of a sweep, are computed once.
+    """
+    refusals: list[Forbidden | SpecRejected] = []
+    known: dict[str, tuple[Fault, ...]] = {}
+    began = time.thread_time()
     for place, spec in enumerate(specs):
+        if len(refusals) >= ENOUGH_FAULTS:
+            break
+        if time.thread_time() - began > ENOUGH_SECONDS:
+            refusals.append(_not_checked(place))
+            break
         try:
-            check(session, spec, settings, key=key)
+            check_priority(spec.priority, settings, key=key)
+            _check_quota(spec.resources, key)
+            like = spec.model_dump_json(exclude=_WITHOUT_COSTS)
+            if like not in known:
+                known[like] = tuple(_own_faults(spec))
+            _raise_any((*known[like], *_faults_here(session, spec, settings, key=key)))
         except (Forbidden, SpecRejected) as error:
             error.faults = tuple(
                 fault.model_copy(update={"pointer": f"/jobs/{place}{fault.pointer}"}) for fault in error.faults
@@ -59,10 +70,38 @@ def check_all(session: Session, specs: Sequence[JobSpec], settings: Settings, *,
             refusals.append(error)
     if refusals:
         first = refusals[0]
+        count = f"{'at least ' * (len(refusals) >= ENOUGH_FAULTS)}{len(refusals)}"
         raise type(first)(
-            f"{len(refusals)} of {len(specs)} jobs cannot be queued, the first because {first.detail}",
+            f"{count} of {len(specs)} jobs cannot be queued, the first because {first.detail}",
             faults=tuple(fault for refusal in refusals for fault in refusal.faults),
         )
+
+
+_WITHOUT_COSTS = {*Envelope.model_fields, "seed", "schedule", "initial"}
+"""Fields that neither costs nor names of layers depend on."""
+
+
+def _not_checked(place: int) -> SpecRejected:
+    detail = "the jobs before this one take too long to check: submit this and the following ones apart"
+    return SpecRejected(detail, faults=(Fault(pointer=f"/jobs/{place}", code="not_looked_at", detail=detail),))
+
+
+def _raise_any(faults: tuple[Fault, ...]) -> None:
+    if faults:
+        raise SpecRejected("; ".join(fault.detail for fault in faults), faults=faults)
+
+
+def _own_faults(spec: JobSpec) -> Iterator[Fault]:
+    """What is wrong with the work itself, on any machine."""
+    yield from _size_faults(spec)
+    yield from _layer_faults(spec)
+
+
+def _faults_here(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> Iterator[Fault]:
+    """What is missing for this job here and now."""
+    yield from _machine_faults(session, spec.resources)
+    yield from _dataset_faults(session, spec, settings)
+    yield from _initial_faults(session, spec, key)
 
 
 def check_priority(priority: int, settings: Settings, *, key: ApiKey) -> None:

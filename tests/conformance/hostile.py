@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -149,6 +150,14 @@ def _of_specs(served: Served) -> Iterator[tuple[str, str, Sent]]:
     wrong = {"k": 0, "tags": [7] * 32, "model": {"kind": "mlp", "hidden": [0] * 32}, "record": {"measures": [0] * 32}}
     yield "post", "/v1/jobs/bulk", Sent("a thousand wrong ones", _json({"jobs": [DIGITS | wrong] * 1000}))
     yield "post", "/v1/jobs/bulk", Sent("a thousand of the wrong kind", _json({"jobs": [7] * 1000}))
+    deep = DIGITS | {"dataset": {"kind": "cifar10"}, "model": {"kind": "resnet_cifar", "depth": 1202}, "batch_size": 16}
+    yield "post", "/v1/jobs/bulk", Sent("a thousand deep ones", _json({"jobs": [deep] * 1000}))
+    rotated = [deep | {"parametrization": {"kind": "oft", "layers": [f"none{i}"] * 64}} for i in range(800)]
+    yield "post", "/v1/jobs/bulk", Sent("hundreds that name layers", _json({"jobs": rotated}))
+    drawn = random.Random(0)
+    patterns = [["".join(f"{drawn.choice('abcdef')}*" for _ in range(99)) for _ in range(4)] for _ in range(900)]
+    unknown = [DIGITS | {"record": {"layers": each, "measures": []}} for each in patterns]
+    yield "post", "/v1/jobs/bulk", Sent("patterns of a megabyte", _json({"jobs": unknown}))
     keys = {f"k{i}": 0 for i in range(80)}
     yield "post", "/v1/jobs/bulk", Sent("a thousand with unknown keys", _json({"jobs": [keys] * 1000}))
 

@@ -11,8 +11,9 @@ from redis import Redis
 from samples import DIGITS, POINTS
 from waiting import until
 
-from hsu_jobs import database
-from hsu_jobs.cluster import workers
+from hsu_core import costs
+from hsu_jobs import database, spec
+from hsu_jobs.cluster import admission, workers
 
 URL = "/v1/jobs/bulk"
 
@@ -74,6 +75,28 @@ def test_what_could_not_run_is_pointed_at_in_each(ada: TestClient) -> None:
     specs[2]["resources"] = {"pool": "neither"}
     found = refused(ada, 422, {"jobs": specs})
     assert found == {"/jobs/1/resources/pool": "unknown_pool", "/jobs/2/resources/pool": "unknown_pool"}
+
+
+def test_of_many_that_could_not_run_the_first_are_pointed_at(ada: TestClient) -> None:
+    wrong = [spec | {"record": {"layers": ["none"]}} for spec in seeds(50)]
+    answer = ada.post(URL, json={"jobs": wrong})
+    assert "at least 20 of 50 jobs cannot be queued" in answer.json()["detail"]
+    assert [error["pointer"] for error in answer.json()["errors"]] == [f"/jobs/{n}/record/layers/0" for n in range(20)]
+
+
+def test_the_check_of_many_ends_after_a_while_and_says_where(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "ENOUGH_SECONDS", -1.0)
+    assert refused(ada, 422, {"jobs": seeds(3)}) == {"/jobs/0": "not_looked_at"}
+    monkeypatch.setattr(spec, "ENOUGH_SECONDS", -1.0)
+    assert refused(ada, 422, {"jobs": seeds(3)}) == {"/jobs/0": "not_looked_at"}
+
+
+def test_a_sweep_over_seeds_is_checked_once(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = []
+    estimate = costs.estimate
+    monkeypatch.setattr(costs, "estimate", lambda training: computed.append(training.seed) or estimate(training))
+    assert ada.post(URL, json={"jobs": [*seeds(5), DIGITS | {"batch_size": 8}]}).status_code == 201
+    assert len(computed) == 2
 
 
 def test_what_is_forbidden_is_pointed_at(ada: TestClient) -> None:

@@ -39,6 +39,14 @@ def test_each_pattern_that_matches_nothing_is_named_with_the_layers_that_there_a
     assert found(regularizer={"kind": "none"}) == found(regularizer={"kind": "koleo"}) == []
 
 
+def test_of_a_deep_network_the_first_layers_are_listed() -> None:
+    deep = training(
+        dataset={"kind": "cifar10"}, model={"kind": "resnet_cifar", "depth": 1202}, record={"layers": ["a"]}
+    )
+    (misfit,) = deep.layer_misfits()
+    assert misfit.reason.endswith("stage1_9.conv2, stage1_10.conv1 and 1182 more")
+
+
 def test_a_pattern_that_matches_only_what_is_left_out_is_named() -> None:
     """The attention vectors of a GAT are weights, but not read as neurons."""
     asked = small("gat", regularizer={"kind": "mhe", "layers": ["conv1.att*"]})
