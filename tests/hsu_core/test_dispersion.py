@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import ot
 import pytest
 import torch
+from ot.utils import get_coordinate_circle
 from torch import Tensor
 
 from hsu_core import dispersion
@@ -25,6 +28,16 @@ def test_a_regular_polygon_is_evenly_spaced_in_its_plane(n: int) -> None:
     assert dispersion.sliced_dispersion(polygon(n), random(3 * 2, 2).view(3, 2, 2)).item() == pytest.approx(
         0, abs=1e-15
     )
+
+
+@pytest.mark.parametrize(("n", "d"), [(5, 3), (40, 8)])
+def test_sliced_dispersion_is_the_distance_to_uniform_angles_of_pot(n: int, d: int) -> None:
+    """Half the squared 2-Wasserstein distance in radians, less that of even angles, which no n points surpass."""
+    points, planes = random(n, d), random(4 * d, 2, seed=1).view(4, d, 2)
+    in_planes = points @ torch.linalg.qr(planes).Q
+    distances = [ot.semidiscrete_wasserstein2_unif_circle(get_coordinate_circle(each.numpy())) for each in in_planes]
+    expected = (2 * math.pi) ** 2 * (np.mean(distances) - 1 / (12 * n**2)) / 2
+    assert dispersion.sliced_dispersion(points, planes).item() == pytest.approx(expected)
 
 
 def test_half_a_polygon_is_evenly_spaced_in_half_space() -> None:
