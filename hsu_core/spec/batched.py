@@ -40,6 +40,12 @@ class BatchedSpec(TrainingSpec):
             )
         return self
 
+    def indivisible(self, processes: int) -> str | None:
+        """Why a batch cannot be split equally among so many processes; None if it can."""
+        if self.batch_size % processes == 0:
+            return None
+        return f"batch_size: expected a multiple of the {processes} processes, found {self.batch_size}"
+
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in the training set. The examples left over wait for the next epoch, in a new order."""

@@ -69,12 +69,6 @@ class ClassificationSpec(BatchedSpec):
         """Why the network does not accept images of this size; None if it does."""
         return self.model.misfit(self.dataset.facts.shape)
 
-    def indivisible(self, processes: int) -> str | None:
-        """Why a batch cannot be split equally among so many processes; None if it can."""
-        if self.batch_size % processes == 0:
-            return None
-        return f"batch_size: expected a multiple of the {processes} processes, found {self.batch_size}"
-
     def misfits(self, after: TaskSpec, step: int) -> Iterator[Misfit]:
         """Also the running averages of batch norms must mean the same."""
         yield from super().misfits(after, step)

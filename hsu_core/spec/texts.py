@@ -35,6 +35,12 @@ class TextsSpec(BatchedSpec):
     batch_size: Count = 64
     loss: Annotated[CrossEntropy, left_out_at(CrossEntropy())] = CrossEntropy()
 
+    def indivisible(self, processes: int) -> str | None:
+        """Dropout draws for a whole batch: its parts would draw something else."""
+        if processes > 1 and isinstance(self.model, TextTransformer) and self.model.dropout:
+            return f"dropout: several processes train without it (0), found {self.model.dropout:g}"
+        return super().indivisible(processes)
+
     @property
     def load(self) -> Load:
         """A batch of texts, and the data set as token numbers in int64."""

@@ -240,7 +240,7 @@ class TrainingSpec(TaskSpec):
 
     def indivisible(self, processes: int) -> str | None:
         """Why so many processes cannot train together, each on an equal part of every batch; None if they can."""
-        return None if processes == 1 else f"{self.task} trains in one process, found {processes}"
+        return None if processes == 1 else f"{self.task} trains in one process, found {processes}: its batch is whole"
 
     @property
     def total_steps(self) -> int:

@@ -39,8 +39,7 @@ class Recommendation(Task[Batch, Vectors]):
     def __init__(
         self, training: spec.RecommendationSpec, data: Interactions, *, device: torch.device, world: World
     ) -> None:
-        assert world.is_alone  # the spec refuses several processes
-        self.training, self.device, self.facts = training, device, training.dataset.facts
+        self.training, self.device, self.world, self.facts = training, device, world, training.dataset.facts
         self.train, self.test = (torch.from_numpy(pairs).to(device) for pairs in data)
         if few := int((self._held_out(slice(None)) == 0).sum()):
             told = f"{few} of {self.facts.users}: none is held out, so they are not judged"
@@ -51,13 +50,15 @@ class Recommendation(Task[Batch, Vectors]):
     def batches(self, start: int) -> Iterator[Batch]:
         """Interactions. An epoch has only full batches, and no interaction twice."""
         size, seed = self.training.batch_size, self.training.seed
+        part = self.world.part(size)
         per_epoch = self.training.epoch_steps or len(self.train) // size
         for step in count(start):
             epoch, place = divmod(step, per_epoch)
             if place == 0 or step == start:
                 order = epoch_order(len(self.train), seed=seed, epoch=epoch).to(self.device)
-            pairs = self.train[order[place * size : (place + 1) * size]]
-            yield Batch(pairs[:, 0], pairs[:, 1], _drawn(size, self.facts.items, seed=seed, step=step).to(self.device))
+            pairs = self.train[order[place * size : (place + 1) * size][part]]
+            others = _drawn(size, self.facts.items, seed=seed, step=step)[part]
+            yield Batch(pairs[:, 0], pairs[:, 1], others.to(self.device))
 
     def outputs(self, network: nn.Module, _batch: Batch) -> Vectors:
         """All vectors of users and items in float32, in whatever precision the model ran."""
@@ -66,7 +67,7 @@ class Recommendation(Task[Batch, Vectors]):
         return users.float(), items.float()
 
     def loss(self, outputs: Vectors, batch: Batch) -> Float[Tensor, ""]:
-        """The spec's loss of the interactions in the batch."""
+        """The spec's loss of the interactions in the batch; pairs of users, and of items, are those of all ranks."""
         users, items = outputs[0][batch.users], outputs[1][batch.items]
         match self.training.loss:
             case spec.BPR():
@@ -75,7 +76,8 @@ class Recommendation(Task[Batch, Vectors]):
             case spec.AlignUniform(gamma=gamma):
                 users, items = normalize(users, dim=1), normalize(items, dim=1)
                 aligned = (users - items).square().sum(dim=1).mean()
-                return aligned + gamma * (_crowding(users) + _crowding(items)) / 2
+                everyone = map(self.world.gathered, (users, items))
+                return aligned + gamma * sum(map(_crowding, everyone)) / 2
             case _:
                 assert_never(self.training.loss)
 

@@ -38,7 +38,7 @@ class Texts(Task[Batch, Tensor]):
     """Texts and their classes."""
 
     def __init__(self, training: spec.TextsSpec, data: Data, *, device: torch.device, world: World) -> None:
-        assert world.is_alone  # the spec refuses several processes
+        self.part = world.part(training.batch_size)
         self.seed, self.size, self.how = training.seed, training.batch_size, training.loss
         self.precision, self.device = training.precision, device
         read = reader(training.model, data.train_x)
@@ -55,7 +55,7 @@ class Texts(Task[Batch, Tensor]):
             epoch, place = divmod(step, self.per_epoch)
             if place == 0 or step == start:
                 order = epoch_order(len(self.train_y), seed=self.seed, epoch=epoch)
-            chosen = order[place * self.size : (place + 1) * self.size]
+            chosen = order[place * self.size : (place + 1) * self.size][self.part]
             yield Batch(step, self.train_x.of(chosen), self.train_y[chosen.to(self.device)])
 
     def outputs(self, network: nn.Module, batch: Batch) -> Logits:

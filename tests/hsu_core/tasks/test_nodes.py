@@ -57,7 +57,7 @@ def test_nodes_without_neighbours_are_told() -> None:
 
 def test_nodes_train_in_one_process() -> None:
     assert training("gcn").indivisible(1) is None
-    assert training("gcn").indivisible(2) == "nodes trains in one process, found 2"
+    assert training("gcn").indivisible(2) == "nodes trains in one process, found 2: its batch is whole"
 
 
 def test_a_pickle_that_was_not_published_is_not_read(tmp_path: Path) -> None:
