@@ -190,7 +190,9 @@ MOST_AT_ONCE = 1000
 ENOUGH_ERRORS = 1000
 """The check of many specs stops after so many errors: each error costs some microseconds."""
 ENOUGH_SECONDS = 0.5
-"""And after so many seconds of a core: deep networks with many patterns of layers cost more than others."""
+"""And after so many seconds of a core with an error: deep networks with many patterns of layers cost more."""
+MOST_SECONDS = 3.0
+"""Seconds of a core after which the check of many specs stops without an error."""
 
 
 def _until_enough(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -201,7 +203,8 @@ def _until_enough(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
     errors: list[InitErrorDetails] = []
     began = time.thread_time()
     for place, each in enumerate(value):
-        if len(errors) >= ENOUGH_ERRORS or time.thread_time() - began > ENOUGH_SECONDS:
+        limit = ENOUGH_SECONDS if errors else MOST_SECONDS
+        if len(errors) >= ENOUGH_ERRORS or time.thread_time() - began > limit:
             errors.append(_not_looked_at(place))
             break
         try:

@@ -6,6 +6,7 @@ one that could run with no key is `SpecRejected`. Both point at the field.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,9 @@ MOST_VALUES = 10**9
 ENOUGH_FAULTS = 20
 """Refused jobs after which the check of many stops: no more are reported."""
 ENOUGH_SECONDS = 0.5
-"""Seconds of a core that the check of many jobs may take."""
+"""Seconds of a core after which the check of many jobs stops if one was refused."""
+MOST_SECONDS = 3.0
+"""And if none was."""
 
 
 def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> None:
@@ -45,7 +48,8 @@ def check(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -
 def check_all(session: Session, specs: Sequence[JobSpec], settings: Settings, *, key: ApiKey) -> None:
     """Raise `Forbidden` or `SpecRejected` if any of many jobs could not run, with what is wrong with the first of them.
 
-    The costs of jobs that differ only in what costs do not depend on, as the seeds of a sweep, are computed once.
+    The costs of jobs that differ only in what costs do not depend on, as the jobs of a sweep over seeds, learning rates
+    or strengths, are computed once.
     """
     refusals: list[Forbidden | SpecRejected] = []
     known: dict[str, tuple[Fault, ...]] = {}
@@ -53,13 +57,13 @@ def check_all(session: Session, specs: Sequence[JobSpec], settings: Settings, *,
     for place, spec in enumerate(specs):
         if len(refusals) >= ENOUGH_FAULTS:
             break
-        if time.thread_time() - began > ENOUGH_SECONDS:
+        if time.thread_time() - began > (ENOUGH_SECONDS if refusals else MOST_SECONDS):
             refusals.append(_not_checked(place))
             break
         try:
             check_priority(spec.priority, settings, key=key)
             _check_quota(spec.resources, key)
-            like = spec.model_dump_json(exclude=_WITHOUT_COSTS)
+            like = _what_costs_depend_on(spec)
             if like not in known:
                 known[like] = tuple(_own_faults(spec))
             _raise_any((*known[like], *_faults_here(session, spec, settings, key=key)))
@@ -77,8 +81,15 @@ def check_all(session: Session, specs: Sequence[JobSpec], settings: Settings, *,
         )
 
 
-_WITHOUT_COSTS = {*Envelope.model_fields, "seed", "schedule", "initial"}
-"""Fields that neither costs nor names of layers depend on."""
+def _what_costs_depend_on(spec: JobSpec) -> str:
+    """Equal for jobs of equal costs with the same names of layers."""
+    content = spec.model_dump(mode="json", exclude={*Envelope.model_fields, "seed", "schedule", "initial"})
+    for name in ("lr", "weight_decay"):
+        content.get("optimizer", {}).pop(name, None)
+    penalty = content.get("regularizer", {})
+    for name in {"hidden_weight", "final_weight", "weight"} & set(penalty):
+        penalty[name] = penalty[name] > 0  # a term without weight is not computed
+    return json.dumps(content)
 
 
 def _not_checked(place: int) -> SpecRejected:

@@ -85,17 +85,35 @@ def test_of_many_that_could_not_run_the_first_are_pointed_at(ada: TestClient) ->
 
 
 def test_the_check_of_many_ends_after_a_while_and_says_where(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MOST_SECONDS", -1.0)
+    assert refused(ada, 422, {"jobs": seeds(3)}) == {"/jobs/0": "not_looked_at"}
+    monkeypatch.setattr(spec, "MOST_SECONDS", -1.0)
+    assert refused(ada, 422, {"jobs": seeds(3)}) == {"/jobs/0": "not_looked_at"}
+
+
+def test_once_one_is_refused_the_check_ends_sooner(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = [DIGITS | {"record": {"layers": ["none"]}}, *seeds(2)]
     monkeypatch.setattr(admission, "ENOUGH_SECONDS", -1.0)
-    assert refused(ada, 422, {"jobs": seeds(3)}) == {"/jobs/0": "not_looked_at"}
+    assert refused(ada, 422, {"jobs": wrong}) == {
+        "/jobs/0/record/layers/0": "no_such_layer",
+        "/jobs/1": "not_looked_at",
+    }
     monkeypatch.setattr(spec, "ENOUGH_SECONDS", -1.0)
-    assert refused(ada, 422, {"jobs": seeds(3)}) == {"/jobs/0": "not_looked_at"}
+    assert refused(ada, 422, {"jobs": [{**DIGITS, "batch_size": 0}, *seeds(2)]}) == {
+        "/jobs/0/batch_size": "greater_than_equal",
+        "/jobs/1": "not_looked_at",
+    }
 
 
-def test_a_sweep_over_seeds_is_checked_once(ada: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_over_seeds_rates_and_strengths_is_checked_once(
+    ada: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     computed = []
     estimate = costs.estimate
     monkeypatch.setattr(costs, "estimate", lambda training: computed.append(training.seed) or estimate(training))
-    assert ada.post(URL, json={"jobs": [*seeds(5), DIGITS | {"batch_size": 8}]}).status_code == 201
+    rates = [DIGITS | {"optimizer": {"kind": "sgd", "lr": 0.1 + place / 100}} for place in range(3)]
+    strengths = [DIGITS | {"regularizer": {"kind": "mhe", "hidden_weight": 1.0 + place}} for place in range(3)]
+    assert ada.post(URL, json={"jobs": [*seeds(5), *rates, *strengths, DIGITS | {"batch_size": 8}]}).status_code == 201
     assert len(computed) == 2
 
 
