@@ -14,7 +14,7 @@ import httpx2
 
 from hsu_client import escapes
 from hsu_client.answers import Job
-from hsu_client.cli import cluster, keys, render, terminal, webhooks
+from hsu_client.cli import checkpoints, cluster, keys, render, terminal, webhooks
 from hsu_client.client import Client
 from hsu_client.export.command import export
 from hsu_client.problem import Problem, Unreachable
@@ -206,15 +206,6 @@ def retry(client: Client, job_id: int, *, as_json: bool) -> None:
 
 @main.command()
 @JOB
-@click.option("--removed", is_flag=True, help="Also those that are no longer there.")
-@click.pass_obj
-def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
-    """The checkpoints of a job, from which it and its forks continue."""
-    terminal.echo(render.table(render.checkpoints(client.checkpoints(job_id, removed=removed))))
-
-
-@main.command()
-@JOB
 @click.option("--attempt", type=click.IntRange(min=1), help="Its number; the last one by default.")
 @click.option("--tail", type=click.IntRange(min=0), help="Only so many last lines.")
 @click.option("--follow", "stay", is_flag=True, help="Stay, and print what comes, until the attempt has ended.")
@@ -314,6 +305,8 @@ def catalog(client: Client) -> None:
 
 
 for command in (
+    checkpoints.checkpoints,
+    checkpoints.download,
     keys.keys,
     keys.audit,
     cluster.queue,

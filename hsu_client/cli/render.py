@@ -59,9 +59,9 @@ def quote(quoted: Mapping[str, Any]) -> Iterator[str]:
         yield f"parameters {costs['parameters']:,}"
         yield f"step       {_number(costs['flops_per_step'] / 1e9)} GFLOP and the penalty's, about {share:.2g} % of all"
         parts = {"activations": memory["activations"], "penalty": memory.get("penalty", 0)}
-        shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
-        yield f"memory     {_size(memory['total'])}, of it {shown}"
-        yield f"curves     {costs['curve_values']:,} values, {_size(costs['curve_bytes'])}"
+        shown = ", ".join(f"{name} {size(count)}" for name, count in parts.items())
+        yield f"memory     {size(memory['total'])}, of it {shown}"
+        yield f"curves     {costs['curve_values']:,} values, {size(costs['curve_bytes'])}"
         for option in costs.get("evaluation", ()):
             passed = f"{option['forwards']:,} examples through the network"
             yield f"at the end {option['option']}: {passed}, {_number(option['flops'] / 1e9)} GFLOP"
@@ -95,7 +95,7 @@ def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
         [
             str(row["step"]),
             str(row["attempt"]),
-            _size(row["bytes"]),
+            size(row["bytes"]),
             _maybe(row["metric"]),
             _standing(row),
             utc(row["created_at"]),
@@ -339,7 +339,8 @@ def _standing(checkpoint: Mapping[str, Any]) -> str:
     return checkpoint["removed_because"] or ("best" if checkpoint["is_best"] else "")
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """A number of bytes."""
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
