@@ -159,6 +159,8 @@ class Client:
         `part="weights"`: without the state of the optimizer. A download that broke off goes on; its hash is checked. A
         file that has these very bytes already stays; raises FileExistsError for another one, unless `overwrite`.
         """
+        if best and step is not None:
+            raise ValueError("give a step or the best, not both")
         at = self._checkpoint(job_id, best=best) if step is None else step
         name = f"job-{job_id}-step-{at}" + ("" if part == "all" else f"-{part}") + ".safetensors"
         target = Path(to) / name if Path(to).is_dir() else Path(to)

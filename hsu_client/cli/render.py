@@ -15,12 +15,27 @@ HIDDEN_ENERGY, FINAL_ENERGY = "mhe_s2_half", "mhe_s2"
 
 def line(job: Job) -> str:
     """A job in one line."""
+    return " · ".join([*_standing_of(job), job["name"]])
+
+
+def listed(job: Job) -> str:
+    """A job in one line of a list: also its regularizer, its seed, and its accuracy if it has ended."""
+    spec = job["spec"] if not job.get("spec_error") else {}
+    parts = [spec["regularizer"]["kind"]] if "regularizer" in spec else []
+    parts += [f"seed {spec['seed']}"] if "seed" in spec else []
+    result = job["result"] or {}
+    accuracy = next((name for name in result if name.endswith("accuracy") and result[name] is not None), None)
+    parts += [f"{accuracy} {_maybe(result[accuracy])}"] if accuracy else []
+    return " · ".join([*_standing_of(job), *parts, job["name"]])
+
+
+def _standing_of(job: Job) -> list[str]:
+    """Which job it is, its state and its progress."""
     steps = job["total_steps"]
     percent = f"{100 * _part(job):3.0f} %" if steps else "spec not readable"
     is_asked = job["state"] == "running" and job["wanted"] != "run"
     state = f"running, is to {job['wanted']}" if is_asked else job["state"]
-    parts = [f"job {job['id']}", state, f"step {job['step']} of {steps or '?'}", percent, job["name"]]
-    return " · ".join(parts)
+    return [f"job {job['id']}", state, f"step {job['step']} of {steps or '?'}", percent]
 
 
 def details(job: Job) -> Iterator[str]:
