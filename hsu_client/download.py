@@ -7,6 +7,7 @@ target, whose name has the hash of the whole. The target appears when every byte
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -112,7 +113,9 @@ def _append(http: httpx2.Client, file: File, partial: Path, *, sha256: str, size
         if answer.headers["etag"] != f'"{sha256}"':
             raise DamagedDownload("the file was replaced while it was downloaded: try again")
         is_rest = answer.status_code == httpx2.codes.PARTIAL_CONTENT
-        with partial.open("ab" if is_rest else "wb") as out:
+        with partial.open("r+b") as out:
+            out.truncate(have if is_rest else 0)
+            out.seek(0, os.SEEK_END)
             for piece in answer.iter_raw():  # as it comes: a larger piece would be lost with its connection
                 out.write(piece)
                 report(out.tell(), size)
