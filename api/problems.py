@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from api import allowed_methods
 from api.path_prefix import route_path
-from hsu_jobs import log_format
+from hsu_jobs import log_format, near_matches
 from hsu_jobs.database_outage import AWAY, DatabaseAway
 from hsu_jobs.errors import (
     BadRequest,
@@ -27,6 +27,7 @@ from hsu_jobs.errors import (
     Fault,
     IllegalMove,
     JobsError,
+    RangeNotSatisfiable,
     SpecRejected,
     TookTooLong,
     TooManyRequests,
@@ -155,7 +156,7 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = tuple(_fault(fault, error.body) for fault in error.errors())
     if all(fault["loc"][0] != "body" for fault in error.errors()):
-        return respond(BadRequest("a parameter is not valid", faults=faults))
+        return respond(BadRequest(f"a parameter is not valid: {_first(faults)}", faults=faults))
     return respond(_rejected(faults))
 
 
@@ -204,6 +205,8 @@ def _headers(error: JobsError) -> dict[str, str] | None:
             return {"WWW-Authenticate": "Bearer"}
         case UnsupportedMediaType(accepts=str(accepts)):
             return {"Accept-Encoding": accepts}
+        case RangeNotSatisfiable(size=size):
+            return {"Content-Range": f"bytes */{size}"}
         case UpgradeRequired():
             return {"Upgrade": "HTTP/1.1", "Connection": "Upgrade"}
         case TooManyRequests():
@@ -223,7 +226,8 @@ def _response(problem: Problem, headers: Mapping[str, str] | None) -> JSONRespon
 def _fault(fault: Mapping[str, Any], body: object) -> Fault:
     where, *path = fault["loc"]
     if where != "body":
-        return Fault(pointer=f"#{where}/{'/'.join(map(str, path))}", code=fault["type"], detail=fault["msg"])
+        detail = _wrong_choice(fault, path) or fault["msg"]
+        return Fault(pointer=f"#{where}/{'/'.join(map(str, path))}", code=fault["type"], detail=detail)
     return _told(fault, path, body)
 
 
@@ -231,13 +235,31 @@ def _told(fault: Mapping[str, Any], path: Sequence[str | int], body: object, *, 
     found = "" if fault["type"] == "missing" else f" (found {_short(fault['input'])})"
     own = isinstance(fault.get("ctx"), Mapping) and "message" in fault["ctx"]
     pointer = within + _pointer(path, body)
-    return Fault(pointer=pointer, code=fault["type"], detail=fault["msg"] + ("" if own else found))
+    detail = _wrong_choice(fault, path) or fault["msg"] + ("" if own else found)
+    return Fault(pointer=pointer, code=fault["type"], detail=detail)
+
+
+def _wrong_choice(fault: Mapping[str, Any], path: Sequence[str | int]) -> str | None:
+    """Which choices there are, if the fault is that a menu has no such one; None for another fault."""
+    match fault:
+        case {"type": "union_tag_invalid", "ctx": {"tag": found, "expected_tags": expected}}:
+            pass
+        case {"type": "literal_error" | "enum", "input": str(found), "ctx": {"expected": expected}}:
+            pass
+        case _:
+            return None
+    field = next((step for step in reversed(path) if isinstance(step, str)), "choice")
+    return near_matches.refusal(field, found, re.findall("'([^']*)'", expected))
 
 
 def _rejected(faults: tuple[Fault, ...]) -> SpecRejected:
+    return SpecRejected(_first(faults), faults=faults)
+
+
+def _first(faults: tuple[Fault, ...]) -> str:
     first, more = faults[0], len(faults) - 1
     others = f" (and {more} more: see errors)" if more else ""
-    return SpecRejected(f"{first.pointer or 'the body'}: {first.detail}{others}", faults=faults)
+    return f"{first.pointer or 'the body'}: {first.detail}{others}"
 
 
 def _pointer(path: Sequence[str | int], body: object) -> str:

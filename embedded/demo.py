@@ -28,7 +28,7 @@ def demonstrate(folder: Path, *, port: int | None, stop: StopRequest, say: Calla
     with ExitStack() as undo:
         url, key, check = _service(folder, port, stop, say, undo)
         client = undo.enter_context(Client(url, key))
-        job = client.submit(json.loads(SPEC.read_text(encoding="utf-8")))
+        job: Job = client.submit(json.loads(SPEC.read_text(encoding="utf-8")))
         say(f"submitted {SPEC.name} to {url} as job {job['id']}")
         job = render.progress(_watched(client, job, stop, check), sys.stderr)
         if job["state"] != "succeeded":

@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -22,12 +23,18 @@ from urllib.parse import quote
 import httpx2
 
 from hsu_client import live
-from hsu_client.answers import ENDED, Curve, Job
+from hsu_client.answers import ENDED, Curve
+from hsu_client.download import File, Report, download
+from hsu_client.job import BoundJob
 from hsu_client.live import Points, Rollback
 from hsu_client.problem import UNREACHED, Problem, Unreachable
 
 _DIRECT: dict[str, None] = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
 """This machine is reached directly; for all others HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY apply."""
+
+
+def _silent(_done: int, _size: int) -> None:
+    """Report nothing."""
 
 
 class Client:
@@ -52,9 +59,9 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> Job:
+    def submit(self, spec: Mapping[str, Any], *, idempotency_key: str | None = None) -> BoundJob:
         """Queue a job. With a key, a repeated request with the same spec returns the same job."""
-        return self._ask("POST", "/v1/jobs", json=spec, headers=_once(idempotency_key))
+        return self._job("POST", "/v1/jobs", json=spec, headers=_once(idempotency_key))
 
     def submit_many(
         self, specs: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None
@@ -67,16 +74,16 @@ class Client:
         """What a job would cost, when it would start and how long it would take; nothing is queued."""
         return self._ask("POST", "/v1/jobs", params={"dry_run": True}, json=spec)
 
-    def job(self, job_id: int, *, wait: float = 0, during: str | None = None, fields: Sequence[str] = ()) -> Job:
+    def job(self, job_id: int, *, wait: float = 0, during: str | None = None, fields: Sequence[str] = ()) -> BoundJob:
         """One job; with `wait` as soon as its state is not `during` (default: its present state), or after the seconds.
 
         A service waits 60 seconds at most. With `fields`, only those fields.
         """
         if not wait:
-            return self._ask("GET", f"/v1/jobs/{job_id}", params=_only(fields))
+            return self._job("GET", f"/v1/jobs/{job_id}", params=_only(fields))
         params = {"wait": min(wait, 60.0)} | ({"while": during} if during else {}) | _only(fields)
         timeout = httpx2.Timeout(self._http.timeout.connect, read=wait + (self._http.timeout.read or 0))
-        return self._ask("GET", f"/v1/jobs/{job_id}", params=params, timeout=timeout)
+        return self._job("GET", f"/v1/jobs/{job_id}", params=params, timeout=timeout)
 
     def jobs(
         self,
@@ -85,7 +92,7 @@ class Client:
         fields: Sequence[str] = (),
         page: int = 100,
         **filters: str | Sequence[str] | None,
-    ) -> Iterator[Job]:
+    ) -> Iterator[BoundJob]:
         """Your jobs, newest first (all users' for an admin), fetched page by page when needed.
 
         Filters: `tag`, `regularizer`, `model`, `dataset` and `state` (one or several), `owner`, `name`, `pool`,
@@ -93,23 +100,24 @@ class Client:
         With `fields`, only those fields of each.
         """
         chosen = {name: value for name, value in {"state": state, **filters}.items() if value is not None}
-        yield from self._pages("/v1/jobs", "jobs", {"limit": page} | _only(fields) | chosen)
+        for view in self._pages("/v1/jobs", "jobs", {"limit": page} | _only(fields) | chosen):
+            yield BoundJob(view, self)
 
-    def cancel(self, job_id: int) -> Job:
+    def cancel(self, job_id: int) -> BoundJob:
         """Ask a job to stop. A waiting job stops at once, a running one soon after."""
-        return self._ask("POST", f"/v1/jobs/{job_id}/cancel")
+        return self._job("POST", f"/v1/jobs/{job_id}/cancel")
 
-    def pause(self, job_id: int) -> Job:
+    def pause(self, job_id: int) -> BoundJob:
         """Keep a job from running until it is resumed; a running one first saves its state."""
-        return self._ask("POST", f"/v1/jobs/{job_id}/pause")
+        return self._job("POST", f"/v1/jobs/{job_id}/pause")
 
-    def resume(self, job_id: int) -> Job:
+    def resume(self, job_id: int) -> BoundJob:
         """Put a paused job back into the queue."""
-        return self._ask("POST", f"/v1/jobs/{job_id}/resume")
+        return self._job("POST", f"/v1/jobs/{job_id}/resume")
 
-    def prioritise(self, job_id: int, priority: int) -> Job:
+    def prioritise(self, job_id: int, priority: int) -> BoundJob:
         """Change a job's priority, also while it runs; jobs of higher priority start first."""
-        return self._ask("POST", f"/v1/jobs/{job_id}/priority", json={"priority": priority})
+        return self._job("POST", f"/v1/jobs/{job_id}/priority", json={"priority": priority})
 
     def fork(
         self,
@@ -118,22 +126,53 @@ class Client:
         *,
         step: int | None = None,
         idempotency_key: str | None = None,
-    ) -> Job:
+    ) -> BoundJob:
         """A new job that continues from this job's checkpoint of a step (default: the newest) with a changed spec.
 
         `change` is a merge patch (RFC 7396) of the spec: `{"regularizer": {"kind": "comhe"}}`.
         """
         asked = {"step": step, "change": dict(change or {})}
-        return self._ask("POST", f"/v1/jobs/{job_id}/fork", json=asked, headers=_once(idempotency_key))
+        return self._job("POST", f"/v1/jobs/{job_id}/fork", json=asked, headers=_once(idempotency_key))
 
-    def retry(self, job_id: int, *, idempotency_key: str | None = None) -> Job:
+    def retry(self, job_id: int, *, idempotency_key: str | None = None) -> BoundJob:
         """A new job with the spec of an ended job, from its last checkpoint if it has one."""
-        return self._ask("POST", f"/v1/jobs/{job_id}/retry", headers=_once(idempotency_key))
+        return self._job("POST", f"/v1/jobs/{job_id}/retry", headers=_once(idempotency_key))
 
     def checkpoints(self, job_id: int, *, removed: bool = False) -> list[dict[str, Any]]:
         """The checkpoints that a job or a fork can continue from, newest first; with `removed`, all there were."""
         answer = self._ask("GET", f"/v1/jobs/{job_id}/checkpoints", params={"removed": removed})
         return list(answer["checkpoints"])
+
+    def download(
+        self,
+        job_id: int,
+        to: str | Path = ".",
+        *,
+        step: int | None = None,
+        best: bool = False,
+        part: str = "all",
+        overwrite: bool = False,
+        report: Report = _silent,
+    ) -> Path:
+        """Download a checkpoint, the newest unless a `step` or the `best` is asked for, into a folder or a file.
+
+        `part="weights"`: without the state of the optimizer. A download that broke off goes on; its hash is checked. A
+        file that has these very bytes already stays; raises FileExistsError for another one, unless `overwrite`.
+        """
+        if best and step is not None:
+            raise ValueError("give a step or the best, not both")
+        at = self._checkpoint(job_id, best=best) if step is None else step
+        name = f"job-{job_id}-step-{at}" + ("" if part == "all" else f"-{part}") + ".safetensors"
+        target = Path(to) / name if Path(to).is_dir() else Path(to)
+        file = File(f"/v1/jobs/{job_id}/checkpoints/{at}", {"part": part})
+        return download(self._http, file, target, overwrite=overwrite, report=report)
+
+    def _checkpoint(self, job_id: int, *, best: bool) -> int:
+        """The step of the newest checkpoint, or of the best one."""
+        for row in self.checkpoints(job_id):
+            if row["is_best"] or not best:
+                return int(row["step"])
+        raise ValueError(f"job {job_id} has no {'best ' if best else ''}checkpoint")
 
     def events(self, job_id: int, *, page: int = 200) -> Iterator[dict[str, Any]]:
         """The events of a job until now, the oldest first."""
@@ -304,7 +343,7 @@ class Client:
         one = found[name]
         return {"name": name, "tags": [f"recipe:{name}:{one['version']}"], **one["spec"]}
 
-    def follow(self, job_id: int, *, poll: float = 2.0, patience: float = 60.0) -> Iterator[Job]:
+    def follow(self, job_id: int, *, poll: float = 2.0, patience: float = 60.0) -> Iterator[BoundJob]:
         """Yield the job after each change of state, and at least every `poll` seconds, up to and including its end.
 
         Waits up to `patience` seconds for a service that does not answer, or is not ready (503).
@@ -353,6 +392,9 @@ class Client:
             cursor = answer["next_cursor"]
             if cursor is None:
                 return
+
+    def _job(self, method: str, path: str, **request: Any) -> BoundJob:
+        return BoundJob(self._ask(method, path, **request), self)
 
     def _ask(self, method: str, path: str, **request: Any) -> dict[str, Any]:
         return _object(self._send(method, path, **request))

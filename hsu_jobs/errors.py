@@ -14,6 +14,7 @@
     ├── Gone                410   it existed and was removed
     ├── BodyTooLarge        413   the body is over the limit
     ├── UnsupportedMediaType 415  the body is not what is accepted: JSON in UTF-8, uncompressed
+    ├── RangeNotSatisfiable 416  the file has no such bytes
     ├── IdempotencyConflict 422   the key was used with another body
     ├── SpecRejected        422   a field of the spec is wrong; points at it
     ├── UpgradeRequired     426   it cannot be sent over this version of HTTP
@@ -157,6 +158,17 @@ class UnsupportedMediaType(JobsError):
         super().__init__(detail)
         self.accepts = accepts
         """The accepted codings, where the coding is wrong."""
+
+
+class RangeNotSatisfiable(JobsError):
+    """The file has no such bytes."""
+
+    status, code, title = 416, "range_not_satisfiable", "The file has no such bytes"
+
+    def __init__(self, detail: str, size: int) -> None:
+        super().__init__(detail)
+        self.size = size
+        """Of the file."""
 
 
 class IdempotencyConflict(JobsError):

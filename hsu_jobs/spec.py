@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import reprlib
 import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, LiteralString
@@ -44,6 +43,7 @@ from hsu_core.spec import (
 )
 from hsu_core.spec.values import WHOLE, Seconds, at_most, fault
 from hsu_core.spec.versions import PRESENT, UnknownVersion
+from hsu_jobs import near_matches
 from hsu_jobs.errors import SpecNotReadable
 from hsu_jobs.names import PoolName
 
@@ -170,9 +170,7 @@ def _in_present_shape(value: object) -> object:
         raise fault("version", "unknown_version", str(error)) from error
     named: dict[Any, Any] = {"task": TASKS[0], **tree}
     if named["task"] not in TASKS:
-        raise fault(
-            "task", "unknown_task", f"there are the tasks {', '.join(TASKS)}, found {reprlib.repr(named['task'])}"
-        )
+        raise fault("task", "unknown_task", near_matches.refusal("task", named["task"], TASKS))
     return named
 
 

@@ -42,11 +42,11 @@ async def slot(request: Request) -> AsyncIterator[None]:
 async def session(
     request: Request, response: Response, _slot: Annotated[None, Depends(slot, scope="function")]
 ) -> AsyncIterator[orm.Session]:
-    """The request's transaction; a GET changes nothing and has none.
+    """The request's transaction; a GET or HEAD changes nothing and has none.
 
     Opening it and returning a reader's connection do not wait for the database, so neither takes a thread.
     """
-    if request.method == "GET":
+    if request.method in ("GET", "HEAD"):
         with database.reading() as opened:
             async with cancellation.cancelling(request, opened):
                 yield opened

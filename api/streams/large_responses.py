@@ -14,7 +14,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, closing, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, closing, contextmanager, suppress
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from api.fair_slots import FairSlots
 from api.middleware import request_state
 from api.middleware.etags import NotModified, has_current
-from api.streams.access import Access, AccessEnd, access_watch
+from api.streams.access import Access, access_watch
 from hsu_jobs.errors import TooManyRequests
 from hsu_jobs.tables import ApiKey
 
@@ -82,20 +82,31 @@ class Download(StreamingResponse):
         self._all = of_process(request)
         self._key = key
         self._access = Access()
-        super().__init__(self._in_turns(pieces()), **head)
+        self.pieces = pieces
+        super().__init__(self._in_turns(), **head)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. Raises `TooManyRequests` before anything is sent."""
         with self._all.held(self._key.user_id), access_watch(scope).hold(self._key) as self._access:
+            await self.prepare(scope)
             async with aclosing(self.body_iterator):  # type: ignore[type-var]
-                with suppress(_AccessEnded):
+                try:
                     await super().__call__(scope, receive, send)
+                except BrokenOff as reason:
+                    _log_end(reason)
 
-    async def _in_turns(self, pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-        with closing(pieces):  # type: ignore[type-var]
+    async def prepare(self, scope: Scope) -> None:
+        """Do what comes before the first byte; may set the head and `pieces`, or raise a problem."""
+
+    def slot(self) -> AbstractAsyncContextManager[None]:
+        """One of the slots for making large responses."""
+        return self._all.slots.slot(self._key.user_id)
+
+    async def _in_turns(self) -> AsyncIterator[bytes]:
+        with closing(self.pieces()) as pieces:  # type: ignore[type-var]
             while True:
                 _require(self._access)
-                async with self._all.slots.slot(self._key.user_id):
+                async with self.slot():
                     piece = await run_in_threadpool(next, pieces, None)
                 if piece is None:
                     return
@@ -135,7 +146,7 @@ class LargeJson(Response):
             file.seek(0)
             while piece := await run_in_threadpool(file.read, _PIECE):
                 if access.ending:
-                    _log_ending(access.ending)
+                    _log_end(access.ending.detail)
                     return
                 await send({"type": "http.response.body", "body": piece, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -153,19 +164,18 @@ class LargeJson(Response):
                 raise
 
 
-class _AccessEnded(Exception):
-    """The key is not valid any more."""
+class BrokenOff(Exception):
+    """A download cannot go on, and why."""
+
+
+def _log_end(reason: object) -> None:
+    """Log why. The answer is not ended, so the server closes the connection before it is whole."""
+    _log.warning("a download breaks off: %s", reason)
 
 
 def _require(access: Access) -> None:
     if access.ending:
-        _log_ending(access.ending)
-        raise _AccessEnded
-
-
-def _log_ending(ending: AccessEnd) -> None:
-    """Log why. The answer is not ended, so the server closes the connection before it is whole."""
-    _log.warning("a download breaks off: %s", ending.detail)
+        raise BrokenOff(access.ending.detail)
 
 
 class _Gone(Exception):

@@ -5,42 +5,55 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 import click
 import httpx2
 
 from hsu_client import escapes
 from hsu_client.answers import Job
-from hsu_client.cli import cluster, keys, render, terminal, webhooks
+from hsu_client.cli import checkpoints, cluster, diff, following, keys, render, terminal, webhooks
 from hsu_client.client import Client
 from hsu_client.export.command import export
 from hsu_client.problem import Problem, Unreachable
 
 
-class OneLineErrors(click.Group):
-    """Reports a refusal of the service in one line on stderr, and exits with 1."""
+class ToldErrors(click.Group):
+    """Reports a refusal of the service on stderr, with each wrong field in a line of its own, and exits with 1."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except (Problem, Unreachable, ValueError, httpx2.InvalidURL) as error:
-            raise click.ClickException(escapes.visible(" ".join(str(error).split()))) from error
+            raise click.ClickException("\n".join(_told(error))) from error
 
 
-@click.group(cls=OneLineErrors)
+def _told(error: Exception) -> Iterator[str]:
+    yield escapes.visible(" ".join(str(error).split()))
+    faults = error.errors if isinstance(error, Problem) else ()
+    if len(faults) > 1:
+        yield from (escapes.visible(f"  {fault.pointer or 'the body'}: {fault.detail}") for fault in faults)
+
+
+class WithoutKey:
+    """In place of a client: help needs no key, a request does."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise click.ClickException("no API key: set HSU_API_KEY, or give --key")
+
+
+@click.group(cls=ToldErrors)
 @click.option("--url", envvar="HSU_URL", show_envvar=True, default="http://127.0.0.1:8000", show_default=True)
 @click.option("--key", envvar="HSU_API_KEY", show_envvar=True, help="Your API key.")
+@click.version_option(package_name="hsu-service", message="%(prog)s %(version)s")
 @click.pass_context
 def main(context: click.Context, url: str, key: str | None) -> None:
     """Train networks with hyperspherical uniformity and read their energy curves."""
     terminal.set_up()
-    if not key:
-        raise click.ClickException("no API key: set HSU_API_KEY, or give --key")
-    context.obj = context.with_resource(Client(url, key))
+    context.obj = context.with_resource(Client(url, key)) if key else WithoutKey()
 
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the service's own answer.")
@@ -78,7 +91,7 @@ def submit(
     if job["duplicates"] and not as_json:
         click.echo(render.duplicates(job["duplicates"]), err=True)
     if stay:
-        _follow(client, job["id"])
+        following.follow_to_end(client, job["id"])
 
 
 def _spec(client: Client, file: BinaryIO | None, recipe: str | None, seed: int | None) -> Any:
@@ -116,7 +129,7 @@ def list_jobs(client: Client, /, sort: str | None, limit: int, **filters: Sequen
     """Your jobs, newest first."""
     found = client.jobs(page=min(limit, 100), sort=sort, **filters)
     for job, _ in zip(found, range(limit), strict=False):
-        terminal.echo([render.line(job)])
+        terminal.echo([render.listed(job)])
 
 
 @main.command()
@@ -124,7 +137,7 @@ def list_jobs(client: Client, /, sort: str | None, limit: int, **filters: Sequen
 @click.pass_obj
 def follow(client: Client, job_id: int) -> None:
     """Follow a job and show its progress until it has ended; exits with 1 unless it succeeded."""
-    _follow(client, job_id)
+    following.follow_to_end(client, job_id)
 
 
 @main.command()
@@ -134,8 +147,9 @@ def follow(client: Client, job_id: int) -> None:
 @click.pass_obj
 def events(client: Client, job_id: int, *, stay: bool, as_json: bool) -> None:
     """Show the events of a job."""
-    for event in client.follow_events(job_id) if stay else client.events(job_id):
-        _show(event, [render.event(event)], as_json=as_json)
+    with following.detaching(job_id):
+        for event in client.follow_events(job_id) if stay else client.events(job_id):
+            _show(event, [render.event(event)], as_json=as_json)
 
 
 @main.command()
@@ -206,23 +220,15 @@ def retry(client: Client, job_id: int, *, as_json: bool) -> None:
 
 @main.command()
 @JOB
-@click.option("--removed", is_flag=True, help="Also those that are no longer there.")
-@click.pass_obj
-def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
-    """The checkpoints of a job, from which it and its forks continue."""
-    terminal.echo(render.table(render.checkpoints(client.checkpoints(job_id, removed=removed))))
-
-
-@main.command()
-@JOB
 @click.option("--attempt", type=click.IntRange(min=1), help="Its number; the last one by default.")
 @click.option("--tail", type=click.IntRange(min=0), help="Only so many last lines.")
 @click.option("--follow", "stay", is_flag=True, help="Stay, and print what comes, until the attempt has ended.")
 @click.pass_obj
 def log(client: Client, job_id: int, attempt: int | None, tail: int | None, *, stay: bool) -> None:
     """Show the output of an attempt at a job."""
-    for text in client.log(job_id, attempt=attempt, tail=tail, follow=stay):
-        click.echo(escapes.visible_text(text), nl=False)
+    with following.detaching(job_id):
+        for text in client.log(job_id, attempt=attempt, tail=tail, follow=stay):
+            click.echo(escapes.visible_text(text), nl=False)
 
 
 REFERENCES = ("random", "optimum", "bound", "bound_source")
@@ -314,6 +320,10 @@ def catalog(client: Client) -> None:
 
 
 for command in (
+    checkpoints.checkpoints,
+    checkpoints.download,
+    following.wait,
+    diff.diff,
     keys.keys,
     keys.audit,
     cluster.queue,
@@ -325,13 +335,6 @@ for command in (
     export,
 ):
     main.add_command(command)
-
-
-def _follow(client: Client, job_id: int) -> None:
-    job = render.progress(client.follow(job_id), sys.stderr)
-    terminal.echo(render.details(job))
-    if job["state"] != "succeeded":
-        sys.exit(1)
 
 
 def _show(answer: object, lines: Iterable[str], *, as_json: bool) -> None:

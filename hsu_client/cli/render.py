@@ -15,12 +15,27 @@ HIDDEN_ENERGY, FINAL_ENERGY = "mhe_s2_half", "mhe_s2"
 
 def line(job: Job) -> str:
     """A job in one line."""
+    return " · ".join([*_standing_of(job), job["name"]])
+
+
+def listed(job: Job) -> str:
+    """A job in one line of a list: also its regularizer, its seed, and its accuracy if it has ended."""
+    spec = job["spec"] if not job.get("spec_error") else {}
+    parts = [spec["regularizer"]["kind"]] if "regularizer" in spec else []
+    parts += [f"seed {spec['seed']}"] if "seed" in spec else []
+    result = job["result"] or {}
+    accuracy = next((name for name in result if name.endswith("accuracy") and result[name] is not None), None)
+    parts += [f"{accuracy} {_maybe(result[accuracy])}"] if accuracy else []
+    return " · ".join([*_standing_of(job), *parts, job["name"]])
+
+
+def _standing_of(job: Job) -> list[str]:
+    """Which job it is, its state and its progress."""
     steps = job["total_steps"]
     percent = f"{100 * _part(job):3.0f} %" if steps else "spec not readable"
     is_asked = job["state"] == "running" and job["wanted"] != "run"
     state = f"running, is to {job['wanted']}" if is_asked else job["state"]
-    parts = [f"job {job['id']}", state, f"step {job['step']} of {steps or '?'}", percent, job["name"]]
-    return " · ".join(parts)
+    return [f"job {job['id']}", state, f"step {job['step']} of {steps or '?'}", percent]
 
 
 def details(job: Job) -> Iterator[str]:
@@ -59,9 +74,9 @@ def quote(quoted: Mapping[str, Any]) -> Iterator[str]:
         yield f"parameters {costs['parameters']:,}"
         yield f"step       {_number(costs['flops_per_step'] / 1e9)} GFLOP and the penalty's, about {share:.2g} % of all"
         parts = {"activations": memory["activations"], "penalty": memory.get("penalty", 0)}
-        shown = ", ".join(f"{name} {_size(size)}" for name, size in parts.items())
-        yield f"memory     {_size(memory['total'])}, of it {shown}"
-        yield f"curves     {costs['curve_values']:,} values, {_size(costs['curve_bytes'])}"
+        shown = ", ".join(f"{name} {size(count)}" for name, count in parts.items())
+        yield f"memory     {size(memory['total'])}, of it {shown}"
+        yield f"curves     {costs['curve_values']:,} values, {size(costs['curve_bytes'])}"
         for option in costs.get("evaluation", ()):
             passed = f"{option['forwards']:,} examples through the network"
             yield f"at the end {option['option']}: {passed}, {_number(option['flops'] / 1e9)} GFLOP"
@@ -95,7 +110,7 @@ def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
         [
             str(row["step"]),
             str(row["attempt"]),
-            _size(row["bytes"]),
+            size(row["bytes"]),
             _maybe(row["metric"]),
             _standing(row),
             utc(row["created_at"]),
@@ -339,7 +354,8 @@ def _standing(checkpoint: Mapping[str, Any]) -> str:
     return checkpoint["removed_because"] or ("best" if checkpoint["is_best"] else "")
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """A number of bytes."""
     return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 

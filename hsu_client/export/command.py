@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from hsu_client.client import Client
+from hsu_client.export import folder, wandb_jsonl
 from hsu_client.export import run as runs
-from hsu_client.export import wandb_jsonl
 from hsu_client.export.run import Run
 
 
@@ -20,15 +21,39 @@ from hsu_client.export.run import Run
     "target",
     metavar="TOOL TARGET",
     nargs=2,
-    type=(click.Choice(["tensorboard", "mlflow", "wandb-jsonl"]), str),
+    type=(click.Choice(["folder", "tensorboard", "mlflow", "wandb-jsonl"]), str),
     required=True,
-    help="tensorboard DIR, mlflow URI (of a tracking server or a store), or wandb-jsonl DIR or FILE.jsonl.",
+    help="folder DIR, tensorboard DIR, mlflow URI (of a tracking server or a store), wandb-jsonl DIR or FILE.jsonl.",
 )
 @click.option("--experiment", default="hsu", show_default=True, help="Of MLflow's.")
+@click.option("--archive", type=click.Choice(folder.ARCHIVES), help="A folder in one file.")
+@click.option(
+    "--curves", type=click.Choice(["parquet", "csv"]), default="parquet", show_default=True, help="Of a folder."
+)
 @click.pass_obj
-def export(client: Client, job_ids: Sequence[int], target: tuple[str, str], experiment: str) -> None:
-    """Export jobs with all their curves to another tool; a repeated export adds what is new."""
+def export(
+    client: Client,
+    job_ids: Sequence[int],
+    target: tuple[str, str],
+    experiment: str,
+    archive: Literal["zip", "tar"] | None,
+    curves: Literal["parquet", "csv"],
+) -> None:
+    """Export jobs with all their curves: to another tool, or with logs and weights to a folder of plain files.
+
+    A repeated export to a tool adds what is new; a folder that is already there is refused.
+    """
     tool, where = target
+    if tool == "folder":
+        for job_id in job_ids:
+            try:
+                written = folder.write(client, job_id, Path(where), curves=curves, archive=archive)
+            except OSError as error:
+                raise click.ClickException(str(error)) from error
+            click.echo(f"job {job_id}: {written}")
+        return
+    if archive:
+        raise click.UsageError(f"--archive is for a folder, found --to {tool}")
     if where.endswith(".jsonl") and len(job_ids) > 1:
         raise click.ClickException(f"{where} holds one job; for several name a folder")
     try:

@@ -50,7 +50,10 @@ BUILDERS: dict[str, Callable[[Any, Any], nn.Module]] = {
 
 
 def prepared(training: spec.TrainingSpec, facts: Any) -> nn.Module:
-    """The network of a training, with all that its spec says of weights and norms, before the first step."""
+    """The network of a training, with all that its spec says of weights and norms, before the first step.
+
+    Networks of images have the memory layout in which they are trained: another one could round differently.
+    """
     initialisation = training.initialisation if isinstance(training, spec.ClassificationSpec) else None
     network = build(training.model, facts, seed=training.seed, initialisation=initialisation)
     if isinstance(training, spec.ClassificationSpec) and training.batch_norm:
@@ -61,6 +64,8 @@ def prepared(training: spec.TrainingSpec, facts: Any) -> nn.Module:
     if training.classifier:
         assert geometry.final is not None  # the spec refuses a network without one
         fixed_classifier.fix(network, training.classifier, geometry.final.name, seed=training.seed)
+    if isinstance(training, spec.ClassificationSpec):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
     return network
 
 

@@ -9,6 +9,9 @@ from torch.nn.functional import dropout
 from hsu_core import spec
 from hsu_core.models.transformer import Block, draw
 
+VOCABULARY = "vocabulary"
+"""The buffer with what was learned from the training texts: so it is kept with the weights."""
+
 
 class BagOfNgrams(nn.Module):
     """`embedding`, a table with a row for each n-gram, and `classifier`."""

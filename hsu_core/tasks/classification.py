@@ -37,7 +37,6 @@ class Classification(Task[Batch, Tensor]):
         )
         self.classes = training.dataset.facts.classes
         self.model = models.prepared(training, training.dataset.facts).to(device)
-        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave it out
 
     def batches(self, start: int) -> Iterator[Batch]:
         """Images and classes. An epoch has only full batches, and no image twice."""

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 from hsu_core import models, spec
 from hsu_core.data.batches import epoch_order
 from hsu_core.data.texts import Texts as Data
+from hsu_core.models.texts import VOCABULARY
 from hsu_core.ranks import World
 from hsu_core.regularizers import Classes
 from hsu_core.tasks.cross_entropy import mean_cross_entropy
@@ -46,7 +47,7 @@ class Texts(Task[Batch, Tensor]):
         self.train_y, self.test_y = (torch.from_numpy(classes).to(device) for classes in (data.train_y, data.test_y))
         self.per_epoch = training.epoch_steps or len(self.train_y) // self.size
         self.model = models.prepared(training, training.dataset.facts)
-        self.model.register_buffer("vocabulary", read.vocabulary())  # so it is kept with the weights
+        self.model.register_buffer(VOCABULARY, read.vocabulary())
         self.model.to(device)
 
     def batches(self, start: int) -> Iterator[Batch]:

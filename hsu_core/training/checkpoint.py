@@ -27,6 +27,7 @@ from torch.optim.swa_utils import AveragedModel
 from hsu_core import spec
 from hsu_core.outcomes import Saved
 from hsu_core.spec import versions
+from hsu_core.tensor_names import AVERAGE, AVERAGED, MODEL, OPTIMIZER, PENALTY
 
 FORMAT = 2
 
@@ -147,13 +148,13 @@ def load(
         {"state": _optimizer_state(tensors, model, optimizer), "param_groups": optimizer.state_dict()["param_groups"]}
     )
     if average is not None:
-        as_the_model = {"n_averaged": average.n_averaged, **{f"module.{name}": value for name, value in found.items()}}
+        as_the_model = {
+            "n_averaged": average.n_averaged,
+            **{f"{AVERAGED}{name}": value for name, value in found.items()},
+        }
         average.load_state_dict(_under(AVERAGE, tensors) or as_the_model)
     is_same_run = description.spec == _stored(wanted)
     return description.step, description.scores if is_same_run else Scores()
-
-
-MODEL, OPTIMIZER, PENALTY, AVERAGE = "model/", "optimizer/", "penalty/", "average/"
 
 
 def _state(model: nn.Module, optimizer: Optimizer, penalty: nn.Module, average: nn.Module | None) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hsu_core import spec
-from hsu_core.training.checkpoint import MODEL
+from hsu_core.tensor_names import MODEL
 
 PARAMETRIZED = ".parametrizations."
 """In names that torch gives to a weight that is computed from others."""

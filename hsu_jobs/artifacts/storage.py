@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
 
-from hsu_jobs.artifacts.storage_backends import MARKER, Bucket, Folder, StorageUnavailable
+from hsu_jobs.artifacts.storage_backends import MARKER, Bucket, Folder, StorageUnavailable, StoredFile
 from hsu_jobs.settings import Settings
 
-__all__ = ["MARKER", "Storage", "StorageUnavailable"]
+__all__ = ["MARKER", "Storage", "StorageUnavailable", "StoredFile"]
 
 ORPHANS_AFTER = 24 * 3600.0
 """Seconds for which a file that no row names is kept: its attempt died between writing it and recording it."""
@@ -83,6 +83,15 @@ class Storage:
         with self._ours() as backend:
             backend.fetch(name)
         return self._folder / name
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[StoredFile]:
+        """The file of this name, which is read where it is.
+
+        Raises `StorageUnavailable`, also when it is read; FileNotFoundError if the storage certainly lacks it.
+        """
+        with self._ours() as backend, backend.reading(name) as file:
+            yield file
 
     def missing(self, names: Iterable[str]) -> Iterator[str]:
         """Those of these files that the storage certainly lacks. Raises `StorageUnavailable`."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from fsspec.core import url_to_fs
 
@@ -25,6 +25,16 @@ MARKER = ".hsu-installation"
 
 class StorageUnavailable(OSError):
     """The storage is away, is another one, or cannot be used: nothing is known of the files in it."""
+
+
+class StoredFile(NamedTuple):
+    """A file that can be read."""
+
+    size: int
+    identity: str
+    """Another one as soon as the file is another, or was written to."""
+    read: Callable[[int, int], bytes]
+    """The bytes from one place to before another."""
 
 
 class Folder:
@@ -84,6 +94,18 @@ class Folder:
         """Do nothing: all machines share the folder. Raises FileNotFoundError if the file is certainly not there."""
         if self.is_missing(name):
             raise FileNotFoundError(f"{self._path / name} is not there")
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[StoredFile]:
+        """Hold a file open. Raises FileNotFoundError if the file is certainly not there."""
+        self.fetch(name)
+        descriptor = os.open(name, os.O_RDONLY, dir_fd=self._top)
+        try:
+            found = os.fstat(descriptor)
+            identity = f"{found.st_ino} {found.st_mtime_ns} {found.st_size}"
+            yield StoredFile(found.st_size, identity, lambda start, stop: os.pread(descriptor, stop - start, start))
+        finally:
+            os.close(descriptor)
 
     publish = fetch
 
@@ -163,6 +185,22 @@ class Bucket:
             raise FileNotFoundError(f"{self._url}/{name} is not there")
         with _answering(self._url):
             self._files.get_file(self._at(name), str(place))
+
+    @contextmanager
+    def reading(self, name: str) -> Iterator[StoredFile]:
+        """Read parts of an object. Raises FileNotFoundError if the object is certainly not there."""
+        if self.is_missing(name):
+            raise FileNotFoundError(f"{self._url}/{name} is not there")
+        with _answering(self._url):
+            about = self._files.info(self._at(name))
+        written = about.get("ETag") or about.get("LastModified") or about.get("mtime")
+
+        def read(start: int, stop: int) -> bytes:
+            with _answering(self._url):
+                found: bytes = self._files.cat_file(self._at(name), start, stop)
+            return found
+
+        yield StoredFile(about["size"], f"{written} {about['size']}", read)
 
     def publish(self, name: str) -> None:
         """Copy a file of this machine into the store; an object that is there already, from an earlier try, stays."""

@@ -105,3 +105,52 @@ def test_what_passes_by_itself_is_unavailable_whatever_postgres_calls_it(
     answer = ada.post("/v1/jobs", json=DIGITS)
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "5"
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer", "told"),
+    [
+        (
+            {"regularizer": {"kind": "mhee"}},
+            "/regularizer",
+            "there is no regularizer 'mhee' here; did you mean mhe",
+        ),
+        ({"dataset": {"kind": "MNIST"}}, "/dataset", "there is no dataset 'MNIST' here; did you mean mnist"),
+        ({"model": {"kind": "resnet"}}, "/model", "there is no model 'resnet' here; did you mean "),
+        ({"model": {"kind": "qqq"}}, "/model", "there is no model 'qqq' here; there are mlp, small_cnn, "),
+        (
+            {"record": {"measures": ["min_angel"]}},
+            "/record/measures/0",
+            "measures 'min_angel' here; did you mean min_",
+        ),
+        (
+            {"task": "node"},
+            "/task",
+            "there is no task 'node' here; did you mean nodes? there are ",
+        ),
+    ],
+)
+def test_a_choice_that_is_not_there_is_told_with_near_ones_and_all(
+    ada: TestClient, change: dict[str, object], pointer: str, told: str
+) -> None:
+    answer = ada.post("/v1/jobs", json=DIGITS | change)
+    (fault,) = answer.json()["errors"]
+    assert (answer.status_code, fault["pointer"]) == (422, pointer)
+    assert told in fault["detail"]
+    assert told in answer.json()["detail"]
+
+
+def test_a_choice_of_any_length_and_kind_is_told_shortly(ada: TestClient) -> None:
+    for kind in ("x" * 100_000, "\x1b[31m", "a'b"):
+        answer = ada.post("/v1/jobs", json=DIGITS | {"regularizer": {"kind": kind}})
+        detail = answer.json()["errors"][0]["detail"]
+        assert len(detail) < 600
+        assert "here; there are none, mhe, " in detail
+        assert "\x1b" not in detail
+
+
+def test_a_parameter_that_is_not_there_is_told_with_near_ones_and_all(ada: TestClient) -> None:
+    told = ada.get("/v1/jobs", params={"state": "runing"}).json()
+    wanted = "there is no state 'runing' here; did you mean running? there are queued, "
+    assert wanted in told["errors"][0]["detail"]
+    assert told["detail"].startswith(f"a parameter is not valid: #query/state/0: {wanted}")

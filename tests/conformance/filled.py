@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,8 +18,9 @@ import httpx2
 from samples import DIGITS, POINTS, ROOM, TRAINED
 from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.orm import Session
+from stored_checkpoints import stored
 
-from hsu_core.outcomes import Reference, Saved, Series
+from hsu_core.outcomes import Reference, Series
 from hsu_jobs import attempts, database, lifecycle
 from hsu_jobs.access import keys
 from hsu_jobs.artifacts import logs
@@ -47,12 +49,14 @@ class Served(NamedTuple):
 @contextmanager
 def serving(database_url: str, redis_url: str, **more: str) -> Iterator[Served]:
     """The API over these engines, answering; `more` are settings."""
-    key, job = _fill(database_url)
+    artifacts = Path(tempfile.mkdtemp(prefix="hsu-artifacts-"))
+    key, job = _fill(database_url, artifacts)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "api", "--port", str(port), "--workers", "1"]
     environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url, **more}
+    environment["HSU_ARTIFACTS_DIR"] = str(artifacts)
     with tempfile.TemporaryFile("w+") as log, subprocess.Popen(command, env=environment, stderr=log) as api:
         url = f"http://127.0.0.1:{port}"
         try:
@@ -63,15 +67,16 @@ def serving(database_url: str, redis_url: str, **more: str) -> Iterator[Served]:
             api.wait()
         log.seek(0)
         told = log.read()
+    shutil.rmtree(artifacts)
     assert "unexpected error in" not in told, told[-5000:]
 
 
-def _fill(database_url: str) -> tuple[str, int]:
+def _fill(database_url: str, artifacts: Path) -> tuple[str, int]:
     engine = create_engine(database.with_driver(database_url), poolclass=NullPool)
     with Session(engine, expire_on_commit=False) as session:
         key = _people(session)
         session.commit()
-        job = _jobs(session)
+        job = _jobs(session, artifacts)
         session.commit()
     return key, job
 
@@ -83,7 +88,7 @@ def _people(session: Session) -> str:
     return keys.create(session, user="root", role=Role.ADMIN)
 
 
-def _jobs(session: Session) -> int:
+def _jobs(session: Session, artifacts: Path) -> int:
     """One job that succeeded, one that runs, some that wait; and the machine that ran them."""
     owner = keys.issue(session, user="ada", role=Role.MEMBER).row.user
     specs = [parse(spec) for spec in (DIGITS, DIGITS, POINTS, DIGITS)]
@@ -95,11 +100,9 @@ def _jobs(session: Session) -> int:
         assert claim is not None
         session.flush()
         points = [Point(step, float(step), {Series("hidden_1", "mhe_s2"): 0.5}) for step in range(20)]
-        saved = Saved(10, Path("unused"), "ab" * 32, 1000, 0.5, is_best=True)
         references = {Series("hidden_1", "mhe_s2"): Reference(0.75, 0.25)}
-        attempts.progress(
-            session, claim.token, step=19, points=points, references=references, saved=[(saved, f"{claim.job_id}/10")]
-        )
+        stored(session, claim, Settings(artifacts_dir=artifacts))
+        attempts.progress(session, claim.token, step=19, points=points, references=references)
         logs.append(session, claim.token, 0, b"epoch 1\n" * 20, limit=10_000)
         if done:
             attempts.settle(session, claim.token, Succeeded(result=TRAINED), Settings())

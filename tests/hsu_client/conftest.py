@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -14,9 +15,11 @@ from samples import DIGITS, ROOM
 from serving import serving
 from sqlalchemy import NullPool, create_engine
 from sqlalchemy.orm import Session
+from stored_checkpoints import stored
 
 from hsu_client.client import Client
 from hsu_client.problem import Problem
+from hsu_core.outcomes import Saved
 from hsu_jobs import attempts
 from hsu_jobs.attempts import Claim
 from hsu_jobs.errors import LeaseLost
@@ -35,15 +38,18 @@ class Served(NamedTuple):
     admin_key: str
     database_url: str
     redis_url: str
+    artifacts: Path
+    """Where the storage of checkpoints is."""
 
 
 @pytest.fixture(scope="session")
-def served(new_redis: New, new_database: New) -> Iterator[Served]:
+def served(new_redis: New, new_database: New, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    artifacts = tmp_path_factory.mktemp("artifacts")
     with new_database() as database_url, new_redis() as redis_url:
         environment = {**os.environ, "HSU_DATABASE_URL": database_url, "HSU_REDIS_URL": redis_url}
         keys = [_new_key(user, role, environment) for user, role in (("ada", "member"), ("root", "admin"))]
-        with serving(database_url, redis_url) as api:
-            yield Served(api.url, *keys, database_url, redis_url)
+        with serving(database_url, redis_url, HSU_ARTIFACTS_DIR=str(artifacts)) as api:
+            yield Served(api.url, *keys, database_url, redis_url, artifacts)
 
 
 @pytest.fixture
@@ -75,6 +81,14 @@ def claim(client: Client, session: Session) -> Iterator[Claim]:
         session.flush()
     with suppress(Problem):
         client.cancel(started.job_id)
+
+
+@pytest.fixture
+def saved(served: Served, session: Session, claim: Claim) -> list[Saved]:
+    """The real checkpoints of the running job."""
+    states = stored(session, claim, Settings(artifacts_dir=served.artifacts))
+    session.flush()
+    return states
 
 
 def _new_key(user: str, role: str, environment: dict[str, str]) -> str:

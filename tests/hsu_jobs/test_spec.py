@@ -58,4 +58,4 @@ def test_an_unknown_task_is_told_which_there_are(task: object) -> None:
         parse(DIGITS | {"task": task})
     (error,) = caught.value.errors()
     assert error["loc"] == ("task",)
-    assert "there are the tasks classification, nodes, texts, recommendation, points, found" in error["msg"]
+    assert "here; there are classification, nodes, texts, recommendation, points" in error["msg"]

@@ -14,9 +14,9 @@ from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 from samples import DIGITS
 from sqlalchemy import func, update
+from stored_checkpoints import stored
 
 from api.app import create_app
-from hsu_core.outcomes import Saved
 from hsu_jobs import attempts, database, lifecycle, settings
 from hsu_jobs.access import keys
 from hsu_jobs.cluster import workers
@@ -56,6 +56,7 @@ MATRIX: dict[str, Row] = {
     "GET /healthz": Row(OPEN),
     "GET /readyz": Row(OPEN),
     "GET /openapi.json": Row(OPEN),
+    "HEAD /openapi.json": Row(OPEN),
     "GET /docs": Row(OPEN),
     "GET /docs/start.js": Row(OPEN),
     "GET /docs/swagger-ui.css": Row(OPEN),
@@ -87,6 +88,8 @@ MATRIX: dict[str, Row] = {
     "POST /v1/jobs/{job_id}/retry": Row(CHANGE_OWN),
     "GET /v1/jobs/{job_id}/curves": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/checkpoints": Row(READ_OWN),
+    "GET /v1/jobs/{job_id}/checkpoints/{step}": Row(READ_OWN),
+    "HEAD /v1/jobs/{job_id}/checkpoints/{step}": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/events": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/log": Row(READ_OWN, query="follow=true"),
     "GET /v1/jobs/{job_id}/curves/stream": Row(READ_OWN),
@@ -109,7 +112,7 @@ def routes() -> set[str]:
     """Every method and path of the app."""
     found = set()
     for route in iter_route_contexts(create_app().routes):
-        found |= {f"{method} {route.path_format}" for method in (route.methods or set()) - {"HEAD"}}
+        found |= {f"{method} {route.path_format}" for method in (route.methods or set())}
     return found
 
 
@@ -128,9 +131,10 @@ def everybody(http: TestClient) -> dict[str, str | None]:
 
 
 @pytest.fixture
-def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """What the parameters of the paths name: a failed job of ada's with a checkpoint, a key of hers, a worker, her."""
     monkeypatch.setenv("HSU_WEBHOOK_ALLOW", "127.0.0.0/8")
+    monkeypatch.setenv("HSU_ARTIFACTS_DIR", str(tmp_path))
     settings.settings.cache_clear()
     room = Room("ada", "default", ("cpu:0",), 1)  # her namesake, so that `name` names both
     with database.transaction() as session:
@@ -141,8 +145,7 @@ def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) ->
         claim = attempts.claim(session, room, settings.settings())
         assert claim is not None
         session.flush()
-        saved = Saved(5, Path("unused"), "ab" * 32, 1000, None, is_best=False)
-        attempts.progress(session, claim.token, step=5, saved=[(saved, f"{job.id}/5")])
+        step = stored(session, claim, settings.settings())[-1].step
         diverged = Failed(code="diverged", message="it is not finite")
         attempts.settle(session, claim.token, diverged, settings.settings())
         owner = session.get_one(User, issued.row.user_id)
@@ -151,7 +154,7 @@ def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch) ->
         session.flush()
         delivery = subscriptions.ping(session, hook)
         session.flush()
-    ids = {"job_id": job.id, "key_id": issued.row.id, "webhook_id": hook.id, "delivery_id": delivery.id}
+    ids = {"job_id": job.id, "step": step, "key_id": issued.row.id, "webhook_id": hook.id, "delivery_id": delivery.id}
     return {"name": "ada"} | {name: str(value) for name, value in ids.items()}
 
 

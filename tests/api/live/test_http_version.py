@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import socket
 from email.message import Message
 from email.parser import BytesParser
+from pathlib import Path
 from urllib.parse import urlparse
 
 import httpx2
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from serving import Serving, cancel, submit
+from samples import ROOM
+from serving import AsUser, Serving, cancel, serving, submit
+from stored_checkpoints import stored
 
 from hsu_core.outcomes import Series
-from hsu_jobs import curves, database
+from hsu_jobs import attempts, curves, database
 from hsu_jobs.curves import Point
+from hsu_jobs.settings import Settings
 
 
 @pytest.fixture
@@ -52,6 +57,28 @@ def test_a_download_is_the_file_and_nothing_else(server: Serving, ada: httpx2.Cl
         assert body == ada.get(path).content
     _, _, file = old(server, ada, f"/v1/curves?job={measured}&format=parquet")
     assert pa.parquet.read_table(io.BytesIO(file)).num_rows == 5000
+
+
+def test_a_checkpoint_comes_whole_or_in_part(
+    as_user: AsUser, urls: tuple[str, str], tmp_path: Path, ada: httpx2.Client
+) -> None:
+    job = submit(priority=100)
+    mine = Settings(artifacts_dir=tmp_path)
+    with database.transaction() as session:
+        claim = attempts.claim(session, ROOM, mine)
+        assert claim is not None
+        assert claim.job_id == job
+        stored(session, claim, mine)
+    with serving(*urls, HSU_ARTIFACTS_DIR=str(tmp_path)) as server, as_user(server, "ada") as new:
+        path = f"/v1/jobs/{job}/checkpoints/6"
+        status, headers, body = old(server, ada, path)
+        assert (status, headers["etag"]) == (200, f'"{hashlib.sha256(body).hexdigest()}"')
+        assert body == new.get(path).content
+        rest = f"HTTP/1.0\r\nRange: bytes={len(body) - 9}-"
+        status, headers, end = old(server, ada, path, rest)
+        assert (status, end) == (206, body[-9:])
+        assert headers["content-range"] == f"bytes {len(body) - 9}-{len(body) - 1}/{len(body)}"
+    cancel(job)
 
 
 def test_what_has_a_length_is_as_ever(server: Serving, ada: httpx2.Client, measured: int) -> None:

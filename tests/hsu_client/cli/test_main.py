@@ -8,9 +8,12 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import delete, update
@@ -292,3 +295,39 @@ def test_the_client_needs_neither_torch_nor_a_database_driver() -> None:
     program = "import sys, hsu_client.cli.main; print({'torch', 'sqlalchemy', 'matplotlib'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def _commands(group: click.Group, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, command in group.commands.items():
+        yield from _commands(command, *path, name) if isinstance(command, click.Group) else [(*path, name)]
+
+
+def test_the_help_of_every_command_and_the_version_need_no_key(hsu: Any) -> None:
+    commands = list(_commands(main))
+    assert len(commands) > 30
+    for path in commands:
+        helped = hsu(*path, "--help", env={"HSU_API_KEY": ""})
+        assert (helped.exit_code, helped.stdout.startswith("Usage: ")) == (0, True), path
+    shown = hsu("--version", env={"HSU_API_KEY": ""})
+    assert (shown.exit_code, shown.stdout) == (0, f"main {version('hsu-service')}\n")
+
+
+def test_every_wrong_field_of_a_spec_is_shown_with_near_choices(hsu: Any, tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    wrong = {"regularizer": {"kind": "mhee"}, "seed": -1, "batch_size": "many"}
+    file.write_text(json.dumps(json.loads(Path(SPEC).read_text()) | wrong), encoding="utf-8")
+    refused = hsu("submit", str(file))
+    assert refused.exit_code == 1
+    head, *fields = refused.stderr.splitlines()
+    assert head.startswith(
+        "Error: The spec is not valid: /regularizer: there is no regularizer 'mhee' here; did you mean "
+    )
+    assert [line.split(": ")[0] for line in fields] == ["  /regularizer", "  /seed", "  /batch_size"]
+
+
+def test_a_wrong_parameter_is_shown_with_near_choices(hsu: Any) -> None:
+    refused = hsu("list", "--state", "runing")
+    assert refused.exit_code == 1
+    assert "there is no state 'runing' here; did you mean running? there are queued, " in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1

@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from hsu_client.client import Client
 from hsu_client.export import run as runs
 from hsu_client.export.run import Run
-from hsu_core.outcomes import Series
+from hsu_core.outcomes import Saved, Series
 from hsu_jobs import attempts
+from hsu_jobs.artifacts import logs
 from hsu_jobs.attempts import Claim
 from hsu_jobs.curves import Point
 from hsu_jobs.outcomes import Succeeded
@@ -61,3 +62,13 @@ def job_id(claim: Claim, measure: Measure, end: Callable[[], None]) -> int:
 @pytest.fixture
 def run(client: Client, job_id: int) -> Run:
     return runs.read(client, job_id)
+
+
+@pytest.fixture
+def whole(session: Session, claim: Claim, saved: list[Saved], measure: Measure, end: Callable[[], None]) -> int:
+    """A job that has ended, with curves, checkpoints and a log."""
+    logs.append(session, claim.token, 0, "epoch 1\r\nepoch 2: ∇ = 0\n".encode(), limit=10_000)
+    session.flush()
+    measure(1, 2, 3, 4, 5)
+    end()
+    return claim.job_id
