@@ -79,7 +79,8 @@ def _is_text(call: ast.Call) -> bool:
         return True
     if name not in ("open", "fdopen") or ast.unparse(call.func) == "os.open":
         return False
-    mode = call.args[0 if isinstance(call.func, ast.Attribute) else 1 :][:1]
+    is_of_a_path = name == "open" and isinstance(call.func, ast.Attribute)
+    mode = call.args[0 if is_of_a_path else 1 :][:1]
     return not mode or not (isinstance(mode[0], ast.Constant) and "b" in str(mode[0].value))
 
 
