@@ -106,8 +106,12 @@ class Envelope(Spec):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 over the fields of the task, in canonical JSON: equal for jobs that must give equal results."""
-        content = self.model_dump(mode="json", exclude=set(Envelope.model_fields))
+        """SHA-256 over the fields of the task, in canonical JSON: equal for jobs that must give equal results.
+
+        Of an own data set counts what it holds, and not how it is called.
+        """
+        left_out = dict.fromkeys(Envelope.model_fields, True) | {"dataset": {"name", "owner", "version"}}
+        content = self.model_dump(mode="json", exclude=left_out)
         return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def costs(self) -> Costs | None:
@@ -230,6 +234,14 @@ def _not_looked_at(place: int) -> InitErrorDetails:
 
 Specs = Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE), WrapValidator(_until_enough)]
 """Specs of jobs that are submitted together."""
+
+
+_SPECS: TypeAdapter[list[AnyJob]] = TypeAdapter(Specs)
+
+
+def parse_all(values: object) -> list[AnyJob]:
+    """The jobs that trees of plain values ask for. Raises pydantic's `ValidationError`."""
+    return _SPECS.validate_python(values)
 
 
 def read(stored: object) -> JobSpec:

@@ -57,7 +57,7 @@ class ReadinessCheck:
         self._distrusted[dataset] = time.monotonic() + DISTRUST
 
     def _see(self) -> None:
-        readable = tuple(kind for kind in LAYOUT if _is_readable(kind, self._settings))
+        readable = (*(kind for kind in LAYOUT if _is_readable(kind, self._settings)), spec.OWN)
         found = Readiness(readable, self._lacking())
         if self._seen_at is None or found != self._seen:
             _report(found)
@@ -81,7 +81,7 @@ def _is_readable(kind: str, settings: Settings) -> bool:
     return True
 
 
-_DATASETS = {each().kind: each for each in spec.members(spec.Dataset)}
+_DATASETS = {each().kind: each for each in spec.members(spec.PublishedDataset)}
 
 
 def _can_be_written(folder: Path) -> bool:

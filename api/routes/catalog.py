@@ -111,7 +111,7 @@ class Catalog(View):
 @router.get("", responses=problems(Unauthorized))
 def show_catalog(_key: Viewer, session: Session) -> Catalog:
     """Tasks, objectives for points, regularizers, models, data sets, optimizers, schedules and recipes."""
-    return Catalog(**_fixed_menus(), datasets=[_dataset(kind, session) for kind in spec.members(spec.Dataset)])
+    return Catalog(**_fixed_menus(), datasets=[_dataset(kind, session) for kind in spec.members(spec.PublishedDataset)])
 
 
 @cache

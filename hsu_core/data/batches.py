@@ -1,7 +1,8 @@
 """Which images does a step see, and how are they moved? A function of seed and step, so that resuming needs no state.
 
-Knows a data set as uint8 tensors on one device, where one indexing operation makes a batch. Each of several processes
-takes its part of the same batch. Knows no model.
+Knows a data set as uint8 tensors on one device, where one indexing operation makes a batch, or as arrays from which
+batches are read ahead (`streaming`): both give the same batches. Each of several processes takes its part of the same
+batch. Knows no model.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from jaxtyping import Bool, Float, Int64, Num, UInt8
 from torch import Tensor
 from torch.nn.functional import pad
 
+from hsu_core.data import streaming
 from hsu_core.data.images import Images
 from hsu_core.ranks import ALONE, World
 
@@ -42,8 +44,15 @@ class Batches:
         padding: str = "black",
         per_epoch: int | None = None,
         world: World = ALONE,
+        stream: bool | None = None,
     ) -> None:
-        self.train_x, self.train_y, self.test_x, self.test_y = (torch.from_numpy(array).to(device) for array in images)
+        """`stream`: whether the images stay where they are; None: if they take more than half of the device."""
+        self.is_streamed = streaming.is_too_large(images, device) if stream is None else stream
+        self.train_y, self.test_y = (torch.from_numpy(y).to(device) for y in (images.train_y, images.test_y))
+        self.train_x, self.test_x = (
+            streaming.Streamed(x, device) if self.is_streamed else torch.from_numpy(x).to(device)
+            for x in (images.train_x, images.test_x)
+        )
         self.size = size
         self.seed = seed
         self.augment = augment
@@ -53,20 +62,25 @@ class Batches:
 
     def training(self, start: int) -> Iterator[Batch]:
         """The batches of steps start, start + 1, … without end. An epoch has only full batches, and no image twice."""
-        part = self.world.part(self.size)
-        for step in count(start):
-            epoch, place = divmod(step, self.per_epoch)
-            if place == 0 or step == start:
-                order = epoch_order(len(self.train_y), seed=self.seed, epoch=epoch).to(self.train_y.device)
-            chosen = order[place * self.size : (place + 1) * self.size][part]
-            pixels = self.train_x[chosen]
+        for step, (chosen, pixels) in zip(
+            count(start), streaming.each(self.train_x, self._chosen(start)), strict=False
+        ):
             if self.augment == "crop_flip":
                 pixels = moved(
                     pixels,
-                    moves(self.size, *pixels.shape[2:], seed=self.seed, step=step).of(part),
+                    moves(self.size, *pixels.shape[2:], seed=self.seed, step=step).of(self.world.part(self.size)),
                     padding=self.padding,
                 )
             yield normalised(pixels), self.train_y[chosen]
+
+    def _chosen(self, start: int) -> Iterator[Int64[Tensor, " n"]]:
+        """The numbers of the images of each step, of this rank's part; of streamed images in the host's memory."""
+        part, place_of_order = self.world.part(self.size), "cpu" if self.is_streamed else self.train_y.device
+        for step in count(start):
+            epoch, place = divmod(step, self.per_epoch)
+            if place == 0 or step == start:
+                order = epoch_order(len(self.train_y), seed=self.seed, epoch=epoch).to(place_of_order)
+            yield order[place * self.size : (place + 1) * self.size][part]
 
     def testing(self) -> Iterator[Batch]:
         """Every test image of the part once, in order."""

@@ -80,7 +80,9 @@ class DownloadFailed(Exception):
     """A file could not be fetched, or is not the published one."""
 
 
-def fetch(dataset: spec.Dataset, folder: Path, *, publications: Mapping[str, Publication] = PUBLICATIONS) -> None:
+def fetch(
+    dataset: spec.PublishedDataset, folder: Path, *, publications: Mapping[str, Publication] = PUBLICATIONS
+) -> None:
     """Put the files of this data set below the folder, where `files.LAYOUT` expects them; raises DownloadFailed."""
     published = publications[dataset.kind]
     try:

@@ -40,7 +40,7 @@ class DatasetNotFound(Exception):
     """Files of a data set are missing or cannot be read; the message says which, where, and how to get them."""
 
 
-def require(dataset: spec.Dataset, folder: Path | None) -> list[Path]:
+def require(dataset: spec.PublishedDataset, folder: Path | None) -> list[Path]:
     """The files of this data set under the folder, in the order of `LAYOUT`; raises DatasetNotFound."""
     needed = LAYOUT[dataset.kind]
     if needed and folder is None:

@@ -30,23 +30,37 @@ class Interactions(NamedTuple):
 def read(files: Sequence[Path], facts: InteractionFacts) -> Interactions:
     """Read one file of `userId,movieId,rating,timestamp`. Raises DamagedFile, with the line."""
     (file,) = files
-    liked = np.array([row[:3] for row in _ratings(file) if row[3] >= LIKED], dtype=np.int64).reshape(-1, 3)
-    users, user = np.unique(liked[:, 0], return_inverse=True)
-    items, item = np.unique(liked[:, 1], return_inverse=True)
-    if (len(users), len(items)) != (facts.users, facts.items):
+    found = liked(file)
+    users, items = found.users, found.items
+    if (users, items) != (facts.users, facts.items):
         raise DamagedFile(
             f"{file}: expected {facts.users} users and {facts.items} items with {LIKED:g} stars or more, "
-            f"found {len(users)} and {len(items)}"
+            f"found {users} and {items}"
         )
-    order = np.lexsort((np.arange(len(liked)), liked[:, 2], user))
-    pairs = np.stack([user, item], axis=1)[order]
-    found = Interactions(*_split(pairs))
     if (len(found.train), len(found.test)) != (facts.train, facts.test):
         raise DamagedFile(
             f"{file}: expected {facts.train} interactions to train on and {facts.test} to test, "
             f"found {len(found.train)} and {len(found.test)}"
         )
-    return found
+    return Interactions(found.train, found.test)
+
+
+class Liked(NamedTuple):
+    """The interactions of a file, and how many users and items they have."""
+
+    train: Int64[ndarray, "train 2"]
+    test: Int64[ndarray, "test 2"]
+    users: int
+    items: int
+
+
+def liked(file: Path) -> Liked:
+    """The ratings of `LIKED` stars or more, the last of each user held out. Raises DamagedFile, with the line."""
+    kept = np.array([row[:3] for row in _ratings(file) if row[3] >= LIKED], dtype=np.int64).reshape(-1, 3)
+    users, user = np.unique(kept[:, 0], return_inverse=True)
+    items, item = np.unique(kept[:, 1], return_inverse=True)
+    order = np.lexsort((np.arange(len(kept)), kept[:, 2], user))
+    return Liked(*_split(np.stack([user, item], axis=1)[order]), len(users), len(items))
 
 
 def _split(pairs: Int64[ndarray, "n 2"]) -> tuple[Int64[ndarray, "train 2"], Int64[ndarray, "test 2"]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hsu_core import spec
 from hsu_core.data import cifar, digits, files, graphs, idx, interactions, texts
+from hsu_core.data.own import reading as own_reading
 
 READERS: dict[str, Callable[[Sequence[Path], Any], Any]] = {
     "digits": digits.read,
@@ -22,11 +23,16 @@ READERS: dict[str, Callable[[Sequence[Path], Any], Any]] = {
 }
 
 
-def load(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool = False) -> Any:
-    """The whole data set in memory, as its reader returns it: images, a graph, texts or interactions.
+def load(
+    dataset: spec.Dataset, folder: Path | None, *, allow_download: bool = False, own_dir: Path | None = None
+) -> Any:
+    """The whole data set, as its reader returns it: images, a graph, texts or interactions.
 
+    `own_dir` is the folder of the converted files of an own data set. Its images are mapped, all others are in memory.
     Raises DatasetNotFound, DamagedFile or, when downloading, DownloadFailed.
     """
+    if isinstance(dataset, spec.OwnDataset):
+        return own_reading.load(dataset, own_dir)
     found = _files(dataset, folder, allow_download=allow_download)
     try:
         return READERS[dataset.kind](found, dataset.facts)
@@ -34,7 +40,7 @@ def load(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool = F
         raise files.DatasetNotFound(f"{dataset.kind} cannot be read: {error}") from error
 
 
-def _files(dataset: spec.Dataset, folder: Path | None, *, allow_download: bool) -> list[Path]:
+def _files(dataset: spec.PublishedDataset, folder: Path | None, *, allow_download: bool) -> list[Path]:
     try:
         return files.require(dataset, folder)
     except files.DatasetNotFound:

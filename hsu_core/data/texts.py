@@ -28,7 +28,7 @@ class Texts(NamedTuple):
 
 def read(files: Sequence[Path], facts: TextFacts) -> Texts:
     """Read the training texts and the test texts, in this order of files. Raises DamagedFile, with the line."""
-    train, test = (_labelled(file) for file in files)
+    train, test = (labelled(file) for file in files)
     classes = sorted({category for _, category in train})
     numbers = {category: number for number, category in enumerate(classes)}
     for line, (_, category) in enumerate(test, start=2):
@@ -48,7 +48,8 @@ def read(files: Sequence[Path], facts: TextFacts) -> Texts:
     )
 
 
-def _labelled(file: Path) -> list[tuple[str, str]]:
+def labelled(file: Path) -> list[tuple[str, str]]:
+    """Each text with its class. Raises DamagedFile, with the line."""
     found = []
     for line, row in rows(file, ("text", "category")):
         if not row["text"].strip() or not row["category"]:

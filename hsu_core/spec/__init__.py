@@ -15,6 +15,7 @@ from hsu_core.spec.classification import *
 from hsu_core.spec.datasets import *
 from hsu_core.spec.dispersion import *
 from hsu_core.spec.evaluate import *
+from hsu_core.spec.facts import *
 from hsu_core.spec.family import *
 from hsu_core.spec.geometry import *
 from hsu_core.spec.graph_models import *
@@ -27,6 +28,7 @@ from hsu_core.spec.models import *
 from hsu_core.spec.nodes import *
 from hsu_core.spec.objectives import *
 from hsu_core.spec.optimizers import *
+from hsu_core.spec.own_datasets import *
 from hsu_core.spec.parametrizations import *
 from hsu_core.spec.penalties import *
 from hsu_core.spec.points import *

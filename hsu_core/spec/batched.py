@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import model_validator
 
+from hsu_core.spec.own_datasets import called
 from hsu_core.spec.training import TrainingSpec
 from hsu_core.spec.values import Count, fault, left_out_at
 
@@ -29,13 +30,13 @@ class BatchedSpec(TrainingSpec):
             raise fault(
                 "batch_size",
                 "batch_larger_than_dataset",
-                f"{self.dataset.kind} has {train} training {self.examples}, found a batch of {self.batch_size}",
+                f"{called(self.dataset)} has {train} training {self.examples}, found a batch of {self.batch_size}",
             )
         if self.epoch_steps and self.epoch_steps > train // self.batch_size:
             raise fault(
                 "epoch_steps",
                 "epoch_longer_than_dataset",
-                f"{self.dataset.kind} has {train // self.batch_size} whole batches of {self.batch_size}, found "
+                f"{called(self.dataset)} has {train // self.batch_size} whole batches of {self.batch_size}, found "
                 f"{self.epoch_steps}",
             )
         return self

@@ -13,12 +13,15 @@ from hsu_core.spec.batched import BatchedSpec
 from hsu_core.spec.datasets import ImageDataset
 from hsu_core.spec.image_models import ImageModel
 from hsu_core.spec.losses import CrossEntropy
+from hsu_core.spec.own_datasets import called
 from hsu_core.spec.task import Misfit, TaskSpec
 from hsu_core.spec.training import Load, Metric
-from hsu_core.spec.values import Count, fault, left_out_at
+from hsu_core.spec.values import Count, Flag, fault, left_out_at
 
 __all__ = ["ClassificationSpec", "Initialisation"]
 
+CLASS = 8
+"""Bytes of the number of a class on the device."""
 Initialisation = Literal["kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "orthogonal"]
 
 
@@ -41,6 +44,9 @@ class ClassificationSpec(BatchedSpec):
 
     augment_padding: Annotated[Literal["black", "symmetric"], left_out_at("black")] = "black"
     """What crop_flip moves in from outside an image: black, or its mirror image beyond the edge."""
+    stream: Annotated[Flag | None, left_out_at(None)] = None
+    """Whether batches are read from the disk when they are needed, and the device does not hold the data set. The
+    batches are the same. Null: so it is if the set takes more than half of the device's memory."""
     loss: Annotated[CrossEntropy, left_out_at(CrossEntropy())] = CrossEntropy()
     batch_norm: Annotated[BatchNorm | None, left_out_at(None)] = None
     """Null: as torch does it, with momentum 0.1."""
@@ -61,7 +67,7 @@ class ClassificationSpec(BatchedSpec):
     def _has_so_many(self) -> ClassificationSpec:
         attacks, test = self.evaluate.attacks, self.dataset.facts.test
         if attacks and (attacks.examples or 0) > test:
-            reason = f"{self.dataset.kind} has {test} test images, found {attacks.examples}"
+            reason = f"{called(self.dataset)} has {test} test images, found {attacks.examples}"
             raise fault(("evaluate", "attacks", "examples"), "too_many_examples", reason)
         return self
 
@@ -77,10 +83,10 @@ class ClassificationSpec(BatchedSpec):
 
     @property
     def load(self) -> Load:
-        """A batch of images, and the data set with one byte for each pixel and channel."""
+        """A batch of images, and the data set with one byte for each pixel and channel; streamed, only its classes."""
         facts = self.dataset.facts
         pixels = math.prod(facts.shape)
-        return Load(self.batch_size, pixels, data=(facts.train + facts.test) * pixels)
+        return Load(self.batch_size, pixels, data=(facts.train + facts.test) * (CLASS if self.stream else pixels))
 
 
 def _is_debiased(training: ClassificationSpec) -> bool:

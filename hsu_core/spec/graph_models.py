@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hsu_core.spec.datasets import GraphFacts
+from hsu_core.spec.facts import GraphFacts
 from hsu_core.spec.geometry import Geometry, Layer
 from hsu_core.spec.values import WHOLE, Fraction, Spec, Width
 

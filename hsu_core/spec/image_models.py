@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hsu_core.spec.datasets import ImageFacts
+from hsu_core.spec.facts import ImageFacts
 from hsu_core.spec.geometry import Geometry, Layer, Operation, conv3x3
 from hsu_core.spec.image_sizes import For32x32
 from hsu_core.spec.residual_models import ResNet18, ResNetCIFAR, WideResNet

@@ -19,5 +19,6 @@ def members(menu: object) -> tuple[type[Any], ...]:
 
 
 def kinds(menu: object, *, tag: str = "kind") -> tuple[str, ...]:
-    """The values of `kind` (or another tag) of the members of a union, in its order."""
-    return tuple(name for member in members(menu) for name in get_args(member.model_fields[tag].annotation))
+    """The values of `kind` (or another tag) of the members of a union, in its order, each once."""
+    every = (name for member in members(menu) for name in get_args(member.model_fields[tag].annotation))
+    return tuple(dict.fromkeys(every))

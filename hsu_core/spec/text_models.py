@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from hsu_core.spec.datasets import TextFacts
+from hsu_core.spec.facts import TextFacts
 from hsu_core.spec.geometry import Geometry, Layer, transformer_block
 from hsu_core.spec.values import WHOLE, Fraction, Spec, Width, fault
 

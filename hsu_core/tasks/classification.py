@@ -34,6 +34,7 @@ class Classification(Task[Batch, Tensor]):
             padding=training.augment_padding,
             per_epoch=training.epoch_steps,
             world=world,
+            stream=training.stream,
         )
         self.classes = training.dataset.facts.classes
         self.model = models.prepared(training, training.dataset.facts).to(device)

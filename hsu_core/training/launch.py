@@ -68,6 +68,7 @@ def train(
     resume_from: Path | None = None,
     initial_from: Path | None = None,
     allow_download: bool = False,
+    own_dir: Path | None = None,
     callbacks: Callbacks = SILENT,
 ) -> Outcome:
     """Train as `train` does, but by several processes: the same updates up to rounding, the same files.
@@ -86,12 +87,15 @@ def train(
             resume_from=resume_from,
             initial_from=initial_from,
             allow_download=allow_download,
+            own_dir=own_dir,
             callbacks=callbacks,
         )
     if reason := training.indivisible(processes) or _too_few_devices(device, processes):
         raise ValueError(reason)
     with _Others(processes) as others, _sharing_threads(processes):
-        reading.load(training.dataset, data_dir, allow_download=allow_download)  # fetched once, before all read it
+        reading.load(
+            training.dataset, data_dir, allow_download=allow_download, own_dir=own_dir
+        )  # fetched once, before all read it
         listening = socket.create_server((HOST, 0))
         order = Order(
             training=training,
@@ -100,6 +104,7 @@ def train(
             port=listening.getsockname()[1],
             device=device,
             data_dir=data_dir,
+            own_dir=own_dir,
             resume_from=resume_from,
             initial_from=initial_from,
         )
@@ -119,6 +124,7 @@ class Order(BaseModel):
     """The port of the first rank."""
     device: Device
     data_dir: Path | None
+    own_dir: Path | None = None
     resume_from: Path | None
     initial_from: Path | None = None
 
@@ -162,6 +168,7 @@ def _take_part(order: Order, *, listening: int | None = None, callbacks: Callbac
             order.training,
             device=order.own_device,
             data_dir=order.data_dir,
+            own_dir=order.own_dir,
             resume_from=order.resume_from,
             initial_from=order.initial_from,
             world=world,

@@ -48,6 +48,7 @@ def train(
     resume_from: Path | None = None,
     initial_from: Path | None = None,
     allow_download: bool = False,
+    own_dir: Path | None = None,
     world: World = ALONE,
 ) -> Outcome:
     """Train to the end, until asked to stop, or until a reported number is not finite.
@@ -58,7 +59,8 @@ def train(
     decides what is kept. A run resumed from such a file reports that step again and ends, on a CPU, bit for bit as if
     it had never stopped. The global random generators are neither read nor changed.
 
-    `initial_from` is the checkpoint that an `InitialJob` of the spec names; a resumed run needs none.
+    `initial_from` is the checkpoint that an `InitialJob` of the spec names; a resumed run needs none. `own_dir` is the
+    folder of the spec's own data set, as `hsu_core.data.own` converts it.
 
     In a `world` of several, every rank calls this with the same spec, except for the device, and makes the same updates
     up to rounding as one process would; only the first rank asks `should_stop`. `launch` starts the others.
@@ -72,7 +74,7 @@ def train(
     if reason := training.indivisible(world.size):
         raise ValueError(reason)
     device = torch.device(device)
-    data = reading.load(training.dataset, data_dir, allow_download=allow_download)
+    data = reading.load(training.dataset, data_dir, allow_download=allow_download, own_dir=own_dir)
     task = tasks.prepare(training, data, device=device, world=world)
     if not resume_from:
         initial_weights.take_over(task.model, training, saved=initial_from, data_dir=data_dir)

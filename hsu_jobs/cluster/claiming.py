@@ -15,6 +15,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from hsu_core.data.files import LAYOUT
+from hsu_core.spec import OWN
 from hsu_jobs import lifecycle, pubsub, queries, row_failures
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import is_readable
@@ -120,7 +121,7 @@ class Room(NamedTuple):
     """The identity of the worker's process: a process whose name another one has taken starts nothing."""
     passed_over: tuple[int, ...] = ()
     """Jobs that are left to other workers: this one cannot start them."""
-    datasets: tuple[str, ...] = tuple(LAYOUT)
+    datasets: tuple[str, ...] = (*LAYOUT, OWN)
     """The data sets that the worker can read; jobs with other data sets are left to other workers."""
 
 

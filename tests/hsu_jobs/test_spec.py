@@ -22,6 +22,15 @@ def test_the_fingerprint_says_what_is_asked_for_not_how_it_is_called(asked: dict
     assert parse(asked | {"seed": 1}).fingerprint != spec.fingerprint
 
 
+def test_of_an_own_data_set_counts_the_content_and_not_the_name() -> None:
+    own = {"kind": "own", "name": "flowers", "owner": "ada", "version": 3, "sha256": "ab" * 32, "holds": "images"}
+    own |= {"shape": [1, 8, 8], "classes": 10, "train": 1437, "test": 360}
+    named = parse(DIGITS | {"dataset": own})
+    assert named.fingerprint == parse(DIGITS | {"dataset": own | {"name": "roses", "version": 1}}).fingerprint
+    assert named.fingerprint != parse(DIGITS | {"dataset": own | {"sha256": "cd" * 32}}).fingerprint
+    assert parse(named.model_dump(mode="json")) == named
+
+
 @both
 def test_a_spec_survives_its_own_dump(asked: dict[str, Any]) -> None:
     spec = parse(asked)

@@ -239,13 +239,13 @@ def readable(settings: Settings) -> tuple[str, ...]:
 
 def test_a_worker_says_which_data_sets_it_can_read(settings: Settings) -> None:
     raw = settings.data_dir / "FashionMNIST/raw"
-    assert readable(settings) == ("digits",)
+    assert readable(settings) == ("digits", "own")
     raw.mkdir(parents=True)
     for name in IDX:
         (raw / f"{name}.gz").touch()
-    assert readable(settings) == ("digits", "fashion-mnist")
+    assert readable(settings) == ("digits", "fashion-mnist", "own")
     (raw / f"{IDX[0]}.gz").rename(raw / "away")
-    assert readable(settings) == ("digits",)
+    assert readable(settings) == ("digits", "own")
     may = settings.model_copy(update={"allow_download": True})
     assert set(readable(may)) == set(LAYOUT) - UNPUBLISHED
     (may.data_dir / "file").touch()

@@ -17,8 +17,8 @@ def lay_out(folder: Path, *names: str) -> None:
         (folder / name).write_bytes(b"")
 
 
-def test_every_kind_of_the_spec_has_a_layout() -> None:
-    assert set(files.LAYOUT) == set(spec.kinds(spec.Dataset))
+def test_every_published_kind_of_the_spec_has_a_layout() -> None:
+    assert set(files.LAYOUT) == set(spec.kinds(spec.PublishedDataset))
 
 
 def test_digits_need_no_files_and_no_folder() -> None:

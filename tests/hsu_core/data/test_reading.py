@@ -49,8 +49,8 @@ def same(found: Images, expected: Images) -> bool:
     return all(np.array_equal(one, other) for one, other in zip(found, expected, strict=True))
 
 
-def test_every_kind_of_the_spec_has_a_reader() -> None:
-    assert set(reading.READERS) == set(spec.kinds(spec.Dataset))
+def test_every_published_kind_of_the_spec_has_a_reader() -> None:
+    assert set(reading.READERS) == set(spec.kinds(spec.PublishedDataset))
 
 
 def test_idx_files_are_read_plain_and_packed(tmp_path: Path) -> None:

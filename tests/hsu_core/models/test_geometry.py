@@ -22,7 +22,9 @@ CHOICES: list[spec.ImageModel] = [
     spec.MLP(hidden=(7, 5, 3)),
     spec.SmallCNN(width=5),
 ]
-DATASETS: list[spec.ImageDataset] = [member() for member in spec.members(spec.ImageDataset)]
+DATASETS: list[spec.ImageDataset] = [
+    member() for member in spec.members(spec.ImageDataset) if member is not spec.OwnImages
+]
 NETWORKS = [
     pytest.param(model, dataset, id=f"{model.kind}{number} {dataset.kind}")
     for number, model in enumerate(CHOICES)

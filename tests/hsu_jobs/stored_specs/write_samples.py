@@ -94,6 +94,23 @@ ASKED: dict[str, dict[str, Any]] = {
         "evaluate": {"every": 500},
         "checkpoint": {"every": 1000, "seconds": None, "keep_last": 3, "keep_best": True},
     },
+    "own_images": SMALL
+    | {
+        "dataset": {
+            "kind": "own",
+            "name": "flowers",
+            "owner": "ada",
+            "version": 3,
+            "sha256": "ab" * 32,
+            "holds": "images",
+            "shape": [3, 32, 32],
+            "classes": 5,
+            "train": 1600,
+            "test": 400,
+        },
+        "regularizer": {"kind": "mhe"},
+        "stream": True,
+    },
     "small_cnn": SMALL | {"model": {"kind": "small_cnn"}, "regularizer": {"kind": "none"}},
     "adamw_and_constant_rate": SMALL
     | {"regularizer": {"kind": "none"}, "optimizer": {"kind": "adamw"}, "schedule": {"kind": "constant"}},
