@@ -1,7 +1,7 @@
 # One file, two targets. The api image holds no torch; the worker image holds the CUDA build that the constraints name.
 FROM python:3.11-slim AS base
 ENV PYTHONUNBUFFERED=1
-RUN useradd --create-home hsu && mkdir --parents /data /artifacts && chown hsu /data /artifacts
+RUN useradd --create-home hsu && mkdir --parents /data /artifacts /cache && chown hsu /data /artifacts /cache
 WORKDIR /app
 COPY pyproject.toml constraints.txt README.md LICENSE alembic.ini ./
 COPY migrations migrations

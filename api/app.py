@@ -30,6 +30,7 @@ from api.routes import (
     catalog,
     checkpoints,
     curves,
+    datasets,
     docs,
     events,
     health,
@@ -86,7 +87,7 @@ def create_app() -> FastAPI:
     app.state.slots = FairSlots(session.AT_ONCE, most_of_one=session.MOST_OF_ONE)
     app.state.large_responses = LargeResponses()
     app.add_middleware(JsonBody)
-    app.add_middleware(BodyLimit, limit=settings().max_body)
+    app.add_middleware(BodyLimit, limit=settings().max_body, part_limit=settings().part_bytes)
     etags.install(app)
     app.add_middleware(TimeLimit, limit=settings().request_time)
     cors.allow(app, settings().cors_origins)
@@ -113,6 +114,7 @@ def create_app() -> FastAPI:
         keys,
         audit,
         webhooks,
+        datasets,
         catalog,
         health,
         metrics,

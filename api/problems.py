@@ -111,15 +111,14 @@ def unexpected_error() -> JSONResponse:
 
 @contextmanager
 def pointing_into(field: str, spec: object) -> Iterator[None]:
-    """Let the errors of a spec point into the field of the body that holds the spec."""
+    """Let the errors of a spec point into the field of the body that holds the spec; without a name, the body is it."""
+    within = f"/{field}" if field else ""
     try:
         yield
     except ValidationError as error:
-        raise _rejected(
-            tuple(_told(fault, fault["loc"], spec, within=f"/{field}") for fault in error.errors())
-        ) from error
+        raise _rejected(tuple(_told(fault, fault["loc"], spec, within=within) for fault in error.errors())) from error
     except JobsError as error:
-        error.faults = tuple(fault.model_copy(update={"pointer": f"/{field}{fault.pointer}"}) for fault in error.faults)
+        error.faults = tuple(fault.model_copy(update={"pointer": f"{within}{fault.pointer}"}) for fault in error.faults)
         raise
 
 

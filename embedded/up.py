@@ -174,6 +174,7 @@ def _environment(folder: Path, urls: Engines) -> dict[str, str]:
         "HSU_DATABASE_URL": urls.database_url,
         "HSU_REDIS_URL": urls.redis_url,
         "HSU_ARTIFACTS_DIR": os.environ.get("HSU_ARTIFACTS_DIR", str(folder.resolve() / "artifacts")),
+        "HSU_DATASET_CACHE": os.environ.get("HSU_DATASET_CACHE", str(folder.resolve() / "dataset-cache")),
     }
 
 

@@ -126,6 +126,11 @@ def ring_for_webhook(webhook_id: int) -> bool:
     return _send(CARRY, webhook_id, f"webhook {webhook_id} has messages")
 
 
+def ring_for_dataset(dataset_id: int) -> bool:
+    """Notify the workers that an upload is complete; returns whether Redis took this one. They look anyway."""
+    return _send(CARRY, dataset_id, f"data set {dataset_id} is complete")
+
+
 def _send(task: str, id: int, why: str) -> bool:  # noqa: A002
     """Send a message; returns whether Redis took it. If not, Redis is not asked again for `REST`."""
     app = celery()

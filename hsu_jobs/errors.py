@@ -10,6 +10,8 @@
     ├── UnderWay            409   a request with this idempotency key is being answered
     ├── SpecNotReadable     409   this version of the service cannot read the job's spec
     ├── WebhookInactive     409   nothing is sent to it
+    ├── WrongDatasetState   409   the state of the data set does not allow it
+    ├── DatasetInUse        409   jobs that have not ended use the data set
     ├── QuotaExceeded       409   one user may not have more of it waiting
     ├── Gone                410   it existed and was removed
     ├── BodyTooLarge        413   the body is over the limit
@@ -129,6 +131,18 @@ class WebhookInactive(JobsError):
     """Nothing is sent to it."""
 
     status, code, title = 409, "webhook_inactive", "The webhook is not active"
+
+
+class WrongDatasetState(JobsError):
+    """The state of the data set does not allow it."""
+
+    status, code, title = 409, "wrong_dataset_state", "The data set's state does not allow this"
+
+
+class DatasetInUse(JobsError):
+    """Jobs that have not ended use the data set."""
+
+    status, code, title = 409, "dataset_in_use", "Jobs use the data set"
 
 
 class QuotaExceeded(JobsError):

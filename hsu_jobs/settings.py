@@ -102,6 +102,14 @@ class Settings(BaseSettings):
     artifacts_url: str | None = None
     """An object store for the checkpoints, as fsspec writes it: `s3://bucket/prefix` (extra `s3`; its credentials and
     endpoint come from the AWS_* variables)."""
+    dataset_bytes: Annotated[int, Field(ge=0)] = 20 * 1024**3
+    """Bytes that the data sets which a user has brought may take together."""
+    part_bytes: Annotated[int, Field(ge=1024, le=2**28)] = 4 * 1024 * 1024
+    """Size of the parts in which data sets are uploaded, in bytes: each is in memory while it arrives."""
+    dataset_cache: Path = Path("dataset-cache")
+    """Where a worker keeps the data sets of users that its jobs read; each machine has its own."""
+    dataset_cache_bytes: Annotated[int, Field(ge=0)] = 50 * 1024**3
+    """Bytes that this cache may take; what was not used for longest is removed first, and nothing that a job uses."""
     storage_patience: Span = timedelta(minutes=5)
     """Time that the last state of an attempt waits for a storage that is away or full; a third of `limits.stall` at
     most, so that the wait does not count as hanging."""

@@ -18,6 +18,7 @@ import time
 from hsu_jobs import database, log_format, names
 from hsu_jobs.errors import NameTaken
 from hsu_jobs.settings import BadSettings, Settings, settings, unknown
+from worker.dataset_pool import Converter
 from worker.devices import Devices, NoSuchGpu, of_this_machine
 from worker.restarts import Restarted
 from worker.supervisor import Supervisor
@@ -35,33 +36,37 @@ TO_STOP = 12.0
 
 
 def run(settings: Settings, devices: Devices, words: list[str]) -> None:
-    """Run the jobs, call the webhooks, and receive messages from Redis, until a signal comes."""
+    """Run the jobs, call the webhooks, convert data sets, and receive messages from Redis, until a signal comes."""
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     name = settings.worker_name or names.of_host(socket.gethostname())
     supervisor = Supervisor(settings, name=name, devices=devices)
-    dispatcher = Dispatcher(settings)
-    doorbell = Doorbell(lambda: _wake(supervisor, dispatcher))
+    dispatcher, converter = Dispatcher(settings), Converter(settings)
+    doorbell = Doorbell(lambda: _wake(supervisor, dispatcher, converter))
     environment = dict(os.environ) | doorbell.environment
     listener = Restarted("the Celery worker", [*COMMAND, *words], environment=environment, inherited=[doorbell.button])
     supervisor.start()
     dispatcher.start()
+    converter.start()
     listener.start()
     stop.wait()
     began = time.monotonic()
     listener.ask_to_stop()
-    calls = threading.Thread(target=dispatcher.stop, name="last calls")
-    calls.start()  # while the jobs end: together they take no longer than one of them
+    others = [threading.Thread(target=each.stop, name="last calls") for each in (dispatcher, converter)]
+    for each in others:
+        each.start()  # while the jobs end: together they take no longer than one of them
     supervisor.stop()
-    calls.join()
+    for each in others:
+        each.join()
     listener.stop(began + TO_STOP - time.monotonic())
 
 
-def _wake(supervisor: Supervisor, dispatcher: Dispatcher) -> None:
-    """A message does not say which of the two it is for; an unnecessary look costs one query."""
+def _wake(supervisor: Supervisor, dispatcher: Dispatcher, converter: Converter) -> None:
+    """A message does not say which of the three it is for; an unnecessary look costs a query or two."""
     supervisor.wake()
     dispatcher.wake()
+    converter.wake()
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import asdict
 from pathlib import Path
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from hsu_core.data.download import DownloadFailed
 from hsu_core.data.files import DatasetNotFound
@@ -35,10 +35,11 @@ def do(
     *,
     resume_from: Path | None,
     initial_from: Path | None = None,
+    own_dir: Path | None = None,
     settings: Settings,
     gpus: int = 0,
 ) -> Done:
-    """Do what the spec asks, on `gpus` GPUs or on the CPU.
+    """Do what the spec asks, on `gpus` GPUs or on the CPU; `own_dir` is the folder of its own data set.
 
     Every error is a `Failed`, except where only this machine lacks something. If fewer GPUs are found than were given,
     it is the machine's fault and nothing is done: work for a GPU never runs on a CPU instead.
@@ -48,7 +49,8 @@ def do(
     try:
         match spec:
             case TrainingJob():
-                return _train(spec, callbacks, settings, gpus=gpus, resume_from=resume_from, initial_from=initial_from)
+                files = _Files(resume_from, initial_from, own_dir)
+                return _train(spec, callbacks, settings, files, gpus=gpus)
             case PointsJob():
                 return _place(spec, callbacks)
             case _:
@@ -98,14 +100,21 @@ _HARDWARE = (
 )
 
 
+class _Files(NamedTuple):
+    """What a training begins with."""
+
+    resume_from: Path | None
+    initial_from: Path | None
+    own_dir: Path | None
+
+
 def _train(
     spec: TrainingJob,
     callbacks: Callbacks,
     settings: Settings,
+    files: _Files,
     *,
     gpus: int,
-    resume_from: Path | None,
-    initial_from: Path | None,
 ) -> Done:
     ended = train(
         spec,
@@ -114,8 +123,9 @@ def _train(
         device="cuda" if gpus else "cpu",
         allow_download=settings.allow_download,
         callbacks=callbacks,
-        resume_from=resume_from,
-        initial_from=initial_from,
+        resume_from=files.resume_from,
+        initial_from=files.initial_from,
+        own_dir=files.own_dir,
     )
     match ended:
         case Finished(metrics=metrics, tables=tables, skipped_layers=skipped, unsaved=unsaved, device=device):

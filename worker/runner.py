@@ -16,15 +16,17 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from sqlalchemy.exc import NoResultFound
 
+from hsu_core.data.images import DamagedFile
 from hsu_core.outcomes import Stopped
+from hsu_core.spec import OwnDataset
 from hsu_core.training import checkpoint
 from hsu_core.training.callbacks import Callbacks
 from hsu_jobs import attempts, database, log_format
@@ -37,6 +39,7 @@ from hsu_jobs.settings import Settings, settings
 from hsu_jobs.spec import JobSpec, read
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
 from worker import dispatch
+from worker.dataset_cache import cached
 from worker.reporter import Reporter
 
 _log = logging.getLogger(__name__)
@@ -107,8 +110,14 @@ def _attempted(
     except OSError as error:
         _log.warning("the storage does not answer: %s", error)
         return Unavailable(code="storage_unavailable", message=str(error))
-    files = _Files(resume_from, initial_from)
-    done = _run(job, attempt, spec, parent_pipe, settings, storage=storage, start=start, files=files)
+    try:
+        with _own_data(spec, storage, settings) as own_dir:
+            files = _Files(resume_from, initial_from, own_dir)
+            done = _run(job, attempt, spec, parent_pipe, settings, storage=storage, start=start, files=files)
+    except CannotGoOn as error:
+        return Failed(code=error.code, message=str(error))
+    except _DataUnavailable as error:
+        return Unavailable(code="storage_unavailable", message=str(error))
     if isinstance(done, Failed) and done.code == "error" and (trouble := _trouble(storage)):
         return Unavailable(code="storage_unavailable", message=f"{trouble}; the attempt ended with: {done.message}")
     return done
@@ -158,6 +167,34 @@ class _Files(NamedTuple):
     resume_from: Path | None
     initial_from: Path | None
     """The checkpoint of another job, whose weights are the first ones."""
+    own_dir: Path | None
+    """The folder of the data set, if a user has brought it."""
+
+
+class _DataUnavailable(Exception):
+    """An own data set cannot be fetched just now."""
+
+
+@contextmanager
+def _own_data(spec: JobSpec, storage: Storage, settings: Settings) -> Iterator[Path | None]:
+    """The folder of the spec's own data set, if it has one, which stays while the `with` lasts.
+
+    Raises `CannotGoOn` if its content is lost or damaged, and `_DataUnavailable`.
+    """
+    dataset = spec.required_dataset
+    if not isinstance(dataset, OwnDataset):
+        yield None
+        return
+    most = settings.dataset_cache_bytes
+    with ExitStack() as use:
+        try:
+            place = use.enter_context(cached(settings.dataset_cache, dataset.sha256, storage, most_bytes=most))
+        except DamagedFile as error:
+            message = f"the data set {dataset.name} cannot be read: {error}"
+            raise CannotGoOn(message, code="dataset_damaged") from error
+        except OSError as error:
+            raise _DataUnavailable(f"the data set {dataset.name} cannot be fetched: {error}") from error
+        yield place
 
 
 def _initial(spec: JobSpec, storage: Storage) -> Path | None:
@@ -241,6 +278,7 @@ def _run(
             callbacks,
             resume_from=files.resume_from,
             initial_from=files.initial_from,
+            own_dir=files.own_dir,
             settings=settings,
             gpus=parent_pipe.gpus,
         )

@@ -6,46 +6,50 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import respond
+from api.raw_bodies import is_part
 from hsu_jobs.errors import BodyTooLarge
 
 
 class BodyLimit:
-    """ASGI middleware: a request over `limit` bytes is answered 413 before its body is read whole."""
+    """ASGI middleware: a request over `limit` bytes is answered 413 before its body is read whole.
 
-    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+    The part of an upload may have `part_limit` bytes.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int, part_limit: int) -> None:
         self.app = app
         self.limit = limit
+        self.part_limit = part_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if self._declared(scope) > self.limit:
-            await self._refuse(scope, receive, send)
+        limit = self.part_limit if is_part(scope) else self.limit
+        if self._declared(scope) > limit:
+            await respond(BodyTooLarge(_detail(limit)))(scope, receive, send)
             return
-        await self._count(scope, receive, send)
+        await self._count(scope, receive, send, limit)
 
-    async def _count(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _count(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         arrived = 0
 
         async def counted() -> Message:
             nonlocal arrived
             message = await receive()
             arrived += len(message.get("body", b""))
-            if arrived > self.limit:
-                raise HTTPException(BodyTooLarge.status, self._detail())  # the only exception that FastAPI lets through
+            if arrived > limit:
+                raise HTTPException(BodyTooLarge.status, _detail(limit))  # the only exception that FastAPI lets through
             return message
 
         await self.app(scope, counted, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await respond(BodyTooLarge(self._detail()))(scope, receive, send)
-
-    def _detail(self) -> str:
-        return f"a body may have {self.limit} bytes at most"
 
     @staticmethod
     def _declared(scope: Scope) -> int:
         length = dict(scope["headers"]).get(b"content-length", b"0")
         return int(length) if length.isdigit() else 0
+
+
+def _detail(limit: int) -> str:
+    return f"a body may have {limit} bytes at most"

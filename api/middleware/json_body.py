@@ -1,5 +1,7 @@
 """Is a body JSON that can be read? Checked before any route: its coding, type, characters and depth.
 
+The parts of uploads are bytes, which their route reads itself.
+
 Knows ASGI and JSON. Knows no route: the types of each route say what the values mean.
 """
 
@@ -18,6 +20,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import respond, shortened
+from api.raw_bodies import is_part
 from hsu_jobs.errors import BadRequest, BodyTooLarge, JobsError, UnsupportedMediaType
 
 MOST_LEVELS = 32
@@ -39,7 +42,7 @@ class JsonBody:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY or is_part(scope):
             await self.app(scope, receive, send)
             return
         try:

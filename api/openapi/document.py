@@ -23,6 +23,7 @@ TAGS = {
     "checkpoints": "The saved states of jobs, which forks go on from.",
     "log": "What the attempts at jobs printed.",
     "events": "What happened to jobs, in order.",
+    "datasets": "Bring data of your own, and train on them.",
     "webhooks": "Be told of what happens to jobs.",
     "cluster": "The queue, the machines, and how much of them everybody may use.",
     "keys": "API keys: make, look at, rotate, revoke.",

@@ -20,6 +20,7 @@ from hsu_core.spec.values import EXACT, WHOLE, at_most
 from hsu_jobs import database, doorbell, forks, lifecycle
 from hsu_jobs.artifacts import installation, missing_checkpoints
 from hsu_jobs.cluster import admission, quota
+from hsu_jobs.datasets import filling
 from hsu_jobs.errors import (
     BadRequest,
     Forbidden,
@@ -130,9 +131,10 @@ def _forked(job: Job, asked: Fork, key: ApiKey, session: orm.Session) -> Respons
     quota.require_room_for_jobs(session, key.user_id, 1, settings())
     _look_for_missing(job, session)
     with pointing_into("change", asked.change):
-        patched = forks.patched(job.spec, asked.change)
+        change = filling.filled_change(session, key, job.spec, asked.change)
+        patched = forks.patched(job.spec, change)
     with pointing_into("change", patched):
-        made = lifecycle.fork(session, job.id, owner=key.user, step=asked.step, change=asked.change)
+        made = lifecycle.fork(session, job.id, owner=key.user, step=asked.step, change=change)
         return _queued(made, key, session)
 
 

@@ -7,18 +7,19 @@ from functools import partial
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Body, Query, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SkipValidation
 from sqlalchemy import orm
 
 from api.dependencies.auth import Member
 from api.dependencies.idempotency import ALL_MADE, MADE, Idempotent
 from api.dependencies.session import Session
-from api.problems import Responses, problems
+from api.problems import Responses, pointing_into, problems
 from api.views.jobs import SubmittedView, View, WaitingView, created, rendered
 from hsu_core.costs import Costs
 from hsu_jobs import database, doorbell, lifecycle
 from hsu_jobs.cluster import admission, quota, quotes
 from hsu_jobs.cluster.quotes import Quote
+from hsu_jobs.datasets import filling
 from hsu_jobs.errors import (
     BadRequest,
     BodyTooLarge,
@@ -31,7 +32,7 @@ from hsu_jobs.errors import (
 )
 from hsu_jobs.lifecycle import Queued
 from hsu_jobs.settings import settings
-from hsu_jobs.spec import JobSpec, Specs
+from hsu_jobs.spec import JobSpec, Specs, parse, parse_all
 from hsu_jobs.states import State
 from hsu_jobs.tables import ApiKey, Role
 
@@ -157,7 +158,7 @@ class Bulk(BaseModel):
         extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"jobs": [_EXAMPLE]}]}
     )
 
-    jobs: Specs
+    jobs: Annotated[Specs, SkipValidation]
     """Their specs."""
 
 
@@ -182,7 +183,7 @@ QUOTED: Responses = {200: {"model": QuoteView, "description": "With `dry_run`: w
 
 @router.post("", status_code=201, response_model=SubmittedView, responses=MADE | QUOTED | _REFUSALS)
 def submit_job(
-    spec: Annotated[JobSpec, Body(examples=[_EXAMPLE])],
+    asked: Annotated[JobSpec, SkipValidation, Body(examples=[_EXAMPLE])],
     key: Member,
     session: Session,
     once: Idempotent,
@@ -192,7 +193,7 @@ def submit_job(
 
     With an Idempotency-Key, sending the same spec again gives the same answer, and makes no second job.
     """
-    return _quoted(spec, key, session) if dry_run else once(partial(_submitted, spec, key, session))
+    return _quoted(asked, key, session) if dry_run else once(partial(_submitted, asked, key, session))
 
 
 @router.post("/bulk", status_code=201, response_model=BulkView, responses=ALL_MADE | _REFUSALS)
@@ -204,19 +205,29 @@ def submit_jobs(bulk: Bulk, key: Member, session: Session, once: Idempotent) -> 
     return once(partial(_all_submitted, bulk.jobs, key, session))
 
 
-def _quoted(spec: JobSpec, key: ApiKey, session: orm.Session) -> Response:
+def _read(asked: object, key: ApiKey, session: orm.Session) -> JobSpec:
+    """The spec that a body asks for. It is parsed only now: the facts of an own data set are in the database."""
+    with pointing_into("", asked):
+        return parse(filling.filled(session, key, asked))
+
+
+def _quoted(asked: object, key: ApiKey, session: orm.Session) -> Response:
+    spec = _read(asked, key, session)
     admission.check(session, spec, settings(), key=key)
     return rendered(QuoteView.of(spec, quotes.quote(session, spec, settings(), key=key)))
 
 
-def _submitted(spec: JobSpec, key: ApiKey, session: orm.Session) -> Response:
+def _submitted(asked: object, key: ApiKey, session: orm.Session) -> Response:
+    spec = _read(asked, key, session)
     admission.check(session, spec, settings(), key=key)
     quota.require_room_for_jobs(session, key.user_id, 1, settings())
     (queued,) = _queue([spec], key, session)
     return created(SubmittedView.just(queued, spec, owner=key.user.name))
 
 
-def _all_submitted(specs: Sequence[JobSpec], key: ApiKey, session: orm.Session) -> Response:
+def _all_submitted(asked: object, key: ApiKey, session: orm.Session) -> Response:
+    with pointing_into("jobs", asked):
+        specs = parse_all(filling.filled_all(session, key, asked))
     admission.check_all(session, specs, settings(), key=key)
     quota.require_room_for_jobs(session, key.user_id, len(specs), settings())
     jobs = [

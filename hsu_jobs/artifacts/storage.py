@@ -93,6 +93,21 @@ class Storage:
         with self._ours() as backend, backend.reading(name) as file:
             yield file
 
+    def store(self, name: str, content: bytes | Path) -> None:
+        """Put bytes, or a copy of a file, under this name: whole or not at all. Raises `StorageUnavailable`."""
+        with self._ours() as backend:
+            backend.store(name, content)
+
+    def copy(self, name: str, to: Path) -> None:
+        """Copy the file of this name to a place on this machine.
+
+        Raises `StorageUnavailable`; FileNotFoundError if the storage is ours and certainly lacks it.
+        """
+        with self._ours() as backend:
+            if backend.is_missing(name):
+                raise FileNotFoundError(f"{self} lacks {name}")
+            backend.copy(name, to)
+
     def missing(self, names: Iterable[str]) -> Iterator[str]:
         """Those of these files that the storage certainly lacks. Raises `StorageUnavailable`."""
         with self._ours() as backend:
@@ -106,6 +121,13 @@ class Storage:
             with self._ours() as backend:
                 for name in names:
                     backend.delete(name)
+
+    def remove_folder(self, name: str, files: Collection[str]) -> None:
+        """Remove these files of a folder, and the folder if it is then empty. Raises `StorageUnavailable`."""
+        with self._ours() as backend:
+            for file in files:
+                backend.delete(f"{name}/{file}")
+            backend.delete_folder(name)
 
     def tidy(self, job_id: int, *, given_up: Collection[str], known: Collection[str], before: int) -> None:
         """Remove files that were given up on purpose, and old files that no row names, of attempts before this one.

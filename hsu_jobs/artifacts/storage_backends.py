@@ -9,13 +9,15 @@ is unmounted or replaced in between.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import IO, NamedTuple, Self
+from uuid import uuid4
 
 from fsspec.core import url_to_fs
 
@@ -109,10 +111,37 @@ class Folder:
 
     publish = fetch
 
+    def store(self, name: str, content: bytes | Path) -> None:
+        """Write bytes, or a copy of a file, whole or not at all."""
+        folder, _, _ = name.rpartition("/")
+        self.make_folder(folder)
+        partial = f"{name}.{uuid4().hex}.partial"
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644, dir_fd=self._top)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                _write(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(partial, name, src_dir_fd=self._top, dst_dir_fd=self._top)
+        except BaseException:
+            os.unlink(partial, dir_fd=self._top)
+            raise
+
+    def copy(self, name: str, to: Path) -> None:
+        """Copy a file to a place elsewhere."""
+        descriptor = os.open(name, os.O_RDONLY, dir_fd=self._top)
+        with os.fdopen(descriptor, "rb") as file, to.open("wb") as out:
+            shutil.copyfileobj(file, out, 2**20)
+
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
         if not self.is_missing(name):
             os.unlink(name, dir_fd=self._top)
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder, if it is there and empty."""
+        with suppress(OSError):
+            os.rmdir(name, dir_fd=self._top)
 
     def make_folder(self, name: str) -> None:
         """Make a folder and those above it, unless they are there."""
@@ -213,12 +242,30 @@ class Bucket:
             self._files.put_file(str(place), self._at(name))
         place.unlink(missing_ok=True)
 
+    def store(self, name: str, content: bytes | Path) -> None:
+        """Write bytes, or a copy of a file: an object appears whole or not at all."""
+        place = self._at(name)
+        with _answering(self._url):
+            self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
+            if isinstance(content, bytes):
+                self._files.pipe_file(place, content)
+            else:
+                self._files.put_file(str(content), place)
+
+    def copy(self, name: str, to: Path) -> None:
+        """Copy an object to a place on this machine."""
+        with _answering(self._url):
+            self._files.get_file(self._at(name), str(to))
+
     def delete(self, name: str) -> None:
         """Remove an object and its copy on this machine, if they are there."""
         (self._scratch / name).unlink(missing_ok=True)
         if not self.is_missing(name):
             with _answering(self._url):
                 self._files.rm_file(self._at(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Do nothing: a store has no folders."""
 
     def make_folder(self, name: str) -> None:
         """Make the folder on this machine; a store needs none."""
@@ -233,6 +280,14 @@ class Bucket:
 
     def _at(self, name: str) -> str:
         return f"{self._top}/{name}"
+
+
+def _write(content: bytes | Path, file: IO[bytes]) -> None:
+    if isinstance(content, bytes):
+        file.write(content)
+        return
+    with content.open("rb") as source:
+        shutil.copyfileobj(source, file, 2**20)
 
 
 def _is_link(name: str, top: int) -> bool:

@@ -16,9 +16,10 @@ from weakref import WeakKeyDictionary
 from sqlalchemy.orm import Session
 
 from hsu_core.data.files import UNPUBLISHED, DatasetNotFound, require
-from hsu_core.spec import Dataset
+from hsu_core.spec import OwnDataset, PublishedDataset
 from hsu_jobs import queries
 from hsu_jobs.artifacts import checkpoints
+from hsu_jobs.datasets import filling
 from hsu_jobs.errors import Fault, Forbidden, Gone, NotFound, SpecRejected
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import Envelope, JobSpec, Resources
@@ -111,7 +112,7 @@ def _own_faults(spec: JobSpec) -> Iterator[Fault]:
 def _faults_here(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> Iterator[Fault]:
     """What is missing for this job here and now."""
     yield from _machine_faults(session, spec.resources)
-    yield from _dataset_faults(session, spec, settings)
+    yield from _dataset_faults(session, spec, settings, key)
     yield from _initial_faults(session, spec, key)
 
 
@@ -195,7 +196,7 @@ _seen: WeakKeyDictionary[object, tuple[float, Machines]] = WeakKeyDictionary()
 """By database: when it was asked, and its answer."""
 
 
-def is_readable(session: Session, dataset: Dataset, settings: Settings) -> bool:
+def is_readable(session: Session, dataset: PublishedDataset, settings: Settings) -> bool:
     """Whether a worker of some pool can read a data set; whether this machine can, while no worker has reported."""
     readable = _machines(session).datasets.values()
     if readable:
@@ -203,9 +204,12 @@ def is_readable(session: Session, dataset: Dataset, settings: Settings) -> bool:
     return not list(_missing_here(dataset, settings))
 
 
-def _dataset_faults(session: Session, spec: JobSpec, settings: Settings) -> Iterator[Fault]:
+def _dataset_faults(session: Session, spec: JobSpec, settings: Settings, key: ApiKey) -> Iterator[Fault]:
     """The workers report what they can read; before a pool's first report, this machine stands for its workers."""
     dataset = spec.required_dataset
+    if isinstance(dataset, OwnDataset):
+        yield from filling.dataset_faults(session, key, dataset)
+        return
     if dataset is None:
         return
     pool, kind = spec.resources.pool, dataset.kind
@@ -236,7 +240,7 @@ def _initial_faults(session: Session, spec: JobSpec, key: ApiKey) -> Iterator[Fa
         yield Fault(pointer="/initial/step", code="checkpoint_not_found", detail=error.detail)
 
 
-def _missing_here(dataset: Dataset, settings: Settings) -> Iterator[Fault]:
+def _missing_here(dataset: PublishedDataset, settings: Settings) -> Iterator[Fault]:
     try:
         require(dataset, settings.data_dir)
     except DatasetNotFound as error:

@@ -8,6 +8,7 @@ from hsu_jobs.tables.audit import AuditRow
 from hsu_jobs.tables.base import Row
 from hsu_jobs.tables.cluster import Duty, Worker
 from hsu_jobs.tables.curves import Block, SeriesRow
+from hsu_jobs.tables.datasets import DatasetPart, DatasetRow, DatasetState
 from hsu_jobs.tables.failures import RowFailure
 from hsu_jobs.tables.installation import Installation
 from hsu_jobs.tables.jobs import MOST_ATTEMPTS, Attempt, EventRow, Job
@@ -23,6 +24,9 @@ __all__ = [
     "AuditRow",
     "Block",
     "CheckpointRow",
+    "DatasetPart",
+    "DatasetRow",
+    "DatasetState",
     "Delivery",
     "DeliveryState",
     "Duty",

@@ -60,6 +60,11 @@ class Job(Row):
             text("(spec #>> '{initial,job}')"),
             postgresql_where=text("spec #>> '{initial,job}' IS NOT NULL"),
         ),
+        Index(
+            "jobs_of_own_data",
+            text("(spec #>> '{dataset,name}')"),
+            postgresql_where=text("dataset = 'own'"),
+        ),
         Index("jobs_by_tag", "tags", postgresql_using="gin"),
         Index("jobs_by_accuracy", text(f"({ACCURACY})"), "id"),
         Index("jobs_by_creation", "created_at", postgresql_using="brin"),

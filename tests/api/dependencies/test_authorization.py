@@ -21,6 +21,8 @@ from hsu_jobs import attempts, database, lifecycle, settings
 from hsu_jobs.access import keys
 from hsu_jobs.cluster import workers
 from hsu_jobs.cluster.claiming import Room
+from hsu_jobs.datasets import uploads
+from hsu_jobs.datasets.uploads import NewDataset
 from hsu_jobs.outcomes import Failed
 from hsu_jobs.spec import parse
 from hsu_jobs.tables import ApiKey, Role, User
@@ -95,6 +97,13 @@ MATRIX: dict[str, Row] = {
     "GET /v1/jobs/{job_id}/curves/stream": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/events/stream": Row(READ_OWN),
     "GET /v1/curves": Row(READ_OWN, query="job={job_id}"),
+    "POST /v1/datasets": Row(CHANGE, body={"name": "x", "source": "npz", "bytes": 9, "sha256": "ab" * 32}),
+    "GET /v1/datasets": Row(READ),
+    "GET /v1/datasets/{name}": Row(READ_OWN),
+    "GET /v1/datasets/{name}/versions/{version}": Row(READ_OWN, query="owner=ada"),
+    "PUT /v1/datasets/{name}/versions/{version}/parts/{number}": Row(CHANGE_OWN, query="owner=ada&sha256=" + "ab" * 32),
+    "POST /v1/datasets/{name}/versions/{version}/complete": Row(CHANGE_OWN, query="owner=ada"),
+    "DELETE /v1/datasets/{name}/versions/{version}": Row(CHANGE_OWN, query="owner=ada"),
     "POST /v1/webhooks": Row(CHANGE, body={"url": "http://127.0.0.1:9000/"}),
     "GET /v1/webhooks": Row(READ),
     "GET /v1/webhooks/{webhook_id}": Row(READ_MINE),
@@ -132,7 +141,9 @@ def everybody(http: TestClient) -> dict[str, str | None]:
 
 @pytest.fixture
 def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """What the parameters of the paths name: a failed job of ada's with a checkpoint, a key of hers, a worker, her."""
+    """What the parameters of the paths name: a failed job of ada's with a checkpoint, a key of hers, a worker, her,
+    and a data set that she uploads.
+    """
     monkeypatch.setenv("HSU_WEBHOOK_ALLOW", "127.0.0.0/8")
     monkeypatch.setenv("HSU_ARTIFACTS_DIR", str(tmp_path))
     settings.settings.cache_clear()
@@ -154,8 +165,10 @@ def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tm
         session.flush()
         delivery = subscriptions.ping(session, hook)
         session.flush()
+        new = NewDataset(name="ada", source="npz", bytes=9, sha256="cd" * 32)
+        uploads.begin(session, owner, new, settings.settings())
     ids = {"job_id": job.id, "step": step, "key_id": issued.row.id, "webhook_id": hook.id, "delivery_id": delivery.id}
-    return {"name": "ada"} | {name: str(value) for name, value in ids.items()}
+    return {"name": "ada", "version": "1", "number": "1"} | {name: str(value) for name, value in ids.items()}
 
 
 def test_every_route_has_a_line_in_the_matrix() -> None:
