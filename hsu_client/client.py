@@ -11,9 +11,10 @@ Knows the HTTP interface of the service. Needs neither torch nor a database.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ from hsu_client.answers import ENDED, Curve
 from hsu_client.download import File, Report, download
 from hsu_client.job import BoundJob
 from hsu_client.live import Points, Rollback
+from hsu_client.packing import Packed, Parts, source_of
 from hsu_client.problem import UNREACHED, Problem, Unreachable
 
 _DIRECT: dict[str, None] = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
@@ -295,6 +297,68 @@ class Client:
         """Send a message once more, in whatever state it is."""
         return self._ask("POST", f"/v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver")
 
+    def add_dataset(
+        self,
+        name: str,
+        path: Path,
+        *,
+        test: Path | None = None,
+        source: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        licence: str = "",
+        shared: bool = False,
+        progress: Callable[[int, int], object] = lambda _sent, _total: None,
+    ) -> dict[str, Any]:
+        """Upload a folder of images, or an npz, Parquet or CSV file, as a new version of a data set.
+
+        `test` holds the test part, of the same kind. `options`: `size`, `test_fraction`, `seed`. What has arrived of
+        the same data is not sent again. `progress` gets the bytes that were sent, and those of all. The version is then
+        converted: `await_dataset`.
+        """
+        packed = Packed(path, test)
+        kind, whole = source or source_of(path), packed.measure()
+        new = {"name": name, "source": kind, **whole._asdict(), "options": dict(options or {})}
+        begun = self._ask("POST", "/v1/datasets", json=new | {"licence": licence, "shared": shared})
+        if begun["state"] != "uploading":
+            return begun
+        place = _version_of(name, begun["version"])
+        arrived = {part["number"]: part["sha256"] for part in begun["arrived"]}
+        size = begun["part_bytes"]
+
+        def send(number: int, content: bytes) -> None:
+            digest = hashlib.sha256(content).hexdigest()
+            if arrived.get(number) != digest:
+                headers = {"Content-Type": "application/octet-stream"}
+                where = f"{place}/parts/{number}"
+                self._send("PUT", where, params={"sha256": digest}, content=content, headers=headers)
+            progress(min(number * size, whole.bytes), whole.bytes)
+
+        parts = Parts(size, send)
+        packed.read(parts.take)
+        parts.finish()
+        return self._ask("POST", f"{place}/complete")
+
+    def await_dataset(self, name: str, version: int, *, owner: str | None = None, poll: float = 0.5) -> dict[str, Any]:
+        """A version once it is ready or refused; asks every `poll` seconds."""
+        while (found := self.dataset(name, version, owner=owner))["state"] in ("uploading", "converting"):
+            time.sleep(poll)
+        return found
+
+    def datasets(self, *, page: int = 100) -> Iterator[dict[str, Any]]:
+        """Your data sets and those that others share, each version, the newest first."""
+        yield from self._pages("/v1/datasets", "datasets", {"limit": page})
+
+    def dataset(self, name: str, version: int | None = None, *, owner: str | None = None) -> dict[str, Any]:
+        """A version of a data set, by default the newest."""
+        params = {"owner": owner} if owner else {}
+        if version is None:
+            version = self._ask("GET", f"/v1/datasets/{quote(name, safe='')}", params=params)["versions"][0]["version"]
+        return self._ask("GET", _version_of(name, version), params=params)
+
+    def delete_dataset(self, name: str, version: int, *, owner: str | None = None) -> None:
+        """Delete a version of a data set, unless jobs that have not ended use it."""
+        self._send("DELETE", _version_of(name, version), params={"owner": owner} if owner else {})
+
     def curves(
         self,
         *job_ids: int,
@@ -416,6 +480,10 @@ class Client:
 
 def _once(idempotency_key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+
+
+def _version_of(name: str, version: int) -> str:
+    return f"/v1/datasets/{quote(name, safe='')}/versions/{version}"
 
 
 def _only(fields: Sequence[str]) -> dict[str, str]:

@@ -209,6 +209,48 @@ def deliveries(sent: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     return [["delivery", "kind", "job", "state", "attempts", "answer", "not before"], *rows]
 
 
+def datasets(every: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """Versions of data sets as rows for `table`."""
+    rows = [
+        [
+            each["name"],
+            str(each["version"]),
+            each["owner"],
+            "shared" if each["shared"] else "",
+            each["state"],
+            size(each["bytes"]),
+            _holds(each["facts"]),
+        ]
+        for each in every
+    ]
+    return [["data set", "version", "owner", "", "state", "size", "holds"], *rows]
+
+
+def dataset(found: Mapping[str, Any]) -> Iterator[str]:
+    """A version of a data set, in lines."""
+    yield f"{found['name']}, version {found['version']} of {found['owner']}: {found['state']}"
+    if found["reason"]:
+        yield f"  {found['reason']}"
+    facts = found["facts"]
+    if facts is None:
+        return
+    yield f"  {_holds(facts)}, {size(found['bytes'])}, sha256 {found['sha256']}"
+    for name, train, test in zip(
+        facts.get("class_names", ()), facts.get("train_counts", ()), facts.get("test_counts", ()), strict=True
+    ):
+        yield f"  {name}: {train} to train on, {test} to test"
+
+
+def _holds(facts: Mapping[str, Any] | None) -> str:
+    if facts is None:
+        return ""
+    if facts["holds"] == "interactions":
+        return f"{facts['train']} and {facts['test']} interactions of {facts['users']} users, {facts['items']} items"
+    shape = f" of {'×'.join(map(str, facts['shape']))}" if "shape" in facts else ""
+    counts = f"{sum(facts['train_counts'])} and {sum(facts['test_counts'])}"
+    return f"{counts} {facts['holds']}{shape}, {len(facts['class_names'])} classes"
+
+
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Rows of text in columns; the first row has the names. Numbers are aligned right, the rest left."""
     rows = [[visible(cell) for cell in row] for row in rows]
