@@ -115,8 +115,10 @@ def _chosen(session: Session, key: ApiKey, named: _Named) -> DatasetRow:
     try:
         rows = versions.of_name(session, key, named.name, owner=named.owner or None)
     except (NotFound, BadRequest) as error:
-        pointer = "/dataset/name" if isinstance(error, NotFound) else "/dataset/owner"
-        raise _rejected(pointer, "unknown_dataset", error.detail) from error
+        if isinstance(error, BadRequest):
+            raise _rejected("/dataset/owner", "unknown_dataset", error.detail) from error
+        detail = f"{error.detail}; bring it with `hsu data add {named.name} PATH`"
+        raise _rejected("/dataset/name", "unknown_dataset", detail) from error
     if named.version is None:
         ready = next((row for row in rows if row.state is DatasetState.READY), None)
         if ready is None:
