@@ -28,7 +28,8 @@ MOST_DIGITS = 400
 """Characters of one number: a double's shortest form has up to 24, its longest exact one, without an exponent, 309."""
 CODINGS = {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
 """The codings that `json.detect_encoding` recognises."""
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_WITH_BODY = frozenset({"POST", "PATCH", "DELETE"})
+"""A PUT carries bytes, which its route reads."""
 
 
 class JsonBody:

@@ -52,6 +52,9 @@ class Row(NamedTuple):
     query: str = ""
 
 
+TOKEN = "1b4e28ba-2fa1-4d3b-883f-0016d3cca427"
+"""What the client of a tracked run has chosen."""
+
 MATRIX: dict[str, Row] = {
     "GET /healthz": Row(OPEN),
     "GET /readyz": Row(OPEN),
@@ -94,6 +97,14 @@ MATRIX: dict[str, Row] = {
     "GET /v1/jobs/{job_id}/log": Row(READ_OWN, query="follow=true"),
     "GET /v1/jobs/{job_id}/curves/stream": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/events/stream": Row(READ_OWN),
+    "POST /v1/runs": Row(CHANGE, body={"token": TOKEN}),
+    "POST /v1/runs/{job_id}/return": Row(CHANGE_OWN, body={"token": TOKEN}),
+    "POST /v1/runs/{job_id}/batches": Row(CHANGE_OWN, body={"number": 1, "columns": []}),
+    "PUT /v1/runs/{job_id}/batches/{number}": Row(CHANGE_OWN),
+    "POST /v1/runs/{job_id}/heartbeat": Row(CHANGE_OWN),
+    "POST /v1/runs/{job_id}/log": Row(CHANGE_OWN, body={"first_byte": 0, "text": ""}),
+    "POST /v1/runs/{job_id}/end": Row(CHANGE_OWN, body={"how": "finished"}),
+    "GET /v1/runs/{job_id}/environment": Row(READ_OWN),
     "GET /v1/curves": Row(READ_OWN, query="job={job_id}"),
     "POST /v1/webhooks": Row(CHANGE, body={"url": "http://127.0.0.1:9000/"}),
     "GET /v1/webhooks": Row(READ),
@@ -155,7 +166,7 @@ def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tm
         delivery = subscriptions.ping(session, hook)
         session.flush()
     ids = {"job_id": job.id, "step": step, "key_id": issued.row.id, "webhook_id": hook.id, "delivery_id": delivery.id}
-    return {"name": "ada"} | {name: str(value) for name, value in ids.items()}
+    return {"name": "ada", "number": "1"} | {name: str(value) for name, value in ids.items()}
 
 
 def test_every_route_has_a_line_in_the_matrix() -> None:
