@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Any, Self, SupportsFloat, SupportsIndex
 
 from hsu_client.client import Client
-from hsu_client.tracking import environment, output
+from hsu_client.tracking import energies, environment, output
 from hsu_client.tracking.columns import Name, Point
 from hsu_client.tracking.sender import Sender
 
@@ -149,6 +149,14 @@ class Run:
             self._check_names(values)
         if values:
             self._points.append(Point(number, time.time(), {name: float(value) for name, value in values.items()}))
+
+    def measure(self, step: SupportsIndex, model: Any) -> None:
+        """Take the energies of every layer of a torch model, as the service's own jobs record them. Needs `hsu_core`.
+
+        They are computed here and now: each layer takes about as long as the Gram matrix of its neurons.
+        """
+        if self._pid == os.getpid():
+            self.log_values(step, energies.panel(model))
 
     def result(self, **numbers: SupportsFloat) -> None:
         """Take numbers of the whole run, which its job shows when it has ended."""

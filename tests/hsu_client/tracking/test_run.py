@@ -9,12 +9,18 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from waiting import until
 
+from hsu_client.cli import render
 from hsu_client.client import Client
+from hsu_client.export import run as export
 from hsu_client.problem import Problem, Unreachable
 from hsu_client.tracking import Run, track
+from hsu_core.measures import panel
+from hsu_core.regularizers.layers import layers
 
 Tracked = Callable[..., Run]
 
@@ -60,6 +66,18 @@ def test_a_loop_ends_in_its_true_state(client: Client, tracked: Tracked, error: 
     assert job["state"] == state
     assert state != "failed" or str(error) in job["failure"]["message"]
     assert values(client, run.id) == {0: 1.0}
+
+
+def test_lists_and_exports_show_a_run_as_any_job(client: Client, tracked: Tracked) -> None:
+    with tracked(config={"lr": 0.1, "net": {"width": 8}}) as run:
+        run.log(0, loss=1.0)
+        run.result(best=0.5)
+    assert run.id is not None
+    exported = export.read(client, run.id)
+    assert exported.result == {"best": 0.5}
+    assert exported.parameters["config.net.width"] == 8
+    assert [row.values for row in exported.rows()] == [{"loss": 1.0, "result/best": 0.5}]
+    assert render.line(client.job(run.id)) == f"job {run.id} · succeeded · step 0 of ? · tracked · mine"
 
 
 def _fail(run: Run, error: BaseException) -> None:
@@ -169,3 +187,24 @@ def test_what_cannot_be_logged_is_refused_where_it_is_logged(tracked: Tracked) -
 def test_without_a_service_the_loop_does_not_begin(served: Any) -> None:
     with pytest.raises(Unreachable), track(url="http://127.0.0.1:9", key=served.key, without=("packages",)):
         pass
+
+
+def test_the_energies_of_every_layer_are_those_that_jobs_record(client: Client, tracked: Tracked) -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    with tracked() as run:
+        run.measure(0, model)
+    assert run.id is not None
+    found = {(curve.layer, curve.measure): curve.values[0] for curve in client.curves(run.id)}
+    expected = {
+        (layer.name, measure): value
+        for layer in layers(model)
+        for measure, value in panel.measure(layer.points().detach()).items()
+    }
+    assert found.keys() == expected.keys()
+    assert np.array_equal(list(found.values()), [expected[key] for key in found], equal_nan=True)
+
+
+def test_without_the_library_measuring_says_what_to_install(tracked: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "hsu_core.regularizers.layers", None)
+    with tracked() as run, pytest.raises(ImportError, match=r"pip install 'hsu-service\[core\]'"):
+        run.measure(0, torch.nn.Linear(2, 2))
