@@ -13,6 +13,8 @@ import json
 import multiprocessing
 import time
 import uuid
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from typing import Any, NamedTuple
 
 import asking
@@ -62,20 +64,29 @@ def log_call(service: Service, *, times: int = 20_000) -> float:
 
 def write(service: Service, *, form: str, clients: int, seconds: float) -> Written:
     """Send batches from so many processes; each value is in Postgres when its batch is answered."""
-    with multiprocessing.get_context("spawn").Pool(clients) as pool:
-        begin = time.time() + 3 + clients
-        asked = [(service.port, service.key, form, begin, seconds)] * clients
+    spawn = multiprocessing.get_context("spawn")
+    with spawn.Pool(clients, initializer=_wait_for, initargs=(spawn.Barrier(clients),)) as pool:
+        asked = [(service.port, service.key, form, seconds)] * clients
         sent = sum(pool.starmap(_write_until, asked, chunksize=1))
     return Written(sent / seconds, sent)
 
 
-def _write_until(port: int, key: str, form: str, begin: float, seconds: float) -> int:
+def _wait_for(barrier: Barrier) -> None:
+    global _all_are_there
+    _all_are_there = barrier.wait
+
+
+_all_are_there: Callable[[], object] = int
+"""Returns when every client has begun its run, so that all write at the same time."""
+
+
+def _write_until(port: int, key: str, form: str, seconds: float) -> int:
     token, count, values = str(uuid.uuid4()), STEPS[form], 0
     names = [f"layer{number // 10}.measure{number % 10}" for number in range(SERIES)]
     with Client(f"http://127.0.0.1:{port}", key) as client:
         run = client.send_run("POST", "/v1/runs", json={"token": token})["id"]
-        time.sleep(max(0.0, begin - time.time()))
-        number = 0
+        _all_are_there()
+        number, begin = 0, time.time()
         while time.time() < begin + seconds:
             steps = range(number * count, (number + 1) * count)
             number += 1
