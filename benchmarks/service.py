@@ -28,6 +28,7 @@ import asking
 import curve_store
 import databases
 import streams
+import tracking
 from sqlalchemy import make_url
 
 Theirs = dict[str, float]
@@ -99,6 +100,14 @@ def _requests(_server: str, theirs: Theirs, _seconds: float) -> None:
             _row("— p50 / p99 ms", f"{found.p50:.1f} / {found.p99:.1f}")
 
 
+def _tracking(_server: str, theirs: Theirs, seconds: float) -> None:
+    with asking.engines_for(None) as given, asking.running(given) as service:
+        _row("µs of a call of `log` with 10 scalars, median", f"{tracking.log_call(service):.1f}")
+        for form in tracking.STEPS:
+            found = tracking.write(service, form=form, clients=4, seconds=min(seconds, 20))
+            _row(f"values of tracked runs a second, 4 clients over HTTP, {form}", found.rate, theirs.get("write_4"))
+
+
 def _streams(_server: str, _theirs: Theirs, _seconds: float) -> None:
     with streams.service() as where:
         streams.measure(where, jobs=20, streams=200, rate=50, seconds=3)  # all is warm
@@ -120,6 +129,7 @@ PARTS: dict[str, Callable[[str, Theirs, float], None]] = {
     "http": _over_http,
     "requests": _requests,
     "streams": _streams,
+    "tracking": _tracking,
 }
 
 

@@ -391,6 +391,11 @@ class Client:
                 raise Problem.of(answer)
             yield from answer.iter_bytes()
 
+    def send_run(self, method: str, path: str, **request: Any) -> dict[str, Any]:
+        """A request about a tracked run, as `hsu_client.tracking` makes it; empty where the service has no answer."""
+        answer = self._send(method, path, **request)
+        return _object(answer) if answer.content else {}
+
     def catalog(self) -> dict[str, Any]:
         """Everything that a spec may contain, with the JSON Schema of each choice."""
         return self._ask("GET", "/v1/catalog")

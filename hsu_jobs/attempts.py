@@ -43,9 +43,10 @@ from hsu_jobs.outcomes import (
     Unavailable,
     in_brief,
     verdict,
+    verdict_of_run,
 )
 from hsu_jobs.settings import Settings
-from hsu_jobs.spec import Limits, limits_of, read
+from hsu_jobs.spec import Limits, is_tracked, limits_of, read
 from hsu_jobs.states import State, Stop, Wanted
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
 
@@ -251,8 +252,7 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
     if _got_further(session, attempt):
         job.strikes = 0
     job.strikes += isinstance(outcome, Broken)
-    limits = limits_of(job.spec)
-    to, failure = verdict(outcome, failure_count=job.strikes, max_failures=limits.max_attempts, wanted=job.wanted)
+    to, failure = _verdict(job, outcome)
     attempt.ended_at = func.now()
     attempt.outcome = OUTCOME.dump_python(in_brief(outcome), mode="json")
     if job.state is not State.RUNNING:  # written by hand: the attempt must end anyway, or it blocks every later one
@@ -268,6 +268,13 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
     workers.note_ending(session, attempt.worker, outcome)
     record(session, job.id, Ended(attempt=attempt.number, outcome=in_brief(outcome), state=to))
     return to
+
+
+def _verdict(job: Job, outcome: Outcome) -> tuple[State, Failure | None]:
+    if is_tracked(job.spec):
+        return verdict_of_run(outcome, wanted=job.wanted)
+    limits = limits_of(job.spec)
+    return verdict(outcome, failure_count=job.strikes, max_failures=limits.max_attempts, wanted=job.wanted)
 
 
 def _got_further(session: Session, attempt: Attempt) -> bool:

@@ -9,6 +9,8 @@
     ├── IllegalMove         409   the job's state does not allow it
     ├── UnderWay            409   a request with this idempotency key is being answered
     ├── SpecNotReadable     409   this version of the service cannot read the job's spec
+    ├── AttemptEnded        409   the tracked run is no longer this client's
+    ├── BatchOutOfOrder     409   batches are missing before this one
     ├── WebhookInactive     409   nothing is sent to it
     ├── WrongDatasetState   409   the state of the data set does not allow it
     ├── DatasetInUse        409   jobs that have not ended use the data set
@@ -103,13 +105,17 @@ class IllegalMove(JobsError):
         self.possible = possible
 
     @classmethod
-    def of(cls, action: Action, *, state: State, wanted: Wanted) -> IllegalMove:
+    def of(cls, action: Action, *, state: State, wanted: Wanted, is_tracked: bool = False) -> IllegalMove:
         """The error, with the job's state and what may be requested of it instead."""
-        possible = tuple(sorted(legal(state, wanted)))
+        possible = tuple(sorted(legal(state, wanted, is_tracked=is_tracked)))
         doing = "" if wanted is Wanted.RUN or state in TERMINAL or state is State.PAUSED else f" and is to {wanted}"
-        what_is = ", ".join(possible) or "nothing, a newer version of the service knows this state"
+        nothing = "nothing, it is a tracked run" if is_tracked else _NEWER
+        what_is = ", ".join(possible) or nothing
         detail = f"the job is {state}{doing}: {action} is not possible; what is: {what_is}"
         return cls(detail, state=state, possible=possible)
+
+
+_NEWER = "nothing, a newer version of the service knows this state"
 
 
 class UnderWay(JobsError):
@@ -125,6 +131,18 @@ class SpecNotReadable(JobsError):
 
     job_id: int | None = None
     """The job with this spec, where that is known."""
+
+
+class AttemptEnded(JobsError):
+    """The tracked run is no longer this client's."""
+
+    status, code, title = 409, "attempt_ended", "This attempt at the run has ended"
+
+
+class BatchOutOfOrder(JobsError):
+    """Batches are missing before this one."""
+
+    status, code, title = 409, "batch_out_of_order", "Batches are missing before this one"
 
 
 class WebhookInactive(JobsError):

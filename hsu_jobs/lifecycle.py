@@ -1,4 +1,4 @@
-"""What may its owner request of a job? Submit, cancel, pause, resume, prioritise, fork, retry.
+"""What may its owner request of a job? Submit, begin, cancel, pause, resume, prioritise, fork, retry.
 
 The only writer of a job's state, in one function: `move` (and `claiming.START`, which chooses and starts in one
 statement). What workers do with a job is in `attempts`. Every call runs inside the caller's transaction.
@@ -21,7 +21,7 @@ from hsu_jobs.event_log import record
 from hsu_jobs.events import Asked, Cancelled, Expired, Paused, Prioritised, Resumed, Stopping, Submitted
 from hsu_jobs.forks import changed
 from hsu_jobs.outcomes import PAST_DEADLINE
-from hsu_jobs.spec import JobSpec
+from hsu_jobs.spec import JobSpec, TrackedJob, is_tracked
 from hsu_jobs.states import MOVES, TERMINAL, Action, State, Stop, Wanted, legal
 from hsu_jobs.tables import Attempt, CheckpointRow, Job, User
 
@@ -91,6 +91,30 @@ SUBMIT: dict[bool, TextClause] = {
     True: text(_SUBMIT.format(visible="")),
 }
 """By whether all users' jobs are visible."""
+
+
+def begin(session: Session, spec: TrackedJob, *, owner: User) -> Job:
+    """Make the job of a tracked run, which is running from the start: no worker ever claims it."""
+    job = Job(
+        owner_id=owner.id,
+        name=spec.name,
+        tags=list(spec.tags),
+        spec=spec.model_dump(mode="json"),
+        fingerprint=spec.fingerprint,
+        state=State.RUNNING,
+        wanted=Wanted.RUN,
+        gpus=0,
+        pool=NO_POOL,
+        started_at=func.now(),
+    )
+    session.add(job)
+    session.flush()
+    record(session, job.id, Submitted())
+    return job
+
+
+NO_POOL = ""
+"""The pool of tracked runs: no worker's."""
 
 
 def cancel(session: Session, job_id: int) -> Job:
@@ -211,8 +235,9 @@ def move(job: Job, to: State) -> None:
 def _asked(session: Session, job_id: int, action: Action) -> Job:
     """The job, locked, if this may be requested of it now."""
     job = session.execute(queries.job_for_update(job_id)).scalar_one()
-    if action not in legal(job.state, job.wanted):
-        raise IllegalMove.of(action, state=job.state, wanted=job.wanted)
+    tracked = is_tracked(job.spec)
+    if action not in legal(job.state, job.wanted, is_tracked=tracked):
+        raise IllegalMove.of(action, state=job.state, wanted=job.wanted, is_tracked=tracked)
     return job
 
 

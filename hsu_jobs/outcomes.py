@@ -179,6 +179,19 @@ def verdict(outcome: Outcome, *, failure_count: int, max_failures: int, wanted: 
             assert_never(outcome)
 
 
+def verdict_of_run(outcome: Outcome, *, wanted: Wanted) -> tuple[State, Failure | None]:
+    """The next state of a tracked run whose attempt ended so: it never waits for a worker."""
+    match outcome:
+        case Cancelled():
+            return State.CANCELLED, None
+        case Paused():
+            return State.PAUSED, None
+        case Succeeded() | Failed() | Overdue():
+            return verdict(outcome, failure_count=0, max_failures=1, wanted=wanted)
+        case _:
+            return (State.CANCELLED if wanted is Wanted.CANCEL else State.LOST), None
+
+
 PAST_DEADLINE = Failure(code="deadline", message="the job had not ended by its deadline (limits.deadline)")
 
 _WHERE = {Wanted.RUN: State.QUEUED, Wanted.PAUSE: State.PAUSED, Wanted.CANCEL: State.CANCELLED}

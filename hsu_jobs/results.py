@@ -174,7 +174,17 @@ class PointsResult(Frozen):
     recorded."""
 
 
-AnyResult = ClassificationResult | NodesResult | TextsResult | RecommendationResult | PointsResult
+Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+class TrackedResult(Frozen):
+    """What the loop of a tracked run reported at its end."""
+
+    task: Literal["tracked"] = "tracked"
+    values: Annotated[dict[Label, Real], Field(max_length=1000)] = {}
+
+
+AnyResult = ClassificationResult | NodesResult | TextsResult | RecommendationResult | PointsResult | TrackedResult
 Result = Annotated[AnyResult, Field(discriminator="task")]
 RESULT: TypeAdapter[AnyResult] = TypeAdapter(Result)
 

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
     """Time between two renewals of an attempt's lease."""
     lease: Span = timedelta(seconds=45)
     """Time without a renewal after which an attempt counts as lost."""
+    tracked_lease: Span = timedelta(minutes=2)
+    """Time without a sign of life from a tracked run's client after which the run counts as lost."""
     poll: Span = timedelta(seconds=5)
     """Time after which an idle worker asks the database even if no message came."""
     sweep: Span = timedelta(seconds=10)

@@ -11,9 +11,10 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, LiteralString
+from typing import Annotated, Any, Literal, LiteralString, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Discriminator,
     Field,
@@ -41,6 +42,7 @@ from hsu_core.spec import (
     kinds,
     versions,
 )
+from hsu_core.spec.task import TaskSpec
 from hsu_core.spec.values import WHOLE, Seconds, at_most, fault
 from hsu_core.spec.versions import PRESENT, UnknownVersion
 from hsu_jobs import near_matches
@@ -159,6 +161,44 @@ class PointsJob(PointsSpec, Envelope):
         return self
 
 
+MOST_OPTIONS = 1_000
+"""Keys of a tracked run's configuration."""
+LONGEST_CONFIG = 64 * 1024
+"""Bytes of a tracked run's configuration, as JSON."""
+
+
+def storable(tree: Any) -> Any:
+    """A tree of plain values that Postgres can store. Raises ValueError."""
+    text = json.dumps(tree, ensure_ascii=False)
+    if "\\u0000" in text:
+        raise ValueError("no text in it may contain the character U+0000")
+    size = len(text.encode(errors="surrogatepass"))
+    if text != text.encode(errors="replace").decode():
+        raise ValueError("a text in it holds half of a surrogate pair, which is not a character")
+    if size > LONGEST_CONFIG:
+        raise ValueError(f"as JSON it may have {LONGEST_CONFIG:,} bytes at most, found {size:,}")
+    return tree
+
+
+OptionName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+Config = Annotated[
+    dict[OptionName, Any], Field(max_length=MOST_OPTIONS), at_most(MOST_OPTIONS), AfterValidator(storable)
+]
+
+
+class TrackedJob(TaskSpec, Envelope):
+    """A training loop that runs elsewhere, and whose run is kept here. No worker runs it."""
+
+    task: Literal["tracked"] = "tracked"
+    config: Config = Field(default={})
+    """What the loop was called with, as its owner gave it."""
+
+    @property
+    def total_steps(self) -> int:
+        """Zero: only the loop knows how many steps it will take."""
+        return 0
+
+
 AnyJob = ClassificationJob | NodesJob | TextsJob | RecommendationJob | PointsJob
 """The menu of tasks; the first one is the default where a spec names none."""
 TASKS = kinds(AnyJob, tag="task")
@@ -180,6 +220,8 @@ def _in_present_shape(value: object) -> object:
 
 JobSpec = Annotated[AnyJob, Discriminator("task"), BeforeValidator(_in_present_shape)]
 _JOB_SPEC: TypeAdapter[AnyJob] = TypeAdapter(JobSpec)
+_TRACKED: TypeAdapter[TrackedJob] = TypeAdapter(TrackedJob)
+_Read = TypeVar("_Read")
 
 
 def parse(value: object) -> JobSpec:
@@ -245,13 +287,27 @@ def parse_all(values: object) -> list[AnyJob]:
 
 
 def read(stored: object) -> JobSpec:
-    """The spec that is stored with a job, in the present shape.
+    """The spec that is stored with a job for a worker, in the present shape.
 
     Raises `SpecNotReadable` if this version cannot read it: a newer one wrote it, or a plug-in that is gone.
     """
+    return _read(stored, _JOB_SPEC)
+
+
+def read_any(stored: object) -> JobSpec | TrackedJob:
+    """The spec of any job, also of a tracked run. Raises `SpecNotReadable`."""
+    return _read(stored, _TRACKED) if is_tracked(stored) else _read(stored, _JOB_SPEC)
+
+
+def is_tracked(stored: object) -> bool:
+    """Whether a stored spec is that of a tracked run."""
+    return isinstance(stored, Mapping) and stored.get("task") == "tracked"
+
+
+def _read(stored: object, kind: TypeAdapter[_Read]) -> _Read:
     tree = in_present_shape(stored)
     try:
-        return _JOB_SPEC.validate_python(tree)
+        return kind.validate_python(tree)
     except ValidationError as error:
         first, more = error.errors(include_url=False)[0], error.error_count() - 1
         where = "/".join(map(str, first["loc"])) or "the spec"

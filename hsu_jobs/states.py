@@ -14,6 +14,8 @@ class State(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"
+    LOST = "lost"
+    """A tracked run whose client has been silent for longer than its lease; it may come back."""
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -49,10 +51,14 @@ class Stop(StrEnum):
     """The job should have ended by now."""
 
 
+FIRST = (State.QUEUED, State.RUNNING)
+"""The state of a job that is submitted, and that of a tracked run that begins."""
+
 MOVES: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.FAILED, State.CANCELLED}),
-    State.RUNNING: frozenset({State.QUEUED, State.PAUSED, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
-    State.PAUSED: frozenset({State.QUEUED, State.FAILED, State.CANCELLED}),
+    State.RUNNING: frozenset({State.QUEUED, State.PAUSED, State.LOST, State.SUCCEEDED, State.FAILED, State.CANCELLED}),
+    State.PAUSED: frozenset({State.QUEUED, State.RUNNING, State.FAILED, State.CANCELLED}),
+    State.LOST: frozenset({State.RUNNING, State.CANCELLED}),
     State.SUCCEEDED: frozenset(),
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),
@@ -64,10 +70,15 @@ _ALIVE = frozenset({Action.CANCEL, Action.PRIORITISE, Action.FORK})
 _ENDED = frozenset({Action.RETRY, Action.FORK})
 
 
-def legal(state: State, wanted: Wanted) -> frozenset[Action]:
-    """What may be requested of a job with these two values. Either may be a text that only a newer version knows."""
+def legal(state: State, wanted: Wanted, *, is_tracked: bool = False) -> frozenset[Action]:
+    """What may be requested of a job with these two values. Either may be a text that only a newer version knows.
+
+    Of a tracked run less: it waits for no worker, and only its client can let it go on.
+    """
     if state not in MOVES:
         return frozenset()
+    if is_tracked:
+        return _of_tracked(state, wanted)
     if state in TERMINAL:
         return _ENDED
     match wanted:
@@ -79,9 +90,17 @@ def legal(state: State, wanted: Wanted) -> frozenset[Action]:
             return frozenset({Action.CANCEL, Action.FORK})
 
 
+def _of_tracked(state: State, wanted: Wanted) -> frozenset[Action]:
+    if state in TERMINAL:
+        return frozenset()
+    if state is not State.RUNNING:
+        return frozenset({Action.CANCEL})
+    return legal(state, wanted) & {Action.CANCEL, Action.PAUSE, Action.RESUME}
+
+
 def picture() -> str:
     """The moves as a mermaid state diagram, for the docs."""
-    start = f"    [*] --> {State.QUEUED}"
+    starts = [f"    [*] --> {state}" for state in FIRST]
     moves = [f"    {state} --> {to}" for state in State for to in State if to in MOVES[state]]
     ends = [f"    {state} --> [*]" for state in State if state in TERMINAL]
-    return "\n".join(["stateDiagram-v2", start, *moves, *ends])
+    return "\n".join(["stateDiagram-v2", *starts, *moves, *ends])

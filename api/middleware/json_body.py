@@ -1,6 +1,6 @@
 """Is a body JSON that can be read? Checked before any route: its coding, type, characters and depth.
 
-The parts of uploads are bytes, which their route reads itself.
+The body of a PUT is bytes, which its route reads itself.
 
 Knows ASGI and JSON. Knows no route: the types of each route say what the values mean.
 """
@@ -20,7 +20,6 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import respond, shortened
-from api.raw_bodies import is_part
 from hsu_jobs.errors import BadRequest, BodyTooLarge, JobsError, UnsupportedMediaType
 
 MOST_LEVELS = 32
@@ -31,7 +30,7 @@ MOST_DIGITS = 400
 """Characters of one number: a double's shortest form has up to 24, its longest exact one, without an exponent, 309."""
 CODINGS = {"utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"}
 """The codings that `json.detect_encoding` recognises."""
-_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_WITH_BODY = frozenset({"POST", "PATCH", "DELETE"})
 
 
 class JsonBody:
@@ -42,7 +41,7 @@ class JsonBody:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] != "http" or scope["method"] not in _WITH_BODY or is_part(scope):
+        if scope["type"] != "http" or scope["method"] not in _WITH_BODY:
             await self.app(scope, receive, send)
             return
         try:

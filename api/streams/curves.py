@@ -18,8 +18,8 @@ from api.streams.sse import Page, end, message
 from api.views.jobs import Real, View
 from hsu_jobs import curves, database, queries
 from hsu_jobs.curves import LAST_STEP, Choice, Curve
-from hsu_jobs.errors import BadRequest
-from hsu_jobs.spec import is_readable, read
+from hsu_jobs.errors import BadRequest, SpecNotReadable
+from hsu_jobs.spec import read_any
 from hsu_jobs.states import TERMINAL
 from hsu_jobs.tables import Attempt, Job
 
@@ -136,7 +136,10 @@ def _written(job: Job) -> int:
 
 def _every(job: Job) -> int:
     """Steps between two recorded ones; 1 where this version cannot read the spec."""
-    return read(job.spec).recorded_every if is_readable(job.spec) else 1
+    try:
+        return read_any(job.spec).recorded_every
+    except SpecNotReadable:
+        return 1
 
 
 def parse_position(job: Job, last_event_id: str | None) -> Position:

@@ -18,7 +18,7 @@ from hsu_jobs.lifecycle import Queued
 from hsu_jobs.outcomes import Failure, failure_of
 from hsu_jobs.results import RESULT, Result
 from hsu_jobs.settings import settings
-from hsu_jobs.spec import JobSpec, read
+from hsu_jobs.spec import JobSpec, TrackedJob, read_any
 from hsu_jobs.states import State, Stop, Wanted
 from hsu_jobs.tables import Attempt, EventRow, Job
 
@@ -101,10 +101,10 @@ class JobView(View):
     tags: list[str]
     owner: str
     state: State | str
-    """`queued`, `running`, `paused`, `succeeded`, `failed`, `cancelled`, or a state of a newer version."""
+    """`queued`, `running`, `paused`, `lost`, `succeeded`, `failed`, `cancelled`, or a state of a newer version."""
     wanted: Wanted | str
     """What its owner wants: a running job that is to be cancelled is still running until it has stopped."""
-    spec: JobSpec | dict[str, Any]
+    spec: JobSpec | TrackedJob | dict[str, Any]
     """As it is stored, if this version cannot read it: `spec_error` then says why."""
     spec_error: str | None = None
     """Why this version of the service cannot read the spec: a newer version wrote it, or a plug-in is gone. Such a job
@@ -127,7 +127,7 @@ class JobView(View):
     step: int
     """The step of the present or last attempt."""
     total_steps: int | None
-    """Null if this version cannot read the spec."""
+    """Null if this version cannot read the spec; 0 for a tracked run, of which only its loop knows."""
     result: Result | dict[str, Any] | None
     """The result of a succeeded job, by its task. A list of jobs leaves out the `points`. A result of another version
     that this one does not know is shown as it is stored."""
@@ -281,10 +281,10 @@ def _parent(job: Job) -> ParentView | None:
     return ParentView(id=job.parent_id, step=job.parent_step)
 
 
-def _spec(stored: dict[str, Any]) -> tuple[JobSpec | dict[str, Any], str | None]:
+def _spec(stored: dict[str, Any]) -> tuple[JobSpec | TrackedJob | dict[str, Any], str | None]:
     """A job's spec; if this version cannot read it, the stored one, and the reason."""
     try:
-        return read(stored), None
+        return read_any(stored), None
     except SpecNotReadable as error:
         return _as_stored(stored), error.detail
 

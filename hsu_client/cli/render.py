@@ -32,7 +32,8 @@ def listed(job: Job) -> str:
 def _standing_of(job: Job) -> list[str]:
     """Which job it is, its state and its progress."""
     steps = job["total_steps"]
-    percent = f"{100 * _part(job):3.0f} %" if steps else "spec not readable"
+    unknown = "spec not readable" if steps is None else "tracked"  # only its loop knows how many there are
+    percent = f"{100 * _part(job):3.0f} %" if steps else unknown
     is_asked = job["state"] == "running" and job["wanted"] != "run"
     state = f"running, is to {job['wanted']}" if is_asked else job["state"]
     return [f"job {job['id']}", state, f"step {job['step']} of {steps or '?'}", percent]

@@ -19,7 +19,7 @@ MOST_METRICS, MOST_PARAMS = 1000, 100
 """Limits of one request to MLflow."""
 LONGEST_KEY, LONGEST_VALUE = 250, 6000
 JOB, SUBMITTED, UP_TO = "hsu.job", "hsu.submitted_at", "hsu.exported_up_to_step"
-_STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "running": "RUNNING"}
+_STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED", "running": "RUNNING", "lost": "KILLED"}
 
 
 def log(run: Run, uri: str, *, experiment: str = "hsu") -> str:

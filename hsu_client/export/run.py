@@ -64,7 +64,9 @@ class Run(NamedTuple):
     @property
     def result(self) -> dict[str, float]:
         """The numbers of the job's result."""
-        numbers = ((name, _number(value)) for name, value in (self.job["result"] or {}).items())
+        found = self.job["result"] or {}
+        own = found.get("values")  # of a tracked run: what its loop named
+        numbers = ((name, _number(value)) for name, value in (own if isinstance(own, dict) else found).items())
         return {name: number for name, number in numbers if number is not None}
 
     def rows(self) -> Iterator[Row]:

@@ -12,13 +12,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session, aliased
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import queries
 from hsu_jobs.curves import layout
+from hsu_jobs.curves.batches import Columns
 from hsu_jobs.curves.layout import REAL, STEP, Matrix, Point
 from hsu_jobs.tables import Block, Job, SeriesRow
 
@@ -43,6 +44,45 @@ def write(
         session.execute(insert(Block).on_conflict_do_nothing(), blocks)
 
 
+def append(session: Session, job_id: int, batch: Sequence[Columns]) -> int:
+    """Append a client's columns; returns how many values were left out.
+
+    A curve has one value a step, in ascending steps: what comes at or before its last step is left out.
+    """
+    numbers = _numbers(session, job_id, {name for columns in batch for name in columns.series}, {})
+    session.flush()
+    last = _last_steps(session, job_id)
+    blocks, left_out = [], 0
+    for columns in batch:
+        mine = np.array([numbers[name] for name in columns.series])
+        ends = np.array([last[number] for number in mine])
+        for end in np.unique(ends):  # most often all curves have the same last step
+            rows, begin = np.flatnonzero(ends == end), int(np.searchsorted(columns.steps, end, side="right"))
+            left_out += begin * len(rows)
+            if begin < len(columns.steps):
+                chosen = mine[rows].tolist()
+                new = Matrix(chosen, columns.steps[begin:], columns.times[begin:], columns.values[rows, begin:])
+                blocks.append(layout.row(job_id, new))
+                last |= dict.fromkeys(chosen, int(columns.steps[-1]))
+    if blocks:
+        session.execute(insert(Block), blocks)
+        session.execute(_NOTE_LAST, {"job": job_id, "numbers": list(last), "steps": list(last.values())})
+    return left_out
+
+
+_NOTE_LAST = text("""
+UPDATE curve_series SET last_step = written.step
+FROM unnest(CAST(:numbers AS smallint[]), CAST(:steps AS bigint[])) AS written (number, step)
+WHERE job_id = :job AND curve_series.number = written.number AND last_step IS DISTINCT FROM written.step
+""")
+
+
+def _last_steps(session: Session, job_id: int) -> dict[int, int]:
+    """The last step of each curve, by its number; -1 where there is none."""
+    rows = session.execute(select(SeriesRow.number, SeriesRow.last_step).where(SeriesRow.job_id == job_id))
+    return {number: -1 if step is None else step for number, step in rows}
+
+
 def roll_back(session: Session, job_id: int, step: int) -> None:
     """Delete everything from a step on, that step included; from step 0 on, also the names of the curves."""
     session.execute(queries.hold(keepers_of(job_id)))  # no block is merged meanwhile
@@ -54,6 +94,8 @@ def roll_back(session: Session, job_id: int, step: int) -> None:
     session.execute(delete(Block).where(Block.job_id == job_id, Block.last_step >= step))
     if cut:
         session.execute(insert(Block), cut)
+    later = update(SeriesRow).where(SeriesRow.job_id == job_id, SeriesRow.last_step >= step)
+    session.execute(later.values(last_step=step - 1).execution_options(synchronize_session=False))
 
 
 def forget(session: Session, job_ids: Collection[int]) -> None:

@@ -28,6 +28,8 @@ class SeriesRow(Row):
     """Where no optimum is proven: a value that no points surpass."""
     bound_source: Mapped[str | None]
     """Who proved the bound."""
+    last_step: Mapped[int | None] = mapped_column(BigInteger)
+    """Of a tracked run: the last step that is written; its client may log several curves at different steps."""
 
 
 class Block(Row):

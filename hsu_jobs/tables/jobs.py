@@ -134,6 +134,10 @@ class Attempt(Row):
     """The last step up to which its curves are written."""
     progress_at: Mapped[datetime | None]
     """When `step` last grew."""
+    applied: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    """The sequence number of the last batch of points that a tracked run's client sent and that is applied."""
+    environment: Mapped[dict[str, Any] | None] = mapped_column(deferred=True, deferred_raiseload=True)
+    """Where a tracked run's client runs; too large to be read with every job."""
     stop: Mapped[Stop | None] = mapped_column(OpenEnum(Stop))
     """Why the service wants it to stop; a reason that only a newer version knows is a plain text, and valid too."""
     ended_at: Mapped[datetime | None]

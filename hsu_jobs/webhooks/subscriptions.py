@@ -38,6 +38,7 @@ Subscribed = Literal[
     "ended",
     "succeeded",
     "failed",
+    "lost",
 ]
 """What a webhook may ask for: a kind of event, or a state that an event brings."""
 ENDINGS: tuple[Subscribed, ...] = ("succeeded", "failed", "cancelled")

@@ -54,6 +54,9 @@ class Row(NamedTuple):
     query: str = ""
 
 
+TOKEN = "1b4e28ba-2fa1-4d3b-883f-0016d3cca427"
+"""What the client of a tracked run has chosen."""
+
 MATRIX: dict[str, Row] = {
     "GET /healthz": Row(OPEN),
     "GET /readyz": Row(OPEN),
@@ -96,6 +99,14 @@ MATRIX: dict[str, Row] = {
     "GET /v1/jobs/{job_id}/log": Row(READ_OWN, query="follow=true"),
     "GET /v1/jobs/{job_id}/curves/stream": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/events/stream": Row(READ_OWN),
+    "POST /v1/runs": Row(CHANGE, body={"token": TOKEN}),
+    "POST /v1/runs/{job_id}/return": Row(CHANGE_OWN, body={"token": TOKEN}),
+    "POST /v1/runs/{job_id}/batches": Row(CHANGE_OWN, body={"number": 1, "columns": []}),
+    "PUT /v1/runs/{job_id}/batches/{number}": Row(CHANGE_OWN),
+    "POST /v1/runs/{job_id}/heartbeat": Row(CHANGE_OWN),
+    "POST /v1/runs/{job_id}/log": Row(CHANGE_OWN, body={"first_byte": 0, "text": ""}),
+    "POST /v1/runs/{job_id}/end": Row(CHANGE_OWN, body={"how": "finished"}),
+    "GET /v1/runs/{job_id}/environment": Row(READ_OWN),
     "GET /v1/curves": Row(READ_OWN, query="job={job_id}"),
     "POST /v1/datasets": Row(CHANGE, body={"name": "x", "source": "npz", "bytes": 9, "sha256": "ab" * 32}),
     "GET /v1/datasets": Row(READ),
