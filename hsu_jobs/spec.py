@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, LiteralString
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, LiteralString, Union, get_args
 
 from pydantic import (
     BeforeValidator,
@@ -33,6 +33,7 @@ from hsu_core.costs import Costs
 from hsu_core.spec import (
     ClassificationSpec,
     NodesSpec,
+    PluginTask,
     PointsSpec,
     RecommendationSpec,
     Spec,
@@ -41,9 +42,10 @@ from hsu_core.spec import (
     kinds,
     versions,
 )
+from hsu_core.spec import plugins as installed
 from hsu_core.spec.values import WHOLE, Seconds, at_most, fault
 from hsu_core.spec.versions import PRESENT, UnknownVersion
-from hsu_jobs import near_matches
+from hsu_jobs import near_matches, unknown_kinds
 from hsu_jobs.errors import SpecNotReadable
 from hsu_jobs.names import PoolName
 
@@ -155,7 +157,17 @@ class PointsJob(PointsSpec, Envelope):
         return self
 
 
-AnyJob = ClassificationJob | NodesJob | TextsJob | RecommendationJob | PointsJob
+def _job_of(task: type[PluginTask]) -> type[TrainingJob]:
+    """A training of a plug-in's task, as users submit it."""
+    about = {"__doc__": task.__doc__, "__module__": task.__module__}
+    return type(f"{task.__name__}Job", (task, TrainingJob), about)
+
+
+_BuiltInJob = ClassificationJob | NodesJob | TextsJob | RecommendationJob | PointsJob
+if TYPE_CHECKING:
+    AnyJob = _BuiltInJob
+else:
+    AnyJob = Union[(*get_args(_BuiltInJob), *installed.derived(installed.TASKS, _job_of))]
 """The menu of tasks; the first one is the default where a spec names none."""
 TASKS = kinds(AnyJob, tag="task")
 
@@ -217,9 +229,10 @@ def _until_enough(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
 def _within(place: int, error: ValidationError) -> Iterator[InitErrorDetails]:
     """The errors of the spec at this place of a list."""
     for each in error.errors(include_url=False):
-        own = "message" in each.get("ctx", {})  # which says what was found; pydantic's own errors do not say it yet
+        said = unknown_kinds.advice(each)
+        own = said or "message" in each.get("ctx", {})  # says what was found; pydantic's own errors do not say it yet
         text: LiteralString = "{message}" if own else "{text}"
-        kind = PydanticCustomError(each["type"], text, {text[1:-1]: each["msg"]})
+        kind = PydanticCustomError(each["type"], text, {text[1:-1]: said or each["msg"]})
         yield InitErrorDetails(type=kind, loc=(place, *each["loc"]), input=each["input"])
 
 
@@ -232,19 +245,22 @@ Specs = Annotated[list[JobSpec], Field(min_length=1, max_length=MOST_AT_ONCE), W
 """Specs of jobs that are submitted together."""
 
 
-def read(stored: object) -> JobSpec:
+def read(stored: object, *, plugins: Sequence[str] = ()) -> JobSpec:
     """The spec that is stored with a job, in the present shape.
 
-    Raises `SpecNotReadable` if this version cannot read it: a newer one wrote it, or a plug-in that is gone.
+    `plugins`: those that the job needs. Raises `SpecNotReadable` if this version cannot read it: a newer one wrote it,
+    or a plug-in is gone.
     """
     tree = in_present_shape(stored)
     try:
         return _JOB_SPEC.validate_python(tree)
     except ValidationError as error:
+        if gone := sorted(set(plugins) - set(installed.distributions())):
+            raise _not_readable(f"the plug-in {', '.join(gone)} is not installed here") from error
         first, more = error.errors(include_url=False)[0], error.error_count() - 1
         where = "/".join(map(str, first["loc"])) or "the spec"
         others = f" (and {more} more)" if more else ""
-        raise _not_readable(f"{where}: {first['msg']}{others}") from error
+        raise _not_readable(f"{where}: {unknown_kinds.advice(first) or first['msg']}{others}") from error
     except Exception as error:  # a validator failed on a value that no client can send
         raise _not_readable(f"{type(error).__name__}: {error}") from error
 

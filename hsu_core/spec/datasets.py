@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from hsu_core.spec import plugins
+from hsu_core.spec.facts import GraphFacts, ImageFacts, InteractionFacts, TextFacts
+from hsu_core.spec.plugin_bases import (
+    PluginGraphDataset,
+    PluginImageDataset,
+    PluginInteractionDataset,
+    PluginTextDataset,
+)
 from hsu_core.spec.values import Spec
 
 __all__ = [
@@ -19,26 +27,11 @@ __all__ = [
     "Digits",
     "FashionMNIST",
     "GraphDataset",
-    "GraphFacts",
     "ImageDataset",
-    "ImageFacts",
     "InteractionDataset",
-    "InteractionFacts",
     "MovieLensSmall",
     "TextDataset",
-    "TextFacts",
 ]
-
-
-class ImageFacts(NamedTuple):
-    """What is known about a set of images before a file is opened."""
-
-    shape: tuple[int, int, int]
-    """Channels, height, width of one image."""
-    classes: int
-    train: int
-    """Number of training images."""
-    test: int
 
 
 class Digits(Spec):
@@ -76,20 +69,6 @@ class CIFAR100(Spec):
     facts: ClassVar[ImageFacts] = ImageFacts(shape=(3, 32, 32), classes=100, train=50_000, test=10_000)
 
 
-class GraphFacts(NamedTuple):
-    """What is known about a graph before a file is opened."""
-
-    nodes: int
-    edges: int
-    """Each edge is counted once, whatever its direction."""
-    features: int
-    """Numbers per node."""
-    classes: int
-    train: int
-    validation: int
-    test: int
-
-
 class Cora(Spec):
     """Papers on machine learning that cite each other, with the words in each (McCallum et al. 2000).
 
@@ -110,29 +89,11 @@ class Citeseer(Spec):
     facts: ClassVar[GraphFacts] = GraphFacts(3327, 4552, 3703, classes=6, train=120, validation=500, test=1000)
 
 
-class TextFacts(NamedTuple):
-    """What is known about a set of texts before a file is opened."""
-
-    classes: int
-    train: int
-    test: int
-
-
 class Banking77(Spec):
     """Questions to a bank, each with one of 77 intents (Casanueva et al. 2020, arXiv 2003.04807), in two CSV files."""
 
     kind: Literal["banking77"] = "banking77"
     facts: ClassVar[TextFacts] = TextFacts(classes=77, train=10_003, test=3080)
-
-
-class InteractionFacts(NamedTuple):
-    """What is known about a set of interactions before a file is opened."""
-
-    users: int
-    items: int
-    train: int
-    """Interactions to train on: the first four fifths of each user's interactions."""
-    test: int
 
 
 class MovieLensSmall(Spec):
@@ -142,10 +103,24 @@ class MovieLensSmall(Spec):
     facts: ClassVar[InteractionFacts] = InteractionFacts(users=671, items=6170, train=41_249, test=10_319)
 
 
-ImageDataset = Annotated[Digits | MNIST | FashionMNIST | CIFAR10 | CIFAR100, Field(discriminator="kind")]
-GraphDataset = Annotated[Cora | Citeseer, Field(discriminator="kind")]
-TextDataset = Banking77
-InteractionDataset = MovieLensSmall
+_Images = Digits | MNIST | FashionMNIST | CIFAR10 | CIFAR100
+_Graphs = Cora | Citeseer
+
+plugins.load(
+    plugins.DATASETS,
+    (PluginImageDataset, PluginGraphDataset, PluginTextDataset, PluginInteractionDataset),
+    taken=plugins.names(_Images | _Graphs | Banking77 | MovieLensSmall),
+)
+if TYPE_CHECKING:
+    ImageDataset = Annotated[_Images | PluginImageDataset, Field(discriminator="kind")]
+    GraphDataset = Annotated[_Graphs | PluginGraphDataset, Field(discriminator="kind")]
+    TextDataset = Banking77 | PluginTextDataset
+    InteractionDataset = MovieLensSmall | PluginInteractionDataset
+else:
+    ImageDataset = plugins.menu(_Images, PluginImageDataset)
+    GraphDataset = plugins.menu(_Graphs, PluginGraphDataset)
+    TextDataset = plugins.menu(Banking77, PluginTextDataset)
+    InteractionDataset = plugins.menu(MovieLensSmall, PluginInteractionDataset)
 
 Dataset = Annotated[ImageDataset | GraphDataset | TextDataset | InteractionDataset, Field(discriminator="kind")]
 """The data sets of all tasks."""

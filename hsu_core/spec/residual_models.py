@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
-from hsu_core.spec.datasets import ImageFacts
+from hsu_core.spec.facts import ImageFacts
 from hsu_core.spec.geometry import Geometry, Layer, Operation
 from hsu_core.spec.image_sizes import For32x32
 from hsu_core.spec.values import WHOLE, fault

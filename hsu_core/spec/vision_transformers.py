@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from hsu_core.spec.datasets import ImageFacts
+from hsu_core.spec.facts import ImageFacts
 from hsu_core.spec.geometry import Geometry, Layer, transformer_block
 from hsu_core.spec.values import WHOLE, Spec
 
