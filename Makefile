@@ -42,7 +42,7 @@ chaos: setup  ## break a cluster at random moments, 60 times, and look what beca
 conformance: setup  ## ask the API thousands of generated questions, and look whether it answers as it documents
 	@$(BIN)/python tests/conformance/suite.py
 
-slow: setup  ## the tests that take too long for `make test`: a job with every regularizer, the real data sets
+slow: setup  ## the tests that take too long for `make test`: a job with every regularizer, the real data sets, a plug-in
 	@$(BIN)/python -m pytest -m "slow or dataset"
 
 bench: setup .bench/.ready  ## measure the service beside MLflow, which gets an environment of its own (15 minutes)

@@ -50,7 +50,7 @@ from api.server import garbage, parent_death
 from api.streams.access import AccessWatch
 from api.streams.large_responses import LargeResponses
 from api.streams.wakeups import Wakeups
-from hsu_jobs import database, log_format
+from hsu_jobs import database, log_format, plugin_log
 from hsu_jobs import doorbell as doorbell
 from hsu_jobs.access import rate_limits
 from hsu_jobs.settings import settings, unknown
@@ -71,6 +71,7 @@ def create_app() -> FastAPI:
     log_format.set_up(settings())
     for fault in unknown():
         _log.warning(fault)
+    plugin_log.report(_log)
     app = FastAPI(
         title="HSU",
         summary="Hyperspherical uniformity as a training service",

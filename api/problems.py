@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from api import allowed_methods
 from api.path_prefix import route_path
-from hsu_jobs import log_format, near_matches
+from hsu_jobs import log_format, near_matches, unknown_kinds
 from hsu_jobs.database_outage import AWAY, DatabaseAway
 from hsu_jobs.errors import (
     BadRequest,
@@ -234,7 +234,7 @@ def _told(fault: Mapping[str, Any], path: Sequence[str | int], body: object, *, 
     found = "" if fault["type"] == "missing" else f" (found {_short(fault['input'])})"
     own = isinstance(fault.get("ctx"), Mapping) and "message" in fault["ctx"]
     pointer = within + _pointer(path, body)
-    detail = _wrong_choice(fault, path) or fault["msg"] + ("" if own else found)
+    detail = unknown_kinds.advice(fault) or _wrong_choice(fault, path) or fault["msg"] + ("" if own else found)
     return Fault(pointer=pointer, code=fault["type"], detail=detail)
 
 

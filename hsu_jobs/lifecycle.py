@@ -69,12 +69,12 @@ _SUBMIT = """
 WITH asked AS (
     SELECT * FROM jsonb_to_recordset(CAST(:jobs AS jsonb)) AS asked(
         place int, name text, tags text[], spec jsonb, fingerprint text, priority smallint, gpus smallint,
-        pool text, deadline float8)
+        pool text, plugins text[], deadline float8)
 ),
 made AS (
-    INSERT INTO jobs (owner_id, name, tags, spec, fingerprint, state, wanted, priority, gpus, pool,
+    INSERT INTO jobs (owner_id, name, tags, spec, fingerprint, state, wanted, priority, gpus, pool, plugins,
                       parent_id, parent_step, deadline_at)
-    SELECT :owner, name, tags, spec, fingerprint, 'queued', 'run', priority, gpus, pool,
+    SELECT :owner, name, tags, spec, fingerprint, 'queued', 'run', priority, gpus, pool, plugins,
            CAST(:parent AS bigint), CAST(:parent_step AS bigint), now() + make_interval(secs => deadline)
     FROM asked ORDER BY place
     RETURNING id, fingerprint, created_at, deadline_at
@@ -250,5 +250,6 @@ def _asked_for(spec: JobSpec) -> dict[str, Any]:
         "priority": spec.priority,
         "gpus": spec.resources.gpus,
         "pool": spec.resources.pool,
+        "plugins": sorted(spec.plugins),
         "deadline": spec.limits.deadline,
     }

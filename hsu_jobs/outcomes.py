@@ -101,13 +101,13 @@ class Lost(Ending):
 
 
 class Unavailable(Ending):
-    """What the attempt needs was not there: the machine's storage or data set, or a version that reads its checkpoint.
+    """What the attempt needs was not there: the machine's storage or data set, or what reads its spec or checkpoint.
 
     Does not count as a failure: the job waits for it.
     """
 
     kind: Literal["unavailable"] = "unavailable"
-    code: Literal["storage_unavailable", "dataset_unavailable", "checkpoint_not_readable"]
+    code: Literal["storage_unavailable", "dataset_unavailable", "checkpoint_not_readable", "spec_not_readable"]
     message: str
 
 

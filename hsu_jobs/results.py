@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from types import UnionType
-from typing import Annotated, Literal, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, create_model
+
+from hsu_core.spec import PluginTask, plugins
 
 Real = Annotated[float, PlainSerializer(lambda x: x if math.isfinite(x) else _NAMES[str(x)], when_used="json")]
 """A float that survives JSON: NaN and the infinities, which JSON lacks, are the strings that pydantic reads back."""
@@ -45,6 +47,8 @@ class TrainingResult(Frozen):
     """How many numbers the network has."""
     device: Device | None = None
     """Where the network was trained; null for jobs that ended before this was recorded."""
+    plugins: dict[str, str] | None = None
+    """The plug-ins that the spec used, each with the version that was used; null if there was none."""
 
 
 class ClassesResult(TrainingResult):
@@ -184,7 +188,21 @@ class TrackedResult(Frozen):
     values: Annotated[dict[Label, Real], Field(max_length=1000)] = {}
 
 
-AnyResult = ClassificationResult | NodesResult | TextsResult | RecommendationResult | PointsResult | TrackedResult
+def _result_of(task: type[PluginTask]) -> type[TrainingResult]:
+    """The result of a plug-in's task: what its evaluation gives."""
+    (kind,) = get_args(task.model_fields["task"].annotation)
+    numbers = (*task.evaluated, *(f"selected_{name}" for name in task.selected))
+    fields: dict[str, Any] = dict.fromkeys(numbers, (Real, ...)) | {"task": (Literal[kind], kind)}
+    base = ClassesResult if task.has_classes else TrainingResult
+    doc = f"What the task {kind} evaluates."
+    return create_model(f"{task.__name__}Result", __base__=base, __doc__=doc, **fields)
+
+
+_BuiltInResult = ClassificationResult | NodesResult | TextsResult | RecommendationResult | PointsResult | TrackedResult
+if TYPE_CHECKING:
+    AnyResult = _BuiltInResult
+else:
+    AnyResult = Union[(*get_args(_BuiltInResult), *plugins.derived(plugins.TASKS, _result_of))]
 Result = Annotated[AnyResult, Field(discriminator="task")]
 RESULT: TypeAdapter[AnyResult] = TypeAdapter(Result)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, LiteralString, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, LiteralString, TypeVar, Union, get_args
 
 from pydantic import (
     AfterValidator,
@@ -34,6 +34,7 @@ from hsu_core.costs import Costs
 from hsu_core.spec import (
     ClassificationSpec,
     NodesSpec,
+    PluginTask,
     PointsSpec,
     RecommendationSpec,
     Spec,
@@ -42,10 +43,11 @@ from hsu_core.spec import (
     kinds,
     versions,
 )
+from hsu_core.spec import plugins as installed
 from hsu_core.spec.task import TaskSpec
 from hsu_core.spec.values import WHOLE, Seconds, at_most, fault
 from hsu_core.spec.versions import PRESENT, UnknownVersion
-from hsu_jobs import near_matches
+from hsu_jobs import near_matches, unknown_kinds
 from hsu_jobs.errors import SpecNotReadable
 from hsu_jobs.names import PoolName
 
@@ -199,7 +201,17 @@ class TrackedJob(TaskSpec, Envelope):
         return 0
 
 
-AnyJob = ClassificationJob | NodesJob | TextsJob | RecommendationJob | PointsJob
+def _job_of(task: type[PluginTask]) -> type[TrainingJob]:
+    """A training of a plug-in's task, as users submit it."""
+    about = {"__doc__": task.__doc__, "__module__": task.__module__}
+    return type(f"{task.__name__}Job", (task, TrainingJob), about)
+
+
+_BuiltInJob = ClassificationJob | NodesJob | TextsJob | RecommendationJob | PointsJob
+if TYPE_CHECKING:
+    AnyJob = _BuiltInJob
+else:
+    AnyJob = Union[(*get_args(_BuiltInJob), *installed.derived(installed.TASKS, _job_of))]
 """The menu of tasks; the first one is the default where a spec names none."""
 TASKS = kinds(AnyJob, tag="task")
 
@@ -263,9 +275,10 @@ def _until_enough(value: object, handler: ValidatorFunctionWrapHandler) -> Any:
 def _within(place: int, error: ValidationError) -> Iterator[InitErrorDetails]:
     """The errors of the spec at this place of a list."""
     for each in error.errors(include_url=False):
-        own = "message" in each.get("ctx", {})  # which says what was found; pydantic's own errors do not say it yet
+        said = unknown_kinds.advice(each)
+        own = said or "message" in each.get("ctx", {})  # says what was found; pydantic's own errors do not say it yet
         text: LiteralString = "{message}" if own else "{text}"
-        kind = PydanticCustomError(each["type"], text, {text[1:-1]: each["msg"]})
+        kind = PydanticCustomError(each["type"], text, {text[1:-1]: said or each["msg"]})
         yield InitErrorDetails(type=kind, loc=(place, *each["loc"]), input=each["input"])
 
 
@@ -286,17 +299,18 @@ def parse_all(values: object) -> list[AnyJob]:
     return _SPECS.validate_python(values)
 
 
-def read(stored: object) -> JobSpec:
+def read(stored: object, *, plugins: Sequence[str] = ()) -> JobSpec:
     """The spec that is stored with a job for a worker, in the present shape.
 
-    Raises `SpecNotReadable` if this version cannot read it: a newer one wrote it, or a plug-in that is gone.
+    `plugins`: those that the job needs. Raises `SpecNotReadable` if this version cannot read it: a newer one wrote it,
+    or a plug-in is gone.
     """
-    return _read(stored, _JOB_SPEC)
+    return _read(stored, _JOB_SPEC, plugins)
 
 
-def read_any(stored: object) -> JobSpec | TrackedJob:
+def read_any(stored: object, *, plugins: Sequence[str] = ()) -> JobSpec | TrackedJob:
     """The spec of any job, also of a tracked run. Raises `SpecNotReadable`."""
-    return _read(stored, _TRACKED) if is_tracked(stored) else _read(stored, _JOB_SPEC)
+    return _read(stored, _TRACKED, plugins) if is_tracked(stored) else read(stored, plugins=plugins)
 
 
 def is_tracked(stored: object) -> bool:
@@ -304,15 +318,17 @@ def is_tracked(stored: object) -> bool:
     return isinstance(stored, Mapping) and stored.get("task") == "tracked"
 
 
-def _read(stored: object, kind: TypeAdapter[_Read]) -> _Read:
+def _read(stored: object, kind: TypeAdapter[_Read], plugins: Sequence[str]) -> _Read:
     tree = in_present_shape(stored)
     try:
         return kind.validate_python(tree)
     except ValidationError as error:
+        if gone := sorted(set(plugins) - set(installed.distributions())):
+            raise _not_readable(f"the plug-in {', '.join(gone)} is not installed here") from error
         first, more = error.errors(include_url=False)[0], error.error_count() - 1
         where = "/".join(map(str, first["loc"])) or "the spec"
         others = f" (and {more} more)" if more else ""
-        raise _not_readable(f"{where}: {first['msg']}{others}") from error
+        raise _not_readable(f"{where}: {unknown_kinds.advice(first) or first['msg']}{others}") from error
     except Exception as error:  # a validator failed on a value that no client can send
         raise _not_readable(f"{type(error).__name__}: {error}") from error
 

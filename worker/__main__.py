@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 
-from hsu_jobs import database, log_format, names
+from hsu_jobs import database, log_format, names, plugin_log
 from hsu_jobs.errors import NameTaken
 from hsu_jobs.settings import BadSettings, Settings, settings, unknown
 from worker.dataset_pool import Converter
@@ -79,6 +79,7 @@ def main() -> None:
         log_format.set_up(settings())
         for fault in unknown():
             _log.warning(fault)
+        plugin_log.report(_log)
         devices = of_this_machine(settings())
         database.require_address()
         run(settings(), devices, sys.argv[1:])

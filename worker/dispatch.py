@@ -129,8 +129,8 @@ def _train(
     )
     match ended:
         case Finished(metrics=metrics, tables=tables, skipped_layers=skipped, unsaved=unsaved, device=device):
-            measured = {"task": spec.task, **metrics, **tables, "device": device and asdict(device)}
-            result = RESULT.validate_python(measured)
+            used = {"device": device and asdict(device), "plugins": spec.plugins or None}
+            result = RESULT.validate_python({"task": spec.task, **metrics, **tables, **used})
             return Succeeded(result=result, skipped_layers=skipped, unsaved=unsaved)
         case Diverged(step=step, layer=layer, measure=measure):
             where = f"{measure} of {layer}" if layer else measure

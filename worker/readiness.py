@@ -2,7 +2,7 @@
 
 Checked when the worker joins and again before it looks for work. A worker without its storage takes no jobs; jobs whose
 data set it cannot read are left to other workers. Damage that shows only on reading is in the attempt's outcome; then
-jobs with that data set are left to other machines for a while.
+jobs with that data set are left to other machines for a while. Which plug-ins it has is known since the process began.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from hsu_core import spec
 from hsu_core.data.files import LAYOUT, UNPUBLISHED, DatasetNotFound, require
+from hsu_core.spec import plugins
 from hsu_jobs import database
 from hsu_jobs.artifacts import installation
 from hsu_jobs.artifacts.storage import StorageUnavailable
@@ -32,6 +35,10 @@ class Readiness(NamedTuple):
     datasets: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
     """Why it takes no jobs now; empty if it does."""
+    plugins: Mapping[str, str] = MappingProxyType({})
+    """Those that it has, each with its version."""
+    broken_plugins: tuple[str, ...] = ()
+    """Those that it cannot use, each with its reason."""
 
 
 class ReadinessCheck:
@@ -58,7 +65,8 @@ class ReadinessCheck:
 
     def _see(self) -> None:
         readable = (*(kind for kind in LAYOUT if _is_readable(kind, self._settings)), spec.OWN)
-        found = Readiness(readable, self._lacking())
+        broken = tuple(map(str, plugins.broken()))
+        found = Readiness(readable, self._lacking(), plugins.distributions(), broken)
         if self._seen_at is None or found != self._seen:
             _report(found)
         self._seen, self._seen_at = found, time.monotonic()

@@ -34,7 +34,7 @@ from hsu_jobs.artifacts import checkpoints, installation
 from hsu_jobs.artifacts.storage import Storage, StorageUnavailable
 from hsu_jobs.database_outage import AWAY
 from hsu_jobs.errors import Gone, LeaseLost, NotFound, SpecNotReadable
-from hsu_jobs.outcomes import Failed, Released, Succeeded, Unavailable
+from hsu_jobs.outcomes import Failed, Succeeded, Unavailable
 from hsu_jobs.settings import Settings, settings
 from hsu_jobs.spec import JobSpec, read
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
@@ -82,11 +82,11 @@ def run_attempt(parent_pipe: ParentPipe, settings: Settings) -> str:
     try:
         job, attempt = _ask(lambda session: attempts.held(session, parent_pipe.token))
         try:
-            spec = read(job.spec)
-        except SpecNotReadable as error:  # a worker of another version may run it; this machine no longer claims it
-            _log.warning("this version cannot read the spec; the job is queued again: %s", error)
-            _ask(lambda session: attempts.settle(session, parent_pipe.token, Released(), settings))
-            return Released().kind
+            spec = read(job.spec, plugins=job.plugins)
+        except SpecNotReadable as error:  # code or a plug-in has changed since the supervisor began
+            _log.warning("this version cannot read the spec; the job waits: %s", error)
+            unread = Unavailable(code="spec_not_readable", message=error.detail)
+            return _settle(parent_pipe.token, unread, settings)
         done = _attempted(job, attempt, spec, parent_pipe, settings)
         if done is None:
             return "not ours any more"

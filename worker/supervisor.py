@@ -119,7 +119,7 @@ class Supervisor:
         if not self._report():
             return
         with database.transaction() as session:
-            workers.note_readiness(session, self._name, datasets=ready.datasets, lacks=ready.lacks)
+            workers.note_readiness(session, self._name, **ready._asdict())
         while not self._stopping.is_set():
             claim = self._claim()
             if claim is None:
@@ -156,6 +156,7 @@ class Supervisor:
             len(self._devices.names),
             identity=self._membership.identity,
             datasets=ready.datasets,
+            plugins=tuple(ready.plugins),
         )
         return self._claims.next(room)
 

@@ -83,6 +83,8 @@ _WORKER: dict[str, Any] = {
     "started_at": _AT,
     "seen_at": _AT,
     "datasets": ["digits", "fashion-mnist"],
+    "plugins": {"lab-networks": "0.1.0"},
+    "broken_plugins": [],
     "lacks": [],
 }
 _USER: dict[str, Any] = {"name": "ada", "share": 1.0, "max_gpus": 4, "max_waiting": None, "gpus": 1, "usage": 5400.0}

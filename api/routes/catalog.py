@@ -14,6 +14,7 @@ from api.dependencies.session import Session
 from api.problems import problems
 from api.views.jobs import View
 from hsu_core import spec
+from hsu_core.spec import plugins
 from hsu_jobs import recipes
 from hsu_jobs.cluster import admission
 from hsu_jobs.errors import Unauthorized
@@ -23,12 +24,39 @@ from hsu_jobs.spec import JobSpec
 router = APIRouter(prefix="/v1/catalog", tags=["catalog"])
 
 
+class PluginView(View):
+    """The plug-in that brings a choice."""
+
+    distribution: str
+    version: str
+
+
 class Entry(View):
     """One choice: its kind, what it is, and its parameters as JSON Schema."""
 
     kind: str
     summary: str
     parameters: dict[str, Any]
+    plugin: PluginView | None = None
+    """The installed distribution that brings it; null for what is built in."""
+
+
+class MeasureEntry(Entry):
+    """A measure that a plug-in brings."""
+
+    higher_is_better: bool
+    """Whether more uniform neurons have a higher value."""
+
+
+class BrokenPluginView(View):
+    """What an installed plug-in would bring to a menu of the API, and why it does not."""
+
+    group: str
+    """The group of its entry point, as `hsu.models`."""
+    kind: str
+    distribution: str
+    version: str
+    reason: str
 
 
 class RegularizerEntry(Entry):
@@ -104,6 +132,10 @@ class Catalog(View):
     schedules: list[Entry]
     measures: list[str]
     """What can be recorded for every chosen layer, whatever the job optimises."""
+    plugin_measures: list[MeasureEntry]
+    """Those of them that plug-ins bring."""
+    broken_plugins: list[BrokenPluginView]
+    """What is installed here but cannot be used. The workers tell what they have themselves."""
     recipes: list[RecipeEntry]
     """Published trainings, each followed by its short form."""
 
@@ -127,6 +159,8 @@ def _fixed_menus() -> dict[str, Any]:
         "optimizers": _entries(spec.Optimizer),
         "schedules": _entries(spec.Schedule),
         "measures": list(spec.ALL_MEASURES),
+        "plugin_measures": [_measure(plugin) for plugin in plugins.installed(plugins.MEASURES)],
+        "broken_plugins": [BrokenPluginView(**broken._asdict()) for broken in plugins.broken()],
         "recipes": [RecipeEntry(**recipe._asdict()) for recipe in recipes.recipes()],
     }
 
@@ -163,6 +197,10 @@ def _objective(kind: type[spec.Spec]) -> ObjectiveEntry:
     return ObjectiveEntry(**_described(kind), **facts)
 
 
+def _measure(plugin: plugins.Plugin) -> MeasureEntry:
+    return MeasureEntry(**_described(plugin.spec), higher_is_better=plugin.spec.higher_is_better)
+
+
 def _dataset(kind: type[spec.Spec], session: orm.Session) -> DatasetEntry:
     dataset = kind()
     facts: dict[str, Any] = dataset.facts._asdict()  # type: ignore[attr-defined]
@@ -173,4 +211,6 @@ def _dataset(kind: type[spec.Spec], session: orm.Session) -> DatasetEntry:
 def _described(kind: type[spec.Spec], *, tag: str = "kind") -> dict[str, Any]:
     (name,) = get_args(kind.model_fields[tag].annotation)
     summary = " ".join((inspect.getdoc(kind) or "").split())
-    return {"kind": name, "summary": summary, "parameters": kind.model_json_schema()}
+    brought = next((each for each in plugins.installed() if each.kind == name and issubclass(kind, each.spec)), None)
+    plugin = brought and PluginView(distribution=brought.distribution, version=brought.version)
+    return {"kind": name, "summary": summary, "parameters": kind.model_json_schema(), "plugin": plugin}

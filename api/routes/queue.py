@@ -61,7 +61,7 @@ class PlaceView(View):
     name: str | None
     reason: str
     """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `workers_lack_storage`, `no_worker_with_dataset`,
-    `too_large`, `machine_busy`, `behind` or `next`."""
+    `no_worker_with_plugins`, `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str | None
     ahead: int | None
     """Jobs that will probably start before it; null if it waits for another reason."""

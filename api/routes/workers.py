@@ -48,6 +48,10 @@ class WorkerView(View):
     """A job that waits for more GPUs than are free here: GPUs that become free are kept for it."""
     datasets: list[str] | None
     """The data sets that it can read, or may download; null until it has reported."""
+    plugins: dict[str, str] | None
+    """The plug-ins that it has, each with its version; null until it has reported."""
+    broken_plugins: list[str]
+    """The plug-ins that it cannot use, each with its reason."""
     lacks: list[str]
     """Why it takes no jobs now: what it cannot reach, each with its reason."""
     started_at: datetime

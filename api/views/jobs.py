@@ -80,7 +80,7 @@ class WaitingView(View):
 
     reason: str
     """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `workers_lack_storage`, `no_worker_with_dataset`,
-    `too_large`, `machine_busy`, `behind` or `next`."""
+    `no_worker_with_plugins`, `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str
     ahead: int | None
     """Jobs that will probably start before it; null if it waits for another reason."""
@@ -146,7 +146,7 @@ class JobView(View):
     @classmethod
     def of(cls, job: Job, *, why: Waiting | None = None, with_points: bool = True) -> Self:
         """The view of a row, whose owner and attempts are loaded."""
-        spec, error = _spec(job.spec)
+        spec, error = _spec(job)
         result = job.result if with_points else _without_points(job.result)
         return cls(
             id=job.id,
@@ -281,12 +281,12 @@ def _parent(job: Job) -> ParentView | None:
     return ParentView(id=job.parent_id, step=job.parent_step)
 
 
-def _spec(stored: dict[str, Any]) -> tuple[JobSpec | TrackedJob | dict[str, Any], str | None]:
+def _spec(job: Job) -> tuple[JobSpec | TrackedJob | dict[str, Any], str | None]:
     """A job's spec; if this version cannot read it, the stored one, and the reason."""
     try:
-        return read_any(stored), None
+        return read_any(job.spec, plugins=job.plugins), None
     except SpecNotReadable as error:
-        return _as_stored(stored), error.detail
+        return _as_stored(job.spec), error.detail
 
 
 def _as_stored(value: Any) -> dict[str, Any]:

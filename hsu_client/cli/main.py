@@ -14,7 +14,7 @@ import httpx2
 
 from hsu_client import escapes
 from hsu_client.answers import Job
-from hsu_client.cli import checkpoints, cluster, data, diff, following, keys, render, terminal, webhooks
+from hsu_client.cli import checkpoints, cluster, data, diff, following, keys, plugins, render, terminal, webhooks
 from hsu_client.client import Client
 from hsu_client.export.command import export
 from hsu_client.problem import Problem, Unreachable
@@ -333,6 +333,7 @@ for command in (
     cluster.user,
     webhooks.webhook,
     data.data,
+    plugins.plugin,
     export,
 ):
     main.add_command(command)

@@ -309,8 +309,10 @@ def _outcome(job: Job) -> Iterator[tuple[str, object]]:
             for name, value in trained.items():
                 if isinstance(value, list):
                     yield from ((name, _cells(row)) for row in value)
-                elif name != "device" and value is not None:
+                elif name not in ("device", "plugins") and value is not None:
                     yield name, _number(value) if isinstance(value, float) else value
+            if plugins := trained.get("plugins"):
+                yield "plug-ins", ", ".join(f"{name} {version}" for name, version in plugins.items())
             if device := trained.get("device"):
                 yield "trained on", _device(device)
 

@@ -77,6 +77,10 @@ def layer_term(chosen: spec.LayerRegularizer, n: int, d: int, *, is_final: bool)
             return PenaltyCost(8 * circles * n * d, kept, FLOAT * (n * d + 4 * both * circles * n), keeps_points=False)
         case spec.RMHP():
             return PenaltyCost(_as_mhe(chosen, n, d), FLOAT * n * d, FLOAT * n * d)
+        case spec.PluginLayerPenalty():  # unknown: as if it kept the distances of all pairs
+            both = 2 if chosen.is_mirrored and not is_final else 1
+            pairs = (both * n) ** 2
+            return PenaltyCost(_as_mhe(chosen, both * n, d), FLOAT * (both * n * d + 2 * pairs), 2 * FLOAT * pairs)
         case _:
             assert_never(chosen)
 
@@ -100,6 +104,8 @@ def feature_term(chosen: spec.FeatureRegularizer, batch: int, d: int, *, classes
             return PenaltyCost(
                 directions * batch * (4 * d + 40 * FREQUENCIES), FLOAT * directions * (3 * FREQUENCIES * batch + d), 0
             )
+        case spec.PluginFeaturePenalty():  # unknown: as if it kept the distances of all pairs
+            return PenaltyCost(flops, 4 * FLOAT * batch * d + 2 * FLOAT * batch**2, 2 * FLOAT * batch**2)
         case _:
             assert_never(chosen)
 

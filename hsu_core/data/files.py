@@ -11,6 +11,7 @@ import stat
 from pathlib import Path
 
 from hsu_core import spec
+from hsu_core.spec import plugins
 
 IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -29,11 +30,12 @@ LAYOUT: dict[str, tuple[str, ...]] = {
     "citeseer": tuple(f"Planetoid/Citeseer/raw/ind.citeseer.{part}" for part in PLANETOID),
     "banking77": ("banking77/train.csv", "banking77/test.csv"),
     "movielens-latest-small": ("ml-latest-small/ratings.csv",),
+    **{plugin.kind: plugin.spec.files for plugin in plugins.installed(plugins.DATASETS)},
 }
 """Paths below the data folder, in the layout of the usual libraries; any file may be a gzip with `.gz` added."""
 
-UNPUBLISHED = frozenset({"movielens-latest-small"})
-"""Sets that cannot be fetched from their publisher, who has replaced them by later ones."""
+UNPUBLISHED = frozenset({"movielens-latest-small", *(plugin.kind for plugin in plugins.installed(plugins.DATASETS))})
+"""Sets that cannot be fetched: their publisher has replaced them by later ones, or a plug-in brings them."""
 
 
 class DatasetNotFound(Exception):

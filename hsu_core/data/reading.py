@@ -9,6 +9,7 @@ from typing import Any
 from hsu_core import spec
 from hsu_core.data import cifar, digits, files, graphs, idx, interactions, texts
 from hsu_core.data.own import reading as own_reading
+from hsu_core.spec import plugins
 
 READERS: dict[str, Callable[[Sequence[Path], Any], Any]] = {
     "digits": digits.read,
@@ -35,9 +36,16 @@ def load(
         return own_reading.load(dataset, own_dir)
     found = _files(dataset, folder, allow_download=allow_download)
     try:
-        return READERS[dataset.kind](found, dataset.facts)
+        return _reader(dataset)(found, dataset.facts)
     except OSError as error:  # the file has just disappeared, or its disk cannot be read
         raise files.DatasetNotFound(f"{dataset.kind} cannot be read: {error}") from error
+
+
+def _reader(dataset: spec.PublishedDataset) -> Callable[[Sequence[Path], Any], Any]:
+    if not isinstance(dataset, spec.PluginDataset):
+        return READERS[dataset.kind]
+    own: Callable[[Sequence[Path], Any], Any] = plugins.built_by(dataset.builder)
+    return own
 
 
 def _files(dataset: spec.PublishedDataset, folder: Path | None, *, allow_download: bool) -> list[Path]:

@@ -18,7 +18,7 @@ from torch import Tensor
 from hsu_core import dispersion
 from hsu_core.energies import NEARLY_PARALLEL
 from hsu_core.regularizers import inner_problem
-from hsu_core.spec import MEASURES, Measure
+from hsu_core.spec import MEASURES, Measure, plugins
 
 PAIRS_AT_ONCE = 4096
 """Nearly parallel pairs whose differences are in memory at the same time."""
@@ -35,8 +35,8 @@ def measure(w: Float[Tensor, "n d"], measures: Sequence[Measure] = MEASURES) -> 
     [0, 1]. `coherence`: largest |cos| of a pair. `log_det`: `energies.gram_determinant`. `effective_rank`: exp of the
     entropy of the singular values of x (Roy and Vetterli 2007), in [1, min(n, d)]. `covering`: degrees from the worst
     point of the sphere that a few poles found to its nearest xᵢ: a lower bound. `wasserstein_uniformity`:
-    `dispersion.wasserstein_uniformity`, in [0, √2]. A measure is NaN if there is
-    no pair (n = 1 in full space), or if a weight is NaN.
+    `dispersion.wasserstein_uniformity`, in [0, √2]. Others are those of plug-ins. A measure is NaN if there is no pair
+    (n = 1 in full space), or if a weight is NaN.
     """
     if not measures:
         return {}
@@ -45,8 +45,14 @@ def measure(w: Float[Tensor, "n d"], measures: Sequence[Measure] = MEASURES) -> 
         if not len(rows) or not rows.isfinite().all():
             return dict.fromkeys(measures, math.nan)
         pairs = _pairs(rows)
-        values = torch.stack([MEASURERS[name](pairs) for name in measures])
+        values = torch.stack([_value(name, rows, pairs) for name in measures])
     return dict(zip(measures, values.tolist(), strict=True))
+
+
+def _value(name: Measure, rows: Float[Tensor, "n d"], pairs: Pairs) -> Float[Tensor, ""]:
+    if own := plugins.find(plugins.MEASURES, name):
+        return torch.as_tensor(plugins.built_by(own.spec.builder)(rows), dtype=rows.dtype, device=rows.device)
+    return MEASURERS[name](pairs)
 
 
 class Pairs(NamedTuple):

@@ -28,6 +28,7 @@ from hsu_core.models.mlp import MLP
 from hsu_core.models.small_cnn import SmallCNN
 from hsu_core.models.vgg import VGG16
 from hsu_core.models.vision_transformer import ViTTiny
+from hsu_core.spec import plugins
 
 __all__ = ["BUILDERS", "CNN9", "MLP", "SmallCNN", "build", "normed", "prepared", "weighted"]
 
@@ -72,18 +73,26 @@ def prepared(training: spec.TrainingSpec, facts: Any) -> nn.Module:
 def build(model: spec.Model, facts: Any, *, seed: int, initialisation: spec.Initialisation | None = None) -> nn.Module:
     """The network for data of these facts, with initial weights that depend on the seed alone.
 
-    Networks of convolutions and MLPs are drawn as `kaiming_normal`; the others draw theirs as their sources do. The
-    global random generator is neither read nor changed.
+    Networks of convolutions and MLPs are drawn as `kaiming_normal`; the others draw theirs as their sources do, and
+    those of plug-ins as their own code does. The global random generator is neither read nor changed.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = BUILDERS[model.kind](facts, model)
+        network = _builder(model)(facts, model)
     if (
         initialisation is None
         and isinstance(model, spec.members(spec.ImageModel))
-        and not isinstance(model, spec.ViTTiny)
+        and not isinstance(model, spec.ViTTiny | spec.PluginModel)
     ):
         initialisation = "kaiming_normal"
     if initialisation:
         initialisations.draw(network, initialisation, seed=seed)
     return network
+
+
+def _builder(model: spec.Model) -> Callable[[Any, Any], nn.Module]:
+    """What makes this network."""
+    if not isinstance(model, spec.PluginModel):
+        return BUILDERS[model.kind]
+    own: Callable[[Any, Any], nn.Module] = plugins.built_by(model.builder)
+    return own

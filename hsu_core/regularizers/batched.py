@@ -19,6 +19,7 @@ from hsu_core.regularizers.feature_terms import AnyTerm, OfClasses, OfFeatures
 from hsu_core.regularizers.terms import (
     AtPoles,
     OfDraws,
+    OfPlugin,
     OfProjections,
     OfStretch,
     OfWeights,
@@ -55,7 +56,7 @@ def _way(term: AnyTerm) -> Callable[[Any, Tensor, StepContext], Tensor]:
             return _of_projections
         case OfStretch():
             return _of_stretch
-        case OfDraws() | OfFeatures() | OfClasses():
+        case OfDraws() | OfPlugin() | OfFeatures() | OfClasses():
             return _one_by_one
         case _:
             assert_never(term)
@@ -102,7 +103,7 @@ def _of_stretch(terms: Sequence[OfStretch], w: Float[Tensor, "b n d"], at: StepC
 
 
 def _one_by_one(terms: Sequence[AnyTerm], w: Float[Tensor, "b n d"], at: StepContext) -> Float[Tensor, " b"]:
-    """For terms whose draws differ, and for features, of which there is one batch."""
+    """For terms whose draws differ, for functions of one layer, and for features, of which there is one batch."""
     return torch.stack([term(own, at) for term, own in zip(terms, w, strict=True)])
 
 

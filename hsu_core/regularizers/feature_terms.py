@@ -19,6 +19,7 @@ from hsu_core.fast.directions import computable
 from hsu_core.ranks import World
 from hsu_core.regularizers.layers import Layer
 from hsu_core.regularizers.terms import Draw, LayerTerm, StepContext, Term, vectors
+from hsu_core.spec import plugins
 
 
 class FeatureLoss(NamedTuple):
@@ -126,7 +127,7 @@ def feature_term(chosen: spec.FeatureRegularizer, layer: Layer, *, seed: int, wo
     return OfFeatures(layer, seed, loss=_loss(chosen), world=world)
 
 
-def _loss(chosen: spec.FeatureBaseline | spec.FeatureDispersion) -> FeatureLoss:
+def _loss(chosen: spec.FeatureBaseline | spec.FeatureDispersion | spec.PluginFeaturePenalty) -> FeatureLoss:
     match chosen:
         case spec.Uniformity(t=t):
             return FeatureLoss(partial(baselines.uniformity, t=t))
@@ -136,5 +137,7 @@ def _loss(chosen: spec.FeatureBaseline | spec.FeatureDispersion) -> FeatureLoss:
             return FeatureLoss(dispersion.wasserstein_uniformity)
         case spec.SlicedGaussian(directions=count):
             return FeatureLoss(dispersion.sliced_gaussian, partial(vectors, count))
+        case spec.PluginFeaturePenalty():
+            return FeatureLoss(plugins.built_by(chosen.builder)(chosen))
         case _:
             assert_never(chosen)

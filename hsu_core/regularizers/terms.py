@@ -23,6 +23,7 @@ from hsu_core.fast.directions import computable, unit_rows
 from hsu_core.regularizers import inner_problem
 from hsu_core.regularizers.layers import Layer
 from hsu_core.regularizers.projections import KeptProjection, distortion, gaussian
+from hsu_core.spec import plugins
 
 Kept = TypeVar("Kept", bound=nn.Module)
 Draw = Callable[[Tensor, torch.Generator | None], Tensor]
@@ -254,7 +255,20 @@ class OfDraws(Term):
         return self.loss(w, self.draw(w.detach(), self.generator(f"draws/{at.step}", w.device)))
 
 
-LayerTerm = OfWeights | AtPoles | OfProjections | OfStretch | OfDraws
+class OfPlugin(Term):
+    """A plug-in's function of one layer's neurons, in half space of them and their mirror images."""
+
+    def __init__(self, layer: Layer, seed: int, *, loss: Callable[[Tensor], Tensor], half_space: bool) -> None:
+        super().__init__(layer, seed)
+        self.loss = loss
+        self.half_space = half_space
+
+    def forward(self, w: Float[Tensor, "n d"], _at: StepContext) -> Float[Tensor, ""]:
+        """The function's value."""
+        return self.loss(torch.cat([w, -w]) if self.half_space else w)
+
+
+LayerTerm = OfWeights | AtPoles | OfProjections | OfStretch | OfDraws | OfPlugin
 """Every kind of term of a layer's weights."""
 
 
@@ -320,6 +334,8 @@ def layer_term(chosen: spec.LayerRegularizer, layer: Layer, *, seed: int, weight
         case spec.SlicedDispersion():
             loss = partial(dispersion.sliced_dispersion, half_space=half_space)
             return OfDraws(layer, seed, draw=partial(_planes, chosen.circles), loss=loss)
+        case spec.PluginLayerPenalty():
+            return OfPlugin(layer, seed, loss=plugins.built_by(chosen.builder)(chosen), half_space=half_space)
         case _:
             assert_never(chosen)
 

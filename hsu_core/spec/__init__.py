@@ -23,6 +23,7 @@ from hsu_core.spec.image_models import *
 from hsu_core.spec.initial import *
 from hsu_core.spec.layer_names import *
 from hsu_core.spec.losses import *
+from hsu_core.spec.measures import *
 from hsu_core.spec.menus import *
 from hsu_core.spec.models import *
 from hsu_core.spec.nodes import *
@@ -31,6 +32,8 @@ from hsu_core.spec.optimizers import *
 from hsu_core.spec.own_datasets import *
 from hsu_core.spec.parametrizations import *
 from hsu_core.spec.penalties import *
+from hsu_core.spec.plugin_bases import *
+from hsu_core.spec.plugin_tasks import *
 from hsu_core.spec.points import *
 from hsu_core.spec.recommendation import *
 from hsu_core.spec.recommenders import *

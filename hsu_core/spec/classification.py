@@ -11,8 +11,8 @@ from pydantic import model_validator
 from hsu_core.spec.batch_norm import BatchNorm
 from hsu_core.spec.batched import BatchedSpec
 from hsu_core.spec.datasets import ImageDataset
-from hsu_core.spec.image_models import ImageModel
 from hsu_core.spec.losses import CrossEntropy
+from hsu_core.spec.models import ImageModel
 from hsu_core.spec.own_datasets import called
 from hsu_core.spec.task import Misfit, TaskSpec
 from hsu_core.spec.training import Load, Metric

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, TypeAdapter
 
+from hsu_core.spec import plugins
 from hsu_core.spec.facts import GraphFacts, ImageFacts, InteractionFacts, TextFacts
 from hsu_core.spec.own_datasets import OwnImages, OwnInteractions, OwnTexts
+from hsu_core.spec.plugin_bases import (
+    PluginDataset,
+    PluginGraphDataset,
+    PluginImageDataset,
+    PluginInteractionDataset,
+    PluginTextDataset,
+)
 from hsu_core.spec.values import Spec
 
 __all__ = [
@@ -100,15 +108,30 @@ class MovieLensSmall(Spec):
     facts: ClassVar[InteractionFacts] = InteractionFacts(users=671, items=6170, train=41_249, test=10_319)
 
 
-PublishedDataset = Annotated[
-    Digits | MNIST | FashionMNIST | CIFAR10 | CIFAR100 | Cora | Citeseer | Banking77 | MovieLensSmall,
-    Field(discriminator="kind"),
-]
-"""Those that everybody has."""
-ImageDataset = Annotated[Digits | MNIST | FashionMNIST | CIFAR10 | CIFAR100 | OwnImages, Field(discriminator="kind")]
-GraphDataset = Annotated[Cora | Citeseer, Field(discriminator="kind")]
-TextDataset = Annotated[Banking77 | OwnTexts, Field(discriminator="kind")]
-InteractionDataset = Annotated[MovieLensSmall | OwnInteractions, Field(discriminator="kind")]
+_Images = Digits | MNIST | FashionMNIST | CIFAR10 | CIFAR100
+_Graphs = Cora | Citeseer
+_BuiltIn = _Images | _Graphs | Banking77 | MovieLensSmall
+
+plugins.load(
+    plugins.DATASETS,
+    (PluginImageDataset, PluginGraphDataset, PluginTextDataset, PluginInteractionDataset),
+    taken=plugins.names(_BuiltIn | OwnImages | OwnTexts | OwnInteractions),
+)
+if TYPE_CHECKING:
+    ImageDataset = Annotated[_Images | OwnImages | PluginImageDataset, Field(discriminator="kind")]
+    GraphDataset = Annotated[_Graphs | PluginGraphDataset, Field(discriminator="kind")]
+    TextDataset = Annotated[Banking77 | OwnTexts | PluginTextDataset, Field(discriminator="kind")]
+    InteractionDataset = Annotated[
+        MovieLensSmall | OwnInteractions | PluginInteractionDataset, Field(discriminator="kind")
+    ]
+    PublishedDataset = _BuiltIn | PluginDataset
+else:
+    ImageDataset = plugins.menu(_Images | OwnImages, PluginImageDataset)
+    GraphDataset = plugins.menu(_Graphs, PluginGraphDataset)
+    TextDataset = plugins.menu(Banking77 | OwnTexts, PluginTextDataset)
+    InteractionDataset = plugins.menu(MovieLensSmall | OwnInteractions, PluginInteractionDataset)
+    PublishedDataset = plugins.menu(_BuiltIn, PluginDataset)
+    """Those that are read from files of their own, and not from the storage of the service."""
 
 AnyOwnDataset = Annotated[OwnImages | OwnTexts | OwnInteractions, Field(discriminator="holds")]
 OWN_DATASET: TypeAdapter[AnyOwnDataset] = TypeAdapter(AnyOwnDataset)

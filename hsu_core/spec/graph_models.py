@@ -10,7 +10,7 @@ from hsu_core.spec.facts import GraphFacts
 from hsu_core.spec.geometry import Geometry, Layer
 from hsu_core.spec.values import WHOLE, Fraction, Spec, Width
 
-__all__ = ["GAT", "GCN", "GraphModel"]
+__all__ = ["GAT", "GCN", "BuiltInGraphModel"]
 
 
 class GCN(Spec):
@@ -62,4 +62,4 @@ class GAT(Spec):
         )
 
 
-GraphModel = Annotated[GCN | GAT, Field(discriminator="kind")]
+BuiltInGraphModel = GCN | GAT

@@ -16,7 +16,7 @@ from hsu_core.spec.residual_models import ResNet18, ResNetCIFAR, WideResNet
 from hsu_core.spec.values import Spec, Width, at_most
 from hsu_core.spec.vision_transformers import ViTTiny
 
-__all__ = ["CNN9", "MLP", "VGG16", "ImageModel", "SmallCNN"]
+__all__ = ["CNN9", "MLP", "VGG16", "BuiltInImageModel", "SmallCNN"]
 
 DEEPEST = 32
 """The largest number of hidden layers of an MLP."""
@@ -116,6 +116,4 @@ class VGG16(For32x32):
         return Geometry((*layers, Layer("classifier", "linear", facts.classes, channels, bias=True, is_final=True)))
 
 
-ImageModel = Annotated[
-    MLP | SmallCNN | CNN9 | ResNetCIFAR | ResNet18 | WideResNet | VGG16 | ViTTiny, Field(discriminator="kind")
-]
+BuiltInImageModel = MLP | SmallCNN | CNN9 | ResNetCIFAR | ResNet18 | WideResNet | VGG16 | ViTTiny

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from hsu_core.spec.datasets import GraphDataset
 from hsu_core.spec.evaluate import NO_PIXELS
-from hsu_core.spec.graph_models import GraphModel
 from hsu_core.spec.losses import CrossEntropy
+from hsu_core.spec.models import GraphModel
 from hsu_core.spec.optimizers import Adam, Optimizer
 from hsu_core.spec.schedules import Constant, Schedule
 from hsu_core.spec.training import Load, Metric, TrainingSpec

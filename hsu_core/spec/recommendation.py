@@ -7,8 +7,9 @@ from typing import Literal
 from hsu_core.spec.batched import BatchedSpec
 from hsu_core.spec.datasets import InteractionDataset
 from hsu_core.spec.evaluate import NO_CLASSES
+from hsu_core.spec.models import Recommender
 from hsu_core.spec.optimizers import Adam, Optimizer
-from hsu_core.spec.recommenders import BPR, Recommender, RecommenderLoss
+from hsu_core.spec.recommenders import BPR, RecommenderLoss
 from hsu_core.spec.schedules import Constant, Schedule
 from hsu_core.spec.training import Load, Metric
 from hsu_core.spec.values import Count

@@ -10,7 +10,7 @@ from hsu_core.spec.facts import InteractionFacts
 from hsu_core.spec.geometry import Geometry, Layer
 from hsu_core.spec.values import WHOLE, NonNegative, Spec, Width
 
-__all__ = ["BPR", "AlignUniform", "LightGCN", "MatrixFactorization", "Recommender", "RecommenderLoss"]
+__all__ = ["BPR", "AlignUniform", "BuiltInRecommender", "LightGCN", "MatrixFactorization", "RecommenderLoss"]
 
 
 class MatrixFactorization(Spec):
@@ -50,7 +50,7 @@ def _tables(facts: InteractionFacts, width: int, *, averaged: int = 0) -> Geomet
     return Geometry(tables, other_flops=2 * width, per_step_flops=averaged * 2 * 2 * facts.train * width)
 
 
-Recommender = Annotated[MatrixFactorization | LightGCN, Field(discriminator="kind")]
+BuiltInRecommender = MatrixFactorization | LightGCN
 
 
 class BPR(Spec):

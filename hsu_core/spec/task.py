@@ -49,6 +49,11 @@ class TaskSpec(Spec, ABC):
         return None
 
     @property
+    def plugins(self) -> dict[str, str]:
+        """The distributions of the plug-ins that it uses, with their versions."""
+        return {}
+
+    @property
     def checkpoint_policy(self) -> Checkpoint | None:
         """When its state is saved and what is kept; None if it saves nothing and always starts from the beginning."""
         return None

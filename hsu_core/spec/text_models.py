@@ -10,7 +10,7 @@ from hsu_core.spec.facts import TextFacts
 from hsu_core.spec.geometry import Geometry, Layer, transformer_block
 from hsu_core.spec.values import WHOLE, Fraction, Spec, Width, fault
 
-__all__ = ["BagOfNgrams", "TextModel", "TextTransformer"]
+__all__ = ["BagOfNgrams", "BuiltInTextModel", "TextTransformer"]
 
 Vocabulary = Annotated[int, Field(ge=64, le=1_000_000), WHOLE]
 
@@ -84,4 +84,4 @@ class TextTransformer(Spec):
         )
 
 
-TextModel = Annotated[BagOfNgrams | TextTransformer, Field(discriminator="kind")]
+BuiltInTextModel = BagOfNgrams | TextTransformer

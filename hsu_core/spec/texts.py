@@ -8,8 +8,9 @@ from hsu_core.spec.batched import BatchedSpec
 from hsu_core.spec.datasets import TextDataset
 from hsu_core.spec.evaluate import NO_PIXELS
 from hsu_core.spec.losses import CrossEntropy
+from hsu_core.spec.models import TextModel
 from hsu_core.spec.optimizers import AdamW, Optimizer
-from hsu_core.spec.text_models import TextModel, TextTransformer
+from hsu_core.spec.text_models import TextTransformer
 from hsu_core.spec.training import Load, Metric
 from hsu_core.spec.values import Count, left_out_at
 

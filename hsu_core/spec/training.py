@@ -8,15 +8,18 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
+from hsu_core.spec import plugins
 from hsu_core.spec.datasets import Dataset
 from hsu_core.spec.evaluate import Evaluate, Refusal
 from hsu_core.spec.geometry import Geometry
 from hsu_core.spec.initial import Initial, InitialJob
 from hsu_core.spec.layer_names import layer_misfits
+from hsu_core.spec.measures import MEASURES, Measure
 from hsu_core.spec.models import Model
 from hsu_core.spec.optimizers import SGD, Optimizer
 from hsu_core.spec.parametrizations import Classifier, Parametrization
 from hsu_core.spec.penalties import FeaturePenalty
+from hsu_core.spec.plugin_bases import PluginModel
 from hsu_core.spec.regularizers import Regularizer
 from hsu_core.spec.schedules import Cosine, Schedule
 from hsu_core.spec.task import Misfit, TaskSpec
@@ -36,12 +39,9 @@ from hsu_core.spec.values import (
 )
 
 __all__ = [
-    "ALL_MEASURES",
-    "MEASURES",
     "Checkpoint",
     "Duration",
     "Load",
-    "Measure",
     "Metric",
     "Record",
     "TrainingSpec",
@@ -62,17 +62,6 @@ class Duration(Spec):
         if (self.epochs is None) == (self.steps is None):
             raise fault("epochs", "epochs_or_steps", "give either epochs or steps, and not both")
         return self
-
-
-Measure = Literal[
-    "mhe_s0", "mhe_s1", "mhe_s2", "mhe_a0", "mhe_a1", "mhe_a2",
-    "mhe_s0_half", "mhe_s1_half", "mhe_s2_half", "mhe_a0_half", "mhe_a1_half", "mhe_a2_half",
-    "separation", "min_angle", "resultant_length", "coherence", "log_det", "effective_rank", "covering",
-    "wasserstein_uniformity",
-]  # fmt: skip
-ALL_MEASURES: tuple[Measure, ...] = Measure.__args__  # type: ignore[attr-defined]
-MEASURES = tuple(name for name in ALL_MEASURES if name != "wasserstein_uniformity")
-"""What is recorded by default: specs that are older than a measure stay as they were."""
 
 
 class Record(Spec):
@@ -171,8 +160,7 @@ class TrainingSpec(TaskSpec):
 
     @model_validator(mode="after")
     def _is_possible(self) -> TrainingSpec:
-        if reason := self.misfit():
-            raise fault("model", "model_does_not_fit", reason)
+        self._check_fit()
         if isinstance(self.regularizer, FeaturePenalty):
             self._check_features(self.regularizer)
         if self.classifier and not self.geometry.final:
@@ -195,6 +183,22 @@ class TrainingSpec(TaskSpec):
                 f"{self.steps_per_epoch:,}",
             )
         return self
+
+    def _check_fit(self) -> None:
+        """Raise an error if the network does not take the data, or if a plug-in's network fails to tell its layers."""
+        try:
+            reason = self.misfit()
+            if reason is None and isinstance(self.model, PluginModel) and not self.geometry.layers:
+                reason = f"{self.model.kind} has no layers for {self.dataset.kind}"
+        except Exception as error:
+            if not isinstance(self.model, PluginModel):
+                raise
+            failed = f"{type(error).__name__}: {error}"
+            raise fault(
+                "model", "plugin_failed", f"{self.model.kind} failed for {self.dataset.kind}: {failed}"
+            ) from error
+        if reason:
+            raise fault("model", "model_does_not_fit", reason)
 
     def _check_features(self, chosen: FeaturePenalty) -> None:
         """Raise an error if a step has no features for the penalty, or does not know their classes."""
@@ -261,6 +265,19 @@ class TrainingSpec(TaskSpec):
     def required_dataset(self) -> Dataset:
         """The data set that it is trained on."""
         return self.dataset
+
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The distributions of the plug-ins that it uses, with their versions."""
+        return plugins.used(
+            (
+                (plugins.TASKS, self.task),
+                (plugins.DATASETS, self.dataset.kind),
+                (plugins.MODELS, self.model.kind),
+                (plugins.REGULARIZERS, self.regularizer.kind),
+                *((plugins.MEASURES, measure) for measure in self.record.measures),
+            )
+        )
 
     @property
     def initial_checkpoint(self) -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ import torch
 
 from hsu_core import spec
 from hsu_core.ranks import ALONE, World
+from hsu_core.spec import plugins
 from hsu_core.tasks.classification import Classification
 from hsu_core.tasks.nodes import Nodes
 from hsu_core.tasks.recommendation import Recommendation
@@ -26,4 +27,11 @@ TASKS: dict[str, type[Task[Any, Any]]] = {
 
 def prepare(training: spec.TrainingSpec, data: Any, *, device: torch.device, world: World = ALONE) -> Task[Any, Any]:
     """The spec's task, with its network, on a device. `data` is what `reading.load` returns for its data set."""
-    return TASKS[training.task](training, data, device=device, world=world)
+    return _task(training)(training, data, device=device, world=world)
+
+
+def _task(training: spec.TrainingSpec) -> type[Task[Any, Any]]:
+    if not isinstance(training, spec.PluginTask):
+        return TASKS[training.task]
+    own: type[Task[Any, Any]] = plugins.built_by(training.builder)
+    return own

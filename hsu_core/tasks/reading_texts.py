@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from hsu_core import spec
+from hsu_core.spec import plugins
 
 
 class Reader(ABC):
@@ -37,6 +38,9 @@ def reader(model: spec.TextModel, training_texts: Sequence[str]) -> Reader:
             return Ngrams(model, training_texts)
         case spec.TextTransformer():
             return Subwords(model, training_texts)
+        case spec.PluginTextModel():
+            own: Reader = plugins.built_by(model.reader)(model, training_texts)
+            return own
         case _:
             assert_never(model)
 

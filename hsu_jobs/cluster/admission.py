@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from sqlalchemy.orm import Session
 
 from hsu_core.data.files import UNPUBLISHED, DatasetNotFound, require
-from hsu_core.spec import OwnDataset, PublishedDataset
+from hsu_core.spec import OwnDataset, PublishedDataset, plugins
 from hsu_jobs import queries
 from hsu_jobs.artifacts import checkpoints
 from hsu_jobs.datasets import filling
@@ -205,12 +205,15 @@ def is_readable(session: Session, dataset: PublishedDataset, settings: Settings)
 
 
 def _dataset_faults(session: Session, spec: JobSpec, settings: Settings, key: ApiKey) -> Iterator[Fault]:
-    """The workers report what they can read; before a pool's first report, this machine stands for its workers."""
+    """The workers report what they can read; before a pool's first report, this machine stands for its workers.
+
+    A data set of a plug-in is waited for, as its plug-in is.
+    """
     dataset = spec.required_dataset
     if isinstance(dataset, OwnDataset):
         yield from filling.dataset_faults(session, key, dataset)
         return
-    if dataset is None:
+    if dataset is None or plugins.find(plugins.DATASETS, dataset.kind):
         return
     pool, kind = spec.resources.pool, dataset.kind
     have = _machines(session).datasets.get(pool)

@@ -15,7 +15,7 @@ from sqlalchemy import TextClause, text
 from sqlalchemy.orm import Session
 
 from hsu_core.data.files import LAYOUT
-from hsu_core.spec import OWN
+from hsu_core.spec import OWN, plugins
 from hsu_jobs import lifecycle, pubsub, queries, row_failures
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import is_readable
@@ -41,12 +41,27 @@ SELECT pg_advisory_xact_lock(hashtextextended('{CHOOSERS}', 0))
 assert State.RUNNING in MOVES[State.QUEUED]  # which START writes
 
 START: TextClause = text("""
-WITH readable AS (  -- of the data sets that the worker has, those that some job waits for
-    SELECT kind AS dataset FROM unnest(CAST(:datasets AS text[])) AS kind
-    WHERE EXISTS (
-        SELECT FROM jobs WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND jobs.dataset = kind)
+WITH RECURSIVE needed AS (  -- the sets of plug-ins that jobs wait for: one index probe each, and one for the end
+    (SELECT plugins FROM jobs WHERE state = 'queued' AND wanted = 'run' AND pool = :pool ORDER BY plugins LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT jobs.plugins FROM jobs
+        WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND jobs.plugins > needed.plugins
+        ORDER BY jobs.plugins LIMIT 1
+    ) FROM needed WHERE needed.plugins IS NOT NULL
 ),
-head AS (  -- the first job of each user, size and data set: a few index probes, however many jobs wait
+readable AS (  -- of the plug-ins and data sets that the worker has, those that some job waits for
+    SELECT plugins, kind AS dataset FROM needed
+    CROSS JOIN unnest(CAST(:datasets AS text[])) AS kind
+    CROSS JOIN LATERAL (
+        SELECT FROM jobs
+        WHERE state = 'queued' AND wanted = 'run' AND pool = :pool
+          AND jobs.plugins = needed.plugins AND jobs.dataset = kind
+        LIMIT 1  -- not EXISTS: as a join, the plan would read the whole queue
+    ) AS job
+    WHERE plugins <@ CAST(:plugins AS text[])
+),
+head AS (  -- the first job of each user, size, data set and plug-ins: a few index probes, however many jobs wait
     SELECT job.*, least(usage_now(usage, users.gpus, usage_at, :half_life) + users.gpus * :soon, 1e100)
                   / CASE WHEN share > 0 THEN greatest(share, 1e-9) END AS used  -- bounded: an overflow ended all claims
     FROM users
@@ -54,7 +69,8 @@ head AS (  -- the first job of each user, size and data set: a few index probes,
     CROSS JOIN readable
     CROSS JOIN LATERAL (
         SELECT id, ctid AS place, gpus, priority, runnable_at FROM jobs
-        WHERE state = 'queued' AND wanted = 'run' AND pool = :pool AND jobs.dataset = readable.dataset
+        WHERE state = 'queued' AND wanted = 'run' AND pool = :pool
+          AND jobs.plugins = readable.plugins AND jobs.dataset = readable.dataset
           AND owner_id = users.id AND gpus = size
           AND runnable_at <= now() AND id <> ALL(CAST(:passed_over AS bigint[]))
         ORDER BY priority DESC, id LIMIT 1
@@ -123,6 +139,8 @@ class Room(NamedTuple):
     """Jobs that are left to other workers: this one cannot start them."""
     datasets: tuple[str, ...] = (*LAYOUT, OWN)
     """The data sets that the worker can read; jobs with other data sets are left to other workers."""
+    plugins: tuple[str, ...] = tuple(plugins.distributions())
+    """The plug-ins that the worker has; jobs that need others are left to other workers."""
 
 
 class Started(NamedTuple):
@@ -144,6 +162,7 @@ def start(session: Session, room: Room, token: UUID, settings: Settings) -> Star
         "free": len(room.free),
         "machine": room.gpus,
         "datasets": ["", *room.datasets],  # some jobs need none
+        "plugins": list(room.plugins),
         "token": token,
         "lease": settings.lease.total_seconds(),
         "half_life": settings.usage_half_life.total_seconds(),
@@ -187,6 +206,7 @@ class _Floor:
 
     def __init__(self, workers: Sequence[Worker], running: Sequence[Attempt]) -> None:
         self.pools = {worker.name: worker.pool for worker in workers}
+        self.plugins = {worker.name: frozenset(worker.plugins or ()) for worker in workers}
         self.free = {worker.name: worker.slots for worker in workers}
         self.staying: list[Attempt] = []
         self.leaving: list[Attempt] = []
@@ -197,7 +217,10 @@ class _Floor:
 
     def place(self, job: Job) -> None:
         """Give a job a place where as few and as unimportant attempts as possible have to leave."""
-        leavers = {name: self._leavers(name, job) for name, pool in self.pools.items() if pool == job.pool}
+        able = (
+            name for name, pool in self.pools.items() if pool == job.pool and self.plugins[name].issuperset(job.plugins)
+        )
+        leavers = {name: self._leavers(name, job) for name in able}
         possible = {name: leaving for name, leaving in leavers.items() if leaving is not None}
         if not possible:
             return

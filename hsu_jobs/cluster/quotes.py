@@ -62,6 +62,7 @@ def _expected(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKe
         pool=spec.resources.pool,
         gpus=spec.resources.gpus,
         dataset=spec.required_dataset.kind if spec.required_dataset else "",
+        plugins=sorted(spec.plugins),
         runnable_at=datetime.fromtimestamp(0, UTC),
         spec=spec.model_dump(mode="json"),
     )

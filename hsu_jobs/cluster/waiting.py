@@ -35,7 +35,7 @@ class Waiting(NamedTuple):
 
     reason: str
     """`spec_not_readable`, `backing_off`, `quota`, `no_worker`, `workers_lack_storage`, `no_worker_with_dataset`,
-    `too_large`, `machine_busy`, `behind` or `next`."""
+    `no_worker_with_plugins`, `too_large`, `machine_busy`, `behind` or `next`."""
     detail: str
     ahead: int | None
     """Jobs that will probably start before it; None if it waits for another reason."""
@@ -60,6 +60,8 @@ class Pool(NamedTuple):
     """What keeps a live worker from taking jobs."""
     datasets: frozenset[str] | None = None
     """The data sets that at least one worker can read; None if one of them has not reported."""
+    plugins: tuple[frozenset[str], ...] | None = None
+    """The plug-ins of each worker; None if one of them has not reported."""
 
 
 class QueuePosition(NamedTuple):
@@ -161,7 +163,7 @@ def _reason(pool: Pool, owner: _Owner, job: Job, *, now: datetime, ahead: int) -
 def _unreadable(job: Job) -> Waiting | None:
     """Why a job whose spec this version cannot read waits; None for every other job."""
     try:
-        read(job.spec)
+        read(job.spec, plugins=job.plugins)
     except SpecNotReadable as error:
         return Waiting(SpecNotReadable.code, f"{error.detail}; a worker of a version that can may run it", None, None)
     return None
@@ -171,11 +173,18 @@ def _lacking(pool: Pool, job: Job) -> Waiting | None:
     """A reason that only the operator of the machines can remove."""
     if pool.workers == 0 and pool.lacks:
         return Waiting("workers_lack_storage", f"no worker of pool {pool.name!r} takes jobs: {pool.lacks}", None, None)
-    if pool.datasets is None or job.dataset in ("", *pool.datasets) or pool.workers == 0:
+    if pool.workers == 0:
         return None
-    have = ", ".join(sorted(pool.datasets)) or "none"
-    detail = f"no worker of pool {pool.name!r} that is there can read {job.dataset}; they have: {have}"
-    return Waiting("no_worker_with_dataset", detail, None, None)
+    if pool.plugins is not None and not any(own.issuperset(job.plugins) for own in pool.plugins):
+        needed = ", ".join(job.plugins)
+        have = ", ".join(sorted(frozenset().union(*pool.plugins))) or "none"
+        detail = f"no worker of pool {pool.name!r} that is there has the plug-ins {needed}; they have: {have}"
+        return Waiting("no_worker_with_plugins", detail, None, None)
+    if pool.datasets is not None and job.dataset not in ("", *pool.datasets):
+        have = ", ".join(sorted(pool.datasets)) or "none"
+        detail = f"no worker of pool {pool.name!r} that is there can read {job.dataset}; they have: {have}"
+        return Waiting("no_worker_with_dataset", detail, None, None)
+    return None
 
 
 def _pool(session: Session, name: str, settings: Settings) -> Pool:
@@ -199,6 +208,9 @@ def _pool(session: Session, name: str, settings: Settings) -> Pool:
         datasets=None
         if any(worker.datasets is None for worker in there)
         else frozenset(kind for worker in there for kind in worker.datasets or ()),
+        plugins=None
+        if any(worker.plugins is None for worker in there)
+        else tuple(frozenset(worker.plugins or ()) for worker in there),
     )
 
 

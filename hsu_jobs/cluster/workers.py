@@ -7,8 +7,9 @@ counts as gone, and its row stays as a record. A name belongs to one process at 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, TypedDict, Unpack
 from uuid import UUID
 
@@ -71,9 +72,22 @@ def heartbeat(session: Session, name: str, identity: UUID, **has: Unpack[Equipme
     return session.execute(mine.values(seen_at=func.now(), **_columns(has))).one_or_none() is not None
 
 
-def note_readiness(session: Session, name: str, *, datasets: Sequence[str], lacks: Sequence[str]) -> None:
-    """Record which data sets a worker can read, and why it takes no jobs now, if it does not."""
-    values = {"datasets": list(datasets), "lacks": list(lacks)}
+def note_readiness(
+    session: Session,
+    name: str,
+    *,
+    datasets: Sequence[str],
+    lacks: Sequence[str],
+    plugins: Mapping[str, str] = MappingProxyType({}),
+    broken_plugins: Sequence[str] = (),
+) -> None:
+    """Record which data sets a worker can read, which plug-ins it has, and why it takes no jobs now, if it does not."""
+    values = {
+        "datasets": list(datasets),
+        "lacks": list(lacks),
+        "plugins": dict(plugins),
+        "broken_plugins": list(broken_plugins),
+    }
     session.execute(update(Worker).where(Worker.name == name).values(values))
 
 

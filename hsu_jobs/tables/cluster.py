@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, ForeignKey, Text
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from hsu_jobs.tables.base import NOW, OpenEnum, Row
@@ -42,6 +44,10 @@ class Worker(Row):
     """A job that waits for more GPUs than are free here: GPUs that become free are kept for it."""
     datasets: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
     """The data sets that it can read, or may download; null until it has reported."""
+    plugins: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """The plug-ins that it has, each with its version; null until it has reported."""
+    broken_plugins: Mapped[list[str]] = mapped_column(server_default="{}")
+    """The plug-ins that it cannot use, each with its reason."""
     lacks: Mapped[list[str]] = mapped_column(server_default="{}")
     """Why it takes no jobs now: what it cannot reach, each with its reason."""
     started_at: Mapped[datetime] = mapped_column(server_default=NOW)

@@ -41,6 +41,7 @@ class Job(Row):
         Index(
             "jobs_runnable",
             "pool",
+            "plugins",
             "dataset",
             "owner_id",
             "gpus",
@@ -77,6 +78,8 @@ class Job(Row):
     spec: Mapped[dict[str, Any]]
     dataset: Mapped[str] = mapped_column(Computed("coalesce(spec #>> '{dataset,kind}', '')", persisted=True))
     """The kind of data set that a machine must have for it; empty if it needs none."""
+    plugins: Mapped[list[str]] = mapped_column(server_default="{}")
+    """The plug-ins that a machine must have for it, in order; known without reading the spec."""
     fingerprint: Mapped[str]
     state: Mapped[State] = mapped_column(OpenEnum(State))
     """A state of a newer version is a plain text: it is shown, and no move leads out of it."""

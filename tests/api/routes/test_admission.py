@@ -13,6 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 from samples import DIGITS
 
+from hsu_core import spec
+from hsu_core.spec import plugins
 from hsu_jobs import database, settings
 from hsu_jobs.cluster import workers
 from hsu_jobs.spec import parse
@@ -116,6 +118,21 @@ def test_the_workers_say_which_data_sets_can_be_read_and_not_the_host_of_the_api
     assert (available["mnist"], available["cifar10"]) == (True, False)
     made = ada.post("/v1/jobs", json=DIGITS | {"dataset": {"kind": "mnist"}})
     assert made.status_code == 201, made.text
+
+
+def test_a_job_whose_data_set_a_plug_in_brings_waits_for_a_worker_that_has_it(
+    ada: TestClient, machines: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought = plugins.Plugin(plugins.DATASETS, "cifar10", spec.CIFAR10, "lab-data", "1.0")
+    monkeypatch.setitem(plugins._installed, (plugins.DATASETS, "cifar10"), brought)
+    with database.transaction() as session:
+        for name in ("a", "b"):
+            workers.note_readiness(session, name, datasets=["digits"], lacks=[])
+    made = ada.post("/v1/jobs", json=DIGITS | {"dataset": {"kind": "cifar10"}, "model": {"kind": "mlp"}})
+    assert made.status_code == 201, made.text
+    seen = ada.get(f"/v1/jobs/{made.json()['id']}").json()
+    assert seen["waiting"]["reason"] == "no_worker_with_plugins"
+    assert "has the plug-ins lab-data; they have: none" in seen["waiting"]["detail"]
 
 
 def in_the_place_of_the_folder(data: Path) -> None:

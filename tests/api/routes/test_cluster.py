@@ -114,6 +114,7 @@ def test_workers_tell_what_they_have_and_what_is_in_use(
     (seen,) = ada.get("/v1/workers").json()["workers"]
     assert seen == ada.get("/v1/workers/w").json()
     expected = {"name": "w", "pool": "default", "devices": ["cpu:0"], "slots": 1, "busy": 1, "duty": "active"}
+    expected |= {"plugins": None, "broken_plugins": []}
     assert expected | {"is_there": True, "faults": 0, "holding": None, "datasets": None, "lacks": []} == {
         name: value for name, value in seen.items() if not name.endswith("_at")
     }

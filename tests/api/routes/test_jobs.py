@@ -210,3 +210,29 @@ def test_a_viewer_reads_but_does_not_change(ada: TestClient, as_user: Callable[.
     assert viewer.get(f"/v1/jobs/{job['id']}").status_code == 200
     for answer in (viewer.post("/v1/jobs", json=DIGITS), viewer.post(f"/v1/jobs/{job['id']}/cancel")):
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+@pytest.mark.parametrize(
+    ("change", "near", "how"),
+    [
+        ({"model": {"kind": "smal_cnn"}}, "did you mean small_cnn? ", ". A plug-in can bring it (docs/plugins.md)"),
+        (
+            {"dataset": {"kind": "fashion_mnist"}},
+            "did you mean fashion-mnist? ",
+            ". `hsu data add` or a plug-in can bring it (docs/plugins.md)",
+        ),
+        ({"regularizer": {"kind": "zzz"}}, "here; there are none, mhe, ", ". A plug-in can bring it (docs/plugins.md)"),
+    ],
+)
+def test_a_kind_that_is_not_here_is_refused_with_what_is_near_and_how_it_can_be_brought(
+    ada: TestClient, change: dict[str, Any], near: str, how: str
+) -> None:
+    for answer in (
+        ada.post("/v1/jobs", json=DIGITS | change),
+        ada.post("/v1/jobs/bulk", json={"jobs": [DIGITS | change]}),
+    ):
+        assert answer.status_code == 422
+        (fault,) = answer.json()["errors"]
+        assert near in fault["detail"]
+        assert fault["detail"].endswith(how)
+        assert fault["code"] == "union_tag_invalid"

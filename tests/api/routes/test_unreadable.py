@@ -234,3 +234,20 @@ def test_a_stop_or_a_duty_of_another_version_is_told_as_it_is(
     assert ada.get(f"/v1/jobs/{job}").json()["attempts"][0]["stop"] == "of_tomorrow"
     assert [worker["duty"] for worker in ada.get("/v1/workers").json()["workers"]] == ["of_tomorrow", "active"]
     assert root.get("/metrics").status_code == 200
+
+
+def test_a_job_whose_plug_in_is_gone_names_it_and_can_be_listed_shown_and_cancelled(
+    ada: TestClient, submit: Submit
+) -> None:
+    job = submit(ada)["id"]
+    spoil(job, json.dumps(STORED | {"model": {"kind": "lab_net", "width": 3}}))
+    write("UPDATE jobs SET plugins = '{lab-nets}' WHERE id = :job", job=job)
+    seen = ada.get(f"/v1/jobs/{job}").json()
+    assert "the plug-in lab-nets is not installed here" in seen["spec_error"]
+    assert seen["waiting"]["reason"] == "spec_not_readable"
+    assert "lab-nets" in seen["waiting"]["detail"]
+    assert seen["spec"]["model"] == {"kind": "lab_net", "width": 3}
+    (listed,) = ada.get("/v1/jobs").json()["jobs"]
+    assert listed["spec_error"] == seen["spec_error"]
+    assert ada.get(f"/v1/jobs/{job}/curves").json()["curves"] == []
+    assert ada.post(f"/v1/jobs/{job}/cancel").json()["state"] == "cancelled"
