@@ -130,6 +130,12 @@ FIXED = ("DATABASE_URL", "DATABASE_PASSWORD", "REDIS_URL", "DATA_DIR", "ARTIFACT
 """Where the containers' own engines and folders are."""
 
 
+def test_what_the_images_copy_is_sent_to_their_build() -> None:
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    sent = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert [name for line in copied for name in line.split() if f"!{name}" not in sent] == []
+
+
 def test_the_database_password_stands_in_no_url() -> None:
     for line in (ROOT / "docker-compose.yml").read_text(encoding="utf-8").splitlines():
         assert "://" not in line or "PASSWORD" not in line
