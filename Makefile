@@ -8,6 +8,7 @@ QUICK := $(addprefix tests/,architecture hsu_core/spec hsu_core/data hsu_core/mo
 	hsu_jobs/test_resuming.py hsu_jobs/cluster/test_waiting.py \
 	api/routes/test_jobs.py api/routes/test_actions.py api/dependencies/test_authorization.py \
 	worker/test_dispatch.py worker/test_devices.py hsu_client/cli/test_render.py)
+TRAINERS := lightning==2.6.6 transformers==5.24.0 accelerate==1.15.0
 YARDSTICK := mlflow==3.17.0 psycopg2-binary
 
 .DEFAULT_GOAL := help

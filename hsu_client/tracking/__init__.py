@@ -7,6 +7,7 @@
     energies      what are the energies of a model's layers?
     environment   where does the loop run?
     output        how does what the loop prints reach the run's log?
+    lightning, transformers      how do their trainers log into a run? with new_numbers
 
 Knows HTTP alone, as all of the client; the library is imported where a loop measures.
 """
