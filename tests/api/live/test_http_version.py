@@ -21,6 +21,7 @@ from stored_checkpoints import stored
 
 from hsu_core.outcomes import Series
 from hsu_jobs import attempts, curves, database
+from hsu_jobs.artifacts import installation
 from hsu_jobs.curves import Point
 from hsu_jobs.settings import Settings
 
@@ -68,6 +69,7 @@ def test_a_checkpoint_comes_whole_or_in_part(
         claim = attempts.claim(session, ROOM, mine)
         assert claim is not None
         assert claim.job_id == job
+        installation.adopt(session, mine)  # other tests may have recorded checkpoints, which lie nowhere
         stored(session, claim, mine)
     with serving(*urls, HSU_ARTIFACTS_DIR=str(tmp_path)) as server, as_user(server, "ada") as new:
         path = f"/v1/jobs/{job}/checkpoints/6"
