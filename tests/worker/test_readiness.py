@@ -247,9 +247,9 @@ def test_a_worker_says_which_data_sets_it_can_read(settings: Settings) -> None:
     (raw / f"{IDX[0]}.gz").rename(raw / "away")
     assert readable(settings) == ("digits", "own")
     may = settings.model_copy(update={"allow_download": True})
-    assert set(readable(may)) == set(LAYOUT) - UNPUBLISHED
+    assert set(readable(may)) == {*LAYOUT, "own"} - UNPUBLISHED
     (may.data_dir / "file").touch()
-    assert readable(may.model_copy(update={"data_dir": may.data_dir / "file"})) == ("digits",)
+    assert readable(may.model_copy(update={"data_dir": may.data_dir / "file"})) == ("digits", "own")
 
 
 def test_a_data_set_that_could_not_be_read_is_left_to_others_for_a_while(settings: Settings) -> None:

@@ -47,7 +47,7 @@ def told(session: Session, hook: Webhook) -> Sequence[str]:
 def test_what_may_be_wanted_is_every_kind_of_event_and_every_ending() -> None:
     union = typing.get_args(Event)[0]
     kinds = {member.model_fields["kind"].default for member in typing.get_args(union)}
-    assert set(typing.get_args(subscriptions.Subscribed)) == kinds | TERMINAL | {State.PAUSED}
+    assert set(typing.get_args(subscriptions.Subscribed)) == kinds | TERMINAL | {State.PAUSED, State.LOST}
 
 
 def test_a_job_tells_its_owners_webhooks_what_each_wants(
