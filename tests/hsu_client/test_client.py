@@ -85,8 +85,10 @@ def test_a_priority_is_changed_and_a_job_that_ended_tried_again(client: Client) 
     assert retried[0] == retried[1] != job
 
 
-def test_a_fork_goes_on_from_a_checkpoint(client: Client, session: Session, claim: Claim) -> None:
+def test_a_fork_goes_on_from_a_checkpoint(client: Client, session: Session, claim: Claim, served: Any) -> None:
+    (served.artifacts / "unused").mkdir(exist_ok=True)
     for step in (3, 6):
+        (served.artifacts / f"unused/{step}").touch()  # a fork asks whether it is there
         state = Saved(step, Path("unused"), "ab" * 32, 1000, None, is_best=False)
         attempts.progress(session, claim.token, step=step, saved=[(state, f"unused/{step}")])
         session.flush()

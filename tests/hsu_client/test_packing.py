@@ -7,6 +7,7 @@ import io
 import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,9 +80,13 @@ def test_what_a_file_is_follows_from_its_name_and_its_columns(tmp_path: Path) ->
         source_of(tmp_path / "nothing.npz")
 
 
-def test_a_refusal_of_the_service_is_a_problem(client: Client, folder: Path) -> None:
-    with pytest.raises(Problem, match="cannot be stored just now") as refused:  # no worker has used the storage
-        client.add_dataset("flowers", folder)
+def test_a_refusal_of_the_service_is_a_problem(client: Client, folder: Path, served: Any) -> None:
+    away = served.artifacts.rename(served.artifacts.with_name("away"))
+    try:
+        with pytest.raises(Problem, match="cannot be stored just now") as refused:
+            client.add_dataset("flowers", folder)
+    finally:
+        away.rename(served.artifacts)
     assert refused.value.status == 503
     assert [each["state"] for each in client.datasets()] == ["uploading"]
     client.delete_dataset("flowers", client.dataset("flowers")["version"])

@@ -172,9 +172,10 @@ def test_a_job_is_paused_resumed_prioritised_and_retried(hsu: Any) -> None:
     assert json.loads(hsu("retry", "--json", job).stdout)["id"] != int(job)
 
 
-def test_a_fork_is_queued_with_its_change(hsu: Any, session: Session, claim: Claim) -> None:
+def test_a_fork_is_queued_with_its_change(hsu: Any, session: Session, claim: Claim, served: Any) -> None:
     state = Saved(3, Path("unused"), "ab" * 32, 1000, 0.25, is_best=True)
-    attempts.progress(session, claim.token, step=3, saved=[(state, "unused")])
+    (served.artifacts / "a-file").touch()  # a fork asks whether it is there
+    attempts.progress(session, claim.token, step=3, saved=[(state, "a-file")])
     session.flush()
     job = str(claim.job_id)
     head, row = hsu("checkpoints", job).stdout.splitlines()
