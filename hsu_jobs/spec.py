@@ -195,6 +195,13 @@ class TrackedJob(TaskSpec, Envelope):
     config: Config = Field(default={})
     """What the loop was called with, as its owner gave it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _says_so(cls, value: Any) -> Any:
+        if isinstance(value, Mapping) and value.get("task") != "tracked":
+            raise ValueError("a tracked run's spec names its task")  # or any stored spec could be taken for one
+        return value
+
     @property
     def total_steps(self) -> int:
         """Zero: only the loop knows how many steps it will take."""

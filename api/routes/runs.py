@@ -269,7 +269,7 @@ class EnvironmentView(View):
 @router.post("", status_code=201, response_model=RunView, responses=problems(*_ALWAYS[:3], SpecRejected))
 def begin_run(asked: NewRun, key: Member, session: Session) -> Response:
     """Begin a run: a job that is running, and whose loop is the client's."""
-    spec = TrackedJob(name=asked.name, tags=asked.tags, config=asked.config)
+    spec = TrackedJob(task="tracked", name=asked.name, tags=asked.tags, config=asked.config)
     begun = runs.begin(session, spec, asked.client, owner=key.user, settings=settings())
     return rendered(RunView.of(begun), status=201, location=f"/v1/jobs/{begun.job_id}")
 
