@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.path_prefix import route_path
 from api.problems import respond
-from api.raw_bodies import is_part
 from hsu_jobs.errors import BodyTooLarge
+
+_PART = re.compile(r"/v1/datasets/[^/]+/versions/[^/]+/parts/[^/]+")
 
 
 class BodyLimit:
@@ -26,7 +30,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.part_limit if is_part(scope) else self.limit
+        limit = self.part_limit if _is_part(scope) else self.limit
         if self._declared(scope) > limit:
             await respond(BodyTooLarge(_detail(limit)))(scope, receive, send)
             return
@@ -49,6 +53,11 @@ class BodyLimit:
     def _declared(scope: Scope) -> int:
         length = dict(scope["headers"]).get(b"content-length", b"0")
         return int(length) if length.isdigit() else 0
+
+
+def _is_part(scope: Scope) -> bool:
+    """Whether a request sends a part of an upload."""
+    return scope["method"] == "PUT" and _PART.fullmatch(route_path(scope)) is not None
 
 
 def _detail(limit: int) -> str:

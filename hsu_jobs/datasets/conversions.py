@@ -110,15 +110,15 @@ def note_content(session: Session, conversion: Conversion, manifest: Manifest) -
 
 def settle(session: Session, conversion: Conversion, refused: str | None = None) -> None:
     """Record that it is ready, or why it is refused. If the claim is lost, only what was stored is looked at again."""
-    row = session.execute(_held(conversion)).scalar_one_or_none()
-    if row is None:
+    dataset = session.execute(_held(conversion)).scalar_one_or_none()
+    if dataset is None:
         session.execute(update(DatasetRow).where(DatasetRow.id == conversion.dataset_id).values(cleared_at=None))
         return
     if refused is not None:
-        _refuse(row, refused)
+        _refuse(dataset, refused)
         return
-    row.state, row.changed_at = DatasetState.READY, _now
-    row.holder = row.held_until = None
+    dataset.state, dataset.changed_at = DatasetState.READY, _now
+    dataset.holder = dataset.held_until = None
 
 
 def give_up_abandoned(session: Session) -> None:
@@ -174,6 +174,6 @@ def _held(conversion: Conversion) -> Select[DatasetRow]:
     return select(DatasetRow).where(mine, DatasetRow.state == DatasetState.CONVERTING).with_for_update()
 
 
-def _refuse(row: DatasetRow, reason: str) -> None:
-    row.state, row.reason, row.changed_at = DatasetState.REFUSED, reason[:LONGEST_REASON], _now
-    row.holder = row.held_until = None
+def _refuse(dataset: DatasetRow, reason: str) -> None:
+    dataset.state, dataset.reason, dataset.changed_at = DatasetState.REFUSED, reason[:LONGEST_REASON], _now
+    dataset.holder = dataset.held_until = None

@@ -42,13 +42,14 @@ def test_a_supervisor_that_stops_gives_its_jobs_back(
 def test_a_runner_whose_lease_was_lost_is_killed_and_overrules_nobody(
     supervisor: Supervisor, submit: Callable[..., int], job: Callable[[int], Job], fast: Settings
 ) -> None:
+    until(runners, seconds=STARTING)
+    (training,) = runners()  # a spare, which takes the next attempt
     made = submit(**LONG, limits={"max_attempts": 1})
     until(lambda: any(steps(job(made))), seconds=STARTING)
-    before = runners()
     with database.transaction() as session:
         session.execute(update(Attempt).values(lease_expires_at=Attempt.started_at))
         assert attempts.expire(session, fast) == [made]  # in one transaction, so that no heartbeat comes between
-    until(lambda: set(before) - set(runners()))  # the one that trained; a spare waits for the next attempt
+    until(lambda: training not in runners())
     assert job(made).state is State.FAILED
 
 

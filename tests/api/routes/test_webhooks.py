@@ -98,7 +98,11 @@ def test_a_webhook_is_changed_and_removed(ada: TestClient, submit: Submit) -> No
         ({"url": "https://8.8.8.8:25/"}, "/url", "port 25"),
         ({"url": "https://8.8.8.8/" + "x" * 2000}, "/url", "at most 2000"),
         (HOOK | {"events": []}, "/events", "at least 1 item"),
-        (HOOK | {"events": ["finished"]}, "/events/0", "there is no"),
+        (
+            HOOK | {"events": ["finished"]},
+            "/events/0",
+            "there is no events 'finished' here; there are submitted, started,",
+        ),
         (HOOK | {"secret": "mine"}, "/secret", "not permitted"),
     ],
 )
