@@ -11,7 +11,6 @@ Knows the HTTP interface of the service. Needs neither torch nor a database.
 from __future__ import annotations
 
 import difflib
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,8 +27,9 @@ from hsu_client.answers import ENDED, Curve
 from hsu_client.download import File, Report, download
 from hsu_client.job import BoundJob
 from hsu_client.live import Points, Rollback
-from hsu_client.packing import Packed, Parts, source_of
+from hsu_client.packing import Packed, source_of
 from hsu_client.problem import UNREACHED, Problem, Unreachable
+from hsu_client.upload import send_parts
 
 _DIRECT: dict[str, None] = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
 """This machine is reached directly; for all others HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY apply."""
@@ -316,26 +316,20 @@ class Client:
         converted: `await_dataset`.
         """
         packed = Packed(path, test)
-        kind, whole = source or source_of(path), packed.measure()
-        new = {"name": name, "source": kind, **whole._asdict(), "options": dict(options or {})}
+        whole = packed.measure()
+        new = {"name": name, "source": source or source_of(path), **whole._asdict(), "options": dict(options or {})}
         begun = self._ask("POST", "/v1/datasets", json=new | {"licence": licence, "shared": shared})
         if begun["state"] != "uploading":
             return begun
         place = _version_of(name, begun["version"])
+
+        def send(number: int, content: bytes, sha256: str) -> None:
+            headers = {"Content-Type": "application/octet-stream"}
+            self._send("PUT", f"{place}/parts/{number}", params={"sha256": sha256}, content=content, headers=headers)
+
         arrived = {part["number"]: part["sha256"] for part in begun["arrived"]}
         size = begun["part_bytes"]
-
-        def send(number: int, content: bytes) -> None:
-            digest = hashlib.sha256(content).hexdigest()
-            if arrived.get(number) != digest:
-                headers = {"Content-Type": "application/octet-stream"}
-                where = f"{place}/parts/{number}"
-                self._send("PUT", where, params={"sha256": digest}, content=content, headers=headers)
-            progress(min(number * size, whole.bytes), whole.bytes)
-
-        parts = Parts(size, send)
-        packed.read(parts.take)
-        parts.finish()
+        send_parts(packed, send, size=size, arrived=arrived, progress=lambda done: progress(done, whole.bytes))
         return self._ask("POST", f"{place}/complete")
 
     def await_dataset(self, name: str, version: int, *, owner: str | None = None, poll: float = 0.5) -> dict[str, Any]:

@@ -50,31 +50,6 @@ class Measured(NamedTuple):
     sha256: str
 
 
-class Parts:
-    """Divides what it is given into parts of one size; `give` gets each with its number, from 1 on."""
-
-    def __init__(self, size: int, give: Callable[[int, bytes], None]) -> None:
-        self._size, self._give = size, give
-        self._held = bytearray()
-        self._number = 0
-
-    def take(self, content: bytes) -> None:
-        """The next bytes."""
-        self._held += content
-        while len(self._held) >= self._size:
-            self._pass_on(self._size)
-
-    def finish(self) -> None:
-        """There are no more bytes."""
-        if self._held:
-            self._pass_on(len(self._held))
-
-    def _pass_on(self, count: int) -> None:
-        self._number += 1
-        self._give(self._number, bytes(self._held[:count]))
-        del self._held[:count]
-
-
 def source_of(path: Path) -> str:
     """What a file or a folder is, by its name and the first line of a CSV file. Raises ValueError."""
     if path.is_dir():

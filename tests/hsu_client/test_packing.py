@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from hsu_client.client import Client
-from hsu_client.packing import Measured, Packed, Parts, source_of
+from hsu_client.packing import Measured, Packed, source_of
 from hsu_client.problem import Problem
+from hsu_client.upload import Parts
 
 FILES = {"rose/1.png": b"a" * 3000, "rose/2.png": b"b", "lily/1.png": b"", "rose/.hidden": b"x"}
 
