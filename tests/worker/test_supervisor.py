@@ -162,7 +162,7 @@ def test_data_that_only_show_their_damage_when_they_are_read_cost_one_attempt_an
         with database.transaction() as session:
             return session.execute(select(Worker.datasets)).scalar_one()
 
-    until(lambda: has() == ["digits"])
+    until(lambda: has() == ["digits", "own"])
     other = submit()
     until(lambda: job(other).state is State.SUCCEEDED, seconds=STARTING)
     assert (job(made).state, job(made).strikes, len(job(made).attempts)) == (State.QUEUED, 0, 1)
