@@ -101,7 +101,7 @@ def _send(client: Client, run: int, form: str, token: str, number: int, steps: r
     if form == "bytes":
         points = [Point(step, 1.8e9 + step, dict.fromkeys(names, step / 3)) for step in steps]
         content: dict[str, Any] = {"content": encode(points)[0]}
-        headers["Content-Type"] = "application/vnd.hsu.columns"
+        headers["Content-Type"] = "application/octet-stream"
         client.send_run("PUT", f"/v1/runs/{run}/batches/{number}", headers=headers, **content)
         return
     columns = {

@@ -45,12 +45,12 @@ MOST_STEPS = 100_000
 LONGEST_PART = 256 * 1024
 """Characters of a log that are sent together."""
 LONGEST_MESSAGE = 10_000
-COLUMNS = "application/vnd.hsu.columns"
-"""The content type of a batch in bytes; `hsu_jobs/curves/batches.py` describes it."""
-
 LARGEST_BATCH = 64 * 1024 * 1024
 """Bytes of a batch; `HSU_MAX_BODY` is most often less."""
 _BYTES_EXAMPLE = '\x0f\x00\x00\x00{"columns": []}'
+_AS_BYTES = Body(media_type="application/octet-stream", max_length=LARGEST_BATCH, examples=[_BYTES_EXAMPLE])
+BatchContent = Annotated[bytes, _AS_BYTES]
+"""A batch in bytes; `hsu_jobs/curves/batches.py` describes it."""
 
 _UUID = WithJsonSchema({"type": "string", "format": "uuid", "maxLength": 36})
 ClientToken = Annotated[UUID, _UUID]
@@ -295,7 +295,7 @@ def add_points(job: OwnedJob, batch: Batch, token: Token, _key: Member, session:
 def put_points(
     job: OwnedJob,
     number: Annotated[int, Path(ge=1, le=EXACT)],
-    content: Annotated[bytes, Body(media_type=COLUMNS, max_length=LARGEST_BATCH, examples=[_BYTES_EXAMPLE])],
+    content: BatchContent,
     token: Token,
     _key: Member,
     session: Session,

@@ -214,7 +214,7 @@ class Sender:
         return {"HSU-Token": self._token}
 
     def _bytes(self, batch: bytes) -> dict[str, Any]:
-        return {"content": batch, "headers": self._token_header | {"Content-Type": "application/vnd.hsu.columns"}}
+        return {"content": batch, "headers": self._token_header | {"Content-Type": "application/octet-stream"}}
 
 
 def _given(**values: Any) -> dict[str, Any]:

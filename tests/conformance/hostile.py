@@ -130,7 +130,8 @@ def _is_for(route: tuple[str, str], sent: Sent) -> bool:
 
 def _routes(client: httpx2.Client, served: Served) -> Iterator[tuple[str, str]]:
     """Every route that takes a body."""
-    named = {"job_id": served.job, "key_id": 1, "webhook_id": 1, "delivery_id": 1, "name": "w"}
+    ones = dict.fromkeys(("key_id", "webhook_id", "delivery_id", "version", "number"), 1)
+    named = {"job_id": served.job, "name": "w", **ones}
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         for method, operation in operations.items():
             if "requestBody" in operation:

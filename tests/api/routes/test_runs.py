@@ -13,7 +13,6 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, update
 
-from api.routes.runs import COLUMNS
 from hsu_jobs import attempts, database, settings
 from hsu_jobs.tables import Attempt
 
@@ -40,7 +39,7 @@ def send(client: TestClient, run: int, mine: str, number: int, steps: list[int],
     encoded = json.dumps(head).encode()
     parts = [struct.pack("<I", len(encoded)), encoded, np.array(steps, "<i8").tobytes(), np.ones(len(steps)).tobytes()]
     body = b"".join([*parts, *(np.array(values, "<f8").tobytes() for values in curves.values())])
-    headers = {"HSU-Token": mine, "Content-Type": COLUMNS}
+    headers = {"HSU-Token": mine, "Content-Type": "application/octet-stream"}
     return client.put(f"/v1/runs/{run}/batches/{number}", content=body, headers=headers)
 
 
@@ -245,7 +244,7 @@ def test_the_environment_is_shown_by_attempt(ada: TestClient) -> None:
 def test_bytes_that_are_no_batch_are_refused_with_what_is_wrong(ada: TestClient, body: bytes, said: str) -> None:
     mine = token()
     run = begin(ada, mine)["id"]
-    headers = {"HSU-Token": mine, "Content-Type": COLUMNS}
+    headers = {"HSU-Token": mine, "Content-Type": "application/octet-stream"}
     refused = ada.put(f"/v1/runs/{run}/batches/1", content=body, headers=headers)
     assert refused.status_code in (400, 422), refused.text
     assert said in refused.text or not body

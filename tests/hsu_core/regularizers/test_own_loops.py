@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
-from typing import Any
 
 import jaxtyping
 import pytest
@@ -14,16 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from hsu_core import regularizers, spec
-
-
-def test_the_loop_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    text = (Path(__file__).parents[3] / "README.md").read_text()
-    (loop,) = (part.partition("```")[0] for part in text.split("```python\n")[1:] if "regularizers.build" in part)
-    names: dict[str, Any] = {}
-    exec(loop, names)
-    assert names["penalty"](20, lr=0.1) > 0
-    assert names["penalty"](21, lr=0.1) == 0
-    assert capsys.readouterr().err == ""
 
 
 def test_functional_parameters_are_followed() -> None:

@@ -6,9 +6,6 @@ python test_several_ranks.py RANK PORT LISTENING FOLDER    one of the two, which
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small_worlds import training, world
+from two_ranks import run_both
 
 from hsu_core import spec
 from hsu_core.data import reading
@@ -59,19 +57,7 @@ def be_a_rank(rank: str, port: str, listening: str, folder: str) -> None:
 def of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes make of every case: the files of ranks 0 and 1."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.create_server((launch.HOST, 0)) as listening:
-        meeting = (str(listening.getsockname()[1]), str(listening.fileno()), str(folder))
-        env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-        ranks = [
-            subprocess.Popen([sys.executable, "-W", "error", __file__, rank, *meeting], pass_fds=pass_fds, env=env)
-            for rank, pass_fds in (("0", [listening.fileno()]), ("1", []))
-        ]
-    try:
-        assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.wait()
+    run_both(__file__, folder)
     return folder
 
 

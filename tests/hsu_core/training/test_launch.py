@@ -21,6 +21,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from two_ranks import run_both
 
 from hsu_core import spec
 from hsu_core.data import reading
@@ -129,18 +130,7 @@ def be_a_rank(rank: str, port: str, listening: str, folder: str) -> None:
 def of_both(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two processes make of every case: the files of ranks 0 and 1."""
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.create_server((launch.HOST, 0)) as listening:
-        meeting = (str(listening.getsockname()[1]), str(listening.fileno()), str(folder))
-        ranks = [
-            subprocess.Popen([sys.executable, "-W", "error", __file__, "rank", rank, *meeting], pass_fds=pass_fds)
-            for rank, pass_fds in (("0", [listening.fileno()]), ("1", []))
-        ]
-    try:
-        assert [rank.wait(timeout=500) for rank in ranks] == [0, 0]
-    finally:
-        for rank in ranks:
-            rank.kill()
-            rank.wait()
+    run_both(__file__, folder, "rank")
     return folder
 
 
