@@ -173,18 +173,25 @@ def storable(tree: Any) -> Any:
     """A tree of plain values that Postgres can store. Raises ValueError."""
     text = json.dumps(tree, ensure_ascii=False)
     if "\\u0000" in text:
-        raise ValueError("no text in it may contain the character U+0000")
+        raise _unstorable("no text in it may contain the character U+0000")
     size = len(text.encode(errors="surrogatepass"))
     if text != text.encode(errors="replace").decode():
-        raise ValueError("a text in it holds half of a surrogate pair, which is not a character")
+        raise _unstorable("a text in it holds half of a surrogate pair, which is not a character")
     if size > LONGEST_CONFIG:
-        raise ValueError(f"as JSON it may have {LONGEST_CONFIG:,} bytes at most, found {size:,}")
+        raise _unstorable(f"as JSON it may have {LONGEST_CONFIG:,} bytes at most, found {size:,}")
     return tree
+
+
+def _unstorable(message: str) -> PydanticCustomError:
+    return PydanticCustomError("unstorable", "{message}", {"message": message})
 
 
 OptionName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 Config = Annotated[
-    dict[OptionName, Any], Field(max_length=MOST_OPTIONS), at_most(MOST_OPTIONS), AfterValidator(storable)
+    dict[OptionName, Any],
+    Field(max_length=MOST_OPTIONS, json_schema_extra={"additionalProperties": False}),  # only keys of the pattern
+    at_most(MOST_OPTIONS),
+    AfterValidator(storable),
 ]
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import numpy as np
 from fastapi import APIRouter, Body, Header, Path, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from api.dependencies.auth import Member
 from api.dependencies.jobs import OwnedAttempt, OwnedJob
@@ -48,7 +49,7 @@ LONGEST_MESSAGE = 10_000
 LARGEST_BATCH = 64 * 1024 * 1024
 """Bytes of a batch; `HSU_MAX_BODY` is most often less."""
 _BYTES_EXAMPLE = '\x0f\x00\x00\x00{"columns": []}'
-_AS_BYTES = Body(media_type="application/octet-stream", max_length=LARGEST_BATCH, examples=[_BYTES_EXAMPLE])
+_AS_BYTES = Body(media_type="application/octet-stream", min_length=4, max_length=LARGEST_BATCH, examples=[_BYTES_EXAMPLE])
 BatchContent = Annotated[bytes, _AS_BYTES]
 """A batch in bytes; `hsu_jobs/curves/batches.py` describes it."""
 
@@ -137,7 +138,7 @@ class ColumnsBody(_Body):
     def _has_equal_sizes(self) -> Self:
         rows = [len(row) for row in self.values]
         if len(self.times) != len(self.steps) or rows != [len(self.steps)] * len(self.series):
-            raise ValueError(
+            raise _bad_batch(
                 f"expected {len(self.steps)} times and {len(self.series)} rows of {len(self.steps)} values, "
                 f"found {len(self.times)} times and rows of {rows[:5]}"
             )
@@ -152,7 +153,11 @@ class ColumnsBody(_Body):
         try:
             return checked(Columns(names, steps, times, np.array(self.values, np.float64)))
         except BadBatch as error:
-            raise ValueError(str(error)) from error
+            raise _bad_batch(str(error)) from error
+
+
+def _bad_batch(message: str) -> PydanticCustomError:
+    return PydanticCustomError("bad_batch", "{message}", {"message": message})
 
 
 class Batch(_Body):
