@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     Beside two busy processes on two cores, the digits job takes 25 to 53 s with two threads, 9 to 19 s with one.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that runs us in the background lets us ignore it,
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # and so would every process that a test starts
     # A test's transaction stays open while its process waits for a core; on a busy machine that may take long.
     database.CONNECT["options"] = str(database.CONNECT["options"]).replace("timeout=10s", "timeout=10min")
     _keep_apart(config.rootpath)

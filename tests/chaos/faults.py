@@ -17,7 +17,8 @@ from chaos.cluster import LEASE, WORKERS, Cluster
 from sqlalchemy import select
 
 from hsu_jobs import doorbell
-from hsu_jobs.tables import CheckpointRow
+from hsu_jobs.states import TERMINAL
+from hsu_jobs.tables import CheckpointRow, Job
 
 Fault = Callable[[Cluster, random.Random], None]
 
@@ -167,9 +168,11 @@ def fill_disk(cluster: Cluster, draw: random.Random) -> None:
 
 
 def corrupt_checkpoint(cluster: Cluster, draw: random.Random) -> None:
-    """The newest checkpoint of a job is damaged on the disk, and its runner dies."""
+    """Its runner dies, and the newest checkpoint of a job that has not ended is damaged on the disk."""
+    kill_every_runner(cluster, draw)
     with cluster.session() as session:
-        newest = select(CheckpointRow).where(CheckpointRow.removed_at.is_(None)).order_by(CheckpointRow.id.desc())
+        of_open_jobs = select(CheckpointRow).join(Job).where(Job.state.not_in(TERMINAL))
+        newest = of_open_jobs.where(CheckpointRow.removed_at.is_(None)).order_by(CheckpointRow.id.desc())
         row = session.execute(newest.limit(1)).scalar_one_or_none()
     if row is not None:
         path = cluster.artifacts / row.path
@@ -178,7 +181,6 @@ def corrupt_checkpoint(cluster: Cluster, draw: random.Random) -> None:
             byte = file.read(1)
             file.seek(-1, 1)
             file.write(bytes([byte[0] ^ 0xFF]))
-    kill_every_runner(cluster, draw)
 
 
 def take_folder_away(cluster: Cluster, draw: random.Random) -> None:
