@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -19,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from api import allowed_methods
 from api.path_prefix import route_path
-from hsu_jobs import log_format, near_matches, unknown_kinds
+from hsu_jobs import log_format, spec_faults
 from hsu_jobs.database_outage import AWAY, DatabaseAway
 from hsu_jobs.errors import (
     BadRequest,
@@ -28,7 +27,6 @@ from hsu_jobs.errors import (
     IllegalMove,
     JobsError,
     RangeNotSatisfiable,
-    SpecRejected,
     TookTooLong,
     TooManyRequests,
     Unauthorized,
@@ -116,7 +114,7 @@ def pointing_into(field: str, spec: object) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        raise _rejected(tuple(_told(fault, fault["loc"], spec, within=within) for fault in error.errors())) from error
+        raise spec_faults.rejected(spec_faults.of(error, spec, within=within)) from error
     except JobsError as error:
         error.faults = tuple(fault.model_copy(update={"pointer": f"{within}{fault.pointer}"}) for fault in error.faults)
         raise
@@ -155,8 +153,8 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     faults = tuple(_fault(fault, error.body) for fault in error.errors())
     if all(fault["loc"][0] != "body" for fault in error.errors()):
-        return respond(BadRequest(f"a parameter is not valid: {_first(faults)}", faults=faults))
-    return respond(_rejected(faults))
+        return respond(BadRequest(f"a parameter is not valid: {spec_faults.first_of(faults)}", faults=faults))
+    return respond(spec_faults.rejected(faults))
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:
@@ -225,75 +223,6 @@ def _response(problem: Problem, headers: Mapping[str, str] | None) -> JSONRespon
 def _fault(fault: Mapping[str, Any], body: object) -> Fault:
     where, *path = fault["loc"]
     if where != "body":
-        detail = _wrong_choice(fault, path) or fault["msg"]
+        detail = spec_faults.wrong_choice(fault, path) or fault["msg"]
         return Fault(pointer=f"#{where}/{'/'.join(map(str, path))}", code=fault["type"], detail=detail)
-    return _told(fault, path, body)
-
-
-def _told(fault: Mapping[str, Any], path: Sequence[str | int], body: object, *, within: str = "") -> Fault:
-    found = "" if fault["type"] == "missing" else f" (found {_short(fault['input'])})"
-    own = isinstance(fault.get("ctx"), Mapping) and "message" in fault["ctx"]
-    pointer = within + _pointer(path, body)
-    detail = unknown_kinds.advice(fault) or _wrong_choice(fault, path) or fault["msg"] + ("" if own else found)
-    return Fault(pointer=pointer, code=fault["type"], detail=detail)
-
-
-def _wrong_choice(fault: Mapping[str, Any], path: Sequence[str | int]) -> str | None:
-    """Which choices there are, if the fault is that a menu has no such one; None for another fault."""
-    match fault:
-        case {"type": "union_tag_invalid", "ctx": {"tag": found, "expected_tags": expected}}:
-            pass
-        case {"type": "literal_error" | "enum", "input": str(found), "ctx": {"expected": expected}}:
-            pass
-        case _:
-            return None
-    field = next((step for step in reversed(path) if isinstance(step, str)), "choice")
-    return near_matches.refusal(field, found, re.findall("'([^']*)'", expected))
-
-
-def _rejected(faults: tuple[Fault, ...]) -> SpecRejected:
-    return SpecRejected(_first(faults), faults=faults)
-
-
-def _first(faults: tuple[Fault, ...]) -> str:
-    first, more = faults[0], len(faults) - 1
-    others = f" (and {more} more: see errors)" if more else ""
-    return f"{first.pointer or 'the body'}: {first.detail}{others}"
-
-
-def _pointer(path: Sequence[str | int], body: object) -> str:
-    """A JSON pointer (RFC 6901) into the body as it was sent.
-
-    pydantic's path also names the chosen member of each union (`regularizer`, `mhe`, `s`). A step that is not in the
-    body is such a name; but the last step may be a key that is missing or comes from a default.
-    """
-    steps: list[str] = []
-    for place, step in enumerate(path):
-        last = place == len(path) - 1
-        if _has(body, step):
-            body = body[step]  # type: ignore[index]
-        elif not last or (isinstance(body, dict) and body.get("kind") == step):
-            continue
-        steps.append(str(step).replace("~", "~0").replace("/", "~1"))
-    return "".join(f"/{step}" for step in steps)
-
-
-def _has(body: object, step: str | int) -> bool:
-    match body:
-        case dict():
-            return step in body
-        case list():
-            return isinstance(step, int) and step < len(body)
-        case _:
-            return False
-
-
-def _short(value: object) -> str:
-    """The beginning of a value, without writing out all of it first."""
-    text = _BEGINNING.repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-_BEGINNING = reprlib.Repr()
-_BEGINNING.maxstring = _BEGINNING.maxother = _BEGINNING.maxlong = 80
-_BEGINNING.maxdict = _BEGINNING.maxlist = _BEGINNING.maxtuple = 8
+    return spec_faults.described(fault, path, body)

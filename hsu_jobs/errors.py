@@ -37,13 +37,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from hsu_jobs.states import TERMINAL, Action, State, Wanted, legal
 
 
 class Fault(BaseModel):
     """One wrong field: where it is, what was wrong and what would be right."""
+
+    model_config = ConfigDict(frozen=True)
 
     pointer: str
     """JSON pointer (RFC 6901) into the request's body."""

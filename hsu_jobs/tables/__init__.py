@@ -14,6 +14,7 @@ from hsu_jobs.tables.installation import Installation
 from hsu_jobs.tables.jobs import MOST_ATTEMPTS, Attempt, EventRow, Job
 from hsu_jobs.tables.kept import CheckpointRow, LogChunk
 from hsu_jobs.tables.people import ApiKey, Role, User
+from hsu_jobs.tables.studies import CellRow, MemberRow, Origin, StudyRow
 from hsu_jobs.tables.webhooks import Delivery, DeliveryState, Webhook
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Attempt",
     "AuditRow",
     "Block",
+    "CellRow",
     "CheckpointRow",
     "DatasetPart",
     "DatasetRow",
@@ -34,10 +36,13 @@ __all__ = [
     "Installation",
     "Job",
     "LogChunk",
+    "MemberRow",
+    "Origin",
     "Role",
     "Row",
     "RowFailure",
     "SeriesRow",
+    "StudyRow",
     "User",
     "Webhook",
     "Worker",

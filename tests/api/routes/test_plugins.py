@@ -32,7 +32,7 @@ def test_a_web_process_tells_of_its_plug_ins_and_of_those_that_it_cannot_use(tmp
         logging.Handler.handle = lambda self, record: said.append([record.levelname, record.getMessage()])
         os.environ["HSU_DATABASE_URL"] = "postgresql+psycopg://nowhere/none"
         from api.app import create_app
-        from api.problems import _told
+        from hsu_jobs.spec_faults import described
         from api.routes import catalog
         from hsu_jobs.spec import parse
         from pydantic import ValidationError
@@ -44,7 +44,7 @@ def test_a_web_process_tells_of_its_plug_ins_and_of_those_that_it_cannot_use(tmp
                 parse(asked | change)
             except ValidationError as error:
                 (fault,) = error.errors()
-                return _told(fault, fault["loc"], asked).detail
+                return described(fault, fault["loc"], asked).detail
         menus = catalog._fixed_menus()
         print(json.dumps({
             "said": [line for line in said if "plug-in" in line[1]],

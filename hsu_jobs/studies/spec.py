@@ -1,0 +1,158 @@
+"""What may a study ask? What is compared (arms), crossed with what (axes), how often (seeds), and by which numbers.
+
+Knows no jobs: the trees of `base` and `arms` are read when they are put together (`plan`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from hsu_core.spec.values import Flag, Seed, Spec, at_most, fault
+from hsu_jobs.spec import Name, Tag, storable
+
+MOST_ARMS = 64
+MOST_AXES = 8
+MOST_VALUES = 64
+"""Values of one axis."""
+MOST_SEEDS = 1_000
+MOST_MEMBERS = 5_000
+"""Runs of one study."""
+MOST_METRICS = 32
+BASELINE = "baseline"
+"""The arm without a penalty, which is added unless the study names another baseline."""
+
+ArmName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)]
+Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/\x00]+)+$", max_length=200)]
+MetricName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20][^\x00]*$", max_length=200)]
+"""A number of the results (`test_accuracy`), or the last value of a curve (`mhe_s2_half@conv*`: the mean of layers)."""
+_Key = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")]
+_ONLY_KEYS = {"additionalProperties": False}
+"""For the schema of a map: there are only keys of the pattern."""
+Patch = Annotated[
+    dict[_Key, Any],
+    Field(max_length=100, json_schema_extra=_ONLY_KEYS),
+    at_most(100),
+    AfterValidator(storable),
+]
+"""A part of a job's spec, as JSON."""
+Axis = Annotated[list[Any], Field(min_length=1, max_length=MOST_VALUES), at_most(MOST_VALUES), AfterValidator(storable)]
+
+_OF_STUDY = ("seed", "name", "tags")
+"""Fields that a study sets itself in the specs of its jobs."""
+_Item = TypeVar("_Item")
+
+
+def _distinct(items: tuple[_Item, ...]) -> tuple[_Item, ...]:
+    if len(set(items)) < len(items):
+        twice = next(item for place, item in enumerate(items) if item in items[:place])
+        raise fault((), "repeated", f"expected each only once, found {twice!r} twice")
+    return items
+
+
+Seeds = Annotated[
+    tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS), at_most(MOST_SEEDS), AfterValidator(_distinct)
+]
+Number = Annotated[int, Field(ge=1, le=MOST_SEEDS)]
+
+
+class StudySpec(Spec):
+    """A comparison of trainings: every arm with every seed, at every point of the axes."""
+
+    name: Name = "untitled"
+    tags: Annotated[tuple[Tag, ...], Field(max_length=30), at_most(30)] = ()
+    """Tags of the study's jobs, beside those that name the study and the arm."""
+    base: Patch
+    """The spec of a job, as far as all arms have it in common."""
+    arms: Annotated[
+        dict[ArmName, Patch],
+        Field(min_length=1, max_length=MOST_ARMS, json_schema_extra=_ONLY_KEYS),
+        at_most(MOST_ARMS),
+    ]
+    """What is compared: merge patches (RFC 7396) of the base. An object of another `kind` replaces the old one."""
+    baseline: ArmName | None = None
+    """The arm with which the others are compared; null: an arm `baseline` without a penalty is added."""
+    over: Annotated[
+        dict[Pointer, Axis], Field(max_length=MOST_AXES, json_schema_extra=_ONLY_KEYS), at_most(MOST_AXES)
+    ] = Field(default={})
+    """Axes that are crossed with every arm: JSON pointers into the spec, with the values that stand there. An axis
+    below `/regularizer` or `/strength` is not crossed with an arm that has no penalty: each of its points is compared
+    with that arm."""
+    seeds: Number | Seeds = 10
+    """How many (0, 1, 2, …), or which. All arms have the same seeds, and so the same first weights and batches."""
+    metrics: Annotated[
+        tuple[MetricName, ...],
+        Field(min_length=1, max_length=MOST_METRICS),
+        at_most(MOST_METRICS),
+        AfterValidator(_distinct),
+    ] = ("test_accuracy",)
+    """What is compared. The first is the primary one; a number of the results, or a curve at its end, as in
+    `mhe_s2_half@conv*`: the mean over the layers that match."""
+    value: Literal["last", "best", "best_validation"] = "last"
+    """Which evaluation stands for a run: the last, the one with the best value (which is too good: it was chosen on the
+    test set, and the table says so), or the one with the best validation metric."""
+    confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
+    """Of the intervals."""
+    reuse: Flag = True
+    """Whether your jobs with the same fingerprint stand for new ones."""
+    wait: Flag = False
+    """Whether a study of more jobs than may wait at once is accepted, and queues them as there is room."""
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> StudySpec:
+        if self.baseline is None and BASELINE in self.arms:
+            raise fault(
+                ("arms", BASELINE),
+                "baseline_not_named",
+                f"say `baseline: {BASELINE}` if this arm is the baseline; an arm of this name is added otherwise",
+            )
+        if self.baseline is not None and self.baseline not in self.arms:
+            raise fault(
+                "baseline", "unknown_arm", f"there is no arm {self.baseline!r}; there are {', '.join(self.arms)}"
+            )
+        for pointer in self.over:
+            for path, code, why in self._collisions(pointer):
+                raise fault(path, code, why)
+        return self
+
+    def _collisions(self, pointer: str) -> list[tuple[tuple[str, ...], str, str]]:
+        """Why an axis cannot be one: it is taken by the study, by another axis, or by an arm."""
+        field = pointer.split("/")[1]
+        around = [other for other in self.over if other != pointer and f"{pointer}/".startswith(f"{other}/")]
+        reasons = [
+            *(["the study sets it" + (": give `seeds`" if field == "seed" else "")] if field in _OF_STUDY else []),
+            *(f"it lies within the axis {other}: choose one of them" for other in around),
+            *(
+                f"the arm {arm} sets it too: choose one of them"
+                for arm, patch in self.arms.items()
+                if sets(patch, pointer)
+            ),
+        ]
+        return [(("over", pointer), "axis_collides", f"{pointer} cannot be an axis: {why}") for why in reasons]
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """Every seed, in order."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+
+def sets(patch: Any, pointer: str) -> bool:
+    """Whether a merge patch gives the field at a JSON pointer a value, or one above it."""
+    for key in keys_of(pointer):
+        if not isinstance(patch, dict):
+            return True  # a value above
+        if key not in patch:
+            return False
+        patch = patch[key]
+    return True
+
+
+def keys_of(pointer: str) -> list[str]:
+    """The unescaped keys of a JSON pointer (RFC 6901)."""
+    return [key.replace("~1", "/").replace("~0", "~") for key in pointer.split("/")[1:]]
+
+
+def pointer_of(*keys: str) -> str:
+    """The JSON pointer of keys."""
+    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)
