@@ -14,6 +14,7 @@
     ├── WebhookInactive     409   nothing is sent to it
     ├── WrongDatasetState   409   the state of the data set does not allow it
     ├── DatasetInUse        409   jobs that have not ended use the data set
+    ├── StudyNotEnded       409   jobs of the study have not ended
     ├── QuotaExceeded       409   one user may not have more of it waiting
     ├── Gone                410   it existed and was removed
     ├── BodyTooLarge        413   the body is over the limit
@@ -163,6 +164,12 @@ class DatasetInUse(JobsError):
     """Jobs that have not ended use the data set."""
 
     status, code, title = 409, "dataset_in_use", "Jobs use the data set"
+
+
+class StudyNotEnded(JobsError):
+    """Jobs of the study have not ended."""
+
+    status, code, title = 409, "study_not_ended", "The study has not ended"
 
 
 class QuotaExceeded(JobsError):

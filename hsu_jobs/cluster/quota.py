@@ -51,6 +51,13 @@ def require_room_for_jobs(session: Session, owner_id: int, new: int, settings: S
         )
 
 
+def room_for_jobs(session: Session, owner_id: int, settings: Settings) -> int:
+    """How many more jobs of a user may wait; nobody else adds some until the transaction ends."""
+    session.execute(queries.hold(f"waiting jobs of {owner_id}"))
+    found = _waiting(session, owner_id, settings)
+    return max(0, found.most - found.waiting)
+
+
 def require_room_for_messages(session: Session, owner_id: int, settings: Settings) -> None:
     """Raise `QuotaExceeded` if a user may not request one more message: a ping, or one that is sent again."""
     session.execute(queries.hold(f"messages of {owner_id}"))
