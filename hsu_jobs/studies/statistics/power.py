@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from scipy.special import ndtr, nctdtr, nctdtrinc, stdtrit
+from scipy.special import nctdtr, nctdtrinc, ndtr, stdtrit
 
 MOST_PAIRS = 1_000_000
 """More are not counted."""

@@ -72,7 +72,8 @@ def _signs(seeds: int, seed: int) -> Iterator[Floats]:
         if is_exact:
             bits = (np.arange(first, first + count)[:, None] >> np.arange(seeds)) & 1
         else:
-            bits = random.integers(0, 2, size=(count, seeds), dtype=np.int8)
+            octets = random.integers(0, 256, size=(count, -(-seeds // 8)), dtype=np.uint8)
+            bits = np.unpackbits(octets, axis=1, count=seeds)
         yield np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
 
 
@@ -81,12 +82,13 @@ def _counts(differences: Floats, every: Iterator[Floats]) -> tuple[Array, Array]
     scaled = _scaled(np.nan_to_num(differences))
     seen = np.abs(scaled.sum(axis=1))
     order = np.argsort(-seen, kind="stable")
-    scaled, reach = scaled[order].T, seen[order] * (1 - TOLERANCE)
+    scaled, reach = scaled[order], seen[order, None] * (1 - TOLERANCE)
     reached, by_max = np.zeros((2, len(order)), dtype=np.int64)
     for signs in every:
-        u = np.abs(signs @ scaled)
-        reached += (u >= reach).sum(axis=0)
-        by_max += (np.maximum.accumulate(u[:, ::-1], axis=1)[:, ::-1] >= reach).sum(axis=0)
+        u = np.abs(scaled @ signs.T)
+        reached += np.count_nonzero(u >= reach, axis=1)
+        np.maximum.accumulate(u[::-1], axis=0, out=u[::-1])  # the greatest of this and of all below
+        by_max += np.count_nonzero(u >= reach, axis=1)
     back = np.argsort(order)
     return reached[back], np.maximum.accumulate(by_max)[back]
 

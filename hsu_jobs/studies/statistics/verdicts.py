@@ -85,7 +85,8 @@ def _shown(contrast: Contrast, comparison: Comparison, metric: str) -> str:
     better = contrast.arm if contrast.finding == Finding.ARM_IS_BETTER else comparison.baseline
     return (
         f"{contrast.arm} is shown to have a {'higher' if is_higher else 'lower'} {metric} than {comparison.baseline}"
-        f" ({_numbers(contrast)}); {'higher' if comparison.higher_is_better else 'lower'} is better, so {better} is the better one."
+        f" ({contrast.difference.n} pairs, {_numbers(contrast)});"
+        f" {'higher' if comparison.higher_is_better else 'lower'} is better, so {better} is the better one."
     )
 
 
@@ -119,7 +120,7 @@ def _detectable(contrast: Contrast) -> str:
 def _needed(reach: Reach, n: int) -> str:
     pairs = reach.pairs_needed
     if pairs is not None and pairs > n:
-        return f"If the true difference is as large as the one seen, about {_rounded(pairs):,} pairs would show it as often."
+        return f"If the true difference is as large as the one seen, about {_rounded(pairs):,} pairs would show it so."
     return ""
 
 
@@ -150,7 +151,7 @@ def _numbers(contrast: Contrast) -> str:
     assert difference.mean is not None
     assert test is not None
     interval = "all differences are equal" if difference.sd == 0 else _interval(difference.interval)
-    return f"{difference.n} pairs, mean difference {difference.mean:+.3g}, {interval}, adjusted {_p(test.p_max_t)}"
+    return f"mean difference {difference.mean:+.3g}, {interval}, adjusted {_p(test.p_max_t)}"
 
 
 def _interval(interval: Interval | None, *, scale: float = 1) -> str:
