@@ -70,7 +70,7 @@ def _signs(seeds: int, seed: int) -> Iterator[Floats]:
     for first in range(0, flips, AT_ONCE):
         count = min(AT_ONCE, flips - first)
         if is_exact:
-            bits = (np.arange(first, first + count)[:, None] >> np.arange(seeds)) & 1
+            bits: Array = (np.arange(first, first + count)[:, None] >> np.arange(seeds)) & 1
         else:
             octets = random.integers(0, 256, size=(count, -(-seeds // 8)), dtype=np.uint8)
             bits = np.unpackbits(octets, axis=1, count=seeds)

@@ -111,7 +111,7 @@ def _alone(contrast: Contrast, comparison: Comparison) -> str:
 
 def _detectable(contrast: Contrast) -> str:
     if contrast.reach.detectable is not None:
-        return f"A true difference of {contrast.reach.detectable:.3g} would have been shown 8 times in 10."
+        return f"A true difference of {contrast.reach.detectable:.3g} would have been shown with a probability of 0.8."
     if contrast.difference.sd == 0:
         return ""
     return f"{contrast.difference.n} pairs are so few that every pair would have had to agree."
@@ -120,7 +120,7 @@ def _detectable(contrast: Contrast) -> str:
 def _needed(reach: Reach, n: int) -> str:
     pairs = reach.pairs_needed
     if pairs is not None and pairs > n:
-        return f"If the true difference is as large as the one seen, about {_rounded(pairs):,} pairs would show it so."
+        return f"If it truly is as large as seen, about {_rounded(pairs):,} pairs would show it with that probability."
     return ""
 
 
