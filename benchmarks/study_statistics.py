@@ -2,11 +2,11 @@
 
     python benchmarks/study_statistics.py [--studies 2000] [--samples 20000] [--seed 0]
 
-prints the tables of docs/statistics.md, with the functions that reports use: how often a 95 % interval contains the mean,
-and how often a cell is called skewed; how often a study of 7 arms calls a false difference shown; which share of true
-ones it shows, by the joint maximum and by Holm's method; whether a difference that is called detectable is shown 8 times
-in 10; and what a study takes. Exit status 1 if, of normal values, an interval covers less than 94 or more than 97 %, or a
-false difference is shown in more than 5.5 % of the studies.
+prints the tables of docs/statistics.md, with the functions that reports use: how often a 95 % interval contains the
+mean, and how often a cell is called skewed; how often a study of 7 arms calls a false difference shown; which share of
+true ones it shows, by the joint maximum and by Holm's method; whether a difference that is called detectable is shown 8
+times in 10; and what a study takes. Exit status 1 if, of normal values, an interval covers less than 94 or more than
+97 %, or a false difference is shown in more than 5.5 % of the studies.
 
 A run's value is what its seed does (standard deviation 1, the same for all arms), plus its own part (1), plus its arm's
 effect, so effects are in standard deviations of a run's own part; what seeds do cancels in the pairs.

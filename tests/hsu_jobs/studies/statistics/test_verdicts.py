@@ -52,9 +52,9 @@ def test_a_difference_that_is_shown_is_told_with_its_numbers_and_its_direction()
 def test_a_difference_that_is_not_shown_is_told_with_what_would_have_been() -> None:
     found = said(MIXED)
     assert found == (
-        "8 pairs do not show a difference in test_accuracy between mhe and baseline (mean difference +0.005, 95 % interval"
-        " -0.0134 to +0.0234, adjusted p = 0.633). A true difference of 0.0255 would have been shown with a probability"
-        " of 0.8. If it truly is as large as seen, about 200 pairs would show it with that probability."
+        "8 pairs do not show a difference in test_accuracy between mhe and baseline (mean difference +0.005, 95 %"
+        " interval -0.0134 to +0.0234, adjusted p = 0.633). A true difference of 0.0255 would have been shown with a"
+        " probability of 0.8. If it truly is as large as seen, about 200 pairs would show it with that probability."
     )
 
 
