@@ -95,7 +95,7 @@ def rates(draw: Draw, effects: tuple[float, ...], seeds: int, *, count: int, ran
     shown, shown_holm = [], []
     for study in studies(draw, effects, seeds, count=count, random=random):
         shown.append([one.finding in SHOWN for one in study.contrasts])
-        shown_holm.append([one.test is not None and one.test.p_holm <= ALPHA for one in study.contrasts])
+        shown_holm.append([one.p_values is not None and one.p_values.p_holm <= ALPHA for one in study.contrasts])
     is_null = np.array(effects) == 0
     found = [np.array(each, dtype=bool) for each in (shown, shown_holm)]
     errors = [float(each[:, is_null].any(axis=1).mean()) for each in found]

@@ -18,7 +18,7 @@ the room where a report is made, not at the top of a module that the API loads.
 """
 
 from hsu_jobs.studies.statistics.cells import Cell, describe
-from hsu_jobs.studies.statistics.contrasts import Comparison, Contrast, Finding, Test, compare
+from hsu_jobs.studies.statistics.contrasts import Comparison, Contrast, Finding, PValues, compare
 from hsu_jobs.studies.statistics.effects import Effect, Improvement
 from hsu_jobs.studies.statistics.examples import ExamplesCompared, compare_examples
 from hsu_jobs.studies.statistics.intervals import Interval
@@ -38,9 +38,9 @@ __all__ = [
     "Finding",
     "Improvement",
     "Interval",
+    "PValues",
     "Ranking",
     "Reach",
-    "Test",
     "Values",
     "compare",
     "compare_examples",

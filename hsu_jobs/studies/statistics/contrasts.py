@@ -26,7 +26,7 @@ class Finding(StrEnum):
     """So few that no differences whatever could be shown."""
 
 
-class Test(NamedTuple):
+class PValues(NamedTuple):
     """Two-sided p-values of the sign-flip test; their sources: `sign_flips` and `holm`."""
 
     p: float
@@ -46,7 +46,7 @@ class Contrast(NamedTuple):
     higher, be that better or not. Its interval is of this contrast alone, not adjusted for the others."""
     seeds_without_pair: tuple[int, ...]
     """Seeds that some arm names, but of which this arm or the baseline has no usable value."""
-    test: Test | None
+    p_values: PValues | None
     """None with fewer than two pairs."""
     effect: Effect
     reach: Reach
@@ -88,7 +88,7 @@ def compare(
     """
     intervals.checked_level(level)
     members = pairing.members(values, baseline)
-    flipped = sign_flips.test(members.differences, seed=seed)
+    flipped = sign_flips.p_values(members.differences, seed=seed)
     family = _Family(flipped.p, flipped.p_max_t, holm.adjusted(flipped.p), higher_is_better, level)
     findings = family.findings(members.differences)
     depend = _depend_on_missing(members, findings, bounds, family, seed)
@@ -138,16 +138,16 @@ class _Family(NamedTuple):
             arm=members.arms[row],
             difference=cell,
             seeds_without_pair=tuple(seed for seed, has in seeds if not has),
-            test=self._test(row),
+            p_values=self._p_values(row),
             effect=size,
             reach=self._reach(cell, size),
             finding=finding,
             depends_on_missing=depends_on_missing,
         )
 
-    def _test(self, row: int) -> Test | None:
+    def _p_values(self, row: int) -> PValues | None:
         p, p_max_t, p_holm = (float(every[row]) for every in (self.p, self.p_max_t, self.p_holm))
-        return Test(p, p_max_t, p_holm) if np.isfinite(p) else None
+        return PValues(p, p_max_t, p_holm) if np.isfinite(p) else None
 
     def _reach(self, cell: Cell, size: Effect) -> Reach:
         dz = size.dz if size.hedges_g is None else size.hedges_g
@@ -169,5 +169,5 @@ def _depend_on_missing(
 
 
 def _findings_of(members: Members, family: _Family, seed: int) -> list[Finding]:
-    flipped = sign_flips.test(members.differences, seed=seed)
+    flipped = sign_flips.p_values(members.differences, seed=seed)
     return family._replace(p_max_t=flipped.p_max_t).findings(members.differences)

@@ -44,7 +44,7 @@ class Flipped(NamedTuple):
     """How many were tried, or drawn."""
 
 
-def test(differences: Floats, *, seed: int) -> Flipped:
+def p_values(differences: Floats, *, seed: int) -> Flipped:
     """Test rows of differences, (contrasts, seeds), NaN where a pair is missing. `seed` is for flips that are drawn."""
     is_tested = np.isfinite(differences).sum(axis=1) >= LEAST_PAIRS
     p, p_max_t = np.full((2, len(differences)), np.nan)

@@ -10,7 +10,7 @@ from hsu_jobs.studies.statistics.cells import Cell
 from hsu_jobs.studies.statistics.contrasts import Comparison, Contrast, Finding
 from hsu_jobs.studies.statistics.examples import LEAST_P, ExamplesCompared
 from hsu_jobs.studies.statistics.intervals import Interval
-from hsu_jobs.studies.statistics.power import Reach
+from hsu_jobs.studies.statistics.power import MOST_PAIRS
 from hsu_jobs.studies.statistics.ranks import Ranking
 
 
@@ -85,28 +85,28 @@ def _shown(contrast: Contrast, comparison: Comparison, metric: str) -> str:
     better = contrast.arm if contrast.finding == Finding.ARM_IS_BETTER else comparison.baseline
     return (
         f"{contrast.arm} is shown to have a {'higher' if is_higher else 'lower'} {metric} than {comparison.baseline}"
-        f" ({contrast.difference.n} pairs, {_numbers(contrast)});"
+        f" ({contrast.difference.n} pairs, {_numbers(contrast, comparison)});"
         f" {'higher' if comparison.higher_is_better else 'lower'} is better, so {better} is the better one."
     )
 
 
 def _not_shown(contrast: Contrast, comparison: Comparison, metric: str) -> str:
-    n, reach = contrast.difference.n, contrast.reach
+    n = contrast.difference.n
     if contrast.difference.mean == 0 == contrast.difference.sd:
         return f"{contrast.arm} and {comparison.baseline} have the same {metric} in all {n} pairs."
     said = (
         f"{n} pairs do not show a difference in {metric} between {contrast.arm} and {comparison.baseline}"
-        f" ({_numbers(contrast)})."
+        f" ({_numbers(contrast, comparison)})."
     )
-    return " ".join(filter(None, [said, _alone(contrast, comparison), _detectable(contrast), _needed(reach, n)]))
+    return " ".join(filter(None, [said, _alone(contrast, comparison), _detectable(contrast), _needed(contrast)]))
 
 
 def _alone(contrast: Contrast, comparison: Comparison) -> str:
     """Why an interval may leave 0 out though nothing is shown."""
-    assert contrast.test is not None
-    if comparison.tested < 2 or contrast.test.p > 1 - comparison.level:
+    assert contrast.p_values is not None
+    if comparison.tested < 2 or contrast.p_values.p > 1 - comparison.level:
         return ""
-    return f"Not adjusted for the {comparison.tested} contrasts of the study, {_p(contrast.test.p)}."
+    return f"Not adjusted for the {comparison.tested} contrasts of the study, {_p(contrast.p_values.p)}."
 
 
 def _detectable(contrast: Contrast) -> str:
@@ -117,9 +117,15 @@ def _detectable(contrast: Contrast) -> str:
     return f"{contrast.difference.n} pairs are so few that every pair would have had to agree."
 
 
-def _needed(reach: Reach, n: int) -> str:
-    pairs = reach.pairs_needed
-    if pairs is not None and pairs > n:
+def _needed(contrast: Contrast) -> str:
+    pairs = contrast.reach.pairs_needed
+    if not contrast.difference.sd:
+        return ""
+    if contrast.difference.mean == 0:
+        return "The mean difference seen is 0, which no number of pairs would show."
+    if pairs is None:
+        return f"If it truly is as small as seen, more than {MOST_PAIRS:,} pairs would be needed to show it."
+    if pairs > contrast.difference.n:
         return f"If it truly is as large as seen, about {_rounded(pairs):,} pairs would show it with that probability."
     return ""
 
@@ -146,12 +152,13 @@ def _missing(contrast: Contrast) -> str:
     return f"{of}: with the worst or the best values in their place, the result would be another."
 
 
-def _numbers(contrast: Contrast) -> str:
-    difference, test = contrast.difference, contrast.test
+def _numbers(contrast: Contrast, comparison: Comparison) -> str:
+    difference, p_values = contrast.difference, contrast.p_values
     assert difference.mean is not None
-    assert test is not None
+    assert p_values is not None
     interval = "all differences are equal" if difference.sd == 0 else _interval(difference.interval)
-    return f"mean difference {difference.mean:+.3g}, {interval}, adjusted {_p(test.p_max_t)}"
+    adjusted = "adjusted " if comparison.tested > 1 else ""
+    return f"mean difference {difference.mean:+.3g}, {interval}, {adjusted}{_p(p_values.p_max_t)}"
 
 
 def _interval(interval: Interval | None, *, scale: float = 1) -> str:

@@ -57,7 +57,7 @@ def test_a_large_effect_is_found_and_said_to_be_better_or_worse() -> None:
     ]
     assert [one.finding for one in down.contrasts][:2] == [Finding.BASELINE_IS_BETTER, Finding.ARM_IS_BETTER]
     for one, other in zip(up.contrasts, down.contrasts, strict=True):
-        assert (one.difference, one.test) == (other.difference, other.test)  # the direction changes no number
+        assert (one.difference, one.p_values) == (other.difference, other.p_values)  # the direction changes no number
 
 
 def test_exchanging_arm_and_baseline_turns_the_sign_alone() -> None:
@@ -66,7 +66,7 @@ def test_exchanging_arm_and_baseline_turns_the_sign_alone() -> None:
     back = only(compare(values, "arm1", higher_is_better=True))
     assert there.difference.mean is not None
     assert back.difference.mean == pytest.approx(-there.difference.mean)
-    assert back.test == there.test
+    assert back.p_values == there.p_values
     assert back.effect.dz == pytest.approx(-(there.effect.dz or math.nan))
     assert back.reach.detectable == pytest.approx(there.reach.detectable)
 
@@ -90,7 +90,7 @@ def test_what_n_can_show_is_of_the_studys_contrasts() -> None:
 def test_too_few_pairs_are_said_to_be_too_few_however_large_the_difference(seeds: int) -> None:
     found = only(compared(study(0.5, seeds=seeds)))
     assert found.finding == Finding.TOO_FEW_PAIRS
-    assert (found.test is None) is (seeds < 2)
+    assert (found.p_values is None) is (seeds < 2)
     assert found.reach.fewest_pairs == 6
     assert found.reach.detectable is None
 
@@ -151,8 +151,8 @@ def test_identical_runs_are_not_shown_to_differ() -> None:
     values["arm1"] = dict(values["baseline"])
     found = only(compared(values))
     assert found.finding == Finding.NOT_SHOWN
-    assert found.test is not None
-    assert found.test.p == 1
+    assert found.p_values is not None
+    assert found.p_values.p == 1
     assert (found.effect.dz, found.reach.pairs_needed, found.reach.detectable) == (None, None, None)
 
 
@@ -167,5 +167,5 @@ def test_equal_differences_are_shown_though_they_have_no_spread() -> None:
 @given(st.integers(0, 10**6), st.integers(1, 5))
 def test_no_adjusted_p_is_below_its_own(seed: int, arms: int) -> None:
     for one in compared(study(*[0.01] * arms, seeds=8, seed=seed)).contrasts:
-        assert one.test is not None
-        assert one.test.p <= min(one.test.p_max_t, one.test.p_holm)
+        assert one.p_values is not None
+        assert one.p_values.p <= min(one.p_values.p_max_t, one.p_values.p_holm)

@@ -26,7 +26,7 @@ def test_holm_needs_at_least_so_many_pairs(contrasts: int, n: int) -> None:
         strongest = np.ones((contrasts, pairs)) + np.arange(pairs) / 100
         weakest = np.tile([1.0, -1.0], pairs)[:pairs]
         strongest[1:] = weakest
-        p = sign_flips.test(strongest, seed=0).p
+        p = sign_flips.p_values(strongest, seed=0).p
         assert p[0] == smallest_p(pairs)
         assert (holm.adjusted(p)[0] <= 0.05) is np.bool_(reaches)
 

@@ -41,11 +41,11 @@ MIXED = [0.01, -0.02, 0.03, -0.02, 0.01, 0.03, -0.02, 0.02]
 def test_a_difference_that_is_shown_is_told_with_its_numbers_and_its_direction() -> None:
     assert said(RISING) == (
         "mhe is shown to have a higher test_accuracy than baseline (8 pairs, mean difference +0.02, 95 % interval"
-        " +0.0137 to +0.0263, adjusted p = 0.00781); higher is better, so mhe is the better one."
+        " +0.0137 to +0.0263, p = 0.00781); higher is better, so mhe is the better one."
     )
     assert said(RISING, metric="ece", higher_is_better=False).endswith(
         "mhe is shown to have a higher ece than baseline (8 pairs, mean difference +0.02, 95 % interval"
-        " +0.0137 to +0.0263, adjusted p = 0.00781); lower is better, so baseline is the better one."
+        " +0.0137 to +0.0263, p = 0.00781); lower is better, so baseline is the better one."
     )
 
 
@@ -53,7 +53,7 @@ def test_a_difference_that_is_not_shown_is_told_with_what_would_have_been() -> N
     found = said(MIXED)
     assert found == (
         "8 pairs do not show a difference in test_accuracy between mhe and baseline (mean difference +0.005, 95 %"
-        " interval -0.0134 to +0.0234, adjusted p = 0.633). A true difference of 0.0255 would have been shown with a"
+        " interval -0.0134 to +0.0234, p = 0.633). A true difference of 0.0255 would have been shown with a"
         " probability of 0.8. If it truly is as large as seen, about 200 pairs would show it with that probability."
     )
 
@@ -62,6 +62,21 @@ def test_what_only_the_number_of_contrasts_hides_is_told() -> None:
     differences: list[float | None] = [0.01, 0.02, 0.03, -0.001, 0.01, 0.03, 0.02, -0.005]
     assert "Not adjusted" not in said(differences)
     assert "Not adjusted for the 20 contrasts of the study, p = 0.0312." in said(differences, others=19)
+
+
+def test_p_is_said_to_be_adjusted_where_it_is() -> None:
+    assert ", p = 0.00781)" in said(RISING)
+    assert ", adjusted p = 0.0" in said(RISING, others=3)
+
+
+def test_what_no_number_of_pairs_would_show_is_told() -> None:
+    ending = "The mean difference seen is 0, which no number of pairs would show."
+    assert said([0.25, -0.25] * 4).endswith(ending)
+    small: list[float | None] = [0.25, -0.25] * 4
+    small[0] = 0.250001
+    assert said(small).endswith(
+        "If it truly is as small as seen, more than 1,000,000 pairs would be needed to show it."
+    )
 
 
 def test_six_pairs_are_told_to_be_few() -> None:
