@@ -5,8 +5,9 @@
 prints the tables of docs/statistics.md, with the functions that reports use: how often a 95 % interval contains the
 mean, and how often a cell is called skewed; how often a study of 7 arms calls a false difference shown; which share of
 true ones it shows, by the joint maximum and by Holm's method; whether a difference that is called detectable is shown 8
-times in 10; and what a study takes. Exit status 1 if, of normal values, an interval covers less than 94 or more than
-97 %, or a false difference is shown in more than 5.5 % of the studies.
+times in 10; how often two alike arms are said to differ on new examples; and what a study takes. Exit status 1 if, of
+normal values, an interval covers less than 94 or more than 97 %, or a false difference is shown in more than 5.5 % of
+the studies.
 
 A run's value is what its seed does (standard deviation 1, the same for all arms), plus its own part (1), plus its arm's
 effect, so effects are in standard deviations of a run's own part; what seeds do cancels in the pairs.
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from hsu_jobs.studies import statistics
 from hsu_jobs.studies.statistics import Comparison, Finding, Values
+from hsu_jobs.studies.statistics.examples import mcnemar
 
 Draw = Callable[[Generator, tuple[int, ...]], NDArray[np.float64]]
 
@@ -103,6 +105,28 @@ def rates(draw: Draw, effects: tuple[float, ...], seeds: int, *, count: int, ran
     return Rates(errors[0], errors[1], powers[0], powers[1])
 
 
+class ExamplesRates(NamedTuple):
+    """Of two arms that are alike over new examples: shares of comparisons."""
+
+    covered: float
+    """Whose interval contains 0."""
+    errors: float
+    errors_of_sums: float
+    """The same of one McNemar's test of the counts of all networks, which nobody should do."""
+
+
+def example_rates(networks: int, *, count: int, examples: int = 1000, random: Generator) -> ExamplesRates:
+    """Compare arms whose networks share what is hard: for both arms, and by chance for one of them."""
+    found = []
+    for number in range(count):
+        ease = random.beta(4, 1, examples) + 0.2 * random.normal(size=(2, 1, examples))
+        first, other = random.random((2, networks, examples)) < ease
+        one = statistics.compare_examples(first, other, resamples=999, seed=number)
+        summed = mcnemar(one.only_first_right, one.only_other_right)
+        found.append((one.interval.low <= 0 <= one.interval.high, one.p <= ALPHA, summed <= ALPHA))
+    return ExamplesRates(*np.mean(found, axis=0).tolist())
+
+
 def milliseconds(arms: int, seeds: int, *, missing: int, random: Generator) -> float:
     """Of the fastest of five comparisons, with their verdicts."""
     values: dict[str, dict[int, float | None]] = {
@@ -131,6 +155,7 @@ def main() -> int:
     kept = [*_print_coverage(options.samples, random), *_print_errors(options.studies, random)]
     _print_power(options.studies, random)
     _print_detectable(options.studies, random)
+    _print_examples(options.studies, random)
     _print_times(random)
     return 0 if all(kept) else 1
 
@@ -176,6 +201,13 @@ def _print_detectable(count: int, random: Generator) -> None:
             effects = (0.0,) * (contrasts - 1) + (dz * 2**0.5,)  # a difference has √2 of a run's own deviation
             row.append(of(rates(_normal, effects, seeds, count=count, random=random).power))
         print(f"  {seeds:>2} pairs {' '.join(row)}", flush=True)
+
+
+def _print_examples(count: int, random: Generator) -> None:
+    print(f"alike arms, 1000 examples, {count} pairs: interval contains 0 %, said to differ %, if counts were summed %")
+    for networks in (1, 5, 10):
+        found = example_rates(networks, count=count, random=random)
+        print(f"  {networks:>2} networks {of(found.covered)} {of(found.errors)} {of(found.errors_of_sums)}", flush=True)
 
 
 def _print_times(random: Generator) -> None:

@@ -22,5 +22,11 @@ def test_false_differences_are_seldom_shown_and_the_joint_maximum_shows_more_tru
     assert found.power > found.power_holm > 0.2
 
 
+def test_networks_that_share_what_is_hard_for_them_are_not_independent_answers() -> None:
+    found = study_statistics.example_rates(5, count=300, random=np.random.default_rng(0))
+    assert found.covered > 0.9
+    assert found.errors < 0.09 < found.errors_of_sums
+
+
 def test_a_large_study_is_compared_in_a_moment() -> None:
     assert study_statistics.milliseconds(20, 50, missing=2, random=np.random.default_rng(0)) < 2000
