@@ -10,7 +10,7 @@ from hsu_jobs.studies.statistics.cells import Cell
 from hsu_jobs.studies.statistics.contrasts import Comparison, Contrast, Finding
 from hsu_jobs.studies.statistics.examples import LEAST_P, ExamplesCompared
 from hsu_jobs.studies.statistics.intervals import Interval
-from hsu_jobs.studies.statistics.power import MOST_PAIRS
+from hsu_jobs.studies.statistics.power import MOST_PAIRS, POWER
 from hsu_jobs.studies.statistics.ranks import Ranking
 
 
@@ -111,7 +111,9 @@ def _alone(contrast: Contrast, comparison: Comparison) -> str:
 
 def _detectable(contrast: Contrast) -> str:
     if contrast.reach.detectable is not None:
-        return f"A true difference of {contrast.reach.detectable:.3g} would have been shown with a probability of 0.8."
+        return (
+            f"A true difference of {contrast.reach.detectable:.3g} would have been shown with a probability of {POWER}."
+        )
     if contrast.difference.sd == 0:
         return ""
     return f"{contrast.difference.n} pairs are so few that every pair would have had to agree."
@@ -124,9 +126,12 @@ def _needed(contrast: Contrast) -> str:
     if contrast.difference.mean == 0:
         return "The mean difference seen is 0, which no number of pairs would show."
     if pairs is None:
-        return f"If it truly is as small as seen, more than {MOST_PAIRS:,} pairs would be needed to show it."
+        return f"If the difference truly is as small as seen, it would take more than {MOST_PAIRS:,} pairs to show it."
     if pairs > contrast.difference.n:
-        return f"If it truly is as large as seen, about {_rounded(pairs):,} pairs would show it with that probability."
+        return (
+            f"If the difference truly is as large as seen, about {_rounded(pairs):,} pairs would show it with a"
+            f" probability of {POWER}."
+        )
     return ""
 
 

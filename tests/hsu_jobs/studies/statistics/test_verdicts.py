@@ -54,7 +54,8 @@ def test_a_difference_that_is_not_shown_is_told_with_what_would_have_been() -> N
     assert found == (
         "8 pairs do not show a difference in test_accuracy between mhe and baseline (mean difference +0.005, 95 %"
         " interval -0.0134 to +0.0234, p = 0.633). A true difference of 0.0255 would have been shown with a"
-        " probability of 0.8. If it truly is as large as seen, about 200 pairs would show it with that probability."
+        " probability of 0.8. If the difference truly is as large as seen, about 200 pairs would show it with a"
+        " probability of 0.8."
     )
 
 
@@ -75,7 +76,7 @@ def test_what_no_number_of_pairs_would_show_is_told() -> None:
     small: list[float | None] = [0.25, -0.25] * 4
     small[0] = 0.250001
     assert said(small).endswith(
-        "If it truly is as small as seen, more than 1,000,000 pairs would be needed to show it."
+        "If the difference truly is as small as seen, it would take more than 1,000,000 pairs to show it."
     )
 
 
