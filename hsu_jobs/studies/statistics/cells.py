@@ -12,7 +12,7 @@ from hsu_jobs.studies.statistics import intervals
 from hsu_jobs.studies.statistics.intervals import TOLERANCE, Floats, Interval
 
 COCHRAN = 25
-"""A t interval wants more than 25 G² values of skewness G. Cochran 1977, Sampling Techniques, equation 2.21."""
+"""A t interval wants more than 25 G² values of skewness G. Cochran 1977, Sampling Techniques."""
 NOTICEABLE = 1.96
 """Standard errors from 0, beyond which a skewness is seldom (about 5 %) that of normal values."""
 

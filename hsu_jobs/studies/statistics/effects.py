@@ -28,8 +28,8 @@ class Effect(NamedTuple):
     dz: float | None
     """Cohen's d of paired differences: mean / sd (Cohen 1988, §2.3.5); undefined if all differences are equal."""
     hedges_g: float | None
-    """dz without its upward bias in small samples: times Γ(ν/2) / (√(ν/2) Γ((ν − 1)/2)), ν = n − 1 (Hedges 1981,
-    eq. 6e); undefined for two pairs."""
+    """dz without its upward bias in small samples: times Γ(ν/2) / (√(ν/2) Γ((ν − 1)/2)), ν = n − 1 (Hedges
+    1981); undefined for two pairs."""
     improvement: Improvement | None
     """Undefined without a pair."""
 

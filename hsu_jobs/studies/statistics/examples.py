@@ -32,7 +32,7 @@ class ExamplesCompared(NamedTuple):
     difference: float
     """The first accuracy minus the other, each a mean over the networks."""
     interval: Interval
-    """Of the difference, by the percentile bootstrap over examples (Efron and Tibshirani 1993, §13.3): an example is
+    """Of the difference, by the percentile bootstrap over examples (Efron and Tibshirani 1993): an example is
     drawn with the answers of all networks."""
     only_first_right: int
     """Answers that are right where those of the other network of its pair are wrong: of all networks together."""

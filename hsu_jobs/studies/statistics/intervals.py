@@ -1,7 +1,7 @@
 """Between which values is a mean, or a share, at a stated confidence?
 
-Knows numbers only. Like all of this room it takes distributions from `scipy.special`, which is imported in a third of
-the time of `scipy.stats`; tests compare with `scipy.stats`.
+Knows numbers only. Like all of this room it takes distributions from `scipy.special`, whose import takes a third
+of that of `scipy.stats` or less; tests compare with `scipy.stats`.
 """
 
 from __future__ import annotations

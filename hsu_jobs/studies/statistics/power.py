@@ -2,8 +2,8 @@
 
 Two limits. A sign-flip test of n pairs has no p-value below 2¹⁻ⁿ, whatever the differences. And a difference must be
 large beside its spread to be shown with some probability, the power: that is computed for the paired t-test of normal
-differences, at α divided by the number of contrasts. Simulated, the sign-flip test with the joint maximum has that
-power too from seven pairs on (docs/statistics.md).
+differences, at α divided by the number of contrasts. Simulated, the sign-flip test with the joint maximum has
+about that power too, from seven pairs on (docs/statistics.md).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def fewest_pairs(contrasts: int = 1, *, alpha: float = 0.05) -> int:
 def power(dz: float, n: int, *, alpha: float = 0.05) -> float:
     """How probably a two-sided paired t-test of n ≥ 2 pairs gives p ≤ α, if mean / sd of the differences is truly dz.
 
-    From the noncentral t distribution with n − 1 degrees of freedom and noncentrality dz √n. Cohen 1988, §12.3.
+    From the noncentral t distribution with n − 1 degrees of freedom and noncentrality dz √n. Cohen 1988.
     """
     df, noncentrality = n - 1, abs(dz) * math.sqrt(n)
     if noncentrality == 0:

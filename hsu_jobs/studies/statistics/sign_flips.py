@@ -35,10 +35,10 @@ class Flipped(NamedTuple):
 
     p: Floats
     """Of the contrast alone. Exact: the share of all flips with at least the u seen. Sampled: (b + 1) / (m + 1), b of m
-    (Phipson and Smyth 2010, eq. 2)."""
+    (Phipson and Smyth 2010)."""
     p_max_t: Floats
-    """Adjusted for all contrasts by the step-down maximum of u: Westfall and Young 1993, algorithm 4.1, with these
-    flips. Never below `p`. Exact where, without effects, all differences of a seed together are symmetric about 0."""
+    """Adjusted for all contrasts by the step-down maximum of u, Westfall and Young's maxT (1993), with these flips.
+    Never below `p`. Exact where, without effects, all differences of a seed together are symmetric about 0."""
     is_exact: bool
     flips: int
     """How many were tried, or drawn."""
