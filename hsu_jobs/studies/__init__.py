@@ -1,12 +1,14 @@
 """Does it help, how sure are we, and what does it cost? Many jobs that are run to be compared.
 
-spec         what may a study ask?
-plan         which cells does it have, and which spec has each?
-requests     what may its owner request? Begin, pause, resume, cancel, extend, retry, enlist, delete
-queueing     which of its jobs are queued now?
-members      which jobs are its members, and how far are they?
-metrics      what is compared, and which direction is better?
-values       which number stands for a run?
-table        what do the numbers show?
-statistics/  the mathematics of it
+    spec         what may a study ask?
+    plan         which cells does it have, and which spec has each?
+    requests     what may its owner request? Begin, pause, resume, cancel, extend, retry, enlist, delete
+    queueing     which of its runs are queued now?
+    members      which jobs are its runs, how far are they, and what have they cost?
+    metrics      what is compared, and which direction is better?
+    values       which number stands for a run?
+    table        what do the numbers of all runs show?
+    statistics/  how sure are we?
+
+An arm is what is compared; a cell is an arm at a point of the axes; a run is a cell with a seed.
 """
