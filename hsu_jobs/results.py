@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, create_model
 
-from hsu_core.spec import ALL_MEASURES, PluginTask, plugins
+from hsu_core.spec import PluginTask, plugins
 
 Real = Annotated[float, PlainSerializer(lambda x: x if math.isfinite(x) else _NAMES[str(x)], when_used="json")]
 """A float that survives JSON: NaN and the infinities, which JSON lacks, are the strings that pydantic reads back."""
@@ -233,16 +233,3 @@ def numbers_of(task: str) -> tuple[str, ...]:
     """The numbers that a result of a task has, or has if the spec asks for them."""
     result = next(each for each in get_args(AnyResult) if each.model_fields["task"].default == task)
     return tuple(name for always in (True, False) for name in _numbers(result, always=always))
-
-
-HIGHER_IS_BETTER: dict[str, bool] = {
-    **dict.fromkeys((name for name in METRICS if "accuracy" in name), True),
-    **dict.fromkeys(("recall_at_20", "ndcg_at_20", "effective_rank", "steps_per_second"), True),
-    **dict.fromkeys(("test_loss", "train_loss", "validation_loss", "nll", "ece", "brier", "seconds"), False),
-    **dict.fromkeys(("nc1", "nc2_norms", "nc2_angles", "nc3", "nc4", "alignment", "uniformity"), False),
-    **dict.fromkeys((name for name in ALL_MEASURES if name.startswith("mhe_")), False),
-    **dict.fromkeys(("resultant_length", "coherence", "covering", "wasserstein_uniformity"), False),
-    **dict.fromkeys(("separation", "min_angle", "log_det"), True),
-}
-"""Which direction is better, of numbers of results and of measures of layers, where a direction is: for measures of
-layers the better is the more uniform."""

@@ -7,7 +7,11 @@
     members      which jobs are its runs, how far are they, and what have they cost?
     metrics      what is compared, and which direction is better?
     values       which number stands for a run?
-    table        what do the numbers of all runs show?
+    evidence     what is the table made of?
+    table        what does it say?
+    tabulating   how is it made?
+    costs        what does each cell cost, beside what it gives?
+    notes        what must somebody know before they trust it?
     statistics/  how sure are we?
 
 An arm is what is compared; a cell is an arm at a point of the axes; a run is a cell with a seed.

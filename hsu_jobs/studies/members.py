@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from hsu_jobs.states import State
+from hsu_jobs.states import TERMINAL, State, Wanted
 from hsu_jobs.tables import Origin
 
 UNQUEUED = "unqueued"
@@ -55,6 +55,12 @@ class Progress(NamedTuple):
 def of(session: Session, study_id: int) -> list[Member]:
     """All members, cell by cell, in the order in which they were added."""
     return [Member(*row) for row in session.execute(_MEMBERS, {"study": study_id})]
+
+
+def have_ended(members: Sequence[Member], *, wanted: Wanted | str) -> bool:
+    """Whether no run of a study will change any more."""
+    still = [member.state for member in members if member.is_current and member.state not in TERMINAL]
+    return not still or (wanted == Wanted.CANCEL and all(state == UNQUEUED for state in still))
 
 
 def progress(members: Sequence[Member]) -> Progress:

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from hsu_core.spec import TrainingSpec
+from hsu_core.spec import ALL_MEASURES, TrainingSpec, plugins
 from hsu_jobs import near_matches, spec_faults
 from hsu_jobs.errors import Fault
-from hsu_jobs.results import HIGHER_IS_BETTER, numbers_of
+from hsu_jobs.results import METRICS, numbers_of
 from hsu_jobs.spec import JobSpec
 from hsu_jobs.studies.plan import Cell
 from hsu_jobs.studies.spec import StudySpec
@@ -37,7 +37,13 @@ class Metric(NamedTuple):
     @property
     def higher_is_better(self) -> bool | None:
         """None where nothing says so."""
-        return HIGHER_IS_BETTER.get(self.measure)
+        plugin = plugins.find(plugins.MEASURES, self.measure) if self.layers else None
+        return plugin.spec.higher_is_better if plugin else _DIRECTIONS.get(self.measure)
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """Between which values it always is; None where there are no such."""
+        return (0.0, 1.0) if self.layers is None and self.name in _FRACTIONS else None
 
 
 def of(study: StudySpec) -> list[Metric]:
@@ -86,3 +92,16 @@ def _without_validation(cells: Sequence[Cell]) -> list[Fault]:
 
 VALIDATION = "validation_accuracy"
 """The curve whose maximum decides which evaluation stands for a run, with `value: best_validation`."""
+
+
+_DIRECTIONS: dict[str, bool] = {
+    **dict.fromkeys((name for name in METRICS if "accuracy" in name), True),
+    **dict.fromkeys(("recall_at_20", "ndcg_at_20", "steps_per_second"), True),
+    **dict.fromkeys(("test_loss", "train_loss", "validation_loss", "nll", "ece", "brier", "seconds"), False),
+    **dict.fromkeys(("nc1", "nc2_norms", "nc2_angles", "nc3", "nc4", "alignment", "uniformity"), False),
+    **dict.fromkeys((name for name in ALL_MEASURES if name.startswith("mhe_")), False),
+    **dict.fromkeys(("resultant_length", "coherence", "covering", "wasserstein_uniformity"), False),
+    **dict.fromkeys(("separation", "min_angle", "log_det", "effective_rank"), True),
+}
+"""Whether higher is better, of numbers of results and of measures of layers: of these, what is more uniform."""
+_FRACTIONS = frozenset({"recall_at_20", "ndcg_at_20", "ece"} | {name for name in METRICS if "accuracy" in name})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ class Finding(StrEnum):
 
     ARM_IS_BETTER = "arm_is_better"
     BASELINE_IS_BETTER = "baseline_is_better"
+    DIFFERS = "differs"
+    """They differ, in a metric of which no direction is the better one."""
     NOT_SHOWN = "not_shown"
     TOO_FEW_PAIRS = "too_few_pairs"
     """So few that no differences whatever could be shown."""
@@ -38,9 +41,10 @@ class PValues(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """An arm beside the baseline."""
+    """An arm beside its baseline."""
 
     arm: str
+    baseline: str
     difference: Cell
     """Of the differences arm − baseline, one a pair, in the unit of the metric: positive where the arm's value is
     higher, be that better or not. Its interval is of this contrast alone, not adjusted for the others."""
@@ -57,9 +61,8 @@ class Contrast(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """All contrasts of a study with its baseline, for one metric at one setting."""
+    """All contrasts of a study, for one metric."""
 
-    baseline: str
     contrasts: tuple[Contrast, ...]
     """In the order in which the arms were given."""
     tested: int
@@ -67,24 +70,25 @@ class Comparison(NamedTuple):
     is_exact: bool
     """Whether all flips of signs were tried, and not a sample drawn."""
     flips: int
-    higher_is_better: bool
+    higher_is_better: bool | None
     level: float
     """Of the intervals; a difference is shown if the adjusted p is at most 1 − level."""
 
 
 def compare(
     values: Values,
-    baseline: str,
+    baseline: str | Mapping[str, str],
     *,
-    higher_is_better: bool,
+    higher_is_better: bool | None,
     bounds: Bounds | None = None,
     level: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
-    """Compare every arm with the baseline, paired by seed.
+    """Compare every arm with the baseline, or with its own one where `baseline` maps arms to theirs, paired by seed.
 
-    `bounds` are the metric's own, for `depends_on_missing`. `seed` is for the flips that are drawn where there are more
-    than `sign_flips.EXACT_UP_TO` seeds. ValueError: no such baseline, a level that is none, values outside the bounds.
+    Where no direction is known to be better, `higher_is_better` is None. `bounds` are the metric's own, for
+    `depends_on_missing`. `seed` is for the flips that are drawn where there are more than `sign_flips.EXACT_UP_TO`
+    seeds. ValueError: no such baseline, a level that is none, values outside the bounds.
     """
     intervals.checked_level(level)
     members = pairing.members(values, baseline)
@@ -96,7 +100,7 @@ def compare(
         family.contrast(members, row, finding=found, depends_on_missing=depends)
         for row, (found, depends) in enumerate(zip(findings, depend, strict=True))
     ]
-    return Comparison(baseline, tuple(contrasts), family.size, flipped.is_exact, flipped.flips, higher_is_better, level)
+    return Comparison(tuple(contrasts), family.size, flipped.is_exact, flipped.flips, higher_is_better, level)
 
 
 class _Family(NamedTuple):
@@ -105,7 +109,7 @@ class _Family(NamedTuple):
     p: Floats
     p_max_t: Floats
     p_holm: Floats
-    higher_is_better: bool
+    higher_is_better: bool | None
     level: float
 
     @property
@@ -124,6 +128,8 @@ class _Family(NamedTuple):
             return Finding.TOO_FEW_PAIRS
         if not p <= self.alpha:
             return Finding.NOT_SHOWN
+        if self.higher_is_better is None:
+            return Finding.DIFFERS
         is_higher = bool(differences.mean() > 0)
         return Finding.ARM_IS_BETTER if is_higher == self.higher_is_better else Finding.BASELINE_IS_BETTER
 
@@ -132,10 +138,11 @@ class _Family(NamedTuple):
         has_pair = np.isfinite(differences)
         paired = differences[has_pair]
         cell = cells.describe(differences, level=self.level)
-        size = effects.effect(paired, cell.sd, higher_is_better=self.higher_is_better, level=self.level)
+        size = effects.effect(paired, cell.sd, higher_is_better=self.higher_is_better is not False, level=self.level)
         seeds = zip(members.seeds, has_pair.tolist(), strict=True)
         return Contrast(
             arm=members.arms[row],
+            baseline=members.baselines[row],
             difference=cell,
             seeds_without_pair=tuple(seed for seed, has in seeds if not has),
             p_values=self._p_values(row),

@@ -39,7 +39,7 @@ def _filled(members: Members, arm: float, baseline: float) -> Members:
 
 
 def _check(members: Members, bounds: Bounds) -> None:
-    every = np.concatenate([members.baseline, members.values.ravel()])
+    every = np.concatenate([members.baseline.ravel(), members.values.ravel()])
     every = every[np.isfinite(every)]
     slack = TOLERANCE * (bounds.high - bounds.low)
     if bounds.low >= bounds.high or np.any((every < bounds.low - slack) | (every > bounds.high + slack)):

@@ -21,7 +21,7 @@ def verdict(contrast: Contrast, comparison: Comparison, *, metric: str) -> str:
             said = _too_few(contrast, comparison)
         case Finding.NOT_SHOWN:
             said = _not_shown(contrast, comparison, metric)
-        case Finding.ARM_IS_BETTER | Finding.BASELINE_IS_BETTER:
+        case Finding.ARM_IS_BETTER | Finding.BASELINE_IS_BETTER | Finding.DIFFERS:
             said = _shown(contrast, comparison, metric)
     return " ".join(filter(None, [said, _missing(contrast)]))
 
@@ -82,20 +82,22 @@ def ranking_verdict(ranking: Ranking) -> str:
 
 def _shown(contrast: Contrast, comparison: Comparison, metric: str) -> str:
     is_higher = (contrast.difference.mean or 0) > 0
-    better = contrast.arm if contrast.finding == Finding.ARM_IS_BETTER else comparison.baseline
-    return (
-        f"{contrast.arm} is shown to have a {'higher' if is_higher else 'lower'} {metric} than {comparison.baseline}"
-        f" ({contrast.difference.n} pairs, {_numbers(contrast, comparison)});"
-        f" {'higher' if comparison.higher_is_better else 'lower'} is better, so {better} is the better one."
+    said = (
+        f"{contrast.arm} is shown to have a {'higher' if is_higher else 'lower'} {metric} than {contrast.baseline}"
+        f" ({contrast.difference.n} pairs, {_numbers(contrast, comparison)})"
     )
+    if contrast.finding is Finding.DIFFERS:
+        return f"{said}."
+    better = contrast.arm if contrast.finding is Finding.ARM_IS_BETTER else contrast.baseline
+    return f"{said}; {'higher' if comparison.higher_is_better else 'lower'} is better, so {better} is the better one."
 
 
 def _not_shown(contrast: Contrast, comparison: Comparison, metric: str) -> str:
     n = contrast.difference.n
     if contrast.difference.mean == 0 == contrast.difference.sd:
-        return f"{contrast.arm} and {comparison.baseline} have the same {metric} in all {n} pairs."
+        return f"{contrast.arm} and {contrast.baseline} have the same {metric} in all {n} pairs."
     said = (
-        f"{n} pairs do not show a difference in {metric} between {contrast.arm} and {comparison.baseline}"
+        f"{n} pairs do not show a difference in {metric} between {contrast.arm} and {contrast.baseline}"
         f" ({_numbers(contrast, comparison)})."
     )
     return " ".join(filter(None, [said, _alone(contrast, comparison), _detectable(contrast), _needed(contrast)]))
@@ -137,7 +139,7 @@ def _needed(contrast: Contrast) -> str:
 
 def _too_few(contrast: Contrast, comparison: Comparison) -> str:
     n, reach = contrast.difference.n, contrast.reach
-    pairs = f"{contrast.arm} and {comparison.baseline} have {_counted(n, 'pair')}"
+    pairs = f"{contrast.arm} and {contrast.baseline} have {_counted(n, 'pair')}"
     alpha = 1 - comparison.level
     if n == 0:
         return f"{pairs} of runs with the same seed, so nothing can be compared."

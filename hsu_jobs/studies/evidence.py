@@ -1,0 +1,57 @@
+"""What is a study's table made of? Its cells, its runs, and the numbers of those that have succeeded."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from hsu_jobs.studies import members, plan, queueing, values
+from hsu_jobs.studies.members import Member
+from hsu_jobs.studies.metrics import Metric
+from hsu_jobs.studies.spec import StudySpec
+from hsu_jobs.studies.values import Values
+from hsu_jobs.tables import CellRow, StudyRow
+
+
+class Evidence(NamedTuple):
+    """Everything that is known of a study now."""
+
+    study: StudyRow
+    spec: StudySpec
+    cells: dict[int, CellRow]
+    runs: list[Member]
+    """All, also those that were run again."""
+    numbers: dict[int, Values]
+    """Of each current run that has succeeded."""
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """What each cell is called."""
+        return {number: label(cell) for number, cell in self.cells.items()}
+
+    def of_cell(self, number: int) -> list[Member]:
+        """The current runs of a cell."""
+        return [run for run in self.runs if run.is_current and run.cell == number]
+
+    def done(self, number: int) -> list[Member]:
+        """Those of them that have succeeded."""
+        return [run for run in self.of_cell(number) if run.has_succeeded]
+
+    def value(self, run: Member, metric: Metric) -> float | None:
+        """A run's number; None if it has none."""
+        return self.numbers.get(run.id, {}).get(metric.name)
+
+
+def gather(session: Session, study: StudyRow) -> Evidence:
+    """What is known of a study now."""
+    spec = StudySpec.model_validate(study.spec)
+    cells = {cell.number: cell for cell in session.execute(queueing.cells_of(study.id)).scalars()}
+    runs = members.of(session, study.id)
+    current = [run for run in runs if run.is_current]
+    return Evidence(study, spec, cells, runs, values.of(session, spec, current))
+
+
+def label(cell: CellRow) -> str:
+    """What a cell is called: `mhe`, `mhe at lr=0.05`."""
+    return f"{cell.arm} at {plan.shown(cell.at)}" if cell.at else cell.arm
