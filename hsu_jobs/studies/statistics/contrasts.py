@@ -56,8 +56,8 @@ class Contrast(NamedTuple):
     reach: Reach
     finding: Finding
     depends_on_missing: bool | None
-    """Whether the finding would be another if the missing members had the worst or the best values (see `missing`);
-    None if members are missing and the metric has no bounds."""
+    """Whether the finding would be another if the missing members, of other arms too, had the worst or the best values
+    (see `missing`); None if members of its own are missing and the metric has no bounds."""
 
 
 class Comparison(NamedTuple):

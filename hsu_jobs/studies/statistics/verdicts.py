@@ -150,13 +150,19 @@ def _too_few(contrast: Contrast, comparison: Comparison) -> str:
 
 
 def _missing(contrast: Contrast) -> str:
-    count = len(contrast.seeds_without_pair)
-    if not count or contrast.depends_on_missing is False:
+    if contrast.depends_on_missing is False:
         return ""
-    of = f"{_counted(count, 'pair')} of {count + contrast.difference.n} {'is' if count == 1 else 'are'} missing"
     if contrast.depends_on_missing is None:
-        return f"{of}, and as the metric has no bounds it is not known what they could change."
-    return f"{of}: with the worst or the best values in their place, the result would be another."
+        return f"{_absent(contrast)}, and as the metric has no bounds it is not known what they could change."
+    return f"{_absent(contrast)}: with the worst or the best values in their place, the result would be another."
+
+
+def _absent(contrast: Contrast) -> str:
+    count = len(contrast.seeds_without_pair)
+    if not count:
+        return "Members of other arms are missing"
+    of_all = count + contrast.difference.n
+    return f"{_counted(count, 'pair')} of {of_all} {'is' if count == 1 else 'are'} missing"
 
 
 def _numbers(contrast: Contrast, comparison: Comparison) -> str:

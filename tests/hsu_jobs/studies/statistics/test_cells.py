@@ -62,6 +62,13 @@ def test_a_long_tail_is_told_and_symmetric_values_are_not() -> None:
     assert skewness_warning(describe([1.0, 2.0, 3.0, 4.0, 5.0])) is None
 
 
+def test_a_skewness_that_normal_values_often_have_is_not_told() -> None:
+    cell = describe([1.0, 2.0, 3.0, 4.0, 9.0])
+    assert cell.skewness is not None
+    assert 1.2 < cell.skewness < 1.7
+    assert not cell.is_skewed
+
+
 def test_many_values_are_not_called_skewed_where_cochran_has_enough() -> None:
     cell = describe(np.random.default_rng(1).exponential(size=500).tolist())
     assert cell.skewness is not None

@@ -115,6 +115,18 @@ def test_a_result_that_the_missing_could_change_is_marked_and_a_safe_one_is_not(
     assert only(compared(strong, bounds=Bounds(0, 2))).depends_on_missing is False
 
 
+def test_extremes_are_adjusted_for_all_contrasts_too() -> None:
+    values = study(*[0.0] * 19, seeds=8)
+    gains = [0.01, 0.02, 0.03, -0.001, 0.01, 0.03, 0.02, -0.005]  # alone p is 0.03
+    values["arm1"] = {seed: (values["baseline"][seed] or 0) + gain for seed, gain in enumerate(gains)}
+    values["arm2"][0] = None
+    first = compared(values, bounds=Bounds(0, 2)).contrasts[0]
+    assert first.p_values is not None
+    assert first.p_values.p < 0.05 < first.p_values.p_max_t
+    assert first.finding == Finding.NOT_SHOWN
+    assert first.depends_on_missing is False
+
+
 def test_without_missing_members_nothing_depends_on_them() -> None:
     assert only(compared(study(0.0))).depends_on_missing is False
     assert only(compared(study(0.0), bounds=Bounds(0, 1))).depends_on_missing is False

@@ -116,6 +116,14 @@ def test_differences_without_spread_are_tested_as_any() -> None:
     assert found.p_max_t.tolist() == [2**-5, 1.0]
 
 
+def test_seeds_without_any_pair_do_not_make_a_sample_of_what_can_be_tried() -> None:
+    differences = drawn(2, 10)
+    wide = np.concatenate([differences, np.full((2, 20), np.nan)], axis=1)
+    found = sign_flips.p_values(wide, seed=0)
+    assert found.is_exact
+    assert np.array_equal(found.p_max_t, sign_flips.p_values(differences, seed=0).p_max_t)
+
+
 def test_no_contrast_at_all_is_no_error() -> None:
     assert len(sign_flips.p_values(np.empty((0, 5)), seed=0).p) == 0
     assert np.isnan(sign_flips.p_values(np.full((2, 5), np.nan), seed=0).p).all()

@@ -62,6 +62,7 @@ def test_a_difference_that_is_not_shown_is_told_with_what_would_have_been() -> N
 def test_what_only_the_number_of_contrasts_hides_is_told() -> None:
     differences: list[float | None] = [0.01, 0.02, 0.03, -0.001, 0.01, 0.03, 0.02, -0.005]
     assert "Not adjusted" not in said(differences)
+    assert "Not adjusted" not in said(MIXED, others=3)
     assert "Not adjusted for the 20 contrasts of the study, p = 0.0312." in said(differences, others=19)
 
 
@@ -114,6 +115,23 @@ def test_what_the_missing_could_change_is_told() -> None:
         "1 pair of 9 is missing: with the worst or the best values in their place, the result would be another."
     )
     assert "missing" not in said([0.3] * 12 + [None], bounds=Bounds(0, 1))
+
+
+def test_what_the_missing_of_another_arm_could_change_is_told() -> None:
+    random = np.random.default_rng(0)
+    values: dict[str, dict[int, float | None]] = {
+        "baseline": dict.fromkeys(range(8), 0.5),
+        "mhe": dict(enumerate([0.51, 0.52, 0.53, 0.499, 0.51, 0.53, 0.52, 0.51])),
+        "mgd": dict(enumerate((0.5 + random.normal(0, 0.01, 8)).tolist())),
+    }
+    values["mgd"][0] = None
+    comparison = compare(values, "baseline", higher_is_better=True, bounds=Bounds(0, 1))
+    first = comparison.contrasts[0]
+    assert verdict(first._replace(depends_on_missing=True), comparison, metric="test_accuracy").endswith(
+        "Members of other arms are missing: with the worst or the best values in their place, the result would be"
+        " another."
+    )
+    assert "missing" not in verdict(first._replace(depends_on_missing=False), comparison, metric="test_accuracy")
 
 
 lists = st.lists(st.one_of(st.none(), st.floats(-0.5, 0.5)), max_size=12)
