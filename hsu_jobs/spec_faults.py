@@ -63,7 +63,7 @@ def _pointer(path: Sequence[str | int], body: object) -> str:
         last = place == len(path) - 1
         if _has(body, step):
             body = body[step]  # type: ignore[index]
-        elif not last or (isinstance(body, dict) and body.get("kind") == step):
+        elif not last or not isinstance(body, dict) or body.get("kind") == step:
             continue
         steps.append(str(step).replace("~", "~0").replace("/", "~1"))
     return "".join(f"/{step}" for step in steps)

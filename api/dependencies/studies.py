@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Depends, Path
-from sqlalchemy import Select, select
+from sqlalchemy import Select, orm, select
 from sqlalchemy.orm import joinedload
 
 from api.dependencies.auth import Member, Viewer
@@ -25,10 +25,7 @@ def studies_visible_to(key: ApiKey) -> Select[StudyRow]:
 
 def visible_study(study_id: StudyId, key: Viewer, session: Session) -> StudyRow:
     """The study of this id. Raises `NotFound`."""
-    study = session.execute(studies_visible_to(key).where(StudyRow.id == study_id)).scalar_one_or_none()
-    if study is None:
-        raise NotFound(f"there is no study {study_id}, or it is not yours")
-    return study
+    return _one(session, studies_visible_to(key), study_id)
 
 
 SeenStudy = Annotated[StudyRow, Depends(visible_study, scope="function")]
@@ -37,9 +34,15 @@ SeenStudy = Annotated[StudyRow, Depends(visible_study, scope="function")]
 
 def changed_study(study_id: StudyId, key: Member, session: Session) -> StudyRow:
     """The same, locked: two requests do not queue its runs twice. Raises `NotFound`."""
-    visible_study(study_id, key, session)
-    return session.get_one(StudyRow, study_id, with_for_update={"of": StudyRow}, populate_existing=True)
+    return _one(session, studies_visible_to(key).with_for_update(of=StudyRow), study_id)
 
 
 ChangedStudy = Annotated[StudyRow, Depends(changed_study, scope="function")]
 """A study that the caller changes."""
+
+
+def _one(session: orm.Session, among: Select[StudyRow], study_id: int) -> StudyRow:
+    study = session.execute(among.where(StudyRow.id == study_id)).scalar_one_or_none()
+    if study is None:
+        raise NotFound(f"there is no study {study_id}, or it is not yours")
+    return study

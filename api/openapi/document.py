@@ -20,6 +20,7 @@ from hsu_jobs.errors import BodyTooLarge, TookTooLong, TooManyRequests, Unavaila
 TAGS = {
     "jobs": "Submit jobs, look at them, and ask something of them.",
     "runs": "Training loops that run elsewhere and are kept here.",
+    "studies": "Many jobs that are run to be compared, and what they show.",
     "curves": "What jobs measured, live while they train and for good afterwards.",
     "checkpoints": "The saved states of jobs, which forks go on from.",
     "log": "What the attempts at jobs printed.",

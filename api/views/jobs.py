@@ -257,7 +257,7 @@ class EventView(View):
 
 
 def rendered(
-    view: View,
+    view: BaseModel,
     *,
     include: Any = None,
     status: int = 200,

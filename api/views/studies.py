@@ -11,6 +11,7 @@ from api.views.jobs import View
 from hsu_jobs.states import Wanted
 from hsu_jobs.studies import evidence, members, queueing
 from hsu_jobs.studies.plan import At
+from hsu_jobs.studies.quoting import Quote
 from hsu_jobs.studies.spec import StudySpec
 from hsu_jobs.tables import CellRow, StudyRow
 
@@ -100,28 +101,34 @@ class StudyPage(View):
     """Send it as `cursor` for the next page; null on the last one."""
 
 
-class StudyCellQuote(View):
-    """What a cell of a study would cost."""
+class StudyCellQuoteView(View):
+    """What a run of a cell would cost."""
 
     label: str
     total_steps: int
     seconds_per_step: float | None
     """The median of recent jobs with the same network, data, penalty, batch and machine; null if there was none."""
     curve_bytes: int
-    """Of one run, at most."""
+    """At most."""
 
 
-class StudyQuote(View):
+class StudyQuoteView(View):
     """What a study would cost: not binding."""
 
     jobs: int
     """Runs in all."""
     reused: int
     """Those for which a job is there already."""
-    gpu_hours: float | None
+    gpu_seconds: float | None
     """Of the new jobs, without what `evaluate` asks for; null if the pace of a cell is not known."""
     curve_bytes: int
     """Of the new jobs, at most."""
     ends_in: float | None
-    """Seconds until the last job would end, if the present workers did nothing else; null if it is not known."""
-    cells: list[StudyCellQuote]
+    """Seconds, if the workers of the pool did nothing else; null if that is not known."""
+    cells: list[StudyCellQuoteView]
+
+    @classmethod
+    def of(cls, quote: Quote) -> Self:
+        """The view of a quote."""
+        cells = [StudyCellQuoteView(**cell._asdict()) for cell in quote.cells]
+        return cls(**quote._asdict() | {"cells": cells})

@@ -47,9 +47,15 @@ def quote(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -
     return Quote(
         costs,
         _expected(session, spec, settings, key=key),
-        session.execute(_PACE, _like(spec)).scalar_one() if costs else None,
+        pace(session, spec) if costs else None,
         [Duplicate(*row) for row in session.execute(_same(spec, key))],
     )
+
+
+def pace(session: Session, spec: JobSpec) -> float | None:
+    """Seconds that a step of a training takes: the median of similar jobs; None if there was none."""
+    seconds: float | None = session.execute(_PACE, _like(spec)).scalar_one()
+    return seconds
 
 
 def _expected(session: Session, spec: JobSpec, settings: Settings, *, key: ApiKey) -> Waiting:

@@ -2,6 +2,7 @@
 
     spec         what may a study ask?
     plan         which cells does it have, and which spec has each?
+    quoting      what would it cost?
     requests     what may its owner request? Begin, pause, resume, cancel, extend, retry, enlist, delete
     queueing     which of its runs are queued now?
     members      which jobs are its runs, how far are they, and what have they cost?

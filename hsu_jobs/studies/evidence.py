@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from hsu_jobs.studies import members, plan, queueing, values
 from hsu_jobs.studies.members import Member
 from hsu_jobs.studies.metrics import Metric
+from hsu_jobs.studies.plan import At
 from hsu_jobs.studies.spec import StudySpec
 from hsu_jobs.studies.values import Values
 from hsu_jobs.tables import CellRow, StudyRow
@@ -54,4 +55,9 @@ def gather(session: Session, study: StudyRow) -> Evidence:
 
 def label(cell: CellRow) -> str:
     """What a cell is called: `mhe`, `mhe at lr=0.05`."""
-    return f"{cell.arm} at {plan.shown(cell.at)}" if cell.at else cell.arm
+    return label_of(cell.arm, cell.at)
+
+
+def label_of(arm: str, at: At) -> str:
+    """What the cell of an arm at a point of the axes is called."""
+    return f"{arm} at {plan.shown(at)}" if at else arm

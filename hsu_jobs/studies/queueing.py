@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Select, select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.orm import Session
 
 from hsu_jobs import lifecycle, row_failures
@@ -27,7 +28,7 @@ def add_members(session: Session, study: StudyRow, cells: Sequence[CellRow], see
     """Give cells a run for each seed, with the jobs that may stand for it; returns how many must still be queued."""
     spec = StudySpec.model_validate(study.spec)
     wanted = {(cell.number, seed): _spec(study, cell, seed).fingerprint for seed in seeds for cell in cells}
-    there = _jobs_like(session, study.owner_id, set(wanted.values())) if spec.reuse else {}
+    there = jobs_like(session, study.owner_id, set(wanted.values())) if spec.reuse else {}
     rows = [
         MemberRow(
             study_id=study.id,
@@ -95,7 +96,7 @@ def _spec(study: StudyRow, cell: CellRow, seed: int) -> JobSpec:
     return whole.model_copy(update={"seed": seed, "name": name, "tags": tags})
 
 
-def _jobs_like(session: Session, owner_id: int, fingerprints: set[str]) -> dict[str, int]:
+def jobs_like(session: Session, owner_id: int, fingerprints: set[str]) -> dict[str, int]:
     """The newest job of a user with each fingerprint, if it may stand for a new one: rather one that has succeeded.
 
     A job that continues from another's checkpoint may have had another spec before.
@@ -103,7 +104,7 @@ def _jobs_like(session: Session, owner_id: int, fingerprints: set[str]) -> dict[
     may_stand = (State.SUCCEEDED, State.RUNNING, State.QUEUED)
     alike = (
         select(Job.fingerprint, Job.id)
-        .distinct(Job.fingerprint)
+        .ext(distinct_on(Job.fingerprint))
         .where(Job.fingerprint.in_(fingerprints), Job.owner_id == owner_id, Job.parent_id.is_(None))
         .where(Job.state.in_(may_stand), Job.wanted == Wanted.RUN)
         .order_by(Job.fingerprint, (Job.state == State.SUCCEEDED).desc(), Job.id.desc())

@@ -52,7 +52,7 @@ def checked(session: Session, spec: StudySpec, settings: Settings, *, key: ApiKe
 def begin(session: Session, spec: StudySpec, settings: Settings, *, key: ApiKey) -> Changed:
     """Make a study and queue its jobs. Raises `SpecRejected`, `Forbidden` or `QuotaExceeded`."""
     pinned, cells = checked(session, spec, settings, key=key)
-    study = StudyRow(owner_id=key.user_id, name=spec.name, spec=pinned.model_dump(mode="json"))
+    study = StudyRow(owner=session.get_one(User, key.user_id), name=spec.name, spec=pinned.model_dump(mode="json"))
     session.add(study)
     session.flush()
     rows = _add_cells(session, study, cells, first=0)

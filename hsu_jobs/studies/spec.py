@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+import pydantic
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, model_validator
 
-from hsu_core.spec.values import Flag, Seed, Spec, at_most, fault
+from hsu_core.spec.values import WHOLE, Flag, Seed, Spec, at_most, fault
 from hsu_jobs.spec import Name, Tag, storable
 
 MOST_ARMS = 64
@@ -54,7 +55,12 @@ def _distinct(items: tuple[_Item, ...]) -> tuple[_Item, ...]:
 Seeds = Annotated[
     tuple[Seed, ...], Field(min_length=1, max_length=MOST_SEEDS), at_most(MOST_SEEDS), AfterValidator(_distinct)
 ]
-Number = Annotated[int, Field(ge=1, le=MOST_SEEDS)]
+Number = Annotated[int, Field(ge=1, le=MOST_SEEDS), WHOLE]
+NumberOrSeeds = Annotated[
+    Annotated[Number, pydantic.Tag("number")] | Annotated[Seeds, pydantic.Tag("seeds")],
+    Discriminator(lambda asked: "seeds" if isinstance(asked, list | tuple) else "number"),
+]
+"""How many, or which."""
 
 
 class StudySpec(Spec):
@@ -79,7 +85,7 @@ class StudySpec(Spec):
     """Axes that are crossed with every arm: JSON pointers into the spec, with the values that stand there. An axis
     below `/regularizer` or `/strength` is not crossed with an arm that has no penalty: each of its points is compared
     with that arm."""
-    seeds: Number | Seeds = 10
+    seeds: NumberOrSeeds = 10
     """How many (0, 1, 2, …), or which. All arms have the same seeds, and so the same first weights and batches."""
     metrics: Annotated[
         tuple[MetricName, ...],

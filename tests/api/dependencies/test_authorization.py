@@ -25,6 +25,8 @@ from hsu_jobs.datasets import uploads
 from hsu_jobs.datasets.uploads import NewDataset
 from hsu_jobs.outcomes import Failed
 from hsu_jobs.spec import parse
+from hsu_jobs.studies import requests
+from hsu_jobs.studies.spec import StudySpec
 from hsu_jobs.tables import ApiKey, Role, User
 from hsu_jobs.webhooks import subscriptions
 
@@ -107,6 +109,19 @@ MATRIX: dict[str, Row] = {
     "POST /v1/runs/{job_id}/log": Row(CHANGE_OWN, body={"first_byte": 0, "text": ""}),
     "POST /v1/runs/{job_id}/end": Row(CHANGE_OWN, body={"how": "finished"}),
     "GET /v1/runs/{job_id}/environment": Row(READ_OWN),
+    "POST /v1/studies": Row(CHANGE, body={"base": DIGITS, "arms": {"mhe": {"regularizer": {"kind": "mhe"}}}}),
+    "GET /v1/studies": Row(READ),
+    "GET /v1/studies/{study_id}": Row(READ_OWN),
+    "GET /v1/studies/{study_id}/table": Row(READ_OWN),
+    "DELETE /v1/studies/{study_id}": Row(CHANGE_OWN),
+    **{
+        f"POST /v1/studies/{{study_id}}/{action}": Row(CHANGE_OWN, body=body)
+        for action, body in {
+            **dict.fromkeys(("pause", "resume", "cancel", "retry")),
+            "extend": {"seeds": 1},
+            "enlist": {"arm": "ours", "tag": "nobody"},
+        }.items()
+    },
     "GET /v1/curves": Row(READ_OWN, query="job={job_id}"),
     "POST /v1/datasets": Row(CHANGE, body={"name": "x", "source": "npz", "bytes": 9, "sha256": "ab" * 32}),
     "GET /v1/datasets": Row(READ),
@@ -178,7 +193,18 @@ def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tm
         session.flush()
         new = NewDataset(name="ada", source="npz", bytes=9, sha256="cd" * 32)
         uploads.begin(session, owner, new, settings.settings())
-    ids = {"job_id": job.id, "step": step, "key_id": issued.row.id, "webhook_id": hook.id, "delivery_id": delivery.id}
+        arms = {"mhe": {"regularizer": {"kind": "mhe"}}}
+        study = requests.begin(
+            session, StudySpec(base=DIGITS, arms=arms, seeds=1), settings.settings(), key=issued.row
+        ).study
+    ids = {
+        "study_id": study.id,
+        "job_id": job.id,
+        "step": step,
+        "key_id": issued.row.id,
+        "webhook_id": hook.id,
+        "delivery_id": delivery.id,
+    }
     return {"name": "ada", "version": "1", "number": "1"} | {name: str(value) for name, value in ids.items()}
 
 
