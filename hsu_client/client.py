@@ -29,6 +29,7 @@ from hsu_client.job import BoundJob
 from hsu_client.live import Points, Rollback
 from hsu_client.packing import Packed, source_of
 from hsu_client.problem import UNREACHED, Problem, Unreachable
+from hsu_client.studies import Studies
 from hsu_client.upload import send_parts
 
 _DIRECT: dict[str, None] = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
@@ -48,6 +49,8 @@ class Client:
             raise ValueError("the API key is empty or holds characters that no key has")
         headers = {"Authorization": f"Bearer {key.strip()}"}
         self._http = httpx2.Client(base_url=url, headers=headers, timeout=timeout, mounts=_DIRECT)
+        self.studies = Studies(self._send)
+        """Studies: many jobs that are run to be compared."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""What is cleaned up in the database? Blocks of curves are merged, and rows that are old enough are deleted.
+"""What is due in the database? Blocks of curves are merged, old rows deleted, and the next runs of studies queued.
 
 Every worker does this in its sweeps: it depends on no particular worker, and no two do the same at the same time.
 """
@@ -9,15 +9,17 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy.orm import Session
 
-from hsu_jobs import curves, database, row_failures
+from hsu_jobs import curves, database, doorbell, row_failures
 from hsu_jobs.access import audit, idempotency
 from hsu_jobs.artifacts import installation
 from hsu_jobs.artifacts.missing_checkpoints import Audit
 from hsu_jobs.curves import compaction
 from hsu_jobs.settings import Settings
+from hsu_jobs.studies import queueing
 from hsu_jobs.webhooks import deliveries
 
 _log = logging.getLogger(__name__)
@@ -40,10 +42,17 @@ def _duties(settings: Settings) -> dict[str, Callable[[Session], object]]:
         "idempotency keys": lambda session: idempotency.forget(session, keep=settings.idempotency_keep),
         "deliveries": lambda session: deliveries.tidy(session, settings.webhook_log),
         "audit log": lambda session: session.execute(audit.outlived(settings.audit_retention)),
+        "studies": lambda session: _queue_runs(session, settings),
     }
     if keep_curves is not None:
         duties["old curves"] = lambda session: curves.forget_ended(session, before=keep_curves)
     return duties
+
+
+def _queue_runs(session: Session, settings: Settings) -> None:
+    """Queue what waits for room; the workers hear of it."""
+    if queued := queueing.advance_all(session, settings):
+        database.after_commit(session, partial(doorbell.shared().ring, queued[-1]))
 
 
 def look_for_missing_files(audit: Audit, settings: Settings) -> None:

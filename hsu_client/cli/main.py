@@ -14,7 +14,19 @@ import httpx2
 
 from hsu_client import escapes
 from hsu_client.answers import Job
-from hsu_client.cli import checkpoints, cluster, data, diff, following, keys, plugins, render, terminal, webhooks
+from hsu_client.cli import (
+    checkpoints,
+    cluster,
+    data,
+    diff,
+    following,
+    keys,
+    plugins,
+    render,
+    studies,
+    terminal,
+    webhooks,
+)
 from hsu_client.client import Client
 from hsu_client.export.command import export
 from hsu_client.problem import Problem, Unreachable
@@ -80,7 +92,7 @@ def submit(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Queue the job that FILE (JSON; - for standard input) or a recipe describes."""
+    """Queue the job that FILE (JSON or YAML; - for JSON on standard input) or a recipe describes."""
     spec = _spec(client, file, recipe, seed)
     if dry_run:
         quoted = client.quote(spec)
@@ -101,7 +113,7 @@ def _spec(client: Client, file: BinaryIO | None, recipe: str | None, seed: int |
         spec = client.recipe(recipe) if recipe is not None else {}
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    own = terminal.read_json(file) if file is not None else {}
+    own = terminal.read_spec(file) if file is not None else {}
     if not isinstance(own, dict):
         return own  # the service says what is wrong with it
     return {**spec, **own, **({} if seed is None else {"seed": seed})}
@@ -333,6 +345,7 @@ for command in (
     cluster.user,
     webhooks.webhook,
     data.data,
+    studies.study,
     plugins.plugin,
     export,
 ):

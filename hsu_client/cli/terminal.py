@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any, BinaryIO
 
 import click
+import yaml
 
 from hsu_client.escapes import visible
 
@@ -47,6 +48,17 @@ def echo_once(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the rest of its buffer would fail again at exit
         click.echo(f"standard output does not take this: {error}\n{text}", err=True)
         sys.exit(1)
+
+
+def read_spec(file: BinaryIO) -> Any:
+    """The content of a YAML file, by its name, or else of a JSON file. Raises `click.ClickException`."""
+    name = str(getattr(file, "name", ""))
+    if not name.endswith((".yaml", ".yml")):
+        return read_json(file)
+    try:
+        return yaml.safe_load(file)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise click.ClickException(f"{name} is not valid YAML: {error}") from error
 
 
 def read_json(file: BinaryIO) -> Any:
