@@ -133,9 +133,8 @@ def _or_none(value: object) -> str:
 
 
 def _state(run: Table) -> str:
-    return (
-        run["state"] + (f": {run['failure']}" if run["failure"] else "") + ("" if run["is_current"] else ", replaced")
-    )
+    why = f": {run['failure']}" if run["failure"] else ""
+    return f"{run['state']}{why}{'' if run['is_current'] else ', replaced'}"
 
 
 def _rows(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

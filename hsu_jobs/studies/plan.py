@@ -24,7 +24,7 @@ from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.studies.spec import BASELINE, MOST_MEMBERS, StudySpec, keys_of, pointer_of
 from hsu_jobs.tables import ApiKey
 
-WITHOUT_PENALTY = {"regularizer": {"kind": "none"}, "strength": None}
+WITHOUT_PENALTY: dict[str, Any] = {"regularizer": {"kind": "none"}}
 """The patch of the arm that is added."""
 _OF_PENALTIES = ("regularizer", "strength")
 
@@ -72,12 +72,21 @@ def cells(session: Session, study: StudySpec, settings: Settings, *, key: ApiKey
 
 def _drafts(study: StudySpec) -> Iterator[_Draft]:
     added = {} if study.baseline else {BASELINE: WITHOUT_PENALTY}
+    base = _whole({**WITHOUT_PENALTY, **study.base})
     for arm, patch in {**added, **study.arms}.items():
-        tree = merged(study.base, patch)
+        tree = _whole(merged(study.base if "task" in patch else base, patch))
         axes = _crossed_with(study, tree)
         for values in itertools.product(*(study.over[axis] for axis in axes)):
             at = dict(zip(axes, values, strict=True))
             yield _Draft(arm, at, _assigned(tree, at))
+
+
+def _whole(tree: Any) -> Any:
+    """The spec with its defaults, of which a patch or an axis may change a part; the tree itself if it is no spec."""
+    try:
+        return parse(tree).model_dump(mode="json")
+    except (ValidationError, SpecRejected):
+        return tree  # what is wrong with it is told when the cells are read
 
 
 def _crossed_with(study: StudySpec, tree: Any) -> list[str]:

@@ -122,6 +122,15 @@ def test_axes_are_crossed_with_every_arm_and_those_of_penalties_not_with_the_bas
     assert metric["contrasts"] == 4
 
 
+def test_axes_and_arms_may_change_a_part_of_a_default(ada: TestClient, begin: Callable[..., dict[str, Any]]) -> None:
+    base = {name: value for name, value in DIGITS.items() if name != "optimizer"}
+    arms = {"mhe": {"regularizer": {"kind": "mhe"}}, "fast": {"optimizer": {"momentum": 0.5}}}
+    study = begin(ada, base=base, arms=arms, over={"/optimizer/lr": [0.05, 0.1]}, seeds=1)
+    jobs = ada.get("/v1/jobs", params={"tag": f"study:{study['id']}"}).json()["jobs"]
+    assert sorted({job["spec"]["optimizer"]["lr"] for job in jobs}) == [0.05, 0.1]
+    assert {job["spec"]["optimizer"]["momentum"] for job in jobs if "arm:fast" in job["tags"]} == {0.5}
+
+
 def test_the_table_tells_values_contrasts_runs_and_costs(ada: TestClient, begin: Callable[..., dict[str, Any]]) -> None:
     study = begin(ada, seeds=8, metrics=["test_accuracy", "mhe_s2@hidden*"])
     run_all(better)
