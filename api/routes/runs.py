@@ -49,7 +49,9 @@ LONGEST_MESSAGE = 10_000
 LARGEST_BATCH = 64 * 1024 * 1024
 """Bytes of a batch; `HSU_MAX_BODY` is most often less."""
 _BYTES_EXAMPLE = '\x0f\x00\x00\x00{"columns": []}'
-_AS_BYTES = Body(media_type="application/octet-stream", min_length=4, max_length=LARGEST_BATCH, examples=[_BYTES_EXAMPLE])
+_AS_BYTES = Body(
+    media_type="application/octet-stream", min_length=4, max_length=LARGEST_BATCH, examples=[_BYTES_EXAMPLE]
+)
 BatchContent = Annotated[bytes, _AS_BYTES]
 """A batch in bytes; `hsu_jobs/curves/batches.py` describes it."""
 
