@@ -14,7 +14,19 @@ import httpx2
 
 from hsu_client import escapes
 from hsu_client.answers import Job
-from hsu_client.cli import checkpoints, cluster, data, diff, following, keys, plugins, render, terminal, webhooks
+from hsu_client.cli import (
+    checkpoints,
+    cluster,
+    data,
+    diff,
+    following,
+    keys,
+    plugins,
+    render,
+    terminal,
+    verify,
+    webhooks,
+)
 from hsu_client.client import Client
 from hsu_client.export.command import export
 from hsu_client.problem import Problem, Unreachable
@@ -322,6 +334,7 @@ def catalog(client: Client) -> None:
 for command in (
     checkpoints.checkpoints,
     checkpoints.download,
+    verify.verify,
     following.wait,
     diff.diff,
     keys.keys,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from small_worlds import training as small_training
 from hsu_core import regularizers, spec, tasks
 from hsu_core.data import reading
 from hsu_core.outcomes import Finished, Stopped
-from hsu_core.ranks import ALONE
-from hsu_core.training import checkpoint, launch, schedule, strength
+from hsu_core.training import checkpoint, launch, strength
 from hsu_core.training.callbacks import Callbacks
 from hsu_core.training.loop import train
 
