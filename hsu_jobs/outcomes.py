@@ -126,7 +126,7 @@ OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 def in_brief(outcome: Outcome) -> Outcome:
     """The outcome without what is kept elsewhere: the points, the certificate, and the answers to the test."""
     match outcome:
-        case Succeeded(result=TrainingResult() as result):
+        case Succeeded(result=TrainingResult() as result) if result.certificate or outcome.answers:
             short = result.model_copy(update={"certificate": None})
             return outcome.model_copy(update={"result": short, "answers": None})
         case Succeeded(result=PointsResult() as result):

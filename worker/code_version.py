@@ -34,7 +34,7 @@ def _commit(root: Path) -> str | None:
         return None
     command = [git, "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)  # noqa: S603
+        said = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=PATIENCE, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):  # as for a folder of another user, which git does not read
         return None
     return said.stdout.strip() or None
