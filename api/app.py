@@ -26,6 +26,7 @@ from api.openapi import document
 from api.path_prefix import PathPrefix
 from api.routes import (
     actions,
+    answers,
     audit,
     catalog,
     checkpoints,
@@ -108,6 +109,7 @@ def create_app() -> FastAPI:
         actions,
         curves,
         points,
+        answers,
         checkpoints,
         log,
         events,

@@ -40,6 +40,7 @@ OTHERWISE = DIGITS | {
     "schedule": {"kind": "step"},
     "precision": "bf16",
 }
+BESIDE = ("device", "certificate")  # of a result: what tells where it comes from, such as the versions of libraries
 TIMES = re.compile("second|duration|throughput")  # in the names of what measures time, and is never twice the same
 
 
@@ -128,7 +129,7 @@ def _of_answers(job: Job, curves: Iterable[Curve]) -> Digests:
         f"{layer}/{measure}".encode() + struct.pack(f"<{2 * len(curve.steps)}d", *curve.steps, *curve.values)
         for layer, measure, curve in lasting
     ]
-    result = {name: value for name, value in job["result"].items() if name != "device" and not TIMES.search(name)}
+    result = {name: value for name, value in job["result"].items() if name not in BESIDE and not TIMES.search(name)}
     device = "{count} x {threads} threads of {name}".format_map(job["result"]["device"])
     told = json.dumps([result, [(curve.random, curve.optimum) for *_, curve in lasting]], sort_keys=True).encode()
     return {"curves": _hash(points), "result": _hash([told]), "device": device}

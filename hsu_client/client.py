@@ -148,6 +148,10 @@ class Client:
         answer = self._ask("GET", f"/v1/jobs/{job_id}/checkpoints", params={"removed": removed})
         return list(answer["checkpoints"])
 
+    def answers(self, job_id: int) -> dict[str, Any]:
+        """Which test examples the network of a job classified right: `count`, `right`, and a bit each as base64."""
+        return self._ask("GET", f"/v1/jobs/{job_id}/answers")
+
     def download(
         self,
         job_id: int,

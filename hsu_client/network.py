@@ -1,6 +1,6 @@
 """How does a checkpoint of the service become a network in this process? Needs the extra `core`, and loads torch.
 
-The one file of the client that knows another room: `hsu_core.load`, which needs no service.
+One of the two files of the client that know another room: `hsu_core.load`, which needs no service.
 """
 
 from __future__ import annotations

@@ -47,6 +47,11 @@ def load(
     return network.eval()
 
 
+def training_of(stored: Mapping[str, Any]) -> spec.TrainingSpec:
+    """The training of the spec of a job, in the present shape. ValueError for a task that trains no network."""
+    return _parsed(versions.upgraded(stored))
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)

@@ -60,6 +60,40 @@ class DeviceUsed:
 
 
 @dataclass(frozen=True)
+class Hashes:
+    """SHA-256 in hexadecimal of what a run read, started from and made; equal for equal values on any device."""
+
+    data: str | None
+    """Of the data set; None for a plug-in's data that cannot be hashed."""
+    initial_weights: str | None
+    """Of the network's parameters and buffers before the first update; None if the run was resumed from a checkpoint
+    that does not tell it."""
+    first_batches: str | None
+    """Of the first three batches as they enter the network, with their classes; None like the initial weights."""
+    final_weights: str
+    """Of the parameters and buffers after the last update, as they are saved."""
+
+
+@dataclass(frozen=True)
+class ResolvedStrength:
+    """The strength of the penalty that the run found for its spec's `strength`."""
+
+    factor: float
+    weights: dict[str, float]
+    """The weights of the regularizer times the factor, by the names of their fields."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Which examples of a test set were classified right."""
+
+    count: int
+    """The examples of the test set."""
+    bits: bytes
+    """One bit each, in the order of the test set, the most significant bit of a byte first; padded with zeros."""
+
+
+@dataclass(frozen=True)
 class Finished:
     """All steps were completed."""
 
@@ -75,6 +109,11 @@ class Finished:
     """Where the network's weights were."""
     tables: dict[str, list[dict[str, str | float]]] = field(default_factory=dict)
     """What was measured once at the end and has several values, by name: rows with equal keys."""
+    hashes: Hashes | None = None
+    strength: ResolvedStrength | None = None
+    """None without `strength` in the spec."""
+    answers: Answers | None = None
+    """Of the last evaluation; None for a task that does not classify."""
 
 
 @dataclass(frozen=True)

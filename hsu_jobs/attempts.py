@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from hsu_core import outcomes as core
 from hsu_jobs import curves, pubsub, queries, row_failures
-from hsu_jobs.artifacts import checkpoints, missing_checkpoints
+from hsu_jobs.artifacts import answers, checkpoints, missing_checkpoints
 from hsu_jobs.cluster import claiming, fair_share, workers
 from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.curves import Point
@@ -263,7 +263,7 @@ def _end(session: Session, attempt: Attempt, outcome: Outcome, settings: Setting
         job.runnable_at = func.now() + _backoff(job.strikes, settings.retry_after)
     if isinstance(outcome, Unavailable):
         job.runnable_at = func.now() + _backoff(_times_unavailable(job), settings.retry_after)
-    _note_ending(job, outcome, failure)
+    _note_ending(session, job, outcome, failure)
     session.execute(fair_share.give_back(job.owner_id, gpus=attempt.gpus, half_life=settings.usage_half_life))
     workers.note_ending(session, attempt.worker, outcome)
     record(session, job.id, Ended(attempt=attempt.number, outcome=in_brief(outcome), state=to))
@@ -294,9 +294,11 @@ def _backoff(strikes: int, first: timedelta) -> timedelta:
     return min(first * doubled, LONGEST_BACKOFF)
 
 
-def _note_ending(job: Job, outcome: Outcome, failure: Failure | None) -> None:
+def _note_ending(session: Session, job: Job, outcome: Outcome, failure: Failure | None) -> None:
     if isinstance(outcome, Succeeded):
         job.result = outcome.model_dump(mode="json")["result"]
+        if outcome.answers:
+            answers.keep(session, job.id, outcome.answers)
     if failure:
         job.failure = failure.model_dump(mode="json")
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from hsu_jobs.results import Frozen, PointsResult, Result
+from hsu_core.spec.values import left_out_at
+from hsu_jobs.results import Answers, Frozen, PointsResult, Result, TrainingResult
 from hsu_jobs.states import State, Wanted
 
 
@@ -26,6 +27,8 @@ class Succeeded(Ending):
     """Layers that the regularizer was to act on and could not, and why."""
     unsaved: str | None = None
     """Why the final state is not among the checkpoints; null if it is."""
+    answers: Annotated[Answers | None, left_out_at(None)] = None
+    """Which test examples were classified right; left out of attempts and events."""
 
 
 class Cancelled(Ending):
@@ -121,8 +124,11 @@ OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 
 
 def in_brief(outcome: Outcome) -> Outcome:
-    """The outcome without the points, which the job's result already holds."""
+    """The outcome without what is kept elsewhere: the points, the certificate, and the answers to the test."""
     match outcome:
+        case Succeeded(result=TrainingResult() as result) if result.certificate or outcome.answers:
+            short = result.model_copy(update={"certificate": None})
+            return outcome.model_copy(update={"result": short, "answers": None})
         case Succeeded(result=PointsResult() as result):
             return outcome.model_copy(update={"result": result.model_copy(update={"points": None})})
         case _:

@@ -9,9 +9,10 @@ import math
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, create_model
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, PlainSerializer, TypeAdapter, create_model
 
 from hsu_core.spec import PluginTask, plugins
+from hsu_core.spec.values import left_out_at
 
 Real = Annotated[float, PlainSerializer(lambda x: x if math.isfinite(x) else _NAMES[str(x)], when_used="json")]
 """A float that survives JSON: NaN and the infinities, which JSON lacks, are the strings that pydantic reads back."""
@@ -36,6 +37,49 @@ class Device(Frozen):
     """Threads of each process on the CPU: resuming is bit for bit with the same number."""
 
 
+class Strength(Frozen):
+    """How strong the regularizer was, found for the spec's `strength` before the first update."""
+
+    factor: Real
+    """All weights of the spec's regularizer were multiplied by it."""
+    weights: dict[str, Real]
+    """The weights that came of it, by the names of their fields. With them in the spec, in place of `strength`, the
+    training is the same."""
+
+
+class Certificate(Frozen):
+    """What a training was made from, with what, and what came of it: equal certificates are equal runs.
+
+    Hashes are SHA-256 in hexadecimal. They are of values: neither the device nor the memory layout counts.
+    """
+
+    fingerprint: str
+    """Of the spec, as of its job."""
+    version: str
+    """Of the service's distribution."""
+    commit: str | None
+    """Of the worker's code, with `-dirty` added if files were changed; null if it does not run from a git checkout."""
+    data: str | None
+    """The hash of the data set; null for a plug-in's data that cannot be hashed."""
+    initial_weights: str | None
+    """The hash of the network's parameters and buffers before the first update; null if the attempt resumed from a
+    checkpoint of an older version, which did not tell it. Of a fork: those that it continued from."""
+    first_batches: str | None
+    """The hash of the first three batches as they enter the network, with their classes; null like the above."""
+    final_weights: str
+    """The hash of the parameters and buffers after the last update."""
+    python: str
+    torch: str
+    numpy: str
+    deterministic: bool
+    """Whether torch was told to use deterministic algorithms only."""
+    cudnn_deterministic: bool
+    cudnn_benchmark: bool
+    float32_matmul: str
+    """The precision of products of float32 matrices: `highest`, or less."""
+    device: Device
+
+
 class TrainingResult(Frozen):
     """What was measured after the last step of a training, whatever its task."""
 
@@ -49,6 +93,10 @@ class TrainingResult(Frozen):
     """Where the network was trained; null for jobs that ended before this was recorded."""
     plugins: dict[str, str] | None = None
     """The plug-ins that the spec used, each with the version that was used; null if there was none."""
+    strength: Annotated[Strength | None, left_out_at(None)] = None
+    """Left out unless the spec has a `strength`."""
+    certificate: Annotated[Certificate | None, left_out_at(None)] = None
+    """Left out of jobs that ended before there was one, and of attempts and events."""
 
 
 class ClassesResult(TrainingResult):
@@ -176,6 +224,15 @@ class PointsResult(Frozen):
     device: Device | None = None
     """Where the points were placed, a CPU also if the slot has a GPU; null for jobs that ended before this was
     recorded."""
+
+
+class Answers(Frozen):
+    """Which examples of a test set a network classified right."""
+
+    count: Annotated[int, Field(ge=1)]
+    """The examples of the test set."""
+    bits: Base64Bytes
+    """One bit each, in the order of the test set: the most significant bit of a byte first, padded with zeros."""
 
 
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]

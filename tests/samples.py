@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hsu_jobs.cluster.claiming import Room
-from hsu_jobs.results import ClassificationResult, PointsResult
+from hsu_jobs.results import Certificate, ClassificationResult, Device, PointsResult
 
 ROOM = Room("w", "default", ("cpu:0",), 1)
 """A machine with one free slot."""
@@ -32,6 +32,24 @@ TRAINED = ClassificationResult(
     seconds=2.0,
     steps_per_second=5.5,
     parameters=6634,
+)
+
+CERTIFICATE = Certificate(
+    fingerprint="f" * 64,
+    version="0.1.0",
+    commit=None,
+    data="d" * 64,
+    initial_weights="1" * 64,
+    first_batches="2" * 64,
+    final_weights="3" * 64,
+    python="3.12.0",
+    torch="2.13.0",
+    numpy="2.3.0",
+    deterministic=False,
+    cudnn_deterministic=False,
+    cudnn_benchmark=False,
+    float32_matmul="highest",
+    device=Device(type="cpu", name="a processor", count=1, threads=1),
 )
 
 POINTS: dict[str, Any] = {

@@ -7,6 +7,7 @@ measured values and the request to stop. The runner decides what a stop means fo
 from __future__ import annotations
 
 import traceback
+from base64 import b64encode
 from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple, assert_never
@@ -21,10 +22,12 @@ from hsu_core.training.checkpoint import CheckpointOfNewerVersion
 from hsu_core.training.initial_weights import InitialNotFound
 from hsu_core.training.launch import RankDied, train
 from hsu_core.training.out_of_memory import is_out_of_memory
+from hsu_core.training.strength import NoSuchStrength
 from hsu_jobs.outcomes import Crashed, Failed, Faulty, FileMissing, Succeeded, Unavailable
-from hsu_jobs.results import RESULT, BestKnown, Device, PointsResult
+from hsu_jobs.results import RESULT, Answers, BestKnown, Device, PointsResult
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, PointsJob, TrainingJob
+from worker.certificate import certificate
 
 Done = Succeeded | Failed | Crashed | Faulty | FileMissing | Unavailable | Stopped
 
@@ -61,6 +64,8 @@ def do(
         return FileMissing(message=str(error))
     except CheckpointOfNewerVersion as error:  # after a roll-back: a worker of that version can resume from it
         return Unavailable(code="checkpoint_not_readable", message=str(error))
+    except NoSuchStrength as error:
+        return Failed(code="no_such_strength", message=str(error))
     except RankDied as error:
         if error.for_memory:
             return Failed(code="out_of_memory", message=str(error))
@@ -128,10 +133,8 @@ def _train(
         own_dir=files.own_dir,
     )
     match ended:
-        case Finished(metrics=metrics, tables=tables, skipped_layers=skipped, unsaved=unsaved, device=device):
-            used = {"device": device and asdict(device), "plugins": spec.plugins or None}
-            result = RESULT.validate_python({"task": spec.task, **metrics, **tables, **used})
-            return Succeeded(result=result, skipped_layers=skipped, unsaved=unsaved)
+        case Finished() as finished:
+            return _succeeded(spec, finished)
         case Diverged(step=step, layer=layer, measure=measure):
             where = f"{measure} of {layer}" if layer else measure
             return Failed(code="diverged", message=f"{where} was not finite at step {step}")
@@ -139,6 +142,22 @@ def _train(
             return ended
         case _:
             assert_never(ended)
+
+
+def _succeeded(spec: TrainingJob, finished: Finished) -> Succeeded:
+    device, hashes, strength, answers = finished.device, finished.hashes, finished.strength, finished.answers
+    told = {
+        "device": device and asdict(device),
+        "plugins": spec.plugins or None,
+        "strength": strength and asdict(strength),
+        "certificate": certificate(spec, hashes, device) if hashes and device else None,
+    }
+    return Succeeded(
+        result=RESULT.validate_python({"task": spec.task, **finished.metrics, **finished.tables, **told}),
+        skipped_layers=finished.skipped_layers,
+        unsaved=finished.unsaved,
+        answers=answers and Answers(count=answers.count, bits=b64encode(answers.bits)),
+    )
 
 
 def _place(spec: PointsJob, callbacks: Callbacks) -> Done:

@@ -39,6 +39,7 @@ from hsu_jobs.settings import Settings, settings
 from hsu_jobs.spec import JobSpec, read
 from hsu_jobs.tables import Attempt, CheckpointRow, Job
 from worker import dispatch
+from worker.code_version import code_version
 from worker.dataset_cache import cached
 from worker.reporter import Reporter
 
@@ -308,9 +309,13 @@ def _ask(question: Callable[..., T]) -> T:
 
 
 def warm_up() -> None:
-    """Import what the first step would import (1.5 s), but nothing that touches CUDA: there are no devices yet."""
+    """Import what the first step would import (1.5 s), but nothing that touches CUDA: there are no devices yet.
+
+    And ask git for the commit, which each runner then knows.
+    """
     for module in ("sklearn.datasets", "torch._dynamo"):
         importlib.import_module(module)
+    code_version()
 
 
 def run() -> NoReturn:

@@ -131,6 +131,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
             }
         ],
     },
+    "AnswersView": {"job": 1, "count": 10, "right": 8, "bits": "/oA="},
     "Problem": {
         "type": "about:blank",
         "title": "The spec is not valid",

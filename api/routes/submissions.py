@@ -98,6 +98,8 @@ class CostsView(View):
     """Their size when they are written, at most: 8 bytes a number, 16 a step."""
     evaluation: list[EvaluationCostView]
     """Of each option of `evaluate` that the spec asks for."""
+    strength_flops: int
+    """Operations that find the penalty's `strength`, once before the first step: an estimate; 0 without it."""
 
     @classmethod
     def of(cls, costs: Costs) -> Self:
@@ -110,6 +112,7 @@ class CostsView(View):
             curve_values=costs.values,
             curve_bytes=8 * costs.values + 16 * costs.reports,
             evaluation=[EvaluationCostView(**each._asdict()) for each in costs.evaluation],
+            strength_flops=costs.strength_flops,
         )
 
 

@@ -94,7 +94,7 @@ def as_latex(table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{_latex(table.name)}. {_latex(caption(table))}}}",
+        rf"\caption{{\emph{{{_latex(table.name)}}} {_latex(caption(table))}}}",
         rf"\label{{tab:study-{table.study}}}",
         rf"\begin{{tabular}}{{l{'c' * len(table.metrics)}}}",
         r"\toprule",

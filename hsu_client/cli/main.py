@@ -25,6 +25,7 @@ from hsu_client.cli import (
     render,
     studies,
     terminal,
+    verify,
     webhooks,
 )
 from hsu_client.client import Client
@@ -334,6 +335,7 @@ def catalog(client: Client) -> None:
 for command in (
     checkpoints.checkpoints,
     checkpoints.download,
+    verify.verify,
     following.wait,
     diff.diff,
     keys.keys,

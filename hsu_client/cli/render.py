@@ -77,6 +77,8 @@ def quote(quoted: Mapping[str, Any]) -> Iterator[str]:
         parts = {"activations": memory["activations"], "penalty": memory.get("penalty", 0)}
         shown = ", ".join(f"{name} {size(count)}" for name, count in parts.items())
         yield f"memory     {size(memory['total'])}, of it {shown}"
+        if found := costs.get("strength_flops"):
+            yield f"strength   {_number(found / 1e9)} GFLOP to find it, once"
         yield f"curves     {costs['curve_values']:,} values, {size(costs['curve_bytes'])}"
         for option in costs.get("evaluation", ()):
             passed = f"{option['forwards']:,} examples through the network"
@@ -309,8 +311,13 @@ def _outcome(job: Job) -> Iterator[tuple[str, object]]:
             for name, value in trained.items():
                 if isinstance(value, list):
                     yield from ((name, _cells(row)) for row in value)
-                elif name not in ("device", "plugins") and value is not None:
+                elif name not in ("device", "plugins", "strength", "certificate") and value is not None:
                     yield name, _number(value) if isinstance(value, float) else value
+            if strength := trained.get("strength"):
+                weights = ", ".join(f"{name} {_number(weight)}" for name, weight in strength["weights"].items())
+                yield "strength", f"factor {_number(strength['factor'])}: {weights}"
+            if certificate := trained.get("certificate"):
+                yield "certificate", _certificate(certificate)
             if plugins := trained.get("plugins"):
                 yield "plug-ins", ", ".join(f"{name} {version}" for name, version in plugins.items())
             if device := trained.get("device"):
@@ -319,6 +326,12 @@ def _outcome(job: Job) -> Iterator[tuple[str, object]]:
 
 def _cells(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {_number(value) if isinstance(value, float) else value}" for name, value in row.items())
+
+
+def _certificate(certificate: Mapping[str, Any]) -> str:
+    hashes = {"from": certificate["initial_weights"], "to": certificate["final_weights"]}
+    weights = " ".join(f"{word} {found[:12]}" for word, found in hashes.items() if found)
+    return f"weights {weights}, torch {certificate['torch']}, hsu-service {certificate['version']}"
 
 
 def _device(device: Mapping[str, Any]) -> str:

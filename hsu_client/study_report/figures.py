@@ -61,11 +61,11 @@ def _intervals(axes: Axes, table: Table, metric: Table) -> None:
     cells = metric["cells"]
     for place, cell in enumerate(cells):
         values = _values(table, metric, cell)
-        axes.plot(values, [place] * len(values), "o", color="0.55", markersize=3, alpha=0.6)
+        axes.plot(values, [place] * len(values), "o", color="0.55", markersize=3, alpha=0.8, zorder=3)
         if cell["interval"]:
             axes.plot(list(cell["interval"].values()), [place, place], color=_colour(cell), linewidth=2)
         if cell["mean"] is not None:
-            axes.plot([cell["mean"]], [place], "D", color=_colour(cell), markersize=5)
+            axes.plot([cell["mean"]], [place], "D", color=_colour(cell), markersize=6, zorder=4)
     _references(axes, cells[0])
     axes.set_yticks(range(len(cells)), [_plain(cell["label"]) for cell in cells])
     axes.invert_yaxis()
@@ -112,6 +112,7 @@ def _pareto(axes: Axes, table: Table, metric: Table) -> None:
         filled = "full" if cost["is_efficient"] else "none"
         axes.errorbar(*point, half, fmt="o", fillstyle=filled, color=_colour(cell), capsize=3)
         axes.annotate(_plain(cell["label"]), point, xytext=(5, 4), textcoords="offset points", fontsize="small")
+    axes.margins(x=0.2)  # room for the names
     axes.set_xlabel("GPU seconds of a run (filled: no other cell is better for less)")
     axes.set_ylabel(_named(metric))
     axes.grid(alpha=0.3)

@@ -60,6 +60,8 @@ class Costs(NamedTuple):
     """How often values are reported, at most: at the start, at each recorded step, at each evaluation."""
     evaluation: tuple[EvaluationCost, ...] = ()
     """Of each option of `evaluate`, once after the last step."""
+    strength_flops: int = 0
+    """Operations that find the factor of the penalty's weights, once before the first step: an estimate."""
 
     @property
     def penalty_share(self) -> float:
@@ -82,15 +84,25 @@ def estimate(training: spec.TrainingSpec) -> Costs:
         measures=_measures(training, network),
     )
     rotating = training.parametrization.flops(network) if training.parametrization else 0
+    flops = load.examples * network.flops + 2 * network.per_step_flops + 3 * rotating
     return Costs(
         parameters.all,
-        flops=load.examples * network.flops + 2 * network.per_step_flops + 3 * rotating,
+        flops=flops,
         penalty_flops=round(sum(term.flops for term in terms) / training.regularizer.every),
         memory=memory,
         values=_values(training, network),
         reports=_recorded(training) + _evaluated(training),
         evaluation=tuple(evaluation_costs.of_options(training)),
+        strength_flops=_strength(training, flops=flops, of_penalty=sum(term.flops for term in terms)),
     )
+
+
+def _strength(training: spec.TrainingSpec, *, flops: int, of_penalty: int) -> int:
+    """A forward pass and two backward passes a batch; the second one is the penalty's, through the features or not."""
+    if training.strength is None:
+        return 0
+    through = 2 * flops // 3 if isinstance(training.regularizer, spec.FeaturePenalty) else 0
+    return training.strength.batches * (flops + through + of_penalty)
 
 
 class _Parameters(NamedTuple):

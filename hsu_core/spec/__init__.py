@@ -40,6 +40,7 @@ from hsu_core.spec.recommenders import *
 from hsu_core.spec.regularizers import *
 from hsu_core.spec.residual_models import *
 from hsu_core.spec.schedules import *
+from hsu_core.spec.strength import *
 from hsu_core.spec.task import *
 from hsu_core.spec.text_models import *
 from hsu_core.spec.texts import *

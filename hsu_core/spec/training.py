@@ -22,6 +22,7 @@ from hsu_core.spec.penalties import FeaturePenalty
 from hsu_core.spec.plugin_bases import PluginModel
 from hsu_core.spec.regularizers import Regularizer
 from hsu_core.spec.schedules import Cosine, Schedule
+from hsu_core.spec.strength import Strength, has_weight, weights_of
 from hsu_core.spec.task import Misfit, TaskSpec
 from hsu_core.spec.values import (
     WHOLE,
@@ -137,6 +138,8 @@ class TrainingSpec(TaskSpec):
     dataset: Dataset
     model: Model
     regularizer: Regularizer
+    strength: Annotated[Strength | None, left_out_at(None)] = None
+    """How strong the regularizer is to be, relative to the loss; null: as its weights say. It multiplies them."""
     optimizer: Optimizer = SGD()
     schedule: Schedule = Cosine()
     duration: Duration
@@ -163,6 +166,8 @@ class TrainingSpec(TaskSpec):
         self._check_fit()
         if isinstance(self.regularizer, FeaturePenalty):
             self._check_features(self.regularizer)
+        if self.strength:
+            self._check_strength()
         if self.classifier and not self.geometry.final:
             raise fault("classifier", "no_classifier", f"{self.model.kind} has no classifier that could be fixed")
         if self.parametrization and not any(self.parametrization.bound(self.geometry)):
@@ -222,6 +227,13 @@ class TrainingSpec(TaskSpec):
                 "batch_too_small",
                 f"{chosen.kind} acts on the features of a batch and needs at least 2, found a batch of 1",
             )
+
+    def _check_strength(self) -> None:
+        """Raise an error if there is nothing whose strength could be set."""
+        if has_weight(self.regularizer, self.geometry):
+            return
+        found = self.regularizer.kind if not weights_of(self.regularizer) else "weights of 0 alone"
+        raise fault("strength", "no_penalty", f"strength needs a regularizer with a penalty, found {found}")
 
     @property
     def geometry(self) -> Geometry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Bool, Float, Num
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -74,9 +74,16 @@ class Classification(Task[Batch, Tensor]):
             losses.append(cross_entropy(logits, y, reduction="none"))
             hits.append(logits.argmax(dim=1) == y)
         self.model.train()
-        totals = torch.stack([torch.cat(losses).double().sum(), torch.cat(hits).double().sum()])
+        self._hits = torch.cat(hits)
+        totals = torch.stack([torch.cat(losses).double().sum(), self._hits.double().sum()])
         test_loss, test_accuracy = self.world.sum(totals) / len(self.data.test_y)
         return {"test_loss": test_loss, "test_accuracy": test_accuracy}
+
+    def right(self) -> Bool[Tensor, " n"]:
+        """Of all ranks, each of which evaluates a part."""
+        everyone = torch.zeros(len(self.data.test_y), device=self.device)
+        everyone[self.world.part(len(everyone))] = self._hits.float()
+        return self.world.sum(everyone) > 0
 
     def known_classes(self, batch: Batch) -> Classes:
         """Of all images."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from numpy import ndarray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -60,9 +60,18 @@ class Nodes(Task[int, Tensor]):
         self.model.eval()
         logits = self.outputs(self.model, 0)
         self.model.train()
+        self._hits = logits[self.test].argmax(dim=1) == self.labels[self.test]
         parts = {"test": self.test, "validation": self.validation}
         losses = {f"{name}_loss": cross_entropy(logits[part], self.labels[part]) for name, part in parts.items()}
         return losses | {f"{name}_accuracy": self._accuracy(logits, part) for name, part in parts.items()}
+
+    def content(self, batch: int) -> Sequence[Tensor | int]:
+        """The step, on which dropout depends, and the graph, with its training nodes and their classes."""
+        return batch, self.features, self.edges, self.train, self.labels[self.train]
+
+    def right(self) -> Bool[Tensor, " n"]:
+        """Of the test nodes, in the order of the data set's list of them."""
+        return self._hits
 
     def known_classes(self, _batch: int) -> Classes:
         """Of the training nodes."""

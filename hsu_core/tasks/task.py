@@ -6,14 +6,14 @@ Knows tensors and specs. Knows no optimizer, penalty, checkpoint or schedule: th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from hsu_core import spec
@@ -68,6 +68,20 @@ class Task(ABC, Generic[Batch, Outputs]):
     @abstractmethod
     def evaluated(self) -> dict[str, Float[Tensor, ""]]:
         """The present model on held-out data: the spec's `evaluated`. The same on every rank."""
+
+    def content(self, batch: Batch) -> Sequence[Any]:
+        """What enters the network at a training batch, with the classes: tensors, numbers, and sequences of them.
+
+        Two trainings whose first batches have equal content see the same data in the same order.
+        """
+        return batch if isinstance(batch, tuple | list) else [batch]
+
+    def right(self) -> Bool[Tensor, " n"] | None:
+        """Which test examples the last evaluation got right, in the order of the test set. The same on every rank.
+
+        None for a task that does not classify. Every rank must call this.
+        """
+        return None
 
     def known_classes(self, batch: Batch) -> Classes:
         """The classes of a training batch. NotImplementedError for a task without classes."""

@@ -7,7 +7,7 @@ from itertools import count
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -79,10 +79,15 @@ class Texts(Task[Batch, Tensor]):
         self.model.eval()
         logits = torch.cat([self.outputs(self.model, batch) for batch, _, _ in self.examples("test")])
         self.model.train()
+        self._hits = logits.argmax(dim=1) == self.test_y
         return {
             "test_loss": cross_entropy(logits.double(), self.test_y),
-            "test_accuracy": (logits.argmax(dim=1) == self.test_y).double().mean(),
+            "test_accuracy": self._hits.double().mean(),
         }
+
+    def right(self) -> Bool[Tensor, " n"]:
+        """Of all texts."""
+        return self._hits
 
     def known_classes(self, batch: Batch) -> Classes:
         """Of all texts."""

@@ -50,6 +50,20 @@ class Scores(NamedTuple):
     """All that was evaluated at the best step."""
 
 
+class Origin(NamedTuple):
+    """What a run was at its first step, which a resumed run cannot see any more. None in files that do not tell it."""
+
+    initial_weights: str | None = None
+    """The hash of the weights before the first update."""
+    first_batches: str | None = None
+    """The hash of the first batches."""
+    factor: float | None = None
+    """By which `strength` multiplies the weights of the penalty; None without it."""
+
+
+NO_ORIGIN = Origin()
+
+
 class Description(NamedTuple):
     """A checkpoint's description of itself."""
 
@@ -58,6 +72,7 @@ class Description(NamedTuple):
     spec: dict[str, Any]
     """The training spec that made it, as JSON values, in the present shape (`hsu_core/spec/versions.py`)."""
     scores: Scores
+    origin: Origin = NO_ORIGIN
 
 
 def save(
@@ -70,11 +85,13 @@ def save(
     step: int,
     made_by: spec.TrainingSpec,
     scores: Scores,
+    origin: Origin = NO_ORIGIN,
 ) -> Saved:
     """Write `step-….safetensors` into the folder, completely or not at all. OSError if the disk does not take it."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:09d}.safetensors"
     header = {"format": FORMAT, "step": step, "spec": _stored(made_by), "scores": scores._asdict()}
+    header["origin"] = origin._asdict()
     tensors = {name: value.detach().contiguous() for name, value in _state(model, optimizer, penalty, average).items()}
     content = serialized(tensors, metadata={"hsu": json.dumps(header)})
     _write(path, content)
@@ -114,7 +131,21 @@ def describe(path: Path) -> Description:
         raise CheckpointMismatch(f"{path}: expected a checkpoint, found: {error}") from error
     if header.get("format") != FORMAT:
         raise CheckpointMismatch(f"{path}: expected a checkpoint of format {FORMAT}, found {header.get('format')}")
-    return Description(header["step"], _upgraded(header["spec"], path), Scores(**header["scores"]))
+    return Description(
+        header["step"], _upgraded(header["spec"], path), Scores(**header["scores"]), Origin(**header.get("origin", {}))
+    )
+
+
+def is_of(description: Description, wanted: spec.TrainingSpec) -> bool:
+    """Whether a run of this very spec wrote the file, so that its scores and its origin are those of the run."""
+    return description.spec == _stored(wanted)
+
+
+def factor_for(description: Description, wanted: spec.TrainingSpec) -> float | None:
+    """The factor of the penalty's weights, if the spec asks for the same strength of the same penalty."""
+    asked = wanted.model_dump(mode="json", include={"regularizer", "strength"})
+    is_same = all(description.spec.get(name) == asked.get(name) for name in ("regularizer", "strength"))
+    return description.origin.factor if is_same else None
 
 
 def load(
@@ -153,8 +184,7 @@ def load(
             **{f"{AVERAGED}{name}": value for name, value in found.items()},
         }
         average.load_state_dict(_under(AVERAGE, tensors) or as_the_model)
-    is_same_run = description.spec == _stored(wanted)
-    return description.step, description.scores if is_same_run else Scores()
+    return description.step, description.scores if is_of(description, wanted) else Scores()
 
 
 def _state(model: nn.Module, optimizer: Optimizer, penalty: nn.Module, average: nn.Module | None) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ arrives through `should_stop`. A point at step k describes the weights after k u
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -14,23 +15,39 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 
 from hsu_core import evaluations, regularizers, spec, tasks
-from hsu_core.data import reading
+from hsu_core.data import content_hash, reading
 from hsu_core.measures import panel, references
-from hsu_core.outcomes import DeviceUsed, Diverged, Finished, Outcome, Reference, Saved, Series, Stopped
+from hsu_core.outcomes import (
+    Answers,
+    DeviceUsed,
+    Diverged,
+    Finished,
+    Hashes,
+    Outcome,
+    Reference,
+    ResolvedStrength,
+    Saved,
+    Series,
+    Stopped,
+)
 from hsu_core.ranks import ALONE, World
 from hsu_core.regularizers.layers import Layer, chosen, layers
 from hsu_core.training import (
     checkpoint,
     gradient_share,
     hardware,
+    hashes,
     initial_weights,
     optimizers,
     replica,
     schedule,
+    strength,
     weight_average,
 )
 from hsu_core.training.callbacks import SILENT, Callbacks
@@ -78,7 +95,8 @@ def train(
     task = tasks.prepare(training, data, device=device, world=world)
     if not resume_from:
         initial_weights.take_over(task.model, training, saved=initial_from, data_dir=data_dir)
-    return _Run(training, task, callbacks, resume_from, world, began).to_the_end()
+    data_hash = content_hash.of_dataset(training.dataset, data, data_dir) if world.rank == 0 else None
+    return _Run(training, task, callbacks, resume_from, world, began, data_hash).to_the_end()
 
 
 class _Run:
@@ -92,6 +110,7 @@ class _Run:
         resume_from: Path | None,
         world: World,
         began: float,
+        data_hash: str | None,
     ) -> None:
         """`began`: the time on the monotonic clock before the data were read."""
         self.training, self.task, self.callbacks, self.world, self.began = training, task, callbacks, world, began
@@ -99,30 +118,66 @@ class _Run:
         self.model = task.model
         self.network = replica.wrap(self.model, world)
         self.average = weight_average.of(self.model, decay=training.ema)
-        final = {layer.name for layer in training.geometry.layers if layer.is_final}
-        self.optimizer = optimizers.build(training.optimizer, self.model, final=final)
-        self.penalty = regularizers.build(
-            training.regularizer, self.model, seed=training.seed, total_steps=self.total, final=final, world=world
-        )
-        self.layers = layers(self.model, final=final)
+        self.final = {layer.name for layer in training.geometry.layers if layer.is_final}
+        self.optimizer = optimizers.build(training.optimizer, self.model, final=self.final)
+        self.layers = layers(self.model, final=self.final)
         self.recorded = chosen(self.layers, training.record.layers, field="record.layers")
-        self.start, scores = 0, checkpoint.Scores()
-        if resume_from:
-            self.start, scores = checkpoint.load(
-                resume_from,
-                self.model,
-                self.optimizer,
-                penalty=self.penalty,
-                average=self.average,
-                wanted=training,
-            )
+        self.start, self.data_hash = 0, data_hash
+        scores = self._resumed(resume_from) if resume_from else self._begun()
+        self.saving = Saving(
+            training.checkpoint, training.primary, callbacks, write=self._write, start=self.start, scores=scores
+        )
+
+    def _begun(self) -> checkpoint.Scores:
+        """Begin anew: find out what the run starts from, and build the penalty."""
+        self.origin = self._origin(self._resolved())
+        self.penalty = self._built(self.origin.factor, self.model)
+        return checkpoint.Scores()
+
+    def _resumed(self, resume_from: Path) -> checkpoint.Scores:
+        """Set everything to a saved state; returns the scores up to it.
+
+        A fork that asks for another strength, or another penalty, finds its factor at the weights that it starts from.
+        """
+        description, training = checkpoint.describe(resume_from), self.training
+        factor = checkpoint.factor_for(description, training)
+        is_unresolved = training.strength is not None and factor is None
+        penalty = self._built(factor, copy.deepcopy(self.model) if is_unresolved else self.model)
+        self.start, scores = checkpoint.load(
+            resume_from, self.model, self.optimizer, penalty=penalty, average=self.average, wanted=training
+        )
         if self.start > self.total:
             raise ValueError(
                 f"expected a checkpoint of at most {self.total} steps, found one of {self.start}: {resume_from}"
             )
-        self.saving = Saving(
-            training.checkpoint, training.primary, callbacks, write=self._write, start=self.start, scores=scores
+        if is_unresolved:
+            factor = self._resolved()
+            kept, penalty = penalty, self._built(factor, self.model)
+            penalty.load_state_dict(kept.state_dict())
+        self.penalty = penalty
+        self.origin = description.origin if checkpoint.is_of(description, training) else self._origin(factor)
+        return scores
+
+    def _resolved(self) -> float | None:
+        if self.training.strength is None:
+            return None
+        return strength.factor(self.training, self.task, first=self.start, final=self.final, world=self.world)
+
+    def _built(self, factor: float | None, model: nn.Module) -> regularizers.Penalty:
+        """The penalty of the spec, with its weights times the factor."""
+        chosen = self.training.regularizer
+        return regularizers.build(
+            chosen if factor is None else spec.scaled(chosen, factor),
+            model,
+            seed=self.training.seed,
+            total_steps=self.total,
+            final=self.final,
+            world=self.world,
         )
+
+    def _origin(self, factor: float | None) -> checkpoint.Origin:
+        first_batches = hashes.of_batches(self.task, self.start, self.world)
+        return checkpoint.Origin(hashes.of_weights(self.model), first_batches, factor)
 
     def to_the_end(self) -> Outcome:
         """Run all steps."""
@@ -162,11 +217,7 @@ class _Run:
             if trouble := _trouble(step, values, self.layers, partial(penalty.by_layer, classes=classes)):
                 return trouble
         if is_last:
-            seconds = time.monotonic() - self.began - found.seconds
-            metrics = _metrics(values, training, self.model, steps=step - self.start, seconds=seconds) | found.metrics
-            at_best = self.saving.scores.at_best or {}
-            metrics |= {f"selected_{name}": at_best[name] for name in training.selected}
-            return Finished(step, metrics, penalty.skipped, unsaved, _device(self.model, world), found.tables)
+            return self._finished(step, values, found, unsaved)
 
         self.optimizer.zero_grad()
         objective = loss if added is None else loss + added
@@ -180,6 +231,23 @@ class _Run:
         if self.average:
             self.average.update_parameters(self.model)
         return None
+
+    def _finished(self, step: int, values: Values, found: evaluations.Found, unsaved: str | None) -> Finished:
+        seconds = time.monotonic() - self.began - found.seconds
+        metrics = _metrics(values, self.training, self.model, steps=step - self.start, seconds=seconds) | found.metrics
+        at_best = self.saving.scores.at_best or {}
+        metrics |= {f"selected_{name}": at_best[name] for name in self.training.selected}
+        return Finished(
+            step,
+            metrics,
+            self.penalty.skipped,
+            unsaved,
+            _device(self.model, self.world),
+            found.tables,
+            hashes=Hashes(self.data_hash, self.origin.initial_weights, self.origin.first_batches, self.final_weights),
+            strength=_strength(self.training, self.origin.factor),
+            answers=self.answers,
+        )
 
     def _recorded(
         self,
@@ -216,6 +284,7 @@ class _Run:
                 values = _of_model(self.task.evaluated())
             is_best = self.saving.note(step, {series.measure: value for series, value in values.items()})
         if is_last:
+            self.final_weights, self.answers = hashes.of_weights(self.model), _answers(self.task.right())
             return values, self.saving.save_last(step)
         if is_best or self.saving.is_due(step):
             self.saving.save(step)
@@ -245,6 +314,7 @@ class _Run:
             step=step,
             made_by=self.training,
             scores=scores,
+            origin=self.origin,
         )
 
 
@@ -289,6 +359,16 @@ def _trouble(
         culprit = next((name for name, value in terms.items() if not math.isfinite(value.item())), None)
         return Diverged(step, culprit, "penalty")
     return next((Diverged(step, None, measure) for measure in sorted(gone)), None)
+
+
+def _strength(training: spec.TrainingSpec, factor: float | None) -> ResolvedStrength | None:
+    if factor is None:
+        return None
+    return ResolvedStrength(factor, spec.weights_of(spec.scaled(training.regularizer, factor)))
+
+
+def _answers(right: Bool[Tensor, " n"] | None) -> Answers | None:
+    return None if right is None else Answers(len(right), np.packbits(right.cpu().numpy()).tobytes())
 
 
 def _device(model: nn.Module, world: World) -> DeviceUsed:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hsu_jobs.states import State
 from hsu_jobs.studies.evidence import Evidence
+from hsu_jobs.studies.table import ContrastView
 
 MOST_NAMED = 20
 """Runs that one note names."""
 
 
-def of(evidence: Evidence) -> list[str]:
-    """The notes, in sentences."""
-    return [*_on_values(evidence), *_on_seeds(evidence), *_on_extensions(evidence), *_on_missing(evidence)]
+def of(evidence: Evidence, contrasts: Sequence[ContrastView]) -> list[str]:
+    """The notes, in sentences; `contrasts`: of the primary metric."""
+    return [
+        *_on_values(evidence),
+        *_on_seeds(evidence),
+        *_on_pairs(contrasts),
+        *_on_extensions(evidence),
+        *_on_missing(evidence),
+    ]
 
 
 def _on_values(evidence: Evidence) -> Iterator[str]:
@@ -27,6 +34,19 @@ def _on_values(evidence: Evidence) -> Iterator[str]:
 def _on_seeds(evidence: Evidence) -> Iterator[str]:
     if len({run.seed for run in evidence.runs}) < 2:
         yield "There is one seed: how much a value depends on the seed is not known, and nothing can be tested."
+
+
+def _on_pairs(contrasts: Sequence[ContrastView]) -> Iterator[str]:
+    pairs, same = sum(each.pairs for each in contrasts), sum(each.same_start for each in contrasts)
+    if not pairs:
+        return
+    if same == pairs:
+        yield f"In all {pairs} pairs both runs began with the same weights and saw the same batches (by their hashes)."
+    else:
+        yield (
+            f"In {same} of {pairs} pairs both runs began with the same weights and saw the same batches (by their "
+            "hashes). In the others they did not, or it is not known: their seeds have less in common."
+        )
 
 
 def _on_extensions(evidence: Evidence) -> Iterator[str]:

@@ -24,7 +24,7 @@ from hsu_jobs.spec import JobSpec, parse
 from hsu_jobs.studies.spec import BASELINE, MOST_MEMBERS, StudySpec, keys_of, pointer_of
 from hsu_jobs.tables import ApiKey
 
-WITHOUT_PENALTY: dict[str, Any] = {"regularizer": {"kind": "none"}}
+WITHOUT_PENALTY: dict[str, Any] = {"regularizer": {"kind": "none"}, "strength": None}
 """The patch of the arm that is added."""
 _OF_PENALTIES = ("regularizer", "strength")
 
@@ -78,7 +78,7 @@ def _drafts(study: StudySpec) -> Iterator[_Draft]:
         axes = _crossed_with(study, tree)
         for values in itertools.product(*(study.over[axis] for axis in axes)):
             at = dict(zip(axes, values, strict=True))
-            yield _Draft(arm, at, _assigned(tree, at))
+            yield _Draft(arm, at, _assigned(_as_strong(study, tree), at))
 
 
 def _whole(tree: Any) -> Any:
@@ -91,9 +91,19 @@ def _whole(tree: Any) -> Any:
 
 def _crossed_with(study: StudySpec, tree: Any) -> list[str]:
     """The axes of an arm: without a penalty, those of penalties are not among them."""
+    return [axis for axis in study.over if _has_penalty(tree) or keys_of(axis)[0] not in _OF_PENALTIES]
+
+
+def _has_penalty(tree: Any) -> bool:
     chosen = tree.get("regularizer") if isinstance(tree, Mapping) else None
-    has_penalty = isinstance(chosen, Mapping) and chosen.get("kind", "none") != "none"
-    return [axis for axis in study.over if has_penalty or keys_of(axis)[0] not in _OF_PENALTIES]
+    return isinstance(chosen, Mapping) and chosen.get("kind", "none") != "none"
+
+
+def _as_strong(study: StudySpec, tree: Any) -> Any:
+    """The tree with the study's strength, if it has a penalty and no strength of its own."""
+    if study.strength is None or not _has_penalty(tree) or tree.get("strength") is not None:
+        return tree
+    return {**tree, "strength": study.strength.model_dump(mode="json")}
 
 
 def _assigned(tree: Any, at: At) -> Any:

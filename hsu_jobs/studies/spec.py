@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import pydantic
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, model_validator
 
+from hsu_core.spec import Strength
 from hsu_core.spec.values import WHOLE, Flag, Seed, Spec, at_most, fault
 from hsu_jobs.spec import Name, Tag, storable
 
@@ -95,6 +96,9 @@ class StudySpec(Spec):
     ] = ("test_accuracy",)
     """What is compared. The first is the primary one; a number of the results, or a curve at its end, as in
     `mhe_s2_half@conv*`: the mean over the layers that match."""
+    strength: Strength | None = None
+    """How strong every arm's penalty is, whatever its own scale; null: as strong as the weights of its spec say. An arm
+    that has a strength of its own keeps it."""
     value: Literal["last", "best", "best_validation"] = "last"
     """Which evaluation stands for a run: the last, the one with the best value (which is too good: it was chosen on the
     test set, and the table says so), or the one with the best validation metric."""

@@ -23,6 +23,9 @@ class ContrastView(Frozen):
     baseline: str
     """The label of the cell with which it is compared."""
     pairs: int
+    same_start: int
+    """Of these pairs, how many began with the same weights and saw the same first batches, by the hashes of their
+    certificates."""
     difference: float | None
     """The mean of cell − baseline over the pairs, in the unit of the metric."""
     interval: IntervalView | None

@@ -32,7 +32,7 @@ def tabulate(session: Session, study: StudyRow) -> Table:
         metrics=compared,
         costs=costs.of(found, compared[0]),
         runs=[_run(found, run, labels[run.cell]) for run in found.runs],
-        notes=notes.of(found),
+        notes=notes.of(found, [cell.contrast for cell in compared[0].cells if cell.contrast]),
     )
 
 
@@ -50,7 +50,8 @@ def _metric(session: Session, found: Evidence, metric: Metric) -> MetricView:
         bounds=statistics.Bounds(*metric.bounds) if metric.bounds else None,
         level=found.spec.confidence,
     )
-    contrasts = {contrast.arm: _contrast(contrast, compared, metric) for contrast in compared.contrasts}
+    starts = _starts(found)
+    contrasts = {contrast.arm: _contrast(contrast, compared, metric, starts) for contrast in compared.contrasts}
     return MetricView(
         metric=metric.name,
         higher_is_better=metric.higher_is_better,
@@ -101,13 +102,30 @@ def _interval(interval: Interval | None) -> IntervalView | None:
     return IntervalView(low=interval.low, high=interval.high) if interval else None
 
 
-def _contrast(contrast: Contrast, compared: Comparison, metric: Metric) -> ContrastView:
+_Starts = dict[str, dict[int | None, tuple[object, object]]]
+"""By cell and seed: the hashes of the first weights and of the first batches."""
+
+
+def _starts(found: Evidence) -> _Starts:
+    starts: _Starts = {label: {} for label in found.labels.values()}
+    for number, label in found.labels.items():
+        for run in found.done(number):
+            certificate = (run.result or {}).get("certificate") or {}
+            hashes = certificate.get("initial_weights"), certificate.get("first_batches")
+            if None not in hashes:
+                starts[label][run.seed] = hashes
+    return starts
+
+
+def _contrast(contrast: Contrast, compared: Comparison, metric: Metric, starts: _Starts) -> ContrastView:
     from hsu_jobs.studies import statistics
 
     found, improvement = contrast.p_values, contrast.effect.improvement
+    own, others = starts[contrast.arm], starts[contrast.baseline]
     return ContrastView(
         baseline=contrast.baseline,
         pairs=contrast.difference.n,
+        same_start=sum(own[seed] == others.get(seed) for seed in own if seed not in contrast.seeds_without_pair),
         difference=contrast.difference.mean,
         interval=_interval(contrast.difference.interval),
         p=found and found.p,

@@ -12,7 +12,7 @@ from hsu_jobs.tables.datasets import DatasetPart, DatasetRow, DatasetState
 from hsu_jobs.tables.failures import RowFailure
 from hsu_jobs.tables.installation import Installation
 from hsu_jobs.tables.jobs import MOST_ATTEMPTS, Attempt, EventRow, Job
-from hsu_jobs.tables.kept import CheckpointRow, LogChunk
+from hsu_jobs.tables.kept import AnswersRow, CheckpointRow, LogChunk
 from hsu_jobs.tables.people import ApiKey, Role, User
 from hsu_jobs.tables.studies import CellRow, MemberRow, Origin, StudyRow
 from hsu_jobs.tables.webhooks import Delivery, DeliveryState, Webhook
@@ -20,6 +20,7 @@ from hsu_jobs.tables.webhooks import Delivery, DeliveryState, Webhook
 __all__ = [
     "MOST_ATTEMPTS",
     "Answer",
+    "AnswersRow",
     "ApiKey",
     "Attempt",
     "AuditRow",

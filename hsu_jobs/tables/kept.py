@@ -1,4 +1,4 @@
-"""What do attempts leave? Saved states, and what they printed."""
+"""What do attempts leave? Saved states, what they printed, and which test examples they got right."""
 
 from __future__ import annotations
 
@@ -43,3 +43,15 @@ class LogChunk(Row):
     """Where it begins in the whole log, in bytes of UTF-8."""
     at: Mapped[datetime] = mapped_column(server_default=NOW)
     content: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class AnswersRow(Row):
+    """Which examples of the test set a job's network classified right; of the attempt that succeeded."""
+
+    __tablename__ = "test_answers"
+
+    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id, ondelete="CASCADE"), primary_key=True)
+    count: Mapped[int]
+    """The examples of the test set."""
+    bits: Mapped[bytes] = mapped_column(LargeBinary)
+    """One bit each, in the order of the test set, the most significant bit of a byte first."""

@@ -7,7 +7,7 @@ import math
 from typing import get_args
 
 import pytest
-from samples import PLACED, TRAINED
+from samples import CERTIFICATE, PLACED, TRAINED
 
 from hsu_jobs.outcomes import (
     OUTCOME,
@@ -28,7 +28,7 @@ from hsu_jobs.outcomes import (
     in_brief,
     verdict,
 )
-from hsu_jobs.results import ClassificationResult
+from hsu_jobs.results import Answers, ClassificationResult
 from hsu_jobs.states import MOVES, State, Wanted
 
 ENDINGS: list[Outcome] = [
@@ -104,3 +104,11 @@ def test_in_brief_an_outcome_lacks_its_points_and_nothing_else() -> None:
     brief = in_brief(Succeeded(result=PLACED))
     assert brief == Succeeded(result=PLACED.model_copy(update={"points": None}))
     assert all(in_brief(outcome) is outcome for outcome in ENDINGS)
+
+
+def test_in_brief_an_outcome_lacks_its_certificate_and_the_answers_to_the_test() -> None:
+    told = TRAINED.model_copy(update={"certificate": CERTIFICATE})
+    whole = Succeeded(result=told, answers=Answers(count=3, bits=b"oA=="))
+    assert in_brief(whole) == Succeeded(result=TRAINED)
+    assert {"certificate", "answers"} & set(in_brief(whole).model_dump(mode="json")["result"]) == set()
+    assert OUTCOME.validate_json(OUTCOME.dump_json(whole)) == whole

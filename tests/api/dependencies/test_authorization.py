@@ -19,11 +19,13 @@ from stored_checkpoints import stored
 from api.app import create_app
 from hsu_jobs import attempts, database, lifecycle, settings
 from hsu_jobs.access import keys
+from hsu_jobs.artifacts import answers
 from hsu_jobs.cluster import workers
 from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.datasets import uploads
 from hsu_jobs.datasets.uploads import NewDataset
 from hsu_jobs.outcomes import Failed
+from hsu_jobs.results import Answers
 from hsu_jobs.spec import parse
 from hsu_jobs.studies import requests
 from hsu_jobs.studies.spec import StudySpec
@@ -97,6 +99,7 @@ MATRIX: dict[str, Row] = {
     "GET /v1/jobs/{job_id}/checkpoints": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/checkpoints/{step}": Row(READ_OWN),
     "HEAD /v1/jobs/{job_id}/checkpoints/{step}": Row(READ_OWN),
+    "GET /v1/jobs/{job_id}/answers": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/events": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/log": Row(READ_OWN, query="follow=true"),
     "GET /v1/jobs/{job_id}/curves/stream": Row(READ_OWN),
@@ -185,6 +188,7 @@ def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tm
         step = stored(session, claim, settings.settings())[-1].step
         diverged = Failed(code="diverged", message="it is not finite")
         attempts.settle(session, claim.token, diverged, settings.settings())
+        answers.keep(session, job.id, Answers(count=3, bits=b"oA=="))
         owner = session.get_one(User, issued.row.user_id)
         url, events = "http://127.0.0.1:9000/", ["failed"]
         hook = subscriptions.create(session, owner, url=url, events=events, settings=settings.settings())

@@ -81,7 +81,17 @@ def test_loading_restores_every_tensor_and_its_memory_layout(tmp_path: Path, kin
 def test_a_checkpoint_describes_itself(tmp_path: Path) -> None:
     made_by = training()
     path = written(tmp_path, made_by, step=7).path
-    assert checkpoint.describe(path) == (7, made_by.model_dump(mode="json") | {"version": 1}, NOTHING_SCORED)
+    stored = made_by.model_dump(mode="json") | {"version": 1}
+    assert checkpoint.describe(path) == (7, stored, NOTHING_SCORED, checkpoint.NO_ORIGIN)
+
+
+def test_a_file_from_before_origins_were_told_has_none(tmp_path: Path) -> None:
+    told = written(tmp_path, training(), step=7)
+    with safe_open(told.path, framework="pt") as file:
+        header = json.loads(file.metadata()["hsu"])
+    del header["origin"]
+    save_file(load_file(told.path), told.path, metadata={"hsu": json.dumps(header)})
+    assert checkpoint.describe(told.path).origin == checkpoint.NO_ORIGIN
 
 
 def test_what_saving_tells_is_true_of_the_file(tmp_path: Path) -> None:
