@@ -22,7 +22,17 @@ BETTER, WORSE, DIFFERS = "+", "-", "≠"
 _MARKS = {"arm_is_better": BETTER, "baseline_is_better": WORSE, "differs": DIFFERS}
 _COLUMNS = (
     *("metric", "cell", "arm", "n", "missing", "mean", "sd", "low", "high", "random", "optimum"),
-    *("baseline", "pairs", "difference", "difference_low", "difference_high", "p", "p_adjusted", "p_holm"),
+    *(
+        "baseline",
+        "pairs",
+        "same_start",
+        "difference",
+        "difference_low",
+        "difference_high",
+        "p",
+        "p_adjusted",
+        "p_holm",
+    ),
     *("hedges_g", "improvement", "finding", "pairs_needed", "detectable", "depends_on_missing"),
 )
 
