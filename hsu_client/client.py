@@ -143,6 +143,10 @@ class Client:
         """A new job with the spec of an ended job, from its last checkpoint if it has one."""
         return self._job("POST", f"/v1/jobs/{job_id}/retry", headers=_once(idempotency_key))
 
+    def compare(self, job_id: int, other: int) -> dict[str, Any]:
+        """Two jobs on the same test examples: would new examples show a difference between their networks?"""
+        return self._ask("GET", f"/v1/jobs/{job_id}/answers/compare", params={"other": other})
+
     def checkpoints(self, job_id: int, *, removed: bool = False) -> list[dict[str, Any]]:
         """The checkpoints that a job or a fork can continue from, newest first; with `removed`, all there were."""
         answer = self._ask("GET", f"/v1/jobs/{job_id}/checkpoints", params={"removed": removed})

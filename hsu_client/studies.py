@@ -70,6 +70,10 @@ class Studies:
         """The same as `csv`, `markdown` or `latex`."""
         return self._send("GET", f"/v1/studies/{study_id}/table", params={"format": form}).text
 
+    def examples(self, study_id: int) -> dict[str, Any]:
+        """The cells beside the baseline on the same test examples: would new examples show a difference?"""
+        return self._ask("GET", f"/v1/studies/{study_id}/examples")
+
     def pause(self, study_id: int) -> dict[str, Any]:
         """Keep the study's own jobs from running until it is resumed."""
         return self._ask("POST", f"/v1/studies/{study_id}/pause")

@@ -33,7 +33,8 @@ from hsu_jobs.errors import (
 )
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import Tag
-from hsu_jobs.studies import quoting, requests, tabulating
+from hsu_jobs.studies import examples, quoting, requests, tabulating
+from hsu_jobs.studies.examples import StudyExamples
 from hsu_jobs.studies.requests import Changed
 from hsu_jobs.studies.spec import MOST_ARMS, ArmName, NumberOrSeeds, Patch, Pointer, StudySpec
 from hsu_jobs.studies.table import Table
@@ -198,6 +199,12 @@ def show_table(
     docs/statistics.md explains every number.
     """
     return written.response(tabulating.tabulate(session, study))
+
+
+@router.get("/{study_id}/examples", responses=problems(*_ALWAYS))
+def compare_examples(study: SeenStudy, session: Session) -> StudyExamples:
+    """The cells of a study beside the baseline, on the same test examples: would new examples show a difference?"""
+    return examples.of_study(session, study)
 
 
 def _seen(session: orm.Session, changed: Changed) -> StudyView:

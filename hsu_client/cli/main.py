@@ -348,6 +348,7 @@ for command in (
     webhooks.webhook,
     data.data,
     studies.study,
+    studies.compare,
     plugins.plugin,
     export,
 ):

@@ -15,6 +15,7 @@ from hsu_client.cli.following import DETACHED
 from hsu_client.client import Client
 
 STUDY = click.argument("study_id", metavar="ID", type=click.IntRange(min=1))
+NO_ANSWERS = "no two runs of one seed keep which test examples they got right"
 KINDS = ("intervals", "pareto", "axis")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the service's own answer.")
 
@@ -108,6 +109,27 @@ def table(client: Client, study_id: int, form: str) -> None:
 
 @study.command()
 @STUDY
+@AS_JSON
+@click.pass_obj
+def examples(client: Client, study_id: int, *, as_json: bool) -> None:
+    """Whether new test examples would show a difference: each cell beside the baseline, on the same examples."""
+    found = client.studies.examples(study_id)
+    _show(found, [each["verdict"] for each in found["contrasts"]] or [NO_ANSWERS], as_json=as_json)
+
+
+@click.command()
+@click.argument("job_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("other", metavar="OTHER", type=click.IntRange(min=1))
+@AS_JSON
+@click.pass_obj
+def compare(client: Client, job_id: int, other: int, *, as_json: bool) -> None:
+    """Compare jobs ID and OTHER on the same test examples: would new examples show a difference?"""
+    found = client.compare(job_id, other)
+    _show(found, [found["verdict"]], as_json=as_json)
+
+
+@study.command()
+@STUDY
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option(
     "--kind",
@@ -130,7 +152,8 @@ def figure(client: Client, study_id: int, file: Path, kind: str, metric: str | N
 @click.pass_obj
 def report(client: Client, study_id: int, file: Path) -> None:
     """Write FILE (.html): one page with all tables, figures and runs, which opens offline."""
-    written = _report().page(client.studies.table(study_id), client.studies.show(study_id))
+    studies = client.studies
+    written = _report().page(studies.table(study_id), studies.show(study_id), studies.examples(study_id))
     file.write_text(written, encoding="utf-8")
 
 

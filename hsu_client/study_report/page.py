@@ -24,13 +24,14 @@ pre { overflow-x: auto; }
 """
 
 
-def page(table: Table, study: Table) -> str:
-    """The page of a study, from its table and its view."""
+def page(table: Table, study: Table, examples: Table) -> str:
+    """The page of a study, from its table, its view, and its cells on the same test examples."""
     parts = [
         f"<h1>{_text(table['name'])}</h1>",
         f"<p>Study {table['study']} of {_text(study['owner'])}. {_text(_progress(study))}</p>",
         *_notes(table),
         *(part for metric in table["metrics"] for part in _metric(table, metric)),
+        *_examples(examples),
         "<h2>Cost beside gain</h2>",
         _figure(table, kind="pareto"),
         _costs(table),
@@ -72,6 +73,12 @@ def _metric(table: Table, metric: Table) -> Iterator[str]:
     said = [cell["contrast"]["verdict"] for cell in metric["cells"] if cell["contrast"]]
     said += [f"{cell['label']}: {cell['warning']}" for cell in metric["cells"] if cell["warning"]]
     yield f"<ul>{''.join(f'<li>{_text(each)}</li>' for each in said)}</ul>"
+
+
+def _examples(examples: Table) -> Iterator[str]:
+    if examples["contrasts"]:
+        said = "".join(f"<li>{_text(each['verdict'])}</li>" for each in examples["contrasts"])
+        yield f"<h2>Would new test examples show it?</h2><ul>{said}</ul>"
 
 
 def _cell(cell: Table) -> tuple[str, ...]:

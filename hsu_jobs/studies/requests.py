@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from hsu_jobs import lifecycle, queries
 from hsu_jobs.cluster import quota
 from hsu_jobs.datasets import filling
-from hsu_jobs.errors import Fault, IllegalMove, NotFound, SpecRejected, StudyNotEnded
+from hsu_jobs.errors import Fault, IllegalMove, SpecRejected, StudyNotEnded
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import TERMINAL, State, Wanted
 from hsu_jobs.studies import metrics, plan, queueing
@@ -123,13 +123,13 @@ def retry(session: Session, study: StudyRow, settings: Settings) -> Changed:
 def enlist(session: Session, study: StudyRow, *, key: ApiKey, arm: str, at: At, tag: str) -> int:
     """Count jobs with a tag that have succeeded, also tracked runs, as runs of an arm; returns how many are new.
 
-    An arm that the study has not is added. A run whose seed is taken, or not known, has no pair. Raises `NotFound` if
-    no job has the tag, and `SpecRejected` if the arm has no such point.
+    An arm that the study has not is added. A run whose seed is taken, or not known, has no pair. Raises `SpecRejected`
+    if no job has the tag, or if the arm has no such point.
     """
     tagged = queries.ids_visible_to(key).where(Job.tags.contains([tag]), Job.state == State.SUCCEEDED)
     ids = session.execute(tagged.order_by(Job.id)).scalars().all()
     if not ids:
-        raise NotFound(f"no job that you may see has the tag {tag!r} and has succeeded")
+        raise _refused("/tag", "no_such_jobs", f"no job that you may see has the tag {tag!r} and has succeeded")
     cell = _cell_for(session, study, arm, at)
     members = session.execute(select(MemberRow).where(MemberRow.study_id == study.id, MemberRow.is_current)).scalars()
     there = list(members)

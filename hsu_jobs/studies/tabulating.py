@@ -45,7 +45,7 @@ def _metric(session: Session, found: Evidence, metric: Metric) -> MetricView:
     }
     compared = statistics.compare(
         paired,
-        _baselines(found),
+        baselines(found),
         higher_is_better=metric.higher_is_better,
         bounds=statistics.Bounds(*metric.bounds) if metric.bounds else None,
         level=found.spec.confidence,
@@ -62,8 +62,8 @@ def _metric(session: Session, found: Evidence, metric: Metric) -> MetricView:
     )
 
 
-def _baselines(found: Evidence) -> dict[str, str]:
-    """Of each cell that is compared, the baseline's cell at the same point of the axes that both have."""
+def baselines(found: Evidence) -> dict[str, str]:
+    """The labels of the cells that are compared, each with that of the baseline at the same point of their axes."""
     name, labels = plan.baseline_of(found.spec), found.labels
     of_baseline = [(number, cell) for number, cell in found.cells.items() if cell.arm == name]
     return {

@@ -100,6 +100,7 @@ MATRIX: dict[str, Row] = {
     "GET /v1/jobs/{job_id}/checkpoints/{step}": Row(READ_OWN),
     "HEAD /v1/jobs/{job_id}/checkpoints/{step}": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/answers": Row(READ_OWN),
+    "GET /v1/jobs/{job_id}/answers/compare": Row(READ_OWN, query="other={job_id}"),
     "GET /v1/jobs/{job_id}/events": Row(READ_OWN),
     "GET /v1/jobs/{job_id}/log": Row(READ_OWN, query="follow=true"),
     "GET /v1/jobs/{job_id}/curves/stream": Row(READ_OWN),
@@ -116,6 +117,7 @@ MATRIX: dict[str, Row] = {
     "GET /v1/studies": Row(READ),
     "GET /v1/studies/{study_id}": Row(READ_OWN),
     "GET /v1/studies/{study_id}/table": Row(READ_OWN),
+    "GET /v1/studies/{study_id}/examples": Row(READ_OWN),
     "DELETE /v1/studies/{study_id}": Row(CHANGE_OWN),
     **{
         f"POST /v1/studies/{{study_id}}/{action}": Row(CHANGE_OWN, body=body)

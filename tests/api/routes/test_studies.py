@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,10 @@ from samples import DIGITS, ROOM, TRAINED
 
 from hsu_core.outcomes import Reference, Series
 from hsu_jobs import attempts, database, settings
+from hsu_jobs.artifacts import answers
 from hsu_jobs.curves import Point
 from hsu_jobs.outcomes import Failed, Succeeded
+from hsu_jobs.results import Answers
 from hsu_jobs.studies import queueing
 from hsu_jobs.tables import Job, Role
 
@@ -168,6 +171,35 @@ def test_the_table_is_also_csv_markdown_and_latex(ada: TestClient, begin: Callab
     assert r"mhe & 0.885 $\pm$ 0.021 +" in latex
 
 
+def test_cells_and_jobs_are_compared_on_the_same_test_examples(
+    ada: TestClient, begin: Callable[..., dict[str, Any]]
+) -> None:
+    study = begin(ada, arms={"mhe": {"regularizer": {"kind": "mhe"}}}, seeds=2)
+    assert ada.get(f"/v1/studies/{study['id']}/examples").json()["contrasts"] == []
+    run_all(better)
+    runs = table(ada, study)["runs"]
+    with database.transaction() as session:
+        for run in runs:  # mhe is right on ten more examples of a hundred
+            right = 70 + 10 * (run["cell"] == "mhe")
+            bits = int("1" * right + "0" * (104 - right), 2).to_bytes(13, "big")
+            answers.keep(session, run["job"], Answers(count=100, bits=b64encode(bits)))
+    (contrast,) = ada.get(f"/v1/studies/{study['id']}/examples").json()["contrasts"]
+    assert (contrast["first"], contrast["networks"], contrast["examples"]) == ("mhe", 2, 100)
+    assert (contrast["accuracy"], contrast["difference"]) == (pytest.approx(0.8), pytest.approx(0.1))
+    assert (contrast["only_first_right"], contrast["only_other_right"]) == (20, 0)
+    assert contrast["p"] == pytest.approx(2 * 0.5**10)
+    assert "not about new seeds" in contrast["verdict"]
+    mhe, baseline = (next(run["job"] for run in runs if run["cell"] == cell) for cell in ("mhe", "baseline"))
+    pair = ada.get(f"/v1/jobs/{mhe}/answers/compare", params={"other": baseline}).json()
+    assert (pair["only_first_right"], pair["only_other_right"], pair["networks"]) == (10, 0, 1)
+    other = ada.post("/v1/jobs", json=DIGITS).json()["id"]
+    assert ada.get(f"/v1/jobs/{mhe}/answers/compare", params={"other": other}).status_code == 404
+    with database.transaction() as session:
+        answers.keep(session, other, Answers(count=96, bits=b64encode(bytes(12))))
+    refused = ada.get(f"/v1/jobs/{mhe}/answers/compare", params={"other": other})
+    assert (refused.status_code, refused.json()["errors"][0]["code"]) == (422, "other_test_set")
+
+
 def test_what_failed_is_counted_named_and_run_again(ada: TestClient, begin: Callable[..., dict[str, Any]]) -> None:
     study = begin(ada, seeds=6)
     run_all(lambda spec: None if spec["regularizer"]["kind"] == "mhe" and spec["seed"] == 2 else better(spec))
@@ -259,7 +291,7 @@ def test_finished_jobs_and_tracked_runs_are_enlisted_by_tag(
     ours = table(ada, study)["metrics"][0]["cells"][3]
     assert (ours["label"], ours["n"], ours["contrast"]["pairs"]) == ("ours", 4, 3)
     nobody = ada.post(f"/v1/studies/{study['id']}/enlist", json={"arm": "ours", "tag": "none"})
-    assert nobody.status_code == 404
+    assert (nobody.status_code, nobody.json()["errors"][0]["pointer"]) == (422, "/tag")
 
 
 def test_more_jobs_than_may_wait_are_refused_unless_the_study_waits(
