@@ -18,8 +18,9 @@ from api.views.jobs import View
 from hsu_core.spec.values import EXACT
 from hsu_jobs import database, doorbell
 from hsu_jobs.artifacts import installation
+from hsu_jobs.artifacts.part_uploads import Sha256
 from hsu_jobs.datasets import uploads, versions
-from hsu_jobs.datasets.uploads import NewDataset, Sha256
+from hsu_jobs.datasets.uploads import NewDataset
 from hsu_jobs.errors import (
     BadRequest,
     DatasetInUse,
@@ -98,7 +99,7 @@ class UploadView(DatasetView):
             for part in session.execute(versions.parts_of(row)).scalars()
         ]
         whole = DatasetView.of(row).model_dump()
-        return cls(**whole, part_bytes=row.part_bytes, parts=versions.part_count(row), arrived=arrived)
+        return cls(**whole, part_bytes=row.part_bytes, parts=versions.upload_of(row).part_count, arrived=arrived)
 
 
 class DatasetPage(View):

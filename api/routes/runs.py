@@ -9,12 +9,13 @@ from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
 import numpy as np
-from fastapi import APIRouter, Body, Header, Path, Response
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from fastapi import APIRouter, Body, Path, Response
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from api.dependencies.auth import Member
 from api.dependencies.jobs import OwnedAttempt, OwnedJob
+from api.dependencies.joined_file import UUID_SCHEMA, Token
 from api.dependencies.session import Session
 from api.problems import problems
 from api.views.jobs import View, rendered
@@ -49,13 +50,13 @@ LONGEST_MESSAGE = 10_000
 LARGEST_BATCH = 64 * 1024 * 1024
 """Bytes of a batch; `HSU_MAX_BODY` is most often less."""
 _BYTES_EXAMPLE = '\x0f\x00\x00\x00{"columns": []}'
-_AS_BYTES = Body(media_type="application/octet-stream", min_length=4, max_length=LARGEST_BATCH, examples=[_BYTES_EXAMPLE])
+_AS_BYTES = Body(
+    media_type="application/octet-stream", min_length=4, max_length=LARGEST_BATCH, examples=[_BYTES_EXAMPLE]
+)
 BatchContent = Annotated[bytes, _AS_BYTES]
 """A batch in bytes; `hsu_jobs/curves/batches.py` describes it."""
 
-_UUID = WithJsonSchema({"type": "string", "format": "uuid", "maxLength": 36})
-ClientToken = Annotated[UUID, _UUID]
-Token = Annotated[UUID, _UUID, Header(alias="HSU-Token", description="The token with which the attempt began.")]
+ClientToken = Annotated[UUID, UUID_SCHEMA]
 Host = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")]
 Finite = Annotated[float, Field(ge=-1.7976931348623157e308, le=1.7976931348623157e308)]
 Value = Finite | Literal["NaN", "Infinity", "-Infinity"]
