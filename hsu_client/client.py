@@ -169,6 +169,21 @@ class Client:
         file = File(f"/v1/jobs/{job_id}/checkpoints/{at}", {"part": part})
         return download(self._http, file, target, overwrite=overwrite, report=report)
 
+    def files(self, job_id: int) -> list[dict[str, Any]]:
+        """The files that a tracked run has saved, by name, its states among them."""
+        return list(self._ask("GET", f"/v1/jobs/{job_id}/files")["files"])
+
+    def download_file(
+        self, job_id: int, name: str, to: str | Path = ".", *, overwrite: bool = False, report: Report = _silent
+    ) -> Path:
+        """Download a file that a tracked run has saved, into a folder or under a name; otherwise as `download`."""
+        target = Path(to) / name.rpartition("/")[2] if Path(to).is_dir() else Path(to)
+        return download(self._http, File(_file(job_id, name), {}), target, overwrite=overwrite, report=report)
+
+    def delete_file(self, job_id: int, name: str) -> None:
+        """Delete a file that a tracked run has saved, unless jobs that have not ended start from it."""
+        self._send("DELETE", _file(job_id, name))
+
     def _checkpoint(self, job_id: int, *, best: bool) -> int:
         """The step of the newest checkpoint, or of the best one."""
         for row in self.checkpoints(job_id):
@@ -479,6 +494,10 @@ class Client:
 
 def _once(idempotency_key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+
+
+def _file(job_id: int, name: str) -> str:
+    return f"/v1/jobs/{job_id}/files/{quote(name)}"
 
 
 def _version_of(name: str, version: int) -> str:

@@ -51,7 +51,7 @@ class NewFile(BaseModel):
     )
 
     name: FileName
-    bytes: Annotated[int, Field(ge=1, le=LARGEST), WHOLE]
+    bytes: Annotated[int, Field(ge=0, le=LARGEST), WHOLE]
     sha256: Sha256
     """Of the whole file."""
     step: Step | None = None

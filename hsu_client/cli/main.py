@@ -322,6 +322,7 @@ def catalog(client: Client) -> None:
 for command in (
     checkpoints.checkpoints,
     checkpoints.download,
+    checkpoints.files,
     following.wait,
     diff.diff,
     keys.keys,

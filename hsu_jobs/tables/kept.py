@@ -49,7 +49,7 @@ class SavedFile(Row):
 
     __tablename__ = "saved_files"
     __table_args__ = (
-        Index("saved_files_of_job", "job_id", "name", postgresql_where=text("state <> 'deleted'")),
+        Index("saved_files_of_job", "job_id", "name"),
         Index("saved_files_of_owner", "owner_id", postgresql_where=text("state <> 'deleted'")),
         Index("saved_files_to_clear", "id", postgresql_where=text("cleared_at IS NULL")),
     )

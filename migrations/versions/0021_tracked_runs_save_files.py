@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.Column("changed_at", sa.DateTime(timezone=True), server_default=NOW, nullable=False),
         sa.Column("cleared_at", sa.DateTime(timezone=True), nullable=True),
     )
-    op.create_index("saved_files_of_job", "saved_files", ["job_id", "name"], postgresql_where=STAYS)
+    op.create_index("saved_files_of_job", "saved_files", ["job_id", "name"])
     op.create_index("saved_files_of_owner", "saved_files", ["owner_id"], postgresql_where=STAYS)
     op.create_index("saved_files_to_clear", "saved_files", ["id"], postgresql_where=sa.text("cleared_at IS NULL"))
     op.create_table(
