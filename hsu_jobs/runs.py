@@ -52,13 +52,21 @@ class Standing(NamedTuple):
     """Values of this batch that were left out, because their curve has that step or a later one."""
 
 
-def begin(session: Session, spec: TrackedJob, client: Client, *, owner: User, settings: Settings) -> Standing:
-    """Begin a run; a repeated request with the same token returns the same run."""
+def begin(
+    session: Session, spec: TrackedJob, client: Client, *, owner: User, settings: Settings, at: float | None = None
+) -> Standing:
+    """Begin a run; a repeated request with the same token returns the same run.
+
+    `at`: when it began, in seconds since the epoch, if that was not now.
+    """
     if known := _known(session, client.token):
         return _standing(*known)
     job = lifecycle.begin(session, spec, owner=owner)
     attempt = _start(session, job, client, settings=settings)
     attempt.begun_at = func.now()
+    if at is not None:
+        job.started_at = attempt.started_at = func.to_timestamp(at)
+        session.flush()
     return _standing(job, attempt)
 
 
@@ -131,15 +139,26 @@ def print_lines(
     logs.append(session, token, first_byte, content, limit=settings.log_limit)
 
 
-def end(session: Session, job_id: int, token: UUID, outcome: Outcome, settings: Settings) -> State:
-    """End the attempt, and returns the run's new state; a repeated request changes nothing. Raises `AttemptEnded`."""
+def end(
+    session: Session, job_id: int, token: UUID, outcome: Outcome, settings: Settings, *, at: float | None = None
+) -> State:
+    """End the attempt, and return the run's new state; a repeated request changes nothing. Raises `AttemptEnded`.
+
+    `at`: when it ended, in seconds since the epoch, if that was not now; it did not before it began.
+    """
     attempt = session.execute(
         select(Attempt).where(Attempt.token == token, Attempt.job_id == job_id)
     ).scalar_one_or_none()
     if attempt is not None and attempt.ended_at is not None and kind_of(attempt.outcome) == outcome.kind:
         return session.execute(queries.state_of(job_id)).scalar_one()
-    attempts.held_run(session, job_id, token)
-    return attempts.settle(session, token, outcome, settings)
+    job, attempt = attempts.held_run(session, job_id, token)
+    state = attempts.settle(session, token, outcome, settings)
+    if at is not None:
+        session.flush()
+        attempt.ended_at = func.greatest(attempt.started_at, func.to_timestamp(at))
+        if state in TERMINAL:
+            job.finished_at = func.greatest(job.started_at, func.to_timestamp(at))
+    return state
 
 
 def environment(session: Session, attempt_id: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from hsu_client.answers import Job
 from hsu_client.cli import checkpoints, cluster, data, diff, following, keys, plugins, render, terminal, webhooks
 from hsu_client.client import Client
 from hsu_client.export.command import export
+from hsu_client.importing.command import import_runs
 from hsu_client.problem import Problem, Unreachable
 
 
@@ -321,6 +322,7 @@ def catalog(client: Client) -> None:
 
 for command in (
     checkpoints.checkpoints,
+    import_runs,
     checkpoints.download,
     checkpoints.files,
     following.wait,

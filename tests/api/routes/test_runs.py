@@ -217,3 +217,18 @@ def test_a_config_that_cannot_be_stored_is_refused(ada: TestClient, config: Tree
     body = json.dumps({"token": token(), "config": config})
     refused = ada.post("/v1/runs", content=body, headers={"Content-Type": "application/json"})
     assert (refused.status_code, refused.json()["errors"][0]["pointer"].split("/")[1]) == (422, "config"), refused.text
+
+
+def test_a_run_of_long_ago_has_its_own_times(ada: TestClient) -> None:
+    mine = token()
+    run = begin(ada, mine, began_at=1.7e9)["id"]
+    assert post(ada, run, mine, "end", how="finished", ended_at=1.7e9 + 60).json()["state"] == "succeeded"
+    job = ada.get(f"/v1/jobs/{run}").json()
+    began, ended = "2023-11-14T22:13:20Z", "2023-11-14T22:14:20Z"
+    assert (job["started_at"], job["finished_at"]) == (began, ended)
+    assert [(each["started_at"], each["ended_at"]) for each in job["attempts"]] == [(began, ended)]
+    mine = token()
+    run = begin(ada, mine, began_at=1.7e9)["id"]
+    post(ada, run, mine, "end", how="failed", ended_at=1.0)
+    assert ada.get(f"/v1/jobs/{run}").json()["finished_at"] == began
+    assert ada.post("/v1/runs", json={"token": token(), "began_at": 1e12}).status_code == 422

@@ -23,6 +23,7 @@ from hsu_client.client import Client
 from hsu_client.problem import Problem, Unreachable
 from hsu_jobs import attempts, database, settings
 from hsu_jobs.access import keys
+from hsu_jobs.artifacts import installation
 from hsu_jobs.tables import Attempt, Role
 
 FAULTS = int(os.environ.get("HSU_TEST_FAULTS", "8"))
@@ -32,9 +33,11 @@ LOOP = """
 import sys, time
 from pathlib import Path
 import hsu_client
-from hsu_client.tracking import sender
+from hsu_client.tracking import files, sender
 sender.FLUSH, sender.LONGEST_REST = 0.05, 0.3
+files.FLUSH, files.LONGEST_REST = 0.05, 0.3
 stop, back, resume = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) or None
+mine = stop.with_name("mine.txt")
 clock = time.time
 time.time = lambda: clock() - (1e6 if back.exists() else 0)
 without = ("packages", "gpus", "git")
@@ -44,7 +47,12 @@ with hsu_client.track("faults", resume=resume, without=without, patience=300, lo
     while not stop.exists():
         run.log(step, loss=float(step), twice=2.0 * step)
         step += 1
+        if step % 200 == 0:
+            mine.write_text(f"{step} " * 100_000)
+            run.save(mine, name=f"{step // 200 % 3}.txt")
         time.sleep(0.002)
+    mine.write_text(f"{step} " * 100_000)
+    run.save(mine, name="last.txt")
 print(step, flush=True)
 """
 
@@ -169,13 +177,15 @@ BREAKS: list[Callable[[World], None]] = [
 
 
 @pytest.fixture
-def key(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A member's key, and this process at the database itself."""
+def key(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A member's key, and this process at the database itself; a worker has used the storage."""
     monkeypatch.setenv("HSU_DATABASE_URL", database_url)
+    monkeypatch.setenv("HSU_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
     for cached in (settings.settings, database.engine):
         cached.cache_clear()
     with database.transaction() as session:
         made = keys.create(session, user="ada", role=Role.MEMBER)
+        installation.marked_storage(session, settings.settings())
     yield made
     database.engine().dispose()
     for cached in (settings.settings, database.engine):
@@ -201,12 +211,24 @@ def test_after_random_faults_each_point_is_there_once(
         with Client(world.url, key) as client:
             job = client.job(world.loop.run_id)
             curves = client.curves(world.loop.run_id)
+            files = {
+                each["name"]: _saved(client, job["id"], each["name"], tmp_path) for each in client.files(job["id"])
+            }
     assert job["state"] == "succeeded", seed
     assert [curve.steps for curve in curves] == [list(range(steps))] * 2, seed
     assert {curve.measure: curve.values for curve in curves} == {
         "loss": [float(step) for step in range(steps)],
         "twice": [2.0 * step for step in range(steps)],
     }, seed
+    assert files.pop("last.txt") == steps, seed
+    assert {f"{step // 200 % 3}.txt" for step in files.values()} == set(files), seed
+    print(f"\n{len(happened)} faults (seed {seed}): {2 * steps} values, each there once, and {1 + len(files)} files")
+
+
+def _saved(client: Client, run: int, name: str, folder: Path) -> int:
+    """The step at which a file was saved, all of which is the same number again and again."""
+    (step,) = set(client.download_file(run, name, folder / f"back-{name}").read_text(encoding="utf-8").split())
+    return int(step)
 
 
 def _is_ready(client: Client, world: World) -> bool:

@@ -39,7 +39,7 @@ def test_every_command_of_the_how_to_works(url_and_key: tuple[str, str], tmp_pat
         )
         assert ended.returncode == 0, f"{text}\n{ended.stdout}\n{ended.stderr}"
         done += 1
-    assert done == 7
+    assert done == 8
 
 
 def test_the_loop_of_the_readme_runs(url_and_key: tuple[str, str]) -> None:
