@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 from proxy import Road, road_to_postgres
 from serving import Serving, serving
@@ -71,6 +72,7 @@ class World:
         self._stop, self._back = folder / "stop", folder / "back"
         self._urls = urls
         self._to_database = to_database
+        self._database = settings.settings().database_url.get_secret_value().replace("+psycopg", "")
         self._serving = ExitStack()
         stack.callback(lambda: self._serving.close())
         self._api = self._serve()
@@ -107,6 +109,13 @@ class World:
         self._to_database.cut()
         time.sleep(random.uniform(0, 0.5))
         self._to_database.mend()
+
+    def end_every_session(self) -> None:
+        """Postgres ends all its processes for this database, whatever they are writing."""
+        with psycopg.connect(self._database, autocommit=True) as connection:
+            others = "datname = current_database() AND pid <> pg_backend_pid()"
+            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        database.engine().dispose()
 
     def let_the_machine_sleep(self) -> None:
         """For longer than its lease."""
@@ -171,6 +180,7 @@ BREAKS: list[Callable[[World], None]] = [
     World.kill_the_api,
     World.cut_the_network,
     World.cut_the_database,
+    World.end_every_session,
     World.let_the_machine_sleep,
     World.set_the_clock_back,
 ]
@@ -203,6 +213,7 @@ def test_after_random_faults_each_point_is_there_once(
         happened = [*BREAKS, *chance.choices(BREAKS, k=FAULTS)][:FAULTS] if len(BREAKS) <= FAULTS else BREAKS
         chance.shuffle(happened)
         for fault in happened:
+            time.sleep(chance.uniform(0, 0.3))
             fault(world)
             with Client(world.url, key) as client:
                 until(lambda client=client: _is_ready(client, world))
