@@ -364,6 +364,14 @@ class Client:
             version = self._ask("GET", f"/v1/datasets/{quote(name, safe='')}", params=params)["versions"][0]["version"]
         return self._ask("GET", _version_of(name, version), params=params)
 
+    def change_dataset(
+        self, name: str, version: int, *, licence: str | None = None, shared: bool | None = None
+    ) -> dict[str, Any]:
+        """Change the licence note of a version of a data set, or whether all users may use it."""
+        change = {"licence": licence, "shared": shared}
+        given = {field: value for field, value in change.items() if value is not None}
+        return self._ask("PATCH", _version_of(name, version), json=given)
+
     def delete_dataset(self, name: str, version: int, *, owner: str | None = None) -> None:
         """Delete a version of a data set, unless jobs that have not ended use it."""
         self._send("DELETE", _version_of(name, version), params={"owner": owner} if owner else {})

@@ -68,6 +68,19 @@ class NewDataset(BaseModel):
         return self
 
 
+class DatasetChange(BaseModel):
+    """What is to be changed of a version; omitted fields, and nulls, stay."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"shared": True}]}
+    )
+
+    licence: Licence | None = None
+    """A note for those who use it."""
+    shared: Flag | None = None
+    """Whether all users may use it."""
+
+
 class Begun(NamedTuple):
     """An upload."""
 

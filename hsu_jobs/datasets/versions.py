@@ -92,6 +92,20 @@ def taken_bytes(session: Session, owner_id: int, *, but: int = 0) -> int:
     return int(session.execute(mine).scalar_one())
 
 
+def change(session: Session, row: DatasetRow, *, licence: str | None, shared: bool | None) -> DatasetRow:
+    """Change a version's note, or who may use it; None stays as it is. Raises `Gone`.
+
+    The data never change. Jobs that others have submitted keep a version that is no longer shared.
+    """
+    dataset = locked(session, row)
+    if dataset.state is DatasetState.DELETED:
+        raise Gone(f"version {dataset.version} of {dataset.name} was deleted")
+    dataset.licence = dataset.licence if licence is None else licence
+    dataset.shared = dataset.shared if shared is None else shared
+    session.flush()
+    return dataset
+
+
 def delete(session: Session, row: DatasetRow) -> None:
     """Delete a version; a worker then removes its files. Raises `Gone`, or `DatasetInUse` while jobs need it."""
     dataset = locked(session, row)

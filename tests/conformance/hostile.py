@@ -130,7 +130,7 @@ def _is_for(route: tuple[str, str], sent: Sent) -> bool:
 
 def _routes(client: httpx2.Client, served: Served) -> Iterator[tuple[str, str]]:
     """Every route that takes a body."""
-    ones = dict.fromkeys(("key_id", "webhook_id", "delivery_id", "version", "number"), 1)
+    ones = dict.fromkeys(("key_id", "webhook_id", "delivery_id", "file_id", "version", "number"), 1)
     named = {"job_id": served.job, "name": "w", **ones}
     for path, operations in client.get("/openapi.json").json()["paths"].items():
         for method, operation in operations.items():

@@ -121,6 +121,7 @@ MATRIX: dict[str, Row] = {
     "GET /v1/datasets/{name}/versions/{version}": Row(READ_OWN, query="owner=ada"),
     "PUT /v1/datasets/{name}/versions/{version}/parts/{number}": Row(CHANGE_OWN, query="owner=ada&sha256=" + "ab" * 32),
     "POST /v1/datasets/{name}/versions/{version}/complete": Row(CHANGE_OWN, query="owner=ada"),
+    "PATCH /v1/datasets/{name}/versions/{version}": Row(CHANGE_OWN, query="owner=ada", body={"licence": "CC0"}),
     "DELETE /v1/datasets/{name}/versions/{version}": Row(CHANGE_OWN, query="owner=ada"),
     "POST /v1/webhooks": Row(CHANGE, body={"url": "http://127.0.0.1:9000/"}),
     "GET /v1/webhooks": Row(READ),
