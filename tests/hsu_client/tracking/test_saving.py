@@ -27,6 +27,7 @@ from hsu_client.export import folder
 from hsu_client.problem import Unreachable
 from hsu_client.tracking import Run, files, states
 from hsu_core import spec
+from hsu_core.training.initial_weights import take_over
 from hsu_jobs import database
 from hsu_jobs.artifacts import installation
 from hsu_jobs.settings import Settings
@@ -150,6 +151,10 @@ def test_the_library_loads_a_saved_network(client: Client, tracked: Tracked, tmp
             path = client.download(run.id, tmp_path / f"{step}-{part}", step=step, part=part)
             loaded = hsu_core.loading.load(path, made_by=training)
             assert equal(dict(model.state_dict()), dict(loaded.state_dict()))
+        starts = spec.TRAINING.validate_python(asked | {"initial": {"kind": "job", "job": run.id, "step": step}})
+        other = hsu_core.models.prepared(starts, starts.dataset.facts)
+        take_over(other, starts, saved=client.download(run.id, tmp_path / f"{step}", step=step), data_dir=None)
+        assert equal(dict(model.state_dict()), dict(other.state_dict()))
 
 
 def test_a_loop_that_was_paused_goes_on_from_its_newest_state(client: Client, tracked: Tracked) -> None:
