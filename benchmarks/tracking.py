@@ -1,4 +1,4 @@
-"""What does a tracked run take? Microseconds of `log`, and values a second from several clients over HTTP.
+"""What does a tracked run take? Time of `log` and of `save`, and values a second from several clients over HTTP.
 
     python benchmarks/tracking.py [--clients 4] [--seconds 10]
 
@@ -11,18 +11,29 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import time
 import uuid
 from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import asking
+import torch
 from asking import Service
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
+from embedded.engines import Engines
 from hsu_client.client import Client
 from hsu_client.tracking import track
 from hsu_client.tracking.columns import Point, encode
+from hsu_jobs import database
+from hsu_jobs.artifacts import installation
+from hsu_jobs.settings import Settings
 
 SERIES = 100
 STEPS = {"bytes": 1_000, "json": 250}
@@ -42,11 +53,20 @@ def main() -> None:
     options.add_argument("--clients", type=int, default=4)
     options.add_argument("--seconds", type=float, default=10.0)
     given = options.parse_args()
-    with asking.engines_for(None) as engines, asking.running(engines) as service:
+    with TemporaryDirectory(prefix="hsu-bench-") as folder, asking.engines_for(None) as engines:
+        os.environ["HSU_ARTIFACTS_DIR"] = str(Path(folder, "artifacts"))
+        _measure(engines, given.clients, given.seconds, Path(folder))
+
+
+def _measure(engines: Engines, clients: int, seconds: float, folder: Path) -> None:
+    with asking.running(engines) as service:
+        saved = save_call(service, folder)
+        print(f"ms of a call of save, {saved.megabytes} MB of tensors, median: {saved.milliseconds:.0f}")
+        print(f"— of torch.save to the same disk: {saved.torch:.0f}; seconds until it is there: {saved.seconds:.2f}")
         print(f"µs of a call of log with 10 scalars, median: {log_call(service):.1f}")
         for form in STEPS:
-            found = write(service, form=form, clients=given.clients, seconds=given.seconds)
-            print(f"values a second, {given.clients} clients, {form}: {found.rate:,.0f}")
+            found = write(service, form=form, clients=clients, seconds=seconds)
+            print(f"values a second, {clients} clients, {form}: {found.rate:,.0f}")
 
 
 def log_call(service: Service, *, times: int = 20_000) -> float:
@@ -60,6 +80,46 @@ def log_call(service: Service, *, times: int = 20_000) -> float:
             run.log(step, **scalars)
             taken.append(time.perf_counter() - began)
     return 1e6 * sorted(taken)[times // 2]
+
+
+class Saved(NamedTuple):
+    """What it takes to save a state."""
+
+    megabytes: int
+    milliseconds: float
+    """Of `save` in the loop."""
+    torch: float
+    """Milliseconds of `torch.save`."""
+    seconds: float
+    """From the call until the state is a checkpoint of the job."""
+
+
+def save_call(service: Service, folder: Path, *, megabytes: int = 100, times: int = 5) -> Saved:
+    """Medians of saving a state of ten tensors, beside torch's own way, one after the other."""
+    _mark_storage(service)
+    state = {f"layer{number}.weight": torch.randn(megabytes * 25_000) for number in range(10)}
+    ours, theirs, there = [], [], []
+    url = f"http://127.0.0.1:{service.port}"
+    with track("save", url=url, key=service.key, without=("packages", "git", "gpus")) as run:
+        for step in range(1, times + 1):
+            began = time.perf_counter()
+            run.save(state, step=step, keep=1)
+            ours.append(1e3 * (time.perf_counter() - began))
+            run.latest()
+            there.append(time.perf_counter() - began)
+            began = time.perf_counter()
+            torch.save(state, folder / "state.pt")
+            theirs.append(1e3 * (time.perf_counter() - began))
+    return Saved(megabytes, median(ours), median(theirs), median(there))
+
+
+def _mark_storage(service: Service) -> None:
+    """As the first worker does."""
+    engine = create_engine(database.with_driver(service.database_url))
+    with Session(engine) as session:
+        installation.marked_storage(session, Settings())
+        session.commit()
+    engine.dispose()
 
 
 def write(service: Service, *, form: str, clients: int, seconds: float) -> Written:

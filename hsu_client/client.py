@@ -180,6 +180,21 @@ class Client:
         file = File(f"/v1/jobs/{job_id}/checkpoints/{at}", {"part": part})
         return download(self._http, file, target, overwrite=overwrite, report=report)
 
+    def files(self, job_id: int) -> list[dict[str, Any]]:
+        """The files that a tracked run has saved, by name, its states among them."""
+        return list(self._ask("GET", f"/v1/jobs/{job_id}/files")["files"])
+
+    def download_file(
+        self, job_id: int, name: str, to: str | Path = ".", *, overwrite: bool = False, report: Report = _silent
+    ) -> Path:
+        """Download a file that a tracked run has saved, into a folder or under a name; otherwise as `download`."""
+        target = Path(to) / name.rpartition("/")[2] if Path(to).is_dir() else Path(to)
+        return download(self._http, File(_file(job_id, name), {}), target, overwrite=overwrite, report=report)
+
+    def delete_file(self, job_id: int, name: str) -> None:
+        """Delete a file that a tracked run has saved, unless jobs that have not ended start from it."""
+        self._send("DELETE", _file(job_id, name))
+
     def _checkpoint(self, job_id: int, *, best: bool) -> int:
         """The step of the newest checkpoint, or of the best one."""
         for row in self.checkpoints(job_id):
@@ -360,6 +375,14 @@ class Client:
             version = self._ask("GET", f"/v1/datasets/{quote(name, safe='')}", params=params)["versions"][0]["version"]
         return self._ask("GET", _version_of(name, version), params=params)
 
+    def change_dataset(
+        self, name: str, version: int, *, licence: str | None = None, shared: bool | None = None
+    ) -> dict[str, Any]:
+        """Change the licence note of a version of a data set, or whether all users may use it."""
+        change = {"licence": licence, "shared": shared}
+        given = {field: value for field, value in change.items() if value is not None}
+        return self._ask("PATCH", _version_of(name, version), json=given)
+
     def delete_dataset(self, name: str, version: int, *, owner: str | None = None) -> None:
         """Delete a version of a data set, unless jobs that have not ended use it."""
         self._send("DELETE", _version_of(name, version), params={"owner": owner} if owner else {})
@@ -490,6 +513,10 @@ class Client:
 
 def _once(idempotency_key: str | None) -> dict[str, str]:
     return {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+
+
+def _file(job_id: int, name: str) -> str:
+    return f"/v1/jobs/{job_id}/files/{quote(name)}"
 
 
 def _version_of(name: str, version: int) -> str:

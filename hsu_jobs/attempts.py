@@ -23,7 +23,7 @@ from hsu_jobs.artifacts import answers, checkpoints, missing_checkpoints
 from hsu_jobs.cluster import claiming, fair_share, workers
 from hsu_jobs.cluster.claiming import Room
 from hsu_jobs.curves import Point
-from hsu_jobs.errors import LeaseLost, SpecNotReadable
+from hsu_jobs.errors import AttemptEnded, LeaseLost, SpecNotReadable
 from hsu_jobs.event_log import record
 from hsu_jobs.events import Damaged, Ended, Restored, Saved, Skipped, kind_of
 from hsu_jobs.lifecycle import move
@@ -110,6 +110,14 @@ def held(session: Session, token: UUID) -> tuple[Job, Attempt]:
         raise LeaseLost
     job, attempt = row
     return job, attempt
+
+
+def held_run(session: Session, job_id: int, token: UUID) -> tuple[Job, Attempt]:
+    """The tracked run and the attempt that a client holds. Raises `AttemptEnded`."""
+    row = session.execute(queries.holder_of(token)).one_or_none()
+    if row is None or row[0].id != job_id:
+        raise AttemptEnded("its lease ran out, it was ended, or another client came back to the run")
+    return row[0], row[1]
 
 
 def begin(session: Session, token: UUID, checkpoint: CheckpointRow | None) -> None:

@@ -13,6 +13,9 @@
     ├── BatchOutOfOrder     409   batches are missing before this one
     ├── WebhookInactive     409   nothing is sent to it
     ├── WrongDatasetState   409   the state of the data set does not allow it
+    ├── WrongFileState      409   the upload of a run's file does not allow it
+    ├── FileRefused         409   what arrived of a run's file is not what was declared
+    ├── StateInUse          409   jobs that have not ended start from the saved state
     ├── DatasetInUse        409   jobs that have not ended use the data set
     ├── StudyNotEnded       409   jobs of the study have not ended
     ├── QuotaExceeded       409   one user may not have more of it waiting
@@ -158,6 +161,24 @@ class WrongDatasetState(JobsError):
     """The state of the data set does not allow it."""
 
     status, code, title = 409, "wrong_dataset_state", "The data set's state does not allow this"
+
+
+class WrongFileState(JobsError):
+    """The upload of the file does not allow it."""
+
+    status, code, title = 409, "wrong_file_state", "The file's state does not allow this"
+
+
+class FileRefused(JobsError):
+    """What arrived of a file is not what was declared."""
+
+    status, code, title = 409, "file_refused", "The file is not what was declared"
+
+
+class StateInUse(JobsError):
+    """Jobs that have not ended start from the saved state."""
+
+    status, code, title = 409, "state_in_use", "Jobs use the saved state"
 
 
 class DatasetInUse(JobsError):

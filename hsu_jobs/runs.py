@@ -15,11 +15,11 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
-from hsu_jobs import attempts, curves, lifecycle, pubsub, queries
+from hsu_jobs import attempts, curves, lifecycle, pubsub, queries, run_files
 from hsu_jobs.artifacts import logs
 from hsu_jobs.attempts import DesiredState
 from hsu_jobs.curves import Columns
-from hsu_jobs.errors import AttemptEnded, BatchOutOfOrder, IllegalMove, LeaseLost
+from hsu_jobs.errors import AttemptEnded, BatchOutOfOrder, IllegalMove
 from hsu_jobs.event_log import record
 from hsu_jobs.events import Restored, Started, kind_of
 from hsu_jobs.outcomes import Lost, Outcome
@@ -52,13 +52,21 @@ class Standing(NamedTuple):
     """Values of this batch that were left out, because their curve has that step or a later one."""
 
 
-def begin(session: Session, spec: TrackedJob, client: Client, *, owner: User, settings: Settings) -> Standing:
-    """Begin a run; a repeated request with the same token returns the same run."""
+def begin(
+    session: Session, spec: TrackedJob, client: Client, *, owner: User, settings: Settings, at: float | None = None
+) -> Standing:
+    """Begin a run; a repeated request with the same token returns the same run.
+
+    `at`: when it began, in seconds since the epoch, if that was not now.
+    """
     if known := _known(session, client.token):
         return _standing(*known)
     job = lifecycle.begin(session, spec, owner=owner)
     attempt = _start(session, job, client, settings=settings)
     attempt.begun_at = func.now()
+    if at is not None:
+        job.started_at = attempt.started_at = func.to_timestamp(at)
+        session.flush()
     return _standing(job, attempt)
 
 
@@ -71,11 +79,12 @@ def come_back(
     after: UUID | None = None,
     settings: Settings,
 ) -> Standing:
-    """Start a new attempt at a run that is lost, paused or running; its curves from `step` on are deleted.
+    """Start a new attempt at a run that is lost, paused or running; what it has from `step` on is deleted.
 
-    Without a step nothing is deleted. `after` is the token of the client's own attempt that was lost: the numbers of
-    its batches go on, and if another attempt has begun since, the run is that one's. A repeated request with the same
-    token returns the same attempt. Raises `IllegalMove` and `AttemptEnded`.
+    That is points from this step on, and states that were saved after it. Without a step nothing is deleted.
+    `after` is the token of the client's own attempt that was lost: the numbers of its batches go on, and if another
+    attempt has begun since, the run is that one's. A repeated request with the same token returns the same attempt.
+    Raises `IllegalMove` and `AttemptEnded`.
     """
     if (known := _known(session, client.token)) and known[0].id == job_id:
         return _standing(*known)
@@ -100,7 +109,7 @@ def apply(
     session: Session, job_id: int, token: UUID, number: int, batch: Sequence[Columns], settings: Settings
 ) -> Standing:
     """Write the points of a batch, unless they are written. Raises `AttemptEnded` and `BatchOutOfOrder`."""
-    job, attempt = _held(session, job_id, token)
+    job, attempt = attempts.held_run(session, job_id, token)
     if number > attempt.applied + 1:
         raise BatchOutOfOrder(f"batch {attempt.applied + 1} comes next, found {number}")
     left_out = 0
@@ -126,19 +135,30 @@ def print_lines(
     session: Session, job_id: int, token: UUID, first_byte: int, content: bytes, settings: Settings
 ) -> None:
     """Keep a part of what the loop printed; one that comes again is kept once. Raises `AttemptEnded`."""
-    _held(session, job_id, token)
+    attempts.held_run(session, job_id, token)
     logs.append(session, token, first_byte, content, limit=settings.log_limit)
 
 
-def end(session: Session, job_id: int, token: UUID, outcome: Outcome, settings: Settings) -> State:
-    """End the attempt, and returns the run's new state; a repeated request changes nothing. Raises `AttemptEnded`."""
+def end(
+    session: Session, job_id: int, token: UUID, outcome: Outcome, settings: Settings, *, at: float | None = None
+) -> State:
+    """End the attempt, and return the run's new state; a repeated request changes nothing. Raises `AttemptEnded`.
+
+    `at`: when it ended, in seconds since the epoch, if that was not now; it did not before it began.
+    """
     attempt = session.execute(
         select(Attempt).where(Attempt.token == token, Attempt.job_id == job_id)
     ).scalar_one_or_none()
     if attempt is not None and attempt.ended_at is not None and kind_of(attempt.outcome) == outcome.kind:
         return session.execute(queries.state_of(job_id)).scalar_one()
-    _held(session, job_id, token)
-    return attempts.settle(session, token, outcome, settings)
+    job, attempt = attempts.held_run(session, job_id, token)
+    state = attempts.settle(session, token, outcome, settings)
+    if at is not None:
+        session.flush()
+        attempt.ended_at = func.greatest(attempt.started_at, func.to_timestamp(at))
+        if state in TERMINAL:
+            job.finished_at = func.greatest(job.started_at, func.to_timestamp(at))
+    return state
 
 
 def environment(session: Session, attempt_id: int) -> dict[str, Any]:
@@ -180,21 +200,12 @@ def _resume(session: Session, attempt: Attempt, last: Attempt, *, step: int | No
     at = written + 1 if step is None else min(step, written + 1)
     if step is not None:
         curves.roll_back(session, attempt.job_id, at)
+        run_files.forget_after(session, attempt.job_id, at)
     attempt.resumed_from = attempt.step = at
     attempt.recorded = at - 1
     attempt.applied = last.applied if goes_on else 0
     record(session, attempt.job_id, Restored(attempt=attempt.number, step=at))
     session.flush()
-
-
-def _held(session: Session, job_id: int, token: UUID) -> tuple[Job, Attempt]:
-    try:
-        job, attempt = attempts.held(session, token)
-    except LeaseLost:
-        job = None
-    if job is None or job.id != job_id:
-        raise AttemptEnded("its lease ran out, it was ended, or another client came back to the run")
-    return job, attempt
 
 
 def _require_open(job: Job) -> None:

@@ -104,8 +104,10 @@ class Settings(BaseSettings):
     endpoint come from the AWS_* variables)."""
     dataset_bytes: Annotated[int, Field(ge=0)] = 20 * 1024**3
     """Bytes that the data sets which a user has brought may take together."""
+    saved_bytes: Annotated[int, Field(ge=0)] = 20 * 1024**3
+    """Bytes that the files which a user's tracked runs have saved may take together."""
     part_bytes: Annotated[int, Field(ge=1024, le=2**28)] = 4 * 1024 * 1024
-    """Size of the parts in which data sets are uploaded, in bytes: each is in memory while it arrives."""
+    """Size of the parts in which data sets and files are uploaded, in bytes: each is in memory while it arrives."""
     dataset_cache: Path = Path("dataset-cache")
     """Where a worker keeps the data sets of users that its jobs read; each machine has its own."""
     dataset_cache_bytes: Annotated[int, Field(ge=0)] = 50 * 1024**3

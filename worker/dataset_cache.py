@@ -62,6 +62,7 @@ def _fetch(folder: Path, sha256: str, storage: Storage, *, most_bytes: int) -> N
         found = manifest.read(partial, sha256=sha256)
         with _lock_file(folder, "room") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            _remove_abandoned(folder)
             _make_room(folder, found, most_bytes)
         for name in found.files:
             _copy(storage, sha256, name, partial)
@@ -77,6 +78,17 @@ def _copy(storage: Storage, sha256: str, name: str, to: Path) -> None:
         storage.copy(f"{storing.content(sha256)}/{name}", to / name)
     except FileNotFoundError as error:
         raise DamagedFile(str(error)) from error
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what processes that were killed had fetched in part, or had not removed to the end."""
+    for path in [*folder.glob("*.partial"), *folder.glob("*.gone")]:
+        with _lock_file(folder, path.stem) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # it is being fetched or removed
+                continue
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _make_room(folder: Path, new: Manifest, most_bytes: int) -> None:

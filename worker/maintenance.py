@@ -1,4 +1,4 @@
-"""What is due in the database? Blocks of curves are merged, old rows deleted, and the next runs of studies queued.
+"""What is due? Blocks of curves are merged, old rows and files of runs deleted, and the next runs of studies queued.
 
 Every worker does this in its sweeps: it depends on no particular worker, and no two do the same at the same time.
 """
@@ -13,7 +13,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from hsu_jobs import curves, database, doorbell, row_failures
+from hsu_jobs import curves, database, doorbell, row_failures, run_files
 from hsu_jobs.access import audit, idempotency
 from hsu_jobs.artifacts import installation
 from hsu_jobs.artifacts.missing_checkpoints import Audit
@@ -31,6 +31,7 @@ _AT_MOST = timedelta(seconds=5)
 def run(settings: Settings) -> None:
     """Do what is due. Each task is a transaction of its own: one that fails does not prevent the others."""
     merge_blocks()
+    clear_saved_files(settings)
     for name, duty in _duties(settings).items():
         with row_failures.alone("upkeep", name), database.transaction() as session:
             duty(session)
@@ -65,6 +66,25 @@ def look_for_missing_files(audit: Audit, settings: Settings) -> None:
         return  # the search for work logs it
     if found:
         _log.warning("the files of %d checkpoints are missing", found)
+
+
+def clear_saved_files(settings: Settings) -> int:
+    """Remove what the files of tracked runs no longer need, each in a transaction; returns of how many."""
+    deadline, cleared = time.monotonic() + _AT_MOST.total_seconds(), 0
+    with row_failures.alone("upkeep", "saved files"):
+        with database.transaction() as session:
+            run_files.give_up_abandoned(session)
+            storage = installation.storage(session, settings)
+        while time.monotonic() < deadline:
+            try:
+                with database.transaction() as session:
+                    if not run_files.clear_next(session, storage):
+                        break
+            except OSError as error:
+                _log.warning("files of runs wait to be removed: %s", error)
+                break
+            cleared += 1
+    return cleared
 
 
 def merge_blocks() -> int:

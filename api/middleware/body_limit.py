@@ -11,7 +11,7 @@ from api.path_prefix import route_path
 from api.problems import respond
 from hsu_jobs.errors import BodyTooLarge
 
-_PART = re.compile(r"/v1/datasets/[^/]+/versions/[^/]+/parts/[^/]+")
+_PART = re.compile(r"(/v1/datasets/[^/]+/versions/[^/]+|/v1/runs/[^/]+/files/[^/]+)/parts/[^/]+")
 
 
 class BodyLimit:

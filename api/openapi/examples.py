@@ -87,6 +87,14 @@ _WORKER: dict[str, Any] = {
     "broken_plugins": [],
     "lacks": [],
 }
+_FILE: dict[str, Any] = {
+    "name": "step-100.safetensors",
+    "step": 100,
+    "attempt": 1,
+    "bytes": 48210,
+    "sha256": "9b0e5c3d",
+    "created_at": _AT,
+}
 _USER: dict[str, Any] = {"name": "ada", "share": 1.0, "max_gpus": 4, "max_waiting": None, "gpus": 1, "usage": 5400.0}
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -132,6 +140,9 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         ],
     },
     "AnswersView": {"job": 1, "count": 10, "right": 8, "bits": "/oA="},
+    "FilesView": {"job": 1, "files": [_FILE]},
+    "FileUploadView": _FILE
+    | {"id": 5, "state": "uploading", "part_bytes": 4194304, "parts": 1, "arrived": [{"number": 1, "sha256": "9b0e"}]},
     "Problem": {
         "type": "about:blank",
         "title": "The spec is not valid",

@@ -11,12 +11,12 @@ from api.dependencies.auth import Viewer
 from api.dependencies.jobs import OwnedJob
 from api.dependencies.session import Session
 from api.problems import problems
-from api.streams.checkpoint_download import CheckpointDownload
+from api.streams.checkpoint_download import FileDownload
 from api.views.each_row import shown
 from api.views.jobs import View
 from hsu_core.spec.values import EXACT
 from hsu_jobs import queries
-from hsu_jobs.artifacts import checkpoints, installation
+from hsu_jobs.artifacts import checkpoint_files, checkpoints, installation
 from hsu_jobs.artifacts.checkpoint_files import Part
 from hsu_jobs.errors import BadRequest, Gone, NotFound, RangeNotSatisfiable, Unauthorized
 from hsu_jobs.settings import settings
@@ -107,4 +107,5 @@ def download_checkpoint(
     The file is compared with its stored hash before it is sent. `Range` with `If-Range` continues a download.
     """
     row = checkpoints.at(session, job, step)
-    return CheckpointDownload(request, key, installation.storage(session, settings()), row, part)
+    kept = checkpoint_files.checkpoint(row)
+    return FileDownload(request, key, installation.storage(session, settings()), kept, part)

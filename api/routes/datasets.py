@@ -18,8 +18,9 @@ from api.views.jobs import View
 from hsu_core.spec.values import EXACT
 from hsu_jobs import database, doorbell
 from hsu_jobs.artifacts import installation
+from hsu_jobs.artifacts.part_uploads import Sha256
 from hsu_jobs.datasets import uploads, versions
-from hsu_jobs.datasets.uploads import NewDataset, Sha256
+from hsu_jobs.datasets.uploads import DatasetChange, NewDataset
 from hsu_jobs.errors import (
     BadRequest,
     DatasetInUse,
@@ -98,7 +99,7 @@ class UploadView(DatasetView):
             for part in session.execute(versions.parts_of(row)).scalars()
         ]
         whole = DatasetView.of(row).model_dump()
-        return cls(**whole, part_bytes=row.part_bytes, parts=versions.part_count(row), arrived=arrived)
+        return cls(**whole, part_bytes=row.part_bytes, parts=versions.upload_of(row).part_count, arrived=arrived)
 
 
 class DatasetPage(View):
@@ -160,6 +161,15 @@ def show_dataset(rows: SeenVersions) -> VersionsView:
 def show_version(row: SeenVersion, session: Session) -> UploadView:
     """A version: its facts, or how far its upload is."""
     return UploadView.seen(session, row)
+
+
+@router.patch("/{name}/versions/{version}", responses=problems(*_CHANGING, Gone, SpecRejected))
+def change_version(row: OwnVersion, change: DatasetChange, session: Session) -> UploadView:
+    """Change the licence note of a version, or whether all users may use it. The data never change.
+
+    Jobs that others have submitted keep a version that is no longer shared.
+    """
+    return UploadView.seen(session, versions.change(session, row, licence=change.licence, shared=change.shared))
 
 
 @router.put(

@@ -1,10 +1,10 @@
-"""Which commands does `hsu` have for the saved states of a job?"""
+"""Which commands does `hsu` have for the saved states and files of a job?"""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -26,26 +26,50 @@ def checkpoints(client: Client, job_id: int, *, removed: bool) -> None:
 
 @click.command()
 @JOB
+@click.option("--delete", "name", help="Delete this one.")
+@click.pass_obj
+def files(client: Client, job_id: int, name: str | None) -> None:
+    """The files that tracked run ID has saved, its states among them; `hsu download ID --file NAME` gets one."""
+    if name is not None:
+        client.delete_file(job_id, name)
+        return
+    terminal.echo(render.table(render.files(client.files(job_id))))
+
+
+@click.command()
+@JOB
 @click.option("--step", type=click.IntRange(min=0), help="Of the checkpoint; the newest by default.")
 @click.option("--best", is_flag=True, help="The checkpoint with the best metric.")
 @click.option("--weights", is_flag=True, help="The network alone, without the state of the optimizer.")
+@click.option("--file", "name", help="A file that a tracked run has saved, by its name.")
 @click.option("--to", type=click.Path(path_type=Path), default=".", help="A file, or a folder; here by default.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that is already there.")
 @click.pass_obj
 def download(
-    client: Client, job_id: int, step: int | None, to: Path, *, best: bool, weights: bool, overwrite: bool
+    client: Client,
+    job_id: int,
+    step: int | None,
+    name: str | None,
+    to: Path,
+    *,
+    best: bool,
+    weights: bool,
+    overwrite: bool,
 ) -> None:
-    """Download a checkpoint of job ID, a safetensors file, and check its hash.
+    """Download a checkpoint of job ID, a safetensors file, or with --file another one, and check its hash.
 
     A download that broke off goes on where it ended. `hsu_core.load(FILE)` in Python makes the network.
     """
     if best and step is not None:
         raise click.UsageError("give --step or --best, not both")
-    part = "weights" if weights else "all"
+    if name is not None and (best or weights or step is not None):
+        raise click.UsageError("--step, --best and --weights are for checkpoints, --file is for another file")
+    how: Any = {"overwrite": overwrite, "report": progress(sys.stderr)}
     try:
-        path = client.download(
-            job_id, to, step=step, best=best, part=part, overwrite=overwrite, report=progress(sys.stderr)
-        )
+        if name is not None:
+            path = client.download_file(job_id, name, to, **how)
+        else:
+            path = client.download(job_id, to, step=step, best=best, part="weights" if weights else "all", **how)
     except FileExistsError as error:
         raise click.ClickException(f"{error}: give another name (--to), or --overwrite") from error
     except (OSError, DamagedDownload) as error:

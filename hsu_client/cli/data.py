@@ -105,6 +105,18 @@ def show(client: Client, name: str, version: int | None, owner: str | None, *, a
 @data.command()
 @NAME
 @click.argument("version", type=click.IntRange(min=1))
+@click.option("--licence", help="A note for those who use it.")
+@click.option("--shared/--private", default=None, help="Whether all users may use it.")
+@AS_JSON
+@click.pass_obj
+def change(client: Client, name: str, version: int, licence: str | None, *, shared: bool | None, as_json: bool) -> None:
+    """Change the note of a VERSION of your data set NAME, or who may use it; its data never change."""
+    _show(client.change_dataset(name, version, licence=licence, shared=shared), as_json=as_json)
+
+
+@data.command()
+@NAME
+@click.argument("version", type=click.IntRange(min=1))
 @OWNER
 @click.pass_obj
 def delete(client: Client, name: str, version: int, owner: str | None) -> None:

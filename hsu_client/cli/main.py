@@ -30,6 +30,7 @@ from hsu_client.cli import (
 )
 from hsu_client.client import Client
 from hsu_client.export.command import export
+from hsu_client.importing.command import import_runs
 from hsu_client.problem import Problem, Unreachable
 
 
@@ -334,8 +335,10 @@ def catalog(client: Client) -> None:
 
 for command in (
     checkpoints.checkpoints,
+    import_runs,
     checkpoints.download,
     verify.verify,
+    checkpoints.files,
     following.wait,
     diff.diff,
     keys.keys,

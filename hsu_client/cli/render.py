@@ -123,6 +123,15 @@ def checkpoints(kept: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     return [["step", "attempt", "size", "metric", "", "saved"], *rows]
 
 
+def files(saved: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+    """The files of a tracked run, as rows for `table`."""
+    rows = [
+        [row["name"], str(row["step"] or ""), str(row["attempt"]), size(row["bytes"]), utc(row["created_at"])]
+        for row in saved
+    ]
+    return [["name", "step", "attempt", "size", "saved"], *rows]
+
+
 def pools(queue: Mapping[str, Any]) -> list[list[str]]:
     """The pools of a queue, as rows for `table`."""
     counts = ("workers", "slots", "busy", "waiting")

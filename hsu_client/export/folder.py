@@ -5,6 +5,7 @@
     DIR/3-digits/curves.parquet                      every point: layer, measure, step, time, value (or curves.csv)
     DIR/3-digits/logs/attempt-1.txt                  what its attempts printed
     DIR/3-digits/weights/step-250.safetensors        the network of each checkpoint
+    DIR/3-digits/files/…                             what a tracked run has saved besides
     DIR/3-digits/MANIFEST                            the sha256 of each file: `sha256sum --check MANIFEST`
 
 It is made in a hidden folder, and appears when it is whole. An export that broke off goes on with the weights that it
@@ -59,6 +60,7 @@ def _fill(client: Client, run: Run, folder: Path, *, curves: str) -> None:
         out.writelines(client.curves_file(job_id, form=curves, times=True))
     _write_logs(client, run, folder / "logs")
     _write_weights(client, job_id, folder / "weights")
+    _write_files(client, job_id, folder / "files")
     _write(folder / MANIFEST, _sums(folder))
 
 
@@ -73,6 +75,16 @@ def _write_weights(client: Client, job_id: int, folder: Path) -> None:
     for row in client.checkpoints(job_id):
         folder.mkdir(exist_ok=True)
         client.download(job_id, folder / f"step-{row['step']}.safetensors", step=row["step"], part="weights")
+
+
+def _write_files(client: Client, job_id: int, folder: Path) -> None:
+    for row in client.files(job_id):
+        if row["step"] is None:  # the others are checkpoints
+            target = folder / row["name"]
+            if ".." in target.parts:
+                raise OSError(f"the service names a file {row['name']!r}, which leads out of the folder")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file(job_id, row["name"], target)
 
 
 def _sums(folder: Path) -> Iterable[str]:

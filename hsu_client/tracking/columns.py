@@ -11,7 +11,7 @@ import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 Name = str | tuple[str | None, str]
 """A curve of the whole model, or a layer and a measure."""
@@ -42,6 +42,31 @@ def encode(points: Sequence[Point]) -> tuple[bytes, int]:
         return _packed([_of_group(names, group) for names, group in groups.items() if names]), 0
     columns, left_out = _of_each_curve(points)
     return _packed(columns), left_out
+
+
+class Curve(Protocol):
+    """A curve whose steps ascend."""
+
+    @property
+    def name(self) -> str:
+        """Of the whole model."""
+
+    @property
+    def steps(self) -> array[int]:
+        """Ascending."""
+
+    @property
+    def times(self) -> array[float]:
+        """Seconds since the epoch."""
+
+    @property
+    def values(self) -> array[float]:
+        """One a step."""
+
+
+def encode_histories(curves: Sequence[Curve]) -> bytes:
+    """A batch of whole curves, each with its own steps."""
+    return _packed([_Columns([each.name], each.steps, each.times, [each.values]) for each in curves])
 
 
 def _ascends(group: Sequence[Point]) -> bool:

@@ -15,16 +15,20 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import tempfile
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, SupportsFloat, SupportsIndex
+from typing import Any, Literal, NamedTuple, Self, SupportsFloat, SupportsIndex
 
 from hsu_client.client import Client
-from hsu_client.tracking import energies, environment, output
+from hsu_client.tracking import energies, environment, files, output, states
 from hsu_client.tracking.columns import Name, Point
+from hsu_client.tracking.files import Uploads, Waiting
 from hsu_client.tracking.sender import Sender
 
 LAST_STEP = 2**53 - 1
@@ -36,7 +40,7 @@ def track(
     config: Mapping[str, Any] | None = None,
     tags: Sequence[str] = (),
     resume: int | None = None,
-    step: int | None = None,
+    step: int | Literal["latest"] | None = None,
     url: str | None = None,
     key: str | None = None,
     without: Collection[str] = (),
@@ -45,9 +49,10 @@ def track(
 ) -> Run:
     """A run of the loop inside `with`. Address and key come from HSU_URL and HSU_API_KEY unless they are given.
 
-    `resume` is the id of a run that is lost or paused; with `step` its curves are rolled back to that step. `without`:
-    parts of the environment that are not kept, of git, command, packages, host, gpus. `patience`: seconds that the end
-    of the loop waits for a service that is away.
+    `resume` is the id of a run that is lost or paused; with `step` its curves are rolled back to that step, with
+    "latest" to that of its newest saved state, or to the start if it has none. `without`: parts of the environment
+    that are not kept, of git, command, packages, host, gpus. `patience`: seconds that the end of the loop waits for a
+    service that is away.
     """
     if step is not None and resume is None:
         raise ValueError("`step` says where a run goes on, so it needs `resume`")
@@ -72,7 +77,7 @@ class Run:
         asked: Mapping[str, Any],
         *,
         resume: int | None,
-        step: int | None,
+        step: int | Literal["latest"] | None,
         url: str,
         key: str,
         without: Collection[str],
@@ -86,6 +91,8 @@ class Run:
         self._names: set[Name] = set()
         self._result: dict[str, float] = {}
         self._sender: Sender | None = None
+        self._client: Client | None = None
+        self._uploads: Uploads | None = None
         self._pid = 0
         self._opened = ExitStack()
 
@@ -97,7 +104,8 @@ class Run:
             self._sender = Sender(client, points=self._points, name=str(self._asked.get("name", self._resume)))
             host = "" if "host" in self._without else platform.node()[:255]
             about = {"host": host, "environment": environment.capture(self._without)}
-            self._sender.begin({**self._asked, **about}, resume=self._resume, step=self._step)
+            self._client = client
+            self._sender.begin({**self._asked, **about}, resume=self._resume, step=self._first_step(client))
             if self._log_output:
                 opened.enter_context(output.copied_to(self._print))
             self._opened = opened.pop_all()
@@ -111,6 +119,8 @@ class Run:
             return
         assert self._sender is not None
         with self._opened:
+            if self._uploads is not None:
+                self._uploads.close(self._patience)
             self._sender.close(self._end(error), patience=self._patience)
         self._pid = 0
 
@@ -162,6 +172,51 @@ class Run:
         """Take numbers of the whole run, which its job shows when it has ended."""
         self._result |= {name: float(number) for name, number in numbers.items()}
 
+    def save(self, what: Any, *, step: int | None = None, name: str | None = None, keep: int | None = None) -> None:
+        """Keep a file, a folder or a state at the service; a thread sends a copy of it.
+
+        A path is a file, or a folder whose files are kept without the hidden ones; `name` is how it is called there. A
+        module, or a state as of `state_dict()`, needs the `step` from which the loop goes on with it, and is then a
+        checkpoint of the job; `keep`: how many of these stay, the newest. Raises FileNotFoundError for a path,
+        TypeError for a state that holds other things than tensors and plain data, ImportError without torch.
+        """
+        if not self._is_ours:
+            return
+        assert self._sender is not None
+        assert self._client is not None
+        self._uploads = self._uploads or Uploads(self._client, self._sender)
+        if isinstance(what, str | os.PathLike):
+            for path, called in files.found(Path(what), name):
+                copy = self._uploads.place()
+                shutil.copyfile(path, copy)
+                self._uploads.add(Waiting(copy, called, step, keep))
+            return
+        if step is None:
+            raise ValueError("a saved state needs the step from which the loop goes on with it")
+        copy = self._uploads.place()
+        states.write(what, copy)
+        self._uploads.add(Waiting(copy, name or f"step-{step}.safetensors", step, keep))
+
+    def latest(self) -> SavedState | None:
+        """The newest state that this run has saved, once all that was saved has arrived; None if there is none."""
+        if not self._is_ours or self._client is None:
+            return None
+        if self._uploads is not None:
+            self._uploads.flush(self._patience)
+        kept = self._client.checkpoints(self._sender_id)
+        return SavedState(self._client, self._sender_id, int(kept[0]["step"])) if kept else None
+
+    @property
+    def _sender_id(self) -> int:
+        assert self._sender is not None
+        return self._sender.run_id
+
+    def _first_step(self, client: Client) -> int | None:
+        if self._step != "latest":
+            return self._step
+        assert self._resume is not None
+        return max((int(row["step"]) for row in client.checkpoints(self._resume)), default=0)
+
     def _check_names(self, values: Mapping[Any, Any]) -> None:
         for name in values:
             parts = (name,) if isinstance(name, str) else name
@@ -192,6 +247,24 @@ class Run:
         if self.should_stop:
             return {"how": "paused" if self.wanted == "pause" else "cancelled"}
         return {"how": "finished", "result": {name: _number(value) for name, value in self._result.items()}}
+
+
+class SavedState(NamedTuple):
+    """A state that a run has saved."""
+
+    client: Client
+    run_id: int
+    step: int
+    """The step from which the loop goes on with it."""
+
+    def load(self) -> Any:
+        """The state, on the CPU, as it was saved: of a module its state dict. Needs torch and safetensors."""
+        with tempfile.TemporaryDirectory(prefix="hsu-") as folder:
+            return states.read(self.download(folder))
+
+    def download(self, to: str | Path = ".") -> Path:
+        """The file, into a folder or under a name."""
+        return self.client.download(self.run_id, to, step=self.step)
 
 
 def _plain(value: Any) -> Any:

@@ -57,6 +57,8 @@ class Sender:
         """What the owner wants: `run`, `pause` or `cancel`; or why the service wants the loop to stop."""
         self.first_step = 0
         """The step from which the loop goes on."""
+        self.run_path = ""
+        """Where the run is, once it has begun."""
         self.refused: str | None = None
         """Why the service takes nothing more of this run; None while it does."""
 
@@ -71,7 +73,7 @@ class Sender:
         path = "/v1/runs" if resume is None else f"/v1/runs/{resume}/return"
         self._hear(self._client.send_run("POST", path, json={"token": self._token, **asked} | _given(step=step)))
         self.first_step = int(self._run["step"])
-        self._run_path = f"/v1/runs/{self._run['id']}"
+        self.run_path = f"/v1/runs/{self._run['id']}"
         self._thread.start()
 
     def print_text(self, text: str) -> None:
@@ -124,13 +126,13 @@ class Sender:
 
     def _send(self) -> None:
         while (batch := self._spool.first()) is not None:
-            now = self._client.send_run("PUT", f"{self._run_path}/batches/{self._next}", **self._bytes(batch))
+            now = self._client.send_run("PUT", f"{self.run_path}/batches/{self._next}", **self._bytes(batch))
             self._hear(now)
             self._note_left_out(now["left_out"])
             self._drop_first()
         self._send_lines()
         if time.monotonic() - self._heard > self._run["lease"] / 4:
-            self._hear(self._client.send_run("POST", f"{self._run_path}/heartbeat", headers=self._token_header))
+            self._hear(self._client.send_run("POST", f"{self.run_path}/heartbeat", headers=self.token_header))
 
     def _send_lines(self) -> None:
         while self._lines or self._unsent:
@@ -138,14 +140,14 @@ class Sender:
                 self._unsent += self._lines.popleft()
             part = self._unsent[:_PART]
             body = {"first_byte": self._printed, "text": part}
-            self._client.send_run("POST", f"{self._run_path}/log", json=body, headers=self._token_header)
+            self._client.send_run("POST", f"{self.run_path}/log", json=body, headers=self.token_header)
             self._unsent = self._unsent[_PART:]
             self._printed += len(part.encode(errors="replace"))
 
     def _has_ended(self) -> bool:
         """Tell how the loop ended; returns whether the service knows it."""
         try:
-            self._client.send_run("POST", f"{self._run_path}/end", json=dict(self._end), headers=self._token_header)
+            self._client.send_run("POST", f"{self.run_path}/end", json=dict(self._end), headers=self.token_header)
         except Unreachable as error:
             self._note_absence(error)
             return False
@@ -174,7 +176,7 @@ class Sender:
         token = str(uuid.uuid5(uuid.UUID(self._token), "back"))  # the same one if this request has to be repeated
         asked = {"token": token, "after": self._token, "host": self._host}
         try:
-            now = self._client.send_run("POST", f"{self._run_path}/return", json=asked)
+            now = self._client.send_run("POST", f"{self.run_path}/return", json=asked)
         except Unreachable as error:
             self._note_absence(error)
             return True
@@ -210,11 +212,12 @@ class Sender:
             )
 
     @property
-    def _token_header(self) -> dict[str, str]:
+    def token_header(self) -> dict[str, str]:
+        """What says that a request is this client's."""
         return {"HSU-Token": self._token}
 
     def _bytes(self, batch: bytes) -> dict[str, Any]:
-        return {"content": batch, "headers": self._token_header | {"Content-Type": "application/octet-stream"}}
+        return {"content": batch, "headers": self.token_header | {"Content-Type": "application/octet-stream"}}
 
 
 def _given(**values: Any) -> dict[str, Any]:

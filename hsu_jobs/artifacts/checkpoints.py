@@ -69,6 +69,11 @@ def give_up_surplus(session: Session, job_id: int, policy: spec.Checkpoint) -> l
     return [row.path for row in surplus]
 
 
+def note_superseded(row: CheckpointRow) -> None:
+    """Mark it as given up: by its owner, or for a newer one."""
+    _remove(row, SUPERSEDED)
+
+
 def note_damage(row: CheckpointRow) -> None:
     """Mark it as damaged: no job continues from it again."""
     _remove(row, DAMAGED)

@@ -8,8 +8,9 @@ shared folder it is there already. Names in the database are paths within the st
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import UUID
@@ -98,6 +99,16 @@ class Storage:
         with self._ours() as backend:
             backend.store(name, content)
 
+    def join(self, name: str, parts: Iterable[str]) -> str:
+        """Put files together, in this order, as one file of this name, whole or not at all; returns its SHA-256.
+
+        Raises `StorageUnavailable`; FileNotFoundError if the storage certainly lacks one of them.
+        """
+        digest = hashlib.sha256()
+        with self._ours() as backend:
+            backend.store(name, _joined(backend, parts, digest.update))
+        return digest.hexdigest()
+
     def copy(self, name: str, to: Path) -> None:
         """Copy the file of this name to a place on this machine.
 
@@ -174,6 +185,14 @@ class Storage:
 
 
 _ON_PURPOSE = "`python -m hsu_jobs.admin adopt-artifacts` makes it this installation's storage"
+
+
+def _joined(backend: Folder | Bucket, parts: Iterable[str], also: Callable[[bytes], None]) -> Iterator[bytes]:
+    for part in parts:
+        with backend.reading(part) as file:
+            for piece in file.pieces():
+                also(piece)
+                yield piece
 
 
 def _folder(job_id: int) -> str:

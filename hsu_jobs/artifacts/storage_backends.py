@@ -25,6 +25,12 @@ MARKER = ".hsu-installation"
 """The file at the top of a storage that names its installation."""
 
 
+Content = bytes | Path | Iterator[bytes]
+"""What can be stored: bytes, a copy of a file, or bytes that come piece by piece."""
+PIECE = 1 << 22
+"""Bytes that are read at once."""
+
+
 class StorageUnavailable(OSError):
     """The storage is away, is another one, or cannot be used: nothing is known of the files in it."""
 
@@ -37,6 +43,11 @@ class StoredFile(NamedTuple):
     """Another one as soon as the file is another, or was written to."""
     read: Callable[[int, int], bytes]
     """The bytes from one place to before another."""
+
+    def pieces(self) -> Iterator[bytes]:
+        """All bytes, piece by piece."""
+        for begin in range(0, self.size, PIECE):
+            yield self.read(begin, min(begin + PIECE, self.size))
 
 
 class Folder:
@@ -111,7 +122,7 @@ class Folder:
 
     publish = fetch
 
-    def store(self, name: str, content: bytes | Path) -> None:
+    def store(self, name: str, content: Content) -> None:
         """Write bytes, or a copy of a file, whole or not at all."""
         folder, _, _ = name.rpartition("/")
         self.make_folder(folder)
@@ -242,8 +253,11 @@ class Bucket:
             self._files.put_file(str(place), self._at(name))
         place.unlink(missing_ok=True)
 
-    def store(self, name: str, content: bytes | Path) -> None:
+    def store(self, name: str, content: Content) -> None:
         """Write bytes, or a copy of a file: an object appears whole or not at all."""
+        if not isinstance(content, bytes | Path):
+            self._store_pieces(name, content)
+            return
         place = self._at(name)
         with _answering(self._url):
             self._files.makedirs(place.rpartition("/")[0], exist_ok=True)
@@ -251,6 +265,17 @@ class Bucket:
                 self._files.pipe_file(place, content)
             else:
                 self._files.put_file(str(content), place)
+
+    def _store_pieces(self, name: str, pieces: Iterator[bytes]) -> None:
+        """Write them to this machine first: an upload that breaks off must leave no object."""
+        partial = self._scratch / f".{uuid4().hex}.partial"
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("wb") as file:
+                _write(pieces, file)
+            self.store(name, partial)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def copy(self, name: str, to: Path) -> None:
         """Copy an object to a place on this machine."""
@@ -282,12 +307,15 @@ class Bucket:
         return f"{self._top}/{name}"
 
 
-def _write(content: bytes | Path, file: IO[bytes]) -> None:
-    if isinstance(content, bytes):
-        file.write(content)
-        return
-    with content.open("rb") as source:
-        shutil.copyfileobj(source, file, 2**20)
+def _write(content: Content, file: IO[bytes]) -> None:
+    match content:
+        case bytes():
+            file.write(content)
+        case Path():
+            with content.open("rb") as source:
+                shutil.copyfileobj(source, file, 2**20)
+        case _:
+            file.writelines(content)
 
 
 def _is_link(name: str, top: int) -> bool:

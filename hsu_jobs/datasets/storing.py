@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-UPLOADS = "uploads"
+from hsu_jobs.artifacts.part_uploads import UPLOADS
 
 
 def upload(dataset_id: int) -> str:

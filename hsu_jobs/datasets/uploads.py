@@ -6,31 +6,26 @@ same data under the same name continue the upload, or name the version, that is 
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from hsu_core.data.own.sources import Options, Source
 from hsu_core.spec import DatasetName
 from hsu_core.spec.values import WHOLE, Flag, fault
 from hsu_jobs import queries
+from hsu_jobs.artifacts import part_uploads
+from hsu_jobs.artifacts.part_uploads import LARGEST, Part, Sha256
 from hsu_jobs.artifacts.storage import Storage
-from hsu_jobs.datasets import storing, versions
-from hsu_jobs.errors import BadRequest, Fault, QuotaExceeded, WrongDatasetState
+from hsu_jobs.datasets import versions
+from hsu_jobs.errors import QuotaExceeded, WrongDatasetState
 from hsu_jobs.settings import Settings
-from hsu_jobs.tables import DatasetPart, DatasetRow, DatasetState, User
+from hsu_jobs.tables import DatasetRow, DatasetState, User
 
-LARGEST = 2**37
-"""Bytes of an upload."""
-MOST_NAMED = 20
-"""Missing parts that a message lists."""
 _KEPT = (DatasetState.UPLOADING, DatasetState.CONVERTING, DatasetState.READY)
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", max_length=64)]
 Licence = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$", max_length=1000)]
 
 
@@ -71,6 +66,19 @@ class NewDataset(BaseModel):
                 f"expected fewer than the {self.bytes:,} bytes of both files, found {self.test_bytes:,}",
             )
         return self
+
+
+class DatasetChange(BaseModel):
+    """What is to be changed of a version; omitted fields, and nulls, stay."""
+
+    model_config = ConfigDict(
+        extra="forbid", use_attribute_docstrings=True, json_schema_extra={"examples": [{"shared": True}]}
+    )
+
+    licence: Licence | None = None
+    """A note for those who use it."""
+    shared: Flag | None = None
+    """Whether all users may use it."""
 
 
 class Begun(NamedTuple):
@@ -116,18 +124,13 @@ def put(session: Session, row: DatasetRow, storage: Storage, *, number: int, con
 
     Raises `WrongDatasetState`, `BadRequest` for a part that is not as declared, and `StorageUnavailable`.
     """
-    _check_part(row, number, content, sha256)
+    part = Part(number, content, sha256)
+    part_uploads.check(versions.upload_of(row), part)
     dataset = versions.locked(session, row)
     if dataset.state is not DatasetState.UPLOADING:
         raise WrongDatasetState(f"version {row.version} of {row.name} is {dataset.state}: it takes no more parts")
-    there = session.get(DatasetPart, (dataset.id, number))
-    if there is not None and there.sha256 == sha256:
-        return
-    storage.store(storing.part(dataset.id, number), content)
-    values = {"bytes": len(content), "sha256": sha256}
-    added = insert(DatasetPart).values(dataset_id=dataset.id, number=number, **values)
-    session.execute(added.on_conflict_do_update(index_elements=["dataset_id", "number"], set_=values))
-    dataset.changed_at = func.now()
+    if part_uploads.put(session, storage, versions.upload_of(dataset), part):
+        dataset.changed_at = func.now()
 
 
 def complete(session: Session, row: DatasetRow) -> DatasetRow:
@@ -138,27 +141,10 @@ def complete(session: Session, row: DatasetRow) -> DatasetRow:
     if dataset.state is not DatasetState.UPLOADING:
         raise WrongDatasetState(f"version {dataset.version} of {dataset.name} is {dataset.state}: upload a new one")
     arrived = {part.number for part in session.execute(versions.parts_of(dataset)).scalars()}
-    missing = [number for number in range(1, versions.part_count(dataset) + 1) if number not in arrived]
-    if missing:
-        more = ", …" if len(missing) > MOST_NAMED else ""
-        raise WrongDatasetState(
-            f"of {versions.part_count(dataset):,} parts {len(missing):,} have not arrived: "
-            f"{', '.join(map(str, missing[:MOST_NAMED]))}{more}"
-        )
+    if lacks := part_uploads.lacks(versions.upload_of(dataset), arrived):
+        raise WrongDatasetState(lacks)
     dataset.state, dataset.changed_at = DatasetState.CONVERTING, func.now()
     return dataset
-
-
-def _check_part(row: DatasetRow, number: int, content: bytes, sha256: str) -> None:
-    count = versions.part_count(row)
-    if number > count:
-        raise BadRequest(f"the upload has {count:,} parts, found number {number:,}")
-    expected = row.part_bytes if number < count else row.upload_bytes - (count - 1) * row.part_bytes
-    if len(content) != expected:
-        raise BadRequest(f"part {number} has {expected:,} bytes, found {len(content):,}")
-    if (found := hashlib.sha256(content).hexdigest()) != sha256:
-        detail = f"part {number} arrived with the SHA-256 {found}, expected {sha256}: send it again"
-        raise BadRequest(detail, faults=(Fault(pointer="#query/sha256", code="wrong_checksum", detail=detail),))
 
 
 def _is_same(row: DatasetRow, new: NewDataset) -> bool:

@@ -6,13 +6,14 @@ without an owner, one's own is meant, or else the one that somebody shares.
 
 from __future__ import annotations
 
-import math
 from difflib import get_close_matches
 
 from sqlalchemy import ColumnElement, Select, func, literal, or_, select
 from sqlalchemy.orm import Session, joinedload
 
 from hsu_core.spec import OWN
+from hsu_jobs.artifacts.part_uploads import Upload
+from hsu_jobs.datasets import storing
 from hsu_jobs.errors import BadRequest, DatasetInUse, Forbidden, Gone, NotFound
 from hsu_jobs.states import TERMINAL
 from hsu_jobs.tables import ApiKey, DatasetPart, DatasetRow, DatasetState, Job, Role, User
@@ -78,9 +79,9 @@ def parts_of(row: DatasetRow) -> Select[DatasetPart]:
     return select(DatasetPart).where(DatasetPart.dataset_id == row.id).order_by(DatasetPart.number)
 
 
-def part_count(row: DatasetRow) -> int:
-    """The parts that an upload has when it is complete."""
-    return math.ceil(row.upload_bytes / row.part_bytes)
+def upload_of(row: DatasetRow) -> Upload:
+    """How a version arrives."""
+    return Upload(row.upload_bytes, row.part_bytes, storing.upload(row.id), DatasetPart, {"dataset_id": row.id})
 
 
 def taken_bytes(session: Session, owner_id: int, *, but: int = 0) -> int:
@@ -89,6 +90,20 @@ def taken_bytes(session: Session, owner_id: int, *, but: int = 0) -> int:
     total = select(func.coalesce(func.sum(func.coalesce(DatasetRow.bytes, DatasetRow.upload_bytes)), 0))
     mine = total.where(DatasetRow.owner_id == owner_id, DatasetRow.id != but, kept)
     return int(session.execute(mine).scalar_one())
+
+
+def change(session: Session, row: DatasetRow, *, licence: str | None, shared: bool | None) -> DatasetRow:
+    """Change a version's note, or who may use it; None stays as it is. Raises `Gone`.
+
+    The data never change. Jobs that others have submitted keep a version that is no longer shared.
+    """
+    dataset = locked(session, row)
+    if dataset.state is DatasetState.DELETED:
+        raise Gone(f"version {dataset.version} of {dataset.name} was deleted")
+    dataset.licence = dataset.licence if licence is None else licence
+    dataset.shared = dataset.shared if shared is None else shared
+    session.flush()
+    return dataset
 
 
 def delete(session: Session, row: DatasetRow) -> None:

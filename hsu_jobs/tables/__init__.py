@@ -12,7 +12,7 @@ from hsu_jobs.tables.datasets import DatasetPart, DatasetRow, DatasetState
 from hsu_jobs.tables.failures import RowFailure
 from hsu_jobs.tables.installation import Installation
 from hsu_jobs.tables.jobs import MOST_ATTEMPTS, Attempt, EventRow, Job
-from hsu_jobs.tables.kept import AnswersRow, CheckpointRow, LogChunk
+from hsu_jobs.tables.kept import AnswersRow, CheckpointRow, FileState, LogChunk, SavedFile, SavedFilePart
 from hsu_jobs.tables.people import ApiKey, Role, User
 from hsu_jobs.tables.studies import CellRow, MemberRow, Origin, StudyRow
 from hsu_jobs.tables.webhooks import Delivery, DeliveryState, Webhook
@@ -34,6 +34,7 @@ __all__ = [
     "DeliveryState",
     "Duty",
     "EventRow",
+    "FileState",
     "Installation",
     "Job",
     "LogChunk",
@@ -42,6 +43,8 @@ __all__ = [
     "Role",
     "Row",
     "RowFailure",
+    "SavedFile",
+    "SavedFilePart",
     "SeriesRow",
     "StudyRow",
     "User",

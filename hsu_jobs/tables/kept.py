@@ -1,14 +1,16 @@
-"""What do attempts leave? Saved states, what they printed, and which test examples they got right."""
+"""What do attempts leave? Saved states and files, what they printed, and which test examples they got right."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
-from sqlalchemy import BigInteger, ForeignKey, LargeBinary, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from hsu_jobs.tables.base import ID, NOW, Row
+from hsu_jobs.tables.base import ID, NOW, OpenEnum, Row
 from hsu_jobs.tables.jobs import Attempt, Job
+from hsu_jobs.tables.people import User
 
 
 class CheckpointRow(Row):
@@ -31,6 +33,57 @@ class CheckpointRow(Row):
     created_at: Mapped[datetime] = mapped_column(server_default=NOW)
     removed_at: Mapped[datetime | None]
     removed_because: Mapped[str | None]
+
+
+class FileState(StrEnum):
+    """The state of a file that a tracked run saves."""
+
+    UPLOADING = "uploading"
+    READY = "ready"
+    DELETED = "deleted"
+    """By its owner, or because a newer one took its place."""
+
+
+class SavedFile(Row):
+    """A file that a tracked run saves; the newest of a name is the one that is meant."""
+
+    __tablename__ = "saved_files"
+    __table_args__ = (
+        Index("saved_files_of_job", "job_id", "name"),
+        Index("saved_files_of_owner", "owner_id", postgresql_where=text("state <> 'deleted'")),
+        Index("saved_files_to_clear", "id", postgresql_where=text("cleared_at IS NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(*ID, primary_key=True)
+    job_id: Mapped[int] = mapped_column(ForeignKey(Job.id))
+    owner_id: Mapped[int] = mapped_column(ForeignKey(User.id))
+    attempt: Mapped[int]
+    name: Mapped[str]
+    step: Mapped[int | None] = mapped_column(BigInteger)
+    """Of a saved state: the step from which the loop goes on with it. It is a checkpoint too, once it is ready."""
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    part_bytes: Mapped[int]
+    sha256: Mapped[str]
+    path: Mapped[str]
+    """Within the artifacts folder, once it is ready."""
+    state: Mapped[FileState] = mapped_column(OpenEnum(FileState), server_default="uploading")
+    created_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    changed_at: Mapped[datetime] = mapped_column(server_default=NOW)
+    """When a part arrived last, or the state changed."""
+    cleared_at: Mapped[datetime | None]
+    """When all files were removed that it no longer needs; null while there may be some."""
+
+
+class SavedFilePart(Row):
+    """A part of such a file that has arrived."""
+
+    __tablename__ = "saved_file_parts"
+
+    file_id: Mapped[int] = mapped_column(ForeignKey(SavedFile.id), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """From 1 on."""
+    bytes: Mapped[int]
+    sha256: Mapped[str]
 
 
 class LogChunk(Row):

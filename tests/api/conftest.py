@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from samples import DIGITS, ROOM
+from sqlalchemy import func, update
 
 from api.app import create_app
 from hsu_core.outcomes import Saved
 from hsu_jobs import attempts, database, doorbell, settings
 from hsu_jobs.access import keys
 from hsu_jobs.attempts import Claim
-from hsu_jobs.tables import Role
+from hsu_jobs.tables import Attempt, Role
 
 
 def _forget() -> None:
@@ -94,3 +95,16 @@ def save(http: TestClient) -> Callable[..., None]:
             attempts.progress(session, claim.token, step=step, saved=[(state, f"{claim.job_id}/{step}")])
 
     return saved
+
+
+@pytest.fixture
+def lose(http: TestClient) -> Callable[[], list[int]]:
+    """Let every lease run out, and sweep as a worker does."""
+
+    def lost() -> list[int]:
+        with database.transaction() as session:
+            session.execute(update(Attempt).values(lease_expires_at=func.now() - func.make_interval(0, 0, 0, 0, 1)))
+        with database.transaction() as session:
+            return attempts.expire(session, settings.settings())
+
+    return lost

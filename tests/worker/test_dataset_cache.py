@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -121,3 +122,16 @@ def test_a_process_that_is_killed_holds_nothing(storage: Storage, cache: Path, t
     shutil.rmtree(cache / second.sha256)
     with cached(cache, second.sha256, storage, most_bytes=0):
         assert held(cache) == {second.sha256}
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_fetches_is_not(
+    storage: Storage, cache: Path, tmp_path: Path
+) -> None:
+    made = stored(storage, tmp_path)
+    for name in ("a.partial", "b.gone", "c.partial"):
+        (cache / name).mkdir(parents=True)
+        (cache / name / "train_x.npy").write_bytes(b"x")
+    with (cache / "c.lock").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with cached(cache, made.sha256, storage, most_bytes=PLENTY):
+            assert held(cache) == {made.sha256, "c.partial"}

@@ -29,7 +29,7 @@ from hsu_jobs.results import Answers
 from hsu_jobs.spec import parse
 from hsu_jobs.studies import requests
 from hsu_jobs.studies.spec import StudySpec
-from hsu_jobs.tables import ApiKey, Role, User
+from hsu_jobs.tables import ApiKey, FileState, Role, SavedFile, User
 from hsu_jobs.webhooks import subscriptions
 
 WHO = ("nobody", "expired", "revoked", "viewer", "other", "owner", "admin")
@@ -127,6 +127,13 @@ MATRIX: dict[str, Row] = {
             "enlist": {"arm": "ours", "tag": "nobody"},
         }.items()
     },
+    "POST /v1/runs/{job_id}/files": Row(CHANGE_OWN, body={"name": "x", "bytes": 9, "sha256": "ab" * 32}),
+    "PUT /v1/runs/{job_id}/files/{file_id}/parts/{number}": Row(CHANGE_OWN, query="sha256=" + "ab" * 32),
+    "POST /v1/runs/{job_id}/files/{file_id}/complete": Row(CHANGE_OWN),
+    "GET /v1/jobs/{job_id}/files": Row(READ_OWN),
+    "GET /v1/jobs/{job_id}/files/{name}": Row(READ_OWN),
+    "HEAD /v1/jobs/{job_id}/files/{name}": Row(READ_OWN),
+    "DELETE /v1/jobs/{job_id}/files/{name}": Row(CHANGE_OWN),
     "GET /v1/curves": Row(READ_OWN, query="job={job_id}"),
     "POST /v1/datasets": Row(CHANGE, body={"name": "x", "source": "npz", "bytes": 9, "sha256": "ab" * 32}),
     "GET /v1/datasets": Row(READ),
@@ -134,6 +141,7 @@ MATRIX: dict[str, Row] = {
     "GET /v1/datasets/{name}/versions/{version}": Row(READ_OWN, query="owner=ada"),
     "PUT /v1/datasets/{name}/versions/{version}/parts/{number}": Row(CHANGE_OWN, query="owner=ada&sha256=" + "ab" * 32),
     "POST /v1/datasets/{name}/versions/{version}/complete": Row(CHANGE_OWN, query="owner=ada"),
+    "PATCH /v1/datasets/{name}/versions/{version}": Row(CHANGE_OWN, query="owner=ada", body={"licence": "CC0"}),
     "DELETE /v1/datasets/{name}/versions/{version}": Row(CHANGE_OWN, query="owner=ada"),
     "POST /v1/webhooks": Row(CHANGE, body={"url": "http://127.0.0.1:9000/"}),
     "GET /v1/webhooks": Row(READ),
@@ -172,8 +180,8 @@ def everybody(http: TestClient) -> dict[str, str | None]:
 
 @pytest.fixture
 def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
-    """What the parameters of the paths name: a failed job of ada's with a checkpoint, a key of hers, a worker, her,
-    and a data set that she uploads.
+    """What the parameters of the paths name: a failed job of ada's with a checkpoint and a file, a key of hers, a
+    worker, her, and a data set that she uploads.
     """
     monkeypatch.setenv("HSU_WEBHOOK_ALLOW", "127.0.0.0/8")
     monkeypatch.setenv("HSU_ARTIFACTS_DIR", str(tmp_path))
@@ -203,6 +211,10 @@ def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tm
         study = requests.begin(
             session, StudySpec(base=DIGITS, arms=arms, seeds=1), settings.settings(), key=issued.row
         ).study
+        of_ada = {"job_id": job.id, "owner_id": owner.id, "attempt": 1, "name": "ada", "state": FileState.READY}
+        kept = SavedFile(**of_ada, bytes=3, part_bytes=1024, sha256="ab" * 32, path=f"jobs/{job.id}/saved/1")
+        session.add(kept)
+        session.flush()
     ids = {
         "study_id": study.id,
         "job_id": job.id,
@@ -210,6 +222,7 @@ def of_ada(everybody: dict[str, str | None], monkeypatch: pytest.MonkeyPatch, tm
         "key_id": issued.row.id,
         "webhook_id": hook.id,
         "delivery_id": delivery.id,
+        "file_id": kept.id,
     }
     return {"name": "ada", "version": "1", "number": "1"} | {name: str(value) for name, value in ids.items()}
 

@@ -295,3 +295,25 @@ def test_parts_wait_while_the_storage_is_away(ada: TestClient) -> None:
     place = ada.post("/v1/datasets", json=described(FLOWERS)).headers["Location"]
     answer = put(ada, place, 1, FLOWERS[:1024])
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+
+
+def test_the_note_and_the_sharing_of_a_version_can_be_changed(
+    ada: TestClient, as_user: Callable[[str], TestClient], marked: None
+) -> None:
+    send(ada, FLOWERS)
+    convert()
+    bob, path = as_user("bob"), "/v1/datasets/flowers/versions/1"
+    assert bob.patch(path, json={"shared": True}).status_code == 404
+    changed = ada.patch(path, json={"shared": True}).json()
+    assert (changed["shared"], changed["licence"], changed["state"]) == (True, "", "ready")
+    assert bob.patch(f"{path}?owner=ada", json={"shared": False}).status_code == 403
+    job = bob.post("/v1/jobs", json=DIGITS | OWN)
+    assert job.status_code == 201, job.text
+    changed = ada.patch(path, json={"licence": "CC BY 4.0", "shared": False}).json()
+    assert (changed["shared"], changed["licence"]) == (False, "CC BY 4.0")
+    assert bob.get(path).status_code == 404
+    assert bob.get(f"/v1/jobs/{job.json()['id']}").json()["state"] == "queued"
+    assert ada.patch(path, json={"name": "x"}).status_code == 422
+    bob.post(f"/v1/jobs/{job.json()['id']}/cancel")
+    ada.delete(path)
+    assert ada.patch(path, json={"licence": "x"}).status_code == 410

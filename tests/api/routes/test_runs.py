@@ -4,47 +4,14 @@ from __future__ import annotations
 
 import json
 import struct
-import uuid
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import func, update
-
-from hsu_jobs import attempts, database, settings
-from hsu_jobs.tables import Attempt
+from tracked_runs import begin, come_back, post, send, token
 
 Tree = dict[str, Any]
-
-
-def token() -> str:
-    return str(uuid.uuid4())
-
-
-def begin(client: TestClient, mine: str, **change: Any) -> Tree:
-    answer = client.post("/v1/runs", json={"token": mine, "name": "mine", "config": {"lr": 0.1}} | change)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
-
-
-def come_back(client: TestClient, run: int, mine: str, **asked: Any) -> Any:
-    return client.post(f"/v1/runs/{run}/return", json={"token": mine} | asked)
-
-
-def send(client: TestClient, run: int, mine: str, number: int, steps: list[int], **curves: list[float]) -> Any:
-    """A batch in bytes."""
-    head = {"columns": [{"series": [[None, name] for name in curves], "steps": len(steps)}]}
-    encoded = json.dumps(head).encode()
-    parts = [struct.pack("<I", len(encoded)), encoded, np.array(steps, "<i8").tobytes(), np.ones(len(steps)).tobytes()]
-    body = b"".join([*parts, *(np.array(values, "<f8").tobytes() for values in curves.values())])
-    headers = {"HSU-Token": mine, "Content-Type": "application/octet-stream"}
-    return client.put(f"/v1/runs/{run}/batches/{number}", content=body, headers=headers)
-
-
-def post(client: TestClient, run: int, mine: str, what: str, **body: Any) -> Any:
-    return client.post(f"/v1/runs/{run}/{what}", json=body, headers={"HSU-Token": mine})
 
 
 def curve(client: TestClient, run: int, measure: str = "loss") -> tuple[list[int], list[Any]]:
@@ -52,19 +19,6 @@ def curve(client: TestClient, run: int, measure: str = "loss") -> tuple[list[int
     assert answer.status_code == 200, answer.text
     (found,) = answer.json()["curves"]
     return found["steps"], found["values"]
-
-
-@pytest.fixture
-def lose(http: TestClient) -> Callable[[], list[int]]:
-    """Let every lease run out, and sweep as a worker does."""
-
-    def lost() -> list[int]:
-        with database.transaction() as session:
-            session.execute(update(Attempt).values(lease_expires_at=func.now() - func.make_interval(0, 0, 0, 0, 1)))
-        with database.transaction() as session:
-            return attempts.expire(session, settings.settings())
-
-    return lost
 
 
 def test_a_run_is_a_job_that_runs_from_the_start_and_ends_with_its_numbers(ada: TestClient) -> None:
@@ -263,3 +217,18 @@ def test_a_config_that_cannot_be_stored_is_refused(ada: TestClient, config: Tree
     body = json.dumps({"token": token(), "config": config})
     refused = ada.post("/v1/runs", content=body, headers={"Content-Type": "application/json"})
     assert (refused.status_code, refused.json()["errors"][0]["pointer"].split("/")[1]) == (422, "config"), refused.text
+
+
+def test_a_run_of_long_ago_has_its_own_times(ada: TestClient) -> None:
+    mine = token()
+    run = begin(ada, mine, began_at=1.7e9)["id"]
+    assert post(ada, run, mine, "end", how="finished", ended_at=1.7e9 + 60).json()["state"] == "succeeded"
+    job = ada.get(f"/v1/jobs/{run}").json()
+    began, ended = "2023-11-14T22:13:20Z", "2023-11-14T22:14:20Z"
+    assert (job["started_at"], job["finished_at"]) == (began, ended)
+    assert [(each["started_at"], each["ended_at"]) for each in job["attempts"]] == [(began, ended)]
+    mine = token()
+    run = begin(ada, mine, began_at=1.7e9)["id"]
+    post(ada, run, mine, "end", how="failed", ended_at=1.0)
+    assert ada.get(f"/v1/jobs/{run}").json()["finished_at"] == began
+    assert ada.post("/v1/runs", json={"token": token(), "began_at": 1e12}).status_code == 422

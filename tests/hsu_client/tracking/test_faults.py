@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psycopg
 import pytest
 from proxy import Road, road_to_postgres
 from serving import Serving, serving
@@ -23,6 +24,7 @@ from hsu_client.client import Client
 from hsu_client.problem import Problem, Unreachable
 from hsu_jobs import attempts, database, settings
 from hsu_jobs.access import keys
+from hsu_jobs.artifacts import installation
 from hsu_jobs.tables import Attempt, Role
 
 FAULTS = int(os.environ.get("HSU_TEST_FAULTS", "8"))
@@ -32,9 +34,11 @@ LOOP = """
 import sys, time
 from pathlib import Path
 import hsu_client
-from hsu_client.tracking import sender
+from hsu_client.tracking import files, sender
 sender.FLUSH, sender.LONGEST_REST = 0.05, 0.3
+files.FLUSH, files.LONGEST_REST = 0.05, 0.3
 stop, back, resume = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) or None
+mine = stop.with_name("mine.txt")
 clock = time.time
 time.time = lambda: clock() - (1e6 if back.exists() else 0)
 without = ("packages", "gpus", "git")
@@ -44,7 +48,12 @@ with hsu_client.track("faults", resume=resume, without=without, patience=300, lo
     while not stop.exists():
         run.log(step, loss=float(step), twice=2.0 * step)
         step += 1
+        if step % 200 == 0:
+            mine.write_text(f"{step} " * 100_000)
+            run.save(mine, name=f"{step // 200 % 3}.txt")
         time.sleep(0.002)
+    mine.write_text(f"{step} " * 100_000)
+    run.save(mine, name="last.txt")
 print(step, flush=True)
 """
 
@@ -63,6 +72,7 @@ class World:
         self._stop, self._back = folder / "stop", folder / "back"
         self._urls = urls
         self._to_database = to_database
+        self._database = settings.settings().database_url.get_secret_value().replace("+psycopg", "")
         self._serving = ExitStack()
         stack.callback(lambda: self._serving.close())
         self._api = self._serve()
@@ -99,6 +109,13 @@ class World:
         self._to_database.cut()
         time.sleep(random.uniform(0, 0.5))
         self._to_database.mend()
+
+    def end_every_session(self) -> None:
+        """Postgres ends all its processes for this database, whatever they are writing."""
+        with psycopg.connect(self._database, autocommit=True) as connection:
+            others = "datname = current_database() AND pid <> pg_backend_pid()"
+            connection.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        database.engine().dispose()
 
     def let_the_machine_sleep(self) -> None:
         """For longer than its lease."""
@@ -163,19 +180,22 @@ BREAKS: list[Callable[[World], None]] = [
     World.kill_the_api,
     World.cut_the_network,
     World.cut_the_database,
+    World.end_every_session,
     World.let_the_machine_sleep,
     World.set_the_clock_back,
 ]
 
 
 @pytest.fixture
-def key(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A member's key, and this process at the database itself."""
+def key(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """A member's key, and this process at the database itself; a worker has used the storage."""
     monkeypatch.setenv("HSU_DATABASE_URL", database_url)
+    monkeypatch.setenv("HSU_ARTIFACTS_DIR", str(tmp_path / "artifacts"))
     for cached in (settings.settings, database.engine):
         cached.cache_clear()
     with database.transaction() as session:
         made = keys.create(session, user="ada", role=Role.MEMBER)
+        installation.marked_storage(session, settings.settings())
     yield made
     database.engine().dispose()
     for cached in (settings.settings, database.engine):
@@ -193,6 +213,7 @@ def test_after_random_faults_each_point_is_there_once(
         happened = [*BREAKS, *chance.choices(BREAKS, k=FAULTS)][:FAULTS] if len(BREAKS) <= FAULTS else BREAKS
         chance.shuffle(happened)
         for fault in happened:
+            time.sleep(chance.uniform(0, 0.3))
             fault(world)
             with Client(world.url, key) as client:
                 until(lambda client=client: _is_ready(client, world))
@@ -201,12 +222,24 @@ def test_after_random_faults_each_point_is_there_once(
         with Client(world.url, key) as client:
             job = client.job(world.loop.run_id)
             curves = client.curves(world.loop.run_id)
+            files = {
+                each["name"]: _saved(client, job["id"], each["name"], tmp_path) for each in client.files(job["id"])
+            }
     assert job["state"] == "succeeded", seed
     assert [curve.steps for curve in curves] == [list(range(steps))] * 2, seed
     assert {curve.measure: curve.values for curve in curves} == {
         "loss": [float(step) for step in range(steps)],
         "twice": [2.0 * step for step in range(steps)],
     }, seed
+    assert files.pop("last.txt") == steps, seed
+    assert {f"{step // 200 % 3}.txt" for step in files.values()} == set(files), seed
+    print(f"\n{len(happened)} faults (seed {seed}): {2 * steps} values, each there once, and {1 + len(files)} files")
+
+
+def _saved(client: Client, run: int, name: str, folder: Path) -> int:
+    """The step at which a file was saved, all of which is the same number again and again."""
+    (step,) = set(client.download_file(run, name, folder / f"back-{name}").read_text(encoding="utf-8").split())
+    return int(step)
 
 
 def _is_ready(client: Client, world: World) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -179,3 +180,18 @@ def test_a_storage_that_lacks_what_the_database_names_is_not_marked(tmp_path: Pa
     with pytest.raises(StorageUnavailable, match=r"lacks jobs/7.*which the database names"):
         machine(tmp_path / "one").mark(expected=NAME)
     assert not (tmp_path / "one" / MARKER).exists()
+
+
+def test_parts_become_one_file_whole_or_not_at_all(tmp_path: Path, url: str | None, top: Path) -> None:
+    one = machine(tmp_path / "one", url)
+    for number, content in enumerate((b"a" * 5_000_000, b"b", b"c")):
+        one.store(f"uploads/x/{number}", content)
+    parts = [f"uploads/x/{number}" for number in range(3)]
+    whole = b"a" * 5_000_000 + b"bc"
+    assert one.join("jobs/7/saved/1", parts) == hashlib.sha256(whole).hexdigest()
+    with one.reading("jobs/7/saved/1") as file:
+        assert b"".join(file.pieces()) == whole
+    with pytest.raises(FileNotFoundError):
+        one.join("jobs/7/saved/2", [*parts, "uploads/x/9"])
+    assert list(one.missing(["jobs/7/saved/2"])) == ["jobs/7/saved/2"]
+    assert not list(tmp_path.rglob("*.partial"))
