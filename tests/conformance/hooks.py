@@ -13,6 +13,7 @@ from schemathesis.generation import GenerationMode
 
 _ENDED_JOB = int(os.environ["HSU_ENDED_JOB"])
 _FIRST_KEY = int(os.environ["HSU_FIRST_KEY"])
+_PATCHES = ("/change", "/base", "/arms", "/over")
 _OF_SCHEMAS = frozenset(get_args(ErrorType))
 
 
@@ -41,6 +42,6 @@ def refused_only_for_what_no_schema_says(_context: CheckContext, response: Respo
 
 
 def _is_free(fault: dict[str, str]) -> bool:
-    """Whether the schema is not to blame: it leaves a change open, and that `d` is needed not every call heeds."""
+    """Whether the schema is not to blame: it leaves patches open, and that `d` is needed not every call heeds."""
     is_d = fault["code"] == "missing" and fault["pointer"].endswith("/d")
-    return is_d or fault["pointer"].startswith("/change")
+    return is_d or fault["pointer"].startswith(_PATCHES)
