@@ -74,6 +74,13 @@ class Studies:
         """The cells beside the baseline on the same test examples: would new examples show a difference?"""
         return self._ask("GET", f"/v1/studies/{study_id}/examples")
 
+    def curves(
+        self, study_id: int, *, layers: Sequence[str] = (), measures: Sequence[str] = (), max_points: int = 500
+    ) -> dict[str, Any]:
+        """The curves of each cell: in buckets of steps the mean over its runs with its interval, minimum, maximum."""
+        params = {"layer": layers, "measure": measures, "max_points": max_points}
+        return self._ask("GET", f"/v1/studies/{study_id}/curves", params=params)
+
     def pause(self, study_id: int) -> dict[str, Any]:
         """Keep the study's own jobs from running until it is resumed."""
         return self._ask("POST", f"/v1/studies/{study_id}/pause")

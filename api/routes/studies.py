@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import orm
 
 from api.dependencies.auth import Member, Viewer
+from api.dependencies.curve_query import Chosen
 from api.dependencies.idempotency import MADE, Idempotent
 from api.dependencies.session import Session
 from api.dependencies.studies import ChangedStudy, SeenStudy, studies_visible_to
@@ -33,7 +34,8 @@ from hsu_jobs.errors import (
 )
 from hsu_jobs.settings import settings
 from hsu_jobs.spec import Tag
-from hsu_jobs.studies import examples, quoting, requests, tabulating
+from hsu_jobs.studies import bands, examples, quoting, requests, tabulating
+from hsu_jobs.studies.bands import BandsView
 from hsu_jobs.studies.examples import StudyExamples
 from hsu_jobs.studies.requests import Changed
 from hsu_jobs.studies.spec import MOST_ARMS, ArmName, NumberOrSeeds, Patch, Pointer, StudySpec
@@ -52,6 +54,7 @@ _EXAMPLE: dict[str, Any] = {
 }
 _ALWAYS = (BadRequest, Unauthorized, NotFound)
 _CHANGING = (*_ALWAYS, Forbidden)
+MOST_POINTS = 5_000
 DryRun = Annotated[bool, Query(description="Queue nothing: check the study, and tell what is to be expected.")]
 QUOTED: Responses = {200: {"model": StudyQuoteView, "description": "With `dry_run`: what is to be expected of it"}}
 
@@ -199,6 +202,17 @@ def show_table(
     docs/statistics.md explains every number.
     """
     return written.response(tabulating.tabulate(session, study))
+
+
+@router.get("/{study_id}/curves", responses=problems(*_ALWAYS))
+def read_bands(
+    study: SeenStudy,
+    choice: Chosen,
+    session: Session,
+    max_points: Annotated[int, Query(ge=1, le=MOST_POINTS, description="Buckets of steps, at most.")] = 500,
+) -> BandsView:
+    """The curves of a study: of each cell the mean over its runs with its interval, their minimum and maximum."""
+    return bands.of(session, study, choice, max_points=max_points)
 
 
 @router.get("/{study_id}/examples", responses=problems(*_ALWAYS))

@@ -16,7 +16,7 @@ from hsu_client.client import Client
 
 STUDY = click.argument("study_id", metavar="ID", type=click.IntRange(min=1))
 NO_ANSWERS = "no two runs of one seed keep which test examples they got right"
-KINDS = ("intervals", "pareto", "axis")
+KINDS = ("intervals", "pareto", "axis", "curves")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the service's own answer.")
 
 
@@ -136,14 +136,21 @@ def compare(client: Client, job_id: int, other: int, *, as_json: bool) -> None:
     type=click.Choice(KINDS),
     default="intervals",
     show_default=True,
-    help="intervals by arm; metric against GPU seconds; metric along an axis.",
+    help="intervals by arm; metric against GPU seconds (pareto) or along an axis; curves with bands.",
 )
-@click.option("--metric", help="By default the primary one.")
+@click.option("--metric", help="By default the primary one; of curves a measure, as in loss, or MEASURE@LAYER.")
 @click.option("--axis", help="The JSON pointer of the axis, as in /regularizer/hidden_weight.")
 @click.pass_obj
 def figure(client: Client, study_id: int, file: Path, kind: str, metric: str | None, axis: str | None) -> None:
     """Draw FILE (.svg, .pdf or .png): what a study shows."""
-    _report().save(client.studies.table(study_id), file, kind=kind, metric=metric, axis=axis)
+    report = _report()
+    if kind == "curves":
+        measure, _, layer = (metric or "loss").partition("@")
+        layers = [layer] if layer else []
+        made = report.bands(client.studies.curves(study_id, measures=[measure], layers=layers))
+    else:
+        made = report.figure(client.studies.table(study_id), kind=kind, metric=metric, axis=axis)
+    report.save(made, file)
 
 
 @study.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ WIDE = 20.0
 """Ratio of largest to smallest value of an axis from which it is drawn logarithmically."""
 
 
-def save(table: Table, file: Path, **asked: str | None) -> None:
-    """Save a figure as SVG, PDF or PNG; `asked` as for `figure`. Raises ValueError."""
+def save(made: Figure, file: Path) -> None:
+    """Save a figure as SVG, PDF or PNG. Raises ValueError."""
     if file.suffix not in FORMATS:
         raise ValueError(f"a figure is saved as {', '.join(FORMATS)}; found {file.suffix or 'no ending'}")
-    figure(table, **asked).savefig(file)
+    made.savefig(file)
 
 
 def figure(
@@ -46,6 +47,36 @@ def figure(
             _intervals(axes, table, chosen)
     axes.set_title(_plain(table["name"]), fontsize="medium")
     return made
+
+
+def bands(found: Table) -> Figure:
+    """The curves of a study: a line for each cell with the interval of its mean, a panel for each layer and measure.
+
+    Raises ValueError if there is nothing to draw yet.
+    """
+    panels: dict[str, list[Table]] = {}
+    for curve in found["curves"]:
+        name = curve["measure"] + (f" of {curve['layer']}" if curve["layer"] else "")
+        panels.setdefault(name, []).append(curve)
+    if not panels:
+        raise ValueError(f"study {found['study']} has no such curves yet")
+    made = Figure(figsize=(6.4, 3.4 * len(panels)), layout="constrained")
+    for axes, (name, curves) in zip(made.subplots(len(panels), squeeze=False)[:, 0], panels.items(), strict=True):
+        for place, curve in enumerate(curves):
+            colour = colormaps["tab10"](place % 10)
+            axes.plot(curve["steps"], _plotted(curve["mean"]), color=colour, label=_plain(curve["cell"]))
+            axes.fill_between(
+                curve["steps"], _plotted(curve["low"]), _plotted(curve["high"]), color=colour, alpha=0.2, linewidth=0
+            )
+        axes.set_xlabel(f"step; bands: {100 * found['confidence']:g} % intervals of the mean")
+        axes.set_ylabel(_plain(name))
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    return made
+
+
+def _plotted(numbers: Sequence[float | None]) -> list[float]:
+    return [math.nan if number is None else number for number in numbers]
 
 
 def _metric(table: Table, name: str | None) -> Table:

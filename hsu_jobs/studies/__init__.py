@@ -11,6 +11,7 @@
     evidence     what is the table made of?
     table        what does it say?
     tabulating   how is it made?
+    bands        how do the curves of a cell's runs look together?
     examples     would new test examples show it?
     costs        what does each cell cost, beside what it gives?
     notes        what must somebody know before they trust it?

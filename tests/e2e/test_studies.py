@@ -43,7 +43,7 @@ def test_the_tutorial_leads_to_a_compared_study(done: Path, service: dict[str, s
     rows = list(csv.DictReader(done.joinpath("table.csv").read_text(encoding="utf-8").splitlines()))
     assert [row["cell"] for row in rows if row["metric"] == "test_accuracy"] == ["baseline", "mhe", "mgd"]
     assert {row["same_start"] for row in rows if row["pairs"]} == {"7"}
-    for name in ("accuracy.svg", "cost.png", "strengths.svg", "report.html"):
+    for name in ("accuracy.svg", "cost.png", "curves.png", "strengths.svg", "report.html"):
         assert done.joinpath(name).stat().st_size > 5_000
     page = done.joinpath("report.html").read_text(encoding="utf-8")
     assert "http" not in re.sub(r"http://www\.w3\.org/\S+|https?://(matplotlib|purl|creativecommons)\.org\S*", "", page)

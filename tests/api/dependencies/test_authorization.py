@@ -118,6 +118,7 @@ MATRIX: dict[str, Row] = {
     "GET /v1/studies/{study_id}": Row(READ_OWN),
     "GET /v1/studies/{study_id}/table": Row(READ_OWN),
     "GET /v1/studies/{study_id}/examples": Row(READ_OWN),
+    "GET /v1/studies/{study_id}/curves": Row(READ_OWN),
     "DELETE /v1/studies/{study_id}": Row(CHANGE_OWN),
     **{
         f"POST /v1/studies/{{study_id}}/{action}": Row(CHANGE_OWN, body=body)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import statistics
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
@@ -169,6 +171,30 @@ def test_the_table_is_also_csv_markdown_and_latex(ada: TestClient, begin: Callab
     latex = ada.get(path, params={"format": "latex"}).text
     assert r"50\% \& more\_of \#it" in latex
     assert r"mhe & 0.885 $\pm$ 0.021 +" in latex
+
+
+def test_the_curves_of_a_cells_runs_are_a_band(ada: TestClient, begin: Callable[..., dict[str, Any]]) -> None:
+    study = begin(ada, arms={"mhe": {"regularizer": {"kind": "mhe"}}}, seeds=3)
+    path = f"/v1/studies/{study['id']}/curves"
+    assert ada.get(path).json()["curves"] == []
+    run_all(better)
+    found = ada.get(path, params={"measure": "mhe_s2"}).json()
+    assert found["width"] == 1
+    assert [(curve["cell"], curve["layer"]) for curve in found["curves"]] == [
+        ("baseline", "hidden1"),
+        ("mhe", "hidden1"),
+    ]
+    mhe = found["curves"][1]
+    values = [1 + better({"seed": seed, "regularizer": {"kind": "mhe"}}) for seed in range(3)]
+    assert (mhe["steps"], mhe["runs"]) == ([0, 23], [3, 3])
+    assert mhe["mean"] == [2.0, pytest.approx(statistics.fmean(values))]
+    assert (mhe["min"][1], mhe["max"][1]) == (min(values), max(values))
+    half = 4.302652729749464 * statistics.stdev(values) / math.sqrt(3)  # Student's t of two degrees of freedom
+    assert (mhe["low"][0], mhe["high"][1]) == (2.0, pytest.approx(statistics.fmean(values) + half))
+    wide = ada.get(path, params={"measure": "mhe_s2", "max_points": 1}).json()
+    assert (wide["curves"][0]["steps"], wide["curves"][0]["max"]) == ([0], [2.0])
+    unknown = ada.get(path, params={"measure": "mhe_s3"})
+    assert (unknown.status_code, "mhe_s2" in unknown.json()["detail"]) == (404, True)
 
 
 def test_cells_and_jobs_are_compared_on_the_same_test_examples(
