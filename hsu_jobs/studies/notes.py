@@ -66,6 +66,6 @@ def _on_missing(evidence: Evidence) -> Iterator[str]:
         named = [f"{labels[run.cell]} with seed {run.seed} (job {run.job_id})" for run in missing[:MOST_NAMED]]
         if missing:
             more = f", and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
-            yield f"{len(missing)} runs {what} and are missing: {', '.join(named)}{more}."
+            yield f"Missing, because they {what}: {', '.join(named)}{more}."
     if again := sum(not run.is_current for run in evidence.runs):
-        yield f"{again} runs were run again; of each, the last one counts."
+        yield f"Run again: {again}. Of each such run the last one counts."

@@ -45,11 +45,12 @@ def add_members(session: Session, study: StudyRow, cells: Sequence[CellRow], see
 
 
 def advance(session: Session, study: StudyRow, settings: Settings) -> list[int]:
-    """Queue the next runs of a study, as far as there is room; returns the ids of their jobs.
+    """Queue the next runs of a study that is to run, as far as there is room; returns the ids of their jobs.
 
-    The study is locked, so that no run is queued twice.
+    The caller has locked the study, so that no run is queued twice.
     """
-    room = min(quota.room_for_jobs(session, study.owner_id, settings), MOST_AT_ONCE)
+    is_to_run = study.wanted == Wanted.RUN
+    room = min(quota.room_for_jobs(session, study.owner_id, settings), MOST_AT_ONCE) if is_to_run else 0
     open_ones = select(MemberRow).where(
         MemberRow.study_id == study.id, MemberRow.is_current, MemberRow.job_id.is_(None)
     )

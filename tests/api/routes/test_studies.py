@@ -232,7 +232,7 @@ def test_what_failed_is_counted_named_and_run_again(ada: TestClient, begin: Call
     found = table(ada, study)
     mhe = found["metrics"][0]["cells"][1]
     assert (mhe["n"], mhe["missing"], mhe["contrast"]["pairs"]) == (5, 1, 5)
-    assert any("1 runs failed and are missing: mhe with seed 2" in note for note in found["notes"])
+    assert any("Missing, because they failed: mhe with seed 2" in note for note in found["notes"])
     (failed,) = [run for run in found["runs"] if run["state"] == "failed"]
     assert failed["failure"] == "diverged: the loss is not finite"
 
@@ -291,12 +291,14 @@ def test_it_pauses_resumes_cancels_and_is_deleted(ada: TestClient, begin: Callab
     study = begin(ada)
     path = f"/v1/studies/{study['id']}"
     assert ada.post(f"{path}/pause").json()["runs"] == {"paused": 9}
-    assert ada.post(f"{path}/resume").json()["runs"] == {"queued": 9}
+    extended = ada.post(f"{path}/extend", json={"seeds": 1}).json()
+    assert extended["runs"] == {"paused": 9, "unqueued": 3}
+    assert ada.post(f"{path}/resume").json()["runs"] == {"queued": 12}
     assert ada.delete(path).json()["code"] == "study_not_ended"
-    assert ada.post(f"{path}/cancel").json()["runs"] == {"cancelled": 9}
+    assert ada.post(f"{path}/cancel").json()["runs"] == {"cancelled": 12}
     assert ada.delete(path).status_code == 204
     assert ada.get(path).status_code == 404
-    assert len(ada.get("/v1/jobs", params={"state": "cancelled"}).json()["jobs"]) == 9
+    assert len(ada.get("/v1/jobs", params={"state": "cancelled"}).json()["jobs"]) == 12
 
 
 def test_finished_jobs_and_tracked_runs_are_enlisted_by_tag(
