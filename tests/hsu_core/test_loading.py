@@ -142,7 +142,7 @@ def test_a_checkpoint_holds_tensors_and_json_and_nothing_else(tmp_path: Path) ->
         data = len(file.read())
     assert set(header.pop("__metadata__")) == {"hsu"}
     with safe_open(path, framework="pt") as opened:
-        assert json.loads(opened.metadata()["hsu"]).keys() == {"format", "step", "spec", "scores"}
+        assert json.loads(opened.metadata()["hsu"]).keys() == {"format", "step", "spec", "scores", "origin"}
     ends = sorted(tuple(about["data_offsets"]) for about in header.values())
     assert [0, *(end for _, end in ends)] == [*(begin for begin, _ in ends), data]  # no byte belongs to no tensor
     assert {name.partition("/")[0] for name in header} == {"model", "optimizer", "average"}
