@@ -21,7 +21,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from two_ranks import run_both
+from two_ranks import ENVIRONMENT, run_both
 
 from hsu_core import spec
 from hsu_core.data import reading
@@ -260,7 +260,8 @@ def train_for_long(does: str) -> NoReturn:
 def first_rank(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     """A first rank that trains with another one."""
     command = [sys.executable, __file__, "train", request.param]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=ENVIRONMENT, **pipes) as process:
         try:
             assert process.stdout
             assert process.stdout.readline() == "it trains\n"
