@@ -235,7 +235,7 @@ def test_what_can_be_asked_for_is_what_specs_and_results_hold() -> None:
     trainings = [result for result in get_args(AnyResult) if issubclass(result, TrainingResult)]
     fields = {name for result in trainings for name in result.model_fields}
     tables = {"adversarial", "corruptions"}
-    assert fields - {"task", "device", "plugins"} - tables | {"value", "gap"} == set(METRICS)
+    assert fields - {"task", "device", "plugins", "strength", "certificate"} - tables | {"value", "gap"} == set(METRICS)
     assert {sort.removeprefix("-") for sort in get_args(listing.Sort)} == {"created", "priority", "name", *METRICS}
 
 
