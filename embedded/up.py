@@ -71,7 +71,7 @@ def service(folder: Path, *, port: int | None, stop: StopRequest, say: Callable[
         _administer(folder, environment, "migrate")
         say("PostgreSQL and Redis are up, the tables are there")
 
-        port = _free_port(port)
+        port = undo.enter_context(_free_port(port))
         url = f"http://127.0.0.1:{port}"
         node = f"hsu-{secrets.token_hex(3)}@{socket.gethostname()}"
         undo.callback(children.stop_strays, folder)
@@ -219,16 +219,33 @@ def _user() -> str:
         return "admin"
 
 
-def _free_port(wanted: int | None) -> int:
+@contextmanager
+def _free_port(wanted: int | None) -> Iterator[int]:
+    """A port that nobody listens on, and that no other service of this machine chooses meanwhile."""
     for port in range(wanted or FIRST_PORT, (wanted or FIRST_PORT + 100) + 1):
+        if claim := _claim(port):
+            with claim:
+                yield port
+            return
+    raise CannotStart(f"port {wanted or f'{FIRST_PORT} to {FIRST_PORT + 100}'} is taken: choose another with --port")
+
+
+def _claim(port: int) -> socket.socket | None:
+    """A claim on a free port, which lasts until it is closed; None if the port is taken or claimed.
+
+    The API listens seconds after it was started: on a busy machine two services would find the same port free.
+    """
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        if sys.platform == "linux":
+            claim.bind(f"\0hsu-port-{port}")  # a name without a file, which is gone with the process
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise CannotStart(f"port {wanted or f'{FIRST_PORT} to {FIRST_PORT + 100}'} is taken: choose another with --port")
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return None
+    return claim
 
 
 def _wait(everything: Service, stop: StopRequest, is_so: Callable[[], bool], otherwise: str) -> None:
