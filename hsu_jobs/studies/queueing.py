@@ -16,11 +16,14 @@ from hsu_jobs.cluster import quota
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, read
 from hsu_jobs.states import State, Wanted
+from hsu_jobs.studies.search import asking
 from hsu_jobs.studies.spec import StudySpec
 from hsu_jobs.tables import CellRow, Job, MemberRow, Origin, StudyRow
 
 MOST_AT_ONCE = 1_000
 """Jobs that one transaction queues."""
+MOST_ROUNDS = 16
+"""How often one transaction asks for trials: those whose jobs are there already have ended at once."""
 LONGEST_NAME = 200
 
 
@@ -44,11 +47,26 @@ def add_members(session: Session, study: StudyRow, cells: Sequence[CellRow], see
     return sum(row.job_id is None for row in rows)
 
 
+def add_trials(session: Session, study: StudyRow) -> int:
+    """Begin the trials of the study's search whose turn it is; returns how many runs must still be queued."""
+    seeds = StudySpec.model_validate(study.spec).all_seeds
+    new = 0
+    for _ in range(MOST_ROUNDS):
+        cells = session.execute(cells_of(study.id)).scalars().all()
+        asked = asking.ask(session, study, cells)
+        if not asked:
+            break
+        new += add_members(session, study, [cell for cell in asked if cell.spec is not None], seeds)
+    return new
+
+
 def advance(session: Session, study: StudyRow, settings: Settings) -> list[int]:
     """Queue the next runs of a study, as far as there is room; returns the ids of their jobs.
 
-    The study is locked, so that no run is queued twice.
+    The study is locked, so that no run is queued twice, and no trial is asked twice.
     """
+    if study.wanted == Wanted.RUN:
+        add_trials(session, study)
     room = min(quota.room_for_jobs(session, study.owner_id, settings), MOST_AT_ONCE)
     open_ones = select(MemberRow).where(
         MemberRow.study_id == study.id, MemberRow.is_current, MemberRow.job_id.is_(None)
@@ -56,10 +74,12 @@ def advance(session: Session, study: StudyRow, settings: Settings) -> list[int]:
     in_order = open_ones.order_by(MemberRow.id).limit(room + 1)
     waiting = session.execute(in_order).scalars().all()
     members = waiting[:room]
-    study.waits = len(waiting) > room
+    every = session.execute(cells_of(study.id)).scalars().all()
+    searches = asking.begun(session, study, every)
+    study.waits = len(waiting) > room or any(search.begun < search.budget for search in searches)
     if not members:
         return []
-    cells = {cell.number: cell for cell in session.execute(cells_of(study.id)).scalars()}
+    cells = {cell.number: cell for cell in every}
     specs = [_spec(study, cells[member.cell], member.seed or 0) for member in members]
     queued = lifecycle.submit_all(session, specs, owner_id=study.owner_id)
     for member, job in zip(members, queued, strict=True):
