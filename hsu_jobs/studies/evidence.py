@@ -50,11 +50,17 @@ class Evidence(NamedTuple):
 def gather(session: Session, study: StudyRow) -> Evidence:
     """What is known of a study now."""
     spec = StudySpec.model_validate(study.spec)
-    cells = {cell.number: cell for cell in session.execute(queueing.cells_of(study.id)).scalars()}
-    runs = members.of(session, study.id)
+    cells = {cell.number: cell for cell in sorted(session.execute(queueing.cells_of(study.id)).scalars(), key=_place)}
+    places = {number: place for place, number in enumerate(cells)}
+    runs = sorted(members.of(session, study.id), key=lambda run: places[run.cell])
     current = [run for run in runs if run.is_current]
     searches = list(session.execute(asking.searches_of(study.id)).scalars())
     return Evidence(study, spec, cells, runs, values.of(session, spec, current), searches)
+
+
+def _place(cell: CellRow) -> tuple[bool, int, int, int]:
+    """Where a cell stands: trials search by search in their order, whichever of them began first; then others."""
+    return (cell.trial is None, cell.search or 0, cell.trial or 0, cell.number)
 
 
 def label(cell: CellRow) -> str:

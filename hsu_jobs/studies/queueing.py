@@ -22,8 +22,9 @@ from hsu_jobs.tables import CellRow, Job, MemberRow, Origin, StudyRow
 
 MOST_AT_ONCE = 1_000
 """Jobs that one transaction queues."""
-MOST_ROUNDS = 16
-"""How often one transaction asks for trials: those whose jobs are there already have ended at once."""
+MOST_ASKED = 64
+"""Trials after which a transaction asks for no more: those whose jobs are there already have ended at once, and others
+could begin. At 1,000 trials and 16 fields one question takes half a second."""
 LONGEST_NAME = 200
 
 
@@ -48,25 +49,31 @@ def add_members(session: Session, study: StudyRow, cells: Sequence[CellRow], see
 
 
 def add_trials(session: Session, study: StudyRow) -> int:
-    """Begin the trials of the study's search whose turn it is; returns how many runs must still be queued."""
+    """Begin the trials whose turn it is, if the study is to run; returns how many runs must still be queued."""
+    if study.wanted != Wanted.RUN:
+        return 0
     seeds = StudySpec.model_validate(study.spec).all_seeds
-    new = 0
-    for _ in range(MOST_ROUNDS):
-        cells = session.execute(cells_of(study.id)).scalars().all()
-        asked = asking.ask(session, study, cells)
-        if not asked:
+    asked, new = 0, 0
+    while asked < MOST_ASKED:
+        cells = asking.ask(session, study, session.execute(cells_of(study.id)).scalars().all())
+        if not cells:
             break
-        new += add_members(session, study, [cell for cell in asked if cell.spec is not None], seeds)
+        asked += len(cells)
+        new += add_members(session, study, [cell for cell in cells if cell.spec is not None], seeds)
     return new
 
 
 def advance(session: Session, study: StudyRow, settings: Settings) -> list[int]:
-    """Queue the next runs of a study, as far as there is room; returns the ids of their jobs.
+    """Begin the next trials of a study, and queue its next runs as far as there is room; returns the jobs' ids.
 
     The study is locked, so that no run is queued twice, and no trial is asked twice.
     """
-    if study.wanted == Wanted.RUN:
-        add_trials(session, study)
+    add_trials(session, study)
+    return queue_members(session, study, settings)
+
+
+def queue_members(session: Session, study: StudyRow, settings: Settings) -> list[int]:
+    """Queue the next runs of the cells that are there, as far as there is room; returns the ids of their jobs."""
     room = min(quota.room_for_jobs(session, study.owner_id, settings), MOST_AT_ONCE)
     open_ones = select(MemberRow).where(
         MemberRow.study_id == study.id, MemberRow.is_current, MemberRow.job_id.is_(None)

@@ -215,7 +215,7 @@ def _with_members(
     new = added + queueing.add_members(session, study, cells, seeds) + queueing.add_trials(session, study)
     if not StudySpec.model_validate(study.spec).wait:
         quota.require_room_for_jobs(session, study.owner_id, new, settings)
-    return Changed(study, queueing.advance(session, study, settings))
+    return Changed(study, queueing.queue_members(session, study, settings))
 
 
 def _asked_of_each(session: Session, study: StudyRow, wanted: Wanted, ask: Callable[[Session, int], Job]) -> StudyRow:

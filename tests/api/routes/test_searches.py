@@ -112,7 +112,10 @@ def test_the_table_has_trials_in_order_the_best_so_far_and_no_claim(ada: TestCli
         of_best = [run for run in found["runs"] if run["cell"] == search["trials"][search["best"]]["cell"]]
         assert max(values) == pytest.approx(sum(run["values"]["test_accuracy"] for run in of_best) / 2)
     (metric,) = found["metrics"]
-    assert len(metric["cells"]) == 2 * TRIALS
+    in_order = [trial["cell"] for search in found["searches"] for trial in search["trials"]]
+    assert [cell["label"] for cell in metric["cells"]] == in_order
+    assert [run["cell"] for run in found["runs"]] == [label for label in in_order for _ in range(2)]
+    assert len(in_order) == 2 * TRIALS
     assert {cell["contrast"] for cell in metric["cells"]} == {None}
     assert any("on the test set" in note and "too good" in note for note in found["notes"])
     assert any("Nothing is tested between the winners" in note for note in found["notes"])
@@ -157,6 +160,27 @@ def test_trials_that_fail_have_no_value_and_the_search_goes_on(ada: TestClient) 
         assert all(trial["has_ended"] for trial in failed)
         assert {trial["point"]["/optimizer/momentum"] for trial in failed} == {0.9}
         assert search["trials"][search["best"]]["value"] is not None
+
+
+def test_the_same_search_again_asks_the_same_and_runs_nothing(ada: TestClient) -> None:
+    first = searched(ada, reuse=True)
+    to_the_end()
+    again = searched(ada, reuse=True)
+    assert (again["runs"], again["has_ended"]) == ({"succeeded": 2 * TRIALS}, True)
+    assert trials(ada, again) == trials(ada, first)
+
+
+def test_many_trials_whose_jobs_are_there_are_asked_in_several_transactions(
+    ada: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = searched(ada, reuse=True)
+    to_the_end()
+    monkeypatch.setattr(queueing, "MOST_ASKED", 8)
+    again = searched(ada, reuse=True)
+    assert (again["runs"], again["has_ended"]) == ({"succeeded": 12}, False)
+    while not ada.get(f"/v1/studies/{again['id']}").json()["has_ended"]:
+        assert sweep() == 0
+    assert trials(ada, again) == trials(ada, first)
 
 
 def test_a_search_that_is_cancelled_asks_nothing_until_it_is_resumed(ada: TestClient) -> None:
