@@ -45,7 +45,7 @@ STUDY: dict[str, Any] = {
 SEARCH: dict[str, Any] = {
     **STUDY,
     "name": "a search to be broken",
-    "arms": {"mhe": {"regularizer": {"kind": "mhe"}}},
+    "arms": {"mhe": {"regularizer": {"kind": "mhe"}, "duration": {"steps": 1200}}},
     "baseline": "mhe",
     "seeds": 1,
     "search": {
