@@ -37,9 +37,9 @@ test: check  ## every check and every test; needs no Docker and no services
 quick: check  ## the checks and the fast half of the tests, for between two edits (2 minutes)
 	@$(BIN)/python -m pytest -q -m "not slow" -n 2 --dist worksteal $(QUICK)
 
-chaos: setup  ## break a cluster, a tracked run, and a study of 30 jobs at random moments (50 minutes)
+chaos: setup  ## break a cluster, a tracked run, a study of 30 jobs and a search of 40 trials at random moments (70 minutes)
 	@$(BIN)/python tests/chaos/suite.py
-	@HSU_TEST_FAULTS=60 HSU_TEST_STUDY_SEEDS=10 $(BIN)/python -m pytest -q -s --timeout 3600 \
+	@HSU_TEST_FAULTS=60 HSU_TEST_STUDY_SEEDS=10 HSU_TEST_SEARCH_TRIALS=40 $(BIN)/python -m pytest -q -s --timeout 3600 \
 		tests/hsu_client/tracking/test_faults.py tests/chaos/test_studies.py
 
 conformance: setup  ## ask the API thousands of generated questions, and look whether it answers as it documents

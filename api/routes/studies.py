@@ -37,8 +37,9 @@ from hsu_jobs.spec import Tag
 from hsu_jobs.studies import bands, examples, quoting, requests, tabulating
 from hsu_jobs.studies.bands import BandsView
 from hsu_jobs.studies.examples import StudyExamples
+from hsu_jobs.studies.names import ArmName, Pointer
 from hsu_jobs.studies.requests import Changed
-from hsu_jobs.studies.spec import MOST_ARMS, ArmName, NumberOrSeeds, Patch, Pointer, StudySpec
+from hsu_jobs.studies.spec import MOST_ARMS, NumberOrSeeds, Patch, StudySpec
 from hsu_jobs.studies.table import Table
 from hsu_jobs.tables import ApiKey, StudyRow
 

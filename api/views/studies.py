@@ -12,6 +12,7 @@ from hsu_jobs.states import Wanted
 from hsu_jobs.studies import evidence, members, queueing
 from hsu_jobs.studies.plan import At
 from hsu_jobs.studies.quoting import Quote
+from hsu_jobs.studies.search import asking
 from hsu_jobs.studies.spec import StudySpec
 from hsu_jobs.tables import CellRow, StudyRow
 
@@ -26,6 +27,17 @@ class StudyCellView(View):
     at: At
     runs: dict[str, int]
     """How many are in each state of a job; those without one are `unqueued`."""
+
+
+class StudySearchView(View):
+    """The search of an arm, at a point of the axes."""
+
+    label: str
+    arm: str
+    at: At
+    trials: int
+    """How many it gets; each is a cell."""
+    begun: int
 
 
 class StudyView(View):
@@ -46,6 +58,8 @@ class StudyView(View):
     gpu_seconds_left: float | None
     """Expected; null before the first run has succeeded."""
     cells: list[StudyCellView]
+    searches: list[StudySearchView]
+    """Of each arm, if the study has a search."""
     extensions: list[dict[str, Any]]
     """When it was extended, by what, and how many runs had ended by then."""
     created_at: datetime
@@ -55,21 +69,31 @@ class StudyView(View):
         """The view of a study with its runs."""
         cells = session.execute(queueing.cells_of(study.id)).scalars().all()
         runs = members.of(session, study.id)
-        progress = members.progress(runs)
+        searches = asking.begun(session, study, cells)
+        unasked = sum(search.budget - search.begun for search in searches)
+        spec = StudySpec.model_validate(study.spec)
+        progress = members.progress(runs, unasked=unasked * len(spec.all_seeds))
         return cls(
             id=study.id,
             name=study.name,
             owner=study.owner.name,
-            spec=StudySpec.model_validate(study.spec),
+            spec=spec,
             wanted=study.wanted,
             runs=progress.states,
-            has_ended=members.have_ended(runs, wanted=study.wanted),
+            has_ended=members.have_ended(runs, wanted=study.wanted) and (not unasked or study.wanted == Wanted.CANCEL),
             gpu_seconds=progress.gpu_seconds,
             gpu_seconds_left=progress.gpu_seconds_left,
             cells=[_cell(cell, [run for run in runs if run.cell == cell.number]) for cell in cells],
+            searches=[_search(search) for search in searches],
             extensions=study.extensions,
             created_at=study.created_at,
         )
+
+
+def _search(search: asking.Begun) -> StudySearchView:
+    row = search.row
+    label = evidence.label_of(row.arm, row.at)
+    return StudySearchView(label=label, arm=row.arm, at=row.at, trials=search.budget, begun=search.begun)
 
 
 def _cell(cell: CellRow, runs: list[members.Member]) -> StudyCellView:

@@ -161,6 +161,7 @@ def caption(table: Table) -> str:
 
 
 def _verdicts(table: Table) -> Iterator[str]:
+    yield from (search.verdict for search in table.searches)
     for cell in table.metrics[0].cells:
         if cell.contrast:
             yield cell.contrast.verdict

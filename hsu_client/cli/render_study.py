@@ -15,6 +15,8 @@ def details(study: Study) -> Iterator[str]:
     """A study in a few lines: its progress, and a line for each cell."""
     yield f"study {study['id']} · {study['name']}"
     yield progress(study)
+    for search in study["searches"]:
+        yield f"  {search['label']:<40} {search['begun']} of {search['trials']} trials have begun"
     for cell in study["cells"]:
         yield f"  {cell['label']:<40} {_states(cell['runs'])}"
 

@@ -15,7 +15,10 @@
     examples     would new test examples show it?
     costs        what does each cell cost, beside what it gives?
     notes        what must somebody know before they trust it?
+    names        what are arms, metrics and fields called?
+    search/      which values of some fields are best?
     statistics/  how sure are we?
 
-An arm is what is compared; a cell is an arm at a point of the axes; a run is a cell with a seed.
+An arm is what is compared; a cell is an arm at a point of the axes, or a trial of its search; a run is a cell with a
+seed.
 """

@@ -10,9 +10,10 @@ from hsu_jobs.studies import members, plan, queueing, values
 from hsu_jobs.studies.members import Member
 from hsu_jobs.studies.metrics import Metric
 from hsu_jobs.studies.plan import At
+from hsu_jobs.studies.search import asking
 from hsu_jobs.studies.spec import StudySpec
 from hsu_jobs.studies.values import Values
-from hsu_jobs.tables import CellRow, StudyRow
+from hsu_jobs.tables import CellRow, SearchRow, StudyRow
 
 
 class Evidence(NamedTuple):
@@ -25,6 +26,8 @@ class Evidence(NamedTuple):
     """All, also those that were run again."""
     numbers: dict[int, Values]
     """Of each current run that has succeeded."""
+    searches: list[SearchRow]
+    """The arms that are searched, at each point of the axes."""
 
     @property
     def labels(self) -> dict[int, str]:
@@ -47,15 +50,22 @@ class Evidence(NamedTuple):
 def gather(session: Session, study: StudyRow) -> Evidence:
     """What is known of a study now."""
     spec = StudySpec.model_validate(study.spec)
-    cells = {cell.number: cell for cell in session.execute(queueing.cells_of(study.id)).scalars()}
-    runs = members.of(session, study.id)
+    cells = {cell.number: cell for cell in sorted(session.execute(queueing.cells_of(study.id)).scalars(), key=_place)}
+    places = {number: place for place, number in enumerate(cells)}
+    runs = sorted(members.of(session, study.id), key=lambda run: places[run.cell])
     current = [run for run in runs if run.is_current]
-    return Evidence(study, spec, cells, runs, values.of(session, spec, current))
+    searches = list(session.execute(asking.searches_of(study.id)).scalars())
+    return Evidence(study, spec, cells, runs, values.of(session, spec, current), searches)
+
+
+def _place(cell: CellRow) -> tuple[bool, int, int, int]:
+    """Where a cell stands: trials search by search in their order, whichever of them began first; then others."""
+    return (cell.trial is None, cell.search or 0, cell.trial or 0, cell.number)
 
 
 def label(cell: CellRow) -> str:
-    """What a cell is called: `mhe`, `mhe at lr=0.05`."""
-    return label_of(cell.arm, cell.at)
+    """What a cell is called: `mhe`, `mhe at lr=0.05`, `mhe trial 3 at lr=0.07`."""
+    return label_of(cell.arm if cell.trial is None else f"{cell.arm} trial {cell.trial}", cell.at)
 
 
 def label_of(arm: str, at: At) -> str:

@@ -63,16 +63,16 @@ def have_ended(members: Sequence[Member], *, wanted: Wanted | str) -> bool:
     return not still or (wanted == Wanted.CANCEL and all(state == UNQUEUED for state in still))
 
 
-def progress(members: Sequence[Member]) -> Progress:
-    """How far these members are."""
+def progress(members: Sequence[Member], *, unasked: int = 0) -> Progress:
+    """How far these members are; `unasked`: runs of trials that have not begun."""
     current = [member for member in members if member.is_current]
     states: dict[str, int] = {}
     for member in current:
         states[str(member.state)] = states.get(str(member.state), 0) + 1
-    return Progress(states, sum(member.gpu_seconds for member in members), _left(current))
+    return Progress(states, sum(member.gpu_seconds for member in members), _left(current, unasked))
 
 
-def _left(members: Sequence[Member]) -> float | None:
+def _left(members: Sequence[Member], unasked: int) -> float | None:
     done = [member for member in members if member.has_succeeded]
     if not done:
         return None
@@ -82,7 +82,9 @@ def _left(members: Sequence[Member]) -> float | None:
         for cell in {member.cell for member in done}
     }
     open_ones = [member for member in members if member.state in _OPEN]
-    return sum(max(0.0, by_cell.get(member.cell, of_all) - member.gpu_seconds) for member in open_ones)
+    return (
+        sum(max(0.0, by_cell.get(member.cell, of_all) - member.gpu_seconds) for member in open_ones) + unasked * of_all
+    )
 
 
 _OPEN = (UNQUEUED, State.QUEUED, State.RUNNING, State.PAUSED)

@@ -41,6 +41,11 @@ class Metric(NamedTuple):
         return plugin.spec.higher_is_better if plugin else _DIRECTIONS.get(self.measure)
 
     @property
+    def is_of_test_set(self) -> bool:
+        """Whether it is measured on the test set: neither on other data, nor on the weights."""
+        return self.layers is None and self.name not in _NOT_OF_TEST_SET
+
+    @property
     def bounds(self) -> tuple[float, float] | None:
         """Between which values it always is; None where there are no such."""
         return (0.0, 1.0) if self.layers is None and self.name in _FRACTIONS else None
@@ -49,6 +54,11 @@ class Metric(NamedTuple):
 def of(study: StudySpec) -> list[Metric]:
     """The metrics of a study, the primary one first."""
     return [Metric(name) for name in study.metrics]
+
+
+def searched(study: StudySpec) -> Metric:
+    """The metric by which the trials of a study's search are compared."""
+    return Metric((study.search and study.search.metric) or study.metrics[0])
 
 
 def require(study: StudySpec, cells: Sequence[Cell]) -> None:
@@ -60,6 +70,9 @@ def require(study: StudySpec, cells: Sequence[Cell]) -> None:
             faults.append(Fault(pointer=f"/metrics/{place}", code="unknown_metric", detail=reason))
     if study.value == "best_validation":
         faults += _without_validation(cells)
+    if study.search and searched(study).higher_is_better is None:
+        detail = f"it is not known whether higher or lower values of {searched(study).name!r} are better"
+        faults.append(Fault(pointer="/search/metric", code="no_direction", detail=detail))
     if faults:
         raise spec_faults.rejected(tuple(faults))
 
@@ -105,3 +118,6 @@ _DIRECTIONS: dict[str, bool] = {
 }
 """Whether higher is better, of numbers of results and of measures of layers: of these, what is more uniform."""
 _FRACTIONS = frozenset({"recall_at_20", "ndcg_at_20", "ece"} | {name for name in METRICS if "accuracy" in name})
+_NOT_OF_TEST_SET = frozenset(
+    {"seconds", "steps_per_second"} | {name for name in METRICS if name.startswith(("train_", "validation_"))}
+)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from hsu_jobs.states import State
 from hsu_jobs.studies.evidence import Evidence
+from hsu_jobs.studies.search import report
 from hsu_jobs.studies.table import ContrastView
 
 MOST_NAMED = 20
@@ -16,6 +17,7 @@ def of(evidence: Evidence, contrasts: Sequence[ContrastView]) -> list[str]:
     """The notes, in sentences; `contrasts`: of the primary metric."""
     return [
         *_on_values(evidence),
+        *report.notes(evidence),
         *_on_seeds(evidence),
         *_on_pairs(contrasts),
         *_on_extensions(evidence),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from pydantic import ValidationError
@@ -21,12 +21,13 @@ from hsu_jobs.errors import Fault, Forbidden, SpecRejected
 from hsu_jobs.forks import merged
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, parse
-from hsu_jobs.studies.spec import BASELINE, MOST_MEMBERS, StudySpec, keys_of, pointer_of
+from hsu_jobs.studies.names import OF_PENALTIES, keys_of, overlap, pointer_of
+from hsu_jobs.studies.search.spec import place_of
+from hsu_jobs.studies.spec import BASELINE, MOST_MEMBERS, StudySpec
 from hsu_jobs.tables import ApiKey
 
 WITHOUT_PENALTY: dict[str, Any] = {"regularizer": {"kind": "none"}, "strength": None}
 """The patch of the arm that is added."""
-_OF_PENALTIES = ("regularizer", "strength")
 
 At = dict[str, Any]
 """A point of the axes: values by JSON pointer."""
@@ -57,17 +58,30 @@ def baseline_of(study: StudySpec) -> str:
 def cells(session: Session, study: StudySpec, settings: Settings, *, key: ApiKey) -> list[Cell]:
     """Every cell of a study, checked. Raises `SpecRejected` or `Forbidden`, pointing into the study."""
     drafts = list(_drafts(study))
-    count = len(drafts) * len(study.all_seeds)
-    if count > MOST_MEMBERS:
-        detail = (
-            f"a study may have {MOST_MEMBERS:,} runs, found {count:,}: {len(drafts):,} cells with "
-            f"{len(study.all_seeds):,} seeds each"
-        )
-        raise SpecRejected(detail, faults=(Fault(pointer="/seeds", code="too_many_runs", detail=detail),))
-    found = _read(session, study, drafts, key)
+    _require_few(study, drafts)
+    ends = list(_ends(study, drafts))
+    read = _read(session, study, [*drafts, *ends], key)
+    found, at_ends = read[: len(drafts)], read[len(drafts) :]
     _require_difference(study, found)
-    _admit(session, study, found, settings, key)
+    _require_effect(at_ends)
+    _admit(session, study, read, settings, key)
     return found
+
+
+def _require_few(study: StudySpec, drafts: Sequence[_Draft]) -> None:
+    """Raise `SpecRejected` if there are too many runs, or too many values to check before a search."""
+    trials = study.search.trials if study.search else 1
+    count = len(drafts) * trials * len(study.all_seeds)
+    detail = (
+        f"a study may have {MOST_MEMBERS:,} runs, found {count:,}: {len(drafts):,} cells with "
+        f"{f'{trials:,} trials of ' if study.search else ''}{len(study.all_seeds):,} seeds each"
+    )
+    if count > MOST_MEMBERS:
+        raise SpecRejected(detail, faults=(Fault(pointer="/seeds", code="too_many_runs", detail=detail),))
+    ends = sum(len(searched.ends) for searched in study.search.space.values()) if study.search else 0
+    if len(drafts) * ends > MOST_MEMBERS:
+        detail = f"{len(drafts):,} cells with {ends:,} values to check: there may be {MOST_MEMBERS:,} in all"
+        raise SpecRejected(detail, faults=(Fault(pointer="/search/space", code="too_many_values", detail=detail),))
 
 
 def _drafts(study: StudySpec) -> Iterator[_Draft]:
@@ -75,10 +89,10 @@ def _drafts(study: StudySpec) -> Iterator[_Draft]:
     base = _whole({**WITHOUT_PENALTY, **study.base})
     for arm, patch in {**added, **study.arms}.items():
         tree = _whole(merged(study.base if "task" in patch else base, patch))
-        axes = _crossed_with(study, tree)
+        axes = applying(study.over, tree)
         for values in itertools.product(*(study.over[axis] for axis in axes)):
             at = dict(zip(axes, values, strict=True))
-            yield _Draft(arm, at, _assigned(_as_strong(study, tree), at))
+            yield _Draft(arm, at, assigned(_as_strong(study, tree), at))
 
 
 def _whole(tree: Any) -> Any:
@@ -89,9 +103,19 @@ def _whole(tree: Any) -> Any:
         return tree  # what is wrong with it is told when the cells are read
 
 
-def _crossed_with(study: StudySpec, tree: Any) -> list[str]:
-    """The axes of an arm: without a penalty, those of penalties are not among them."""
-    return [axis for axis in study.over if _has_penalty(tree) or keys_of(axis)[0] not in _OF_PENALTIES]
+def _ends(study: StudySpec, drafts: Sequence[_Draft]) -> Iterator[_Draft]:
+    """Each cell with each field of the search at the ends of its range, or at each of its choices."""
+    space = study.search.space if study.search else {}
+    for draft in drafts:
+        for pointer in applying(space, draft.tree):
+            for value in space[pointer].ends.values():
+                point = {pointer: value}
+                yield _Draft(draft.arm, draft.at | point, assigned(draft.tree, point))
+
+
+def applying(pointers: Iterable[str], tree: Any) -> list[str]:
+    """The fields that an arm has: without a penalty, those of penalties are not among them."""
+    return [pointer for pointer in pointers if _has_penalty(tree) or keys_of(pointer)[0] not in OF_PENALTIES]
 
 
 def _has_penalty(tree: Any) -> bool:
@@ -106,7 +130,8 @@ def _as_strong(study: StudySpec, tree: Any) -> Any:
     return {**tree, "strength": study.strength.model_dump(mode="json")}
 
 
-def _assigned(tree: Any, at: At) -> Any:
+def assigned(tree: Any, at: At) -> Any:
+    """A spec in which the fields of a point have its values."""
     for pointer, value in at.items():
         *above, last = keys_of(pointer)
         patch: Any = {last: value}
@@ -139,12 +164,35 @@ def _blamed(study: StudySpec, draft: _Draft | Cell, fault: Fault) -> Fault:
     """The fault of a cell's spec, where the study says what is wrong: at an axis, in the arm, or in the base."""
     pointer = fault.pointer
     for axis, value in draft.at.items():
-        if f"{pointer}/".startswith(f"{axis}/") or f"{axis}/".startswith(f"{pointer}/"):
-            place = pointer_of("over", axis, str(study.over[axis].index(value)))
+        if overlap(pointer, axis):
+            place = _place(study, axis, value)
             return fault.model_copy(update={"pointer": place + pointer.removeprefix(axis) * pointer.startswith(axis)})
     is_of_arm = pointer and keys_of(pointer)[0] in study.arms.get(draft.arm, {})
     holder = pointer_of("arms", draft.arm) if is_of_arm else "/base"
     return fault.model_copy(update={"pointer": holder + pointer})
+
+
+def _place(study: StudySpec, field: str, value: Any) -> str:
+    """Where the study says that a field may have a value."""
+    if study.search and field in study.search.space:
+        return place_of(field, study.search.space[field], value)
+    return pointer_of("over", field, str(study.over[field].index(value)))
+
+
+def _require_effect(at_ends: Sequence[Cell]) -> None:
+    """Raise `SpecRejected` if a field is searched that changes no result."""
+    faults: dict[Fault, None] = {}
+    for one, other in itertools.pairwise(at_ends):
+        pointer = next(reversed(other.at))
+        if (
+            one.spec.fingerprint == other.spec.fingerprint
+            and next(reversed(one.at)) == pointer
+            and one.arm == other.arm
+        ):
+            detail = f"{pointer} changes no result of the arm {other.arm}: there is nothing to search"
+            faults[Fault(pointer=pointer_of("search", "space", pointer), code="changes_nothing", detail=detail)] = None
+    if faults:
+        raise spec_faults.rejected(tuple(faults))
 
 
 def _require_difference(study: StudySpec, found: Sequence[Cell]) -> None:

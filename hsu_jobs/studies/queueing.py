@@ -16,11 +16,15 @@ from hsu_jobs.cluster import quota
 from hsu_jobs.settings import Settings
 from hsu_jobs.spec import JobSpec, read
 from hsu_jobs.states import State, Wanted
+from hsu_jobs.studies.search import asking
 from hsu_jobs.studies.spec import StudySpec
 from hsu_jobs.tables import CellRow, Job, MemberRow, Origin, StudyRow
 
 MOST_AT_ONCE = 1_000
 """Jobs that one transaction queues."""
+MOST_ASKED = 64
+"""Trials after which a transaction asks for no more: those whose jobs are there already have ended at once, and others
+could begin. At 1,000 trials and 16 fields one question takes half a second."""
 LONGEST_NAME = 200
 
 
@@ -44,10 +48,34 @@ def add_members(session: Session, study: StudyRow, cells: Sequence[CellRow], see
     return sum(row.job_id is None for row in rows)
 
 
-def advance(session: Session, study: StudyRow, settings: Settings) -> list[int]:
-    """Queue the next runs of a study that is to run, as far as there is room; returns the ids of their jobs.
+def add_trials(session: Session, study: StudyRow) -> int:
+    """Begin the trials whose turn it is, if the study is to run; returns how many runs must still be queued."""
+    if study.wanted != Wanted.RUN:
+        return 0
+    seeds = StudySpec.model_validate(study.spec).all_seeds
+    asked, new = 0, 0
+    while asked < MOST_ASKED:
+        cells = asking.ask(session, study, session.execute(cells_of(study.id)).scalars().all())
+        if not cells:
+            break
+        asked += len(cells)
+        new += add_members(session, study, [cell for cell in cells if cell.spec is not None], seeds)
+    return new
 
-    The caller has locked the study, so that no run is queued twice.
+
+def advance(session: Session, study: StudyRow, settings: Settings) -> list[int]:
+    """Begin the next trials of a study, and queue its next runs as far as there is room; returns the jobs' ids.
+
+    The study is locked, so that no run is queued twice, and no trial is asked twice.
+    """
+    add_trials(session, study)
+    return queue_members(session, study, settings)
+
+
+def queue_members(session: Session, study: StudyRow, settings: Settings) -> list[int]:
+    """Queue the next runs of the cells that are there, if the study is to run, as far as there is room.
+
+    Returns the ids of their jobs.
     """
     is_to_run = study.wanted == Wanted.RUN
     room = min(quota.room_for_jobs(session, study.owner_id, settings), MOST_AT_ONCE) if is_to_run else 0
@@ -57,10 +85,12 @@ def advance(session: Session, study: StudyRow, settings: Settings) -> list[int]:
     in_order = open_ones.order_by(MemberRow.id).limit(room + 1)
     waiting = session.execute(in_order).scalars().all()
     members = waiting[:room]
-    study.waits = len(waiting) > room
+    every = session.execute(cells_of(study.id)).scalars().all()
+    searches = asking.begun(session, study, every)
+    study.waits = len(waiting) > room or any(search.begun < search.budget for search in searches)
     if not members:
         return []
-    cells = {cell.number: cell for cell in session.execute(cells_of(study.id)).scalars()}
+    cells = {cell.number: cell for cell in every}
     specs = [_spec(study, cells[member.cell], member.seed or 0) for member in members]
     queued = lifecycle.submit_all(session, specs, owner_id=study.owner_id)
     for member, job in zip(members, queued, strict=True):

@@ -46,11 +46,13 @@ class Quote(NamedTuple):
 
 def quote(session: Session, study: StudySpec, cells: Sequence[Cell], settings: Settings, *, key: ApiKey) -> Quote:
     """The quote of a study, if it were submitted with this key now."""
-    runs = [cell.spec.model_copy(update={"seed": seed}) for cell in cells for seed in study.all_seeds]
-    there = queueing.jobs_like(session, key.user_id, {run.fingerprint for run in runs}) if study.reuse else {}
+    seeds = _runs_of_a_cell(study)
+    runs = [cell.spec.model_copy(update={"seed": seed}) for cell in cells for seed in seeds]
+    asks = study.reuse and study.search is None  # at which points a search will be is not known
+    there = queueing.jobs_like(session, key.user_id, {run.fingerprint for run in runs}) if asks else {}
     new = [run for run in runs if run.fingerprint not in there]
     quoted = [_of_cell(session, cell) for cell in cells]
-    paces = [each.seconds_per_step for each in quoted for _ in study.all_seeds]
+    paces = [each.seconds_per_step for each in quoted for _ in seeds]
     spent = [_seconds(run, pace) for run, pace in zip(runs, paces, strict=True) if run.fingerprint not in there]
     gpu_seconds = None if None in spent else math.fsum(each for each in spent if each is not None)
     slots = sum(_slots(session, pool, settings) for pool in {run.resources.pool for run in new})
@@ -62,6 +64,11 @@ def quote(session: Session, study: StudySpec, cells: Sequence[Cell], settings: S
         ends_in=None if gpu_seconds is None or not (slots or not new) else gpu_seconds / max(1, slots),
         cells=quoted,
     )
+
+
+def _runs_of_a_cell(study: StudySpec) -> list[int]:
+    """The seeds of a cell's runs; in a search, those of all of its trials, at most."""
+    return [seed for _ in range(study.search.trials if study.search else 1) for seed in study.all_seeds]
 
 
 def _of_cell(session: Session, cell: Cell) -> CellQuote:

@@ -20,9 +20,11 @@ from hsu_jobs.errors import Fault, IllegalMove, SpecRejected, StudyNotEnded
 from hsu_jobs.settings import Settings
 from hsu_jobs.states import TERMINAL, State, Wanted
 from hsu_jobs.studies import metrics, plan, queueing
+from hsu_jobs.studies.names import pointer_of
 from hsu_jobs.studies.plan import At, Cell
-from hsu_jobs.studies.spec import MOST_SEEDS, StudySpec, pointer_of
-from hsu_jobs.tables import ApiKey, CellRow, Job, MemberRow, Origin, StudyRow, User
+from hsu_jobs.studies.search import asking
+from hsu_jobs.studies.spec import MOST_SEEDS, StudySpec
+from hsu_jobs.tables import ApiKey, CellRow, Job, MemberRow, Origin, SearchRow, StudyRow, User
 
 OWN = (Origin.QUEUED, Origin.RETRIED)
 """Members whose jobs are the study's own."""
@@ -55,7 +57,7 @@ def begin(session: Session, spec: StudySpec, settings: Settings, *, key: ApiKey)
     study = StudyRow(owner=session.get_one(User, key.user_id), name=spec.name, spec=pinned.model_dump(mode="json"))
     session.add(study)
     session.flush()
-    rows = _add_cells(session, study, cells, first=0)
+    rows = _add_cells(session, study, cells)
     return _with_members(session, study, rows, pinned.all_seeds, settings)
 
 
@@ -96,7 +98,7 @@ def extend(
     new = [cell for cell in cells if cell.arm in (arms or {})]
     study.spec = pinned.model_dump(mode="json")
     study.extensions = [*study.extensions, _note(session, study, new_seeds, list(arms or {}))]
-    rows = _add_cells(session, study, new, first=len(old))
+    rows = _add_cells(session, study, new)
     own = [cell for cell in old if cell.spec is not None]
     added = queueing.add_members(session, study, own, new_seeds)
     return _with_members(session, study, rows, pinned.all_seeds, settings, added=added)
@@ -168,7 +170,12 @@ def _filled(session: Session, key: ApiKey, patch: dict[str, Any], where: str) ->
         raise
 
 
-def _add_cells(session: Session, study: StudyRow, cells: Sequence[Cell], *, first: int) -> list[CellRow]:
+def _add_cells(session: Session, study: StudyRow, cells: Sequence[Cell]) -> list[CellRow]:
+    """The rows of cells; if the study searches, they are where searches begin, and have no runs themselves."""
+    if StudySpec.model_validate(study.spec).search:
+        _add_searches(session, study, cells)
+        return []
+    first = len(session.execute(queueing.cells_of(study.id)).scalars().all())
     rows = [
         CellRow(
             study_id=study.id,
@@ -184,6 +191,14 @@ def _add_cells(session: Session, study: StudyRow, cells: Sequence[Cell], *, firs
     return rows
 
 
+def _add_searches(session: Session, study: StudyRow, cells: Sequence[Cell]) -> None:
+    first = len(session.execute(asking.searches_of(study.id)).scalars().all())
+    for number, cell in enumerate(cells, first):
+        spec = cell.spec.model_dump(mode="json")
+        session.add(SearchRow(study_id=study.id, number=number, arm=cell.arm, at=cell.at, spec=spec))
+    session.flush()
+
+
 def _with_members(
     session: Session,
     study: StudyRow,
@@ -197,10 +212,10 @@ def _with_members(
 
     `added`: new runs of other cells. Raises `QuotaExceeded`.
     """
-    new = added + queueing.add_members(session, study, cells, seeds)
+    new = added + queueing.add_members(session, study, cells, seeds) + queueing.add_trials(session, study)
     if not StudySpec.model_validate(study.spec).wait:
         quota.require_room_for_jobs(session, study.owner_id, new, settings)
-    return Changed(study, queueing.advance(session, study, settings))
+    return Changed(study, queueing.queue_members(session, study, settings))
 
 
 def _asked_of_each(session: Session, study: StudyRow, wanted: Wanted, ask: Callable[[Session, int], Job]) -> StudyRow:

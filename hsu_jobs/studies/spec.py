@@ -5,6 +5,7 @@ Knows no jobs: the trees of `base` and `arms` are read when they are put togethe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
@@ -13,6 +14,8 @@ from pydantic import AfterValidator, Discriminator, Field, StringConstraints, mo
 from hsu_core.spec import Strength
 from hsu_core.spec.values import WHOLE, Flag, Seed, Spec, at_most, fault
 from hsu_jobs.spec import Name, Tag, storable
+from hsu_jobs.studies.names import OF_STUDY, ArmName, MetricName, Pointer, keys_of, lies_within, overlap, sets
+from hsu_jobs.studies.search.spec import Search
 
 MOST_ARMS = 64
 MOST_AXES = 8
@@ -25,10 +28,6 @@ MOST_METRICS = 32
 BASELINE = "baseline"
 """The arm without a penalty, which is added unless the study names another baseline."""
 
-ArmName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=40)]
-Pointer = Annotated[str, StringConstraints(pattern=r"^(/[^/\x00]+)+$", max_length=200)]
-MetricName = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x20][^\x00]*$", max_length=200)]
-"""A number of the results (`test_accuracy`), or the last value of a curve (`mhe_s2_half@conv*`: the mean of layers)."""
 _Key = Annotated[str, StringConstraints(max_length=100, pattern=r"^[^\x00]*$")]
 _ONLY_KEYS = {"additionalProperties": False}
 """For the schema of a map: there are only keys of the pattern."""
@@ -41,8 +40,6 @@ Patch = Annotated[
 """A part of a job's spec, as JSON."""
 Axis = Annotated[list[Any], Field(min_length=1, max_length=MOST_VALUES), at_most(MOST_VALUES), AfterValidator(storable)]
 
-_OF_STUDY = ("seed", "name", "tags")
-"""Fields that a study sets itself in the specs of its jobs."""
 _Item = TypeVar("_Item")
 
 
@@ -102,6 +99,9 @@ class StudySpec(Spec):
     value: Literal["last", "best", "best_validation"] = "last"
     """Which evaluation stands for a run: the last, the one with the best value (which is too good: it was chosen on the
     test set, and the table says so), or the one with the best validation metric."""
+    search: Search | None = None
+    """Fields whose values are searched: each arm, at each point of the axes, is searched by itself with the same budget
+    of trials. A trial runs with every seed."""
     confidence: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
     """Of the intervals."""
     reuse: Flag = True
@@ -122,47 +122,39 @@ class StudySpec(Spec):
                 "baseline", "unknown_arm", f"there is no arm {self.baseline!r}; there are {', '.join(self.arms)}"
             )
         for pointer in self.over:
-            for path, code, why in self._collisions(pointer):
-                raise fault(path, code, why)
+            around = [f"it lies within the axis {other}" for other in self.over if lies_within(pointer, other)]
+            self._require_free(("over", pointer), "axis_collides", f"{pointer} cannot be an axis", around)
+        if self.search:
+            self._require_possible(self.search)
         return self
 
-    def _collisions(self, pointer: str) -> list[tuple[tuple[str, ...], str, str]]:
-        """Why an axis cannot be one: it is taken by the study, by another axis, or by an arm."""
-        field = pointer.split("/")[1]
-        around = [other for other in self.over if other != pointer and f"{pointer}/".startswith(f"{other}/")]
+    def _require_possible(self, search: Search) -> None:
+        for pointer in search.space:
+            around = [f"it lies within {other}" for other in search.space if lies_within(pointer, other)]
+            around += [f"{other} is an axis" for other in self.over if overlap(pointer, other)]
+            path = ("search", "space", pointer)
+            self._require_free(path, "search_collides", f"{pointer} cannot be searched", around)
+        if search.metric not in (None, *self.metrics):
+            why = f"expected one of the study's metrics ({', '.join(self.metrics)}): add {search.metric!r} to them"
+            raise fault(("search", "metric"), "unknown_metric", why)
+
+    def _require_free(self, path: tuple[str, ...], code: str, refusal: str, around: Sequence[str]) -> None:
+        """Raise if the study or an arm sets the field that ends the path; `around`: other fields in its way."""
+        pointer = path[-1]
+        field = keys_of(pointer)[0]
         reasons = [
-            *(["the study sets it" + (": give `seeds`" if field == "seed" else "")] if field in _OF_STUDY else []),
-            *(f"it lies within the axis {other}: choose one of them" for other in around),
+            *(["the study sets it" + (": give `seeds`" if field == "seed" else "")] if field in OF_STUDY else []),
+            *(f"{other}: choose one of them" for other in around),
             *(
                 f"the arm {arm} sets it too: choose one of them"
                 for arm, patch in self.arms.items()
                 if sets(patch, pointer)
             ),
         ]
-        return [(("over", pointer), "axis_collides", f"{pointer} cannot be an axis: {why}") for why in reasons]
+        for why in reasons:
+            raise fault(path, code, f"{refusal}: {why}")
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
         """Every seed, in order."""
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
-
-
-def sets(patch: Any, pointer: str) -> bool:
-    """Whether a merge patch gives the field at a JSON pointer a value, or one above it."""
-    for key in keys_of(pointer):
-        if not isinstance(patch, dict):
-            return True  # a value above
-        if key not in patch:
-            return False
-        patch = patch[key]
-    return True
-
-
-def keys_of(pointer: str) -> list[str]:
-    """The unescaped keys of a JSON pointer (RFC 6901)."""
-    return [key.replace("~1", "/").replace("~0", "~") for key in pointer.split("/")[1:]]
-
-
-def pointer_of(*keys: str) -> str:
-    """The JSON pointer of keys."""
-    return "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in keys)

@@ -125,6 +125,40 @@ class CostView(Frozen):
     """Whether no other cell has a better mean of the primary metric for fewer GPU seconds; null if that is unknown."""
 
 
+class TrialView(Frozen):
+    """One trial of a search."""
+
+    number: int
+    """From 0 on, in the order in which they began."""
+    cell: str
+    """The label of its cell, whose runs and values the table has too."""
+    point: dict[str, Any]
+    """The values of the searched fields, by JSON pointer."""
+    has_ended: bool
+    value: float | None
+    """The mean of the search's metric over the seeds; null until it has ended, and if a run of it has no value."""
+
+
+class SearchView(Frozen):
+    """The search of an arm, at a point of the axes."""
+
+    label: str
+    arm: str
+    at: dict[str, Any]
+    sampler: str
+    metric: str
+    """By which trials are compared."""
+    higher_is_better: bool
+    budget: int
+    """How many trials it gets."""
+    trials: list[TrialView]
+    """That have begun, in order."""
+    best: int | None
+    """The number of the best trial so far; null before the first value."""
+    verdict: str
+    """How far it is, and what is best so far, in words."""
+
+
 class Table(Frozen):
     """What a study shows."""
 
@@ -134,6 +168,8 @@ class Table(Frozen):
     """Which evaluation stands for a run."""
     confidence: float
     metrics: list[MetricView]
+    searches: list[SearchView]
+    """Of each arm, if the study has a search: the trials are its cells, which are not tested against each other."""
     costs: list[CostView]
     runs: list[RunView]
     notes: list[str]

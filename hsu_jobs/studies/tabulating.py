@@ -12,6 +12,7 @@ from hsu_jobs.studies import costs, evidence, metrics, notes, plan
 from hsu_jobs.studies.evidence import Evidence
 from hsu_jobs.studies.members import Member
 from hsu_jobs.studies.metrics import Metric
+from hsu_jobs.studies.search import report
 from hsu_jobs.studies.table import CellView, ContrastView, IntervalView, MetricView, RunView, Table
 from hsu_jobs.tables import StudyRow
 
@@ -30,6 +31,7 @@ def tabulate(session: Session, study: StudyRow) -> Table:
         value=found.spec.value,
         confidence=found.spec.confidence,
         metrics=compared,
+        searches=report.of(found),
         costs=costs.of(found, compared[0]),
         runs=[_run(found, run, labels[run.cell]) for run in found.runs],
         notes=notes.of(found, [cell.contrast for cell in compared[0].cells if cell.contrast]),
@@ -63,7 +65,12 @@ def _metric(session: Session, found: Evidence, metric: Metric) -> MetricView:
 
 
 def baselines(found: Evidence) -> dict[str, str]:
-    """The labels of the cells that are compared, each with that of the baseline at the same point of their axes."""
+    """The labels of the cells that are compared, each with that of the baseline at the same point of their axes.
+
+    Trials of a search are not: they were chosen by what the earlier ones have given.
+    """
+    if found.spec.search:
+        return {}
     name, labels = plan.baseline_of(found.spec), found.labels
     of_baseline = [(number, cell) for number, cell in found.cells.items() if cell.arm == name]
     return {

@@ -14,7 +14,7 @@ from hsu_jobs.tables.installation import Installation
 from hsu_jobs.tables.jobs import MOST_ATTEMPTS, Attempt, EventRow, Job
 from hsu_jobs.tables.kept import AnswersRow, CheckpointRow, FileState, LogChunk, SavedFile, SavedFilePart
 from hsu_jobs.tables.people import ApiKey, Role, User
-from hsu_jobs.tables.studies import CellRow, MemberRow, Origin, StudyRow
+from hsu_jobs.tables.studies import CellRow, MemberRow, Origin, SearchRow, StudyRow
 from hsu_jobs.tables.webhooks import Delivery, DeliveryState, Webhook
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "RowFailure",
     "SavedFile",
     "SavedFilePart",
+    "SearchRow",
     "SeriesRow",
     "StudyRow",
     "User",

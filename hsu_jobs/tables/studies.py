@@ -54,10 +54,35 @@ class StudyRow(Row):
     owner: Mapped[User] = relationship(lazy="raise")
 
 
+class SearchRow(Row):
+    """An arm at a point of the axes, if the study searches: where its trials begin, which are its cells."""
+
+    __tablename__ = "study_searches"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey(StudyRow.id, ondelete="CASCADE"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """From 0 on, in the order of the study."""
+    arm: Mapped[str]
+    at: Mapped[dict[str, Any]]
+    """The values of the axes by JSON pointer."""
+    spec: Mapped[dict[str, Any]]
+    """Of the jobs of a trial, but for the seed and the searched fields."""
+
+
 class CellRow(Row):
     """An arm at a point of the axes."""
 
     __tablename__ = "study_cells"
+    __table_args__ = (
+        Index(
+            "study_cell_of_trial",
+            "study_id",
+            "search",
+            "trial",
+            unique=True,
+            postgresql_where=text("trial IS NOT NULL"),
+        ),
+    )
 
     study_id: Mapped[int] = mapped_column(ForeignKey(StudyRow.id, ondelete="CASCADE"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
@@ -66,7 +91,11 @@ class CellRow(Row):
     at: Mapped[dict[str, Any]]
     """The values of the axes by JSON pointer; an axis that the arm is not crossed with is missing."""
     spec: Mapped[dict[str, Any] | None]
-    """Of its jobs, but for the seed; null in an arm of enlisted runs only."""
+    """Of its jobs, but for the seed; null in an arm of enlisted runs only, and in a trial at a point without a spec."""
+    search: Mapped[int | None]
+    """The number of the search of which it is a trial; null for any other cell."""
+    trial: Mapped[int | None]
+    """Which trial of this search, from 0 on."""
 
 
 class MemberRow(Row):

@@ -1,6 +1,7 @@
-"""A study on a cluster that breaks has the table of one that nobody disturbed, bit for bit.
+"""A study on a cluster that breaks has the table of one that nobody disturbed, bit for bit; so has a search.
 
-HSU_TEST_STUDY_SEEDS=10 python -m pytest -s tests/chaos/test_studies.py     30 jobs, as `make chaos` runs it
+HSU_TEST_STUDY_SEEDS=10 HSU_TEST_SEARCH_TRIALS=40 python -m pytest -s tests/chaos/test_studies.py
+                                                      30 jobs, and 40 trials, as `make chaos` runs it
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from waiting import until
 from hsu_client.problem import Unreachable
 
 SEEDS = int(os.environ.get("HSU_TEST_STUDY_SEEDS", "2"))
+TRIALS = int(os.environ.get("HSU_TEST_SEARCH_TRIALS", "6"))
 KILLS = ("kill -9 of every runner", "kill -9 of a worker", "kill -9 of the API", "Postgres restart", "Redis FLUSHALL")
 STUDY: dict[str, Any] = {
     "name": "a study to be broken",
@@ -40,12 +42,32 @@ STUDY: dict[str, Any] = {
 }
 
 
+SEARCH: dict[str, Any] = {
+    **STUDY,
+    "name": "a search to be broken",
+    "arms": {"mhe": {"regularizer": {"kind": "mhe"}, "duration": {"steps": 1200}}},
+    "baseline": "mhe",
+    "seeds": 1,
+    "search": {
+        "space": {
+            "/optimizer/lr": {"kind": "float", "low": 0.001, "high": 1, "log": True},
+            "/strength/gradient_ratio": {"kind": "float", "low": 0.01, "high": 1, "log": True},
+            "/batch_size": {"kind": "choice", "choices": [32, 64, 128]},
+        },
+        "trials": TRIALS,
+        "at_once": 2,
+        "metric": "test_loss",
+    },
+}
+
+
 @pytest.mark.usefixtures("kernel_kills_nobody")
-def test_a_study_that_is_broken_has_the_table_of_one_that_is_not() -> None:
+@pytest.mark.parametrize("study", [STUDY, SEARCH], ids=["study", "search"])
+def test_a_study_that_is_broken_has_the_table_of_one_that_is_not(study: dict[str, Any]) -> None:
     draw = random.Random(7)
     with cluster() as where:
-        undisturbed = _ended(where, where.client.studies.submit(STUDY)["id"])
-        broken = where.client.studies.submit(STUDY)["id"]
+        undisturbed = _ended(where, where.client.studies.submit(study)["id"])
+        broken = where.client.studies.submit(study)["id"]
         count = 0
         while not _has_ended(where, broken):
             FAULTS[draw.choice(KILLS)](where, draw)
@@ -57,6 +79,7 @@ def test_a_study_that_is_broken_has_the_table_of_one_that_is_not() -> None:
         attempts = sum(len(where.client.job(run["job"])["attempts"]) for run in table["runs"])
     print(f"{len(table['runs'])} jobs, {count} faults, {attempts} attempts")
     assert table["metrics"] == undisturbed["metrics"]
+    assert table["searches"] == undisturbed["searches"]
     assert [run["values"] for run in table["runs"]] == [run["values"] for run in undisturbed["runs"]]
     assert {run["state"] for run in table["runs"]} == {"succeeded"}
     assert attempts > len(table["runs"])

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,19 @@ New = Callable[[], AbstractContextManager[str]]
 @pytest.fixture(scope="session")
 def service(new_redis: New, new_database: New) -> Iterator[dict[str, str]]:
     """API, worker and beat, which end with the tests: url, key, folder, database_url and redis_url."""
+    with _running(new_redis, new_database) as found:
+        yield found
+
+
+@pytest.fixture
+def new_service(new_redis: New, new_database: New) -> Iterator[dict[str, str]]:
+    """The same for one test, whose first study is study 1."""
+    with _running(new_redis, new_database) as found:
+        yield found
+
+
+@contextmanager
+def _running(new_redis: New, new_database: New) -> Iterator[dict[str, str]]:
     folder = Path(tempfile.gettempdir(), f"hsu-e2e-{secrets.token_hex(6)}")
     command = [sys.executable, "-m", "embedded", "up", "--parent-pipe", "--folder", str(folder)]
     with new_database() as database_url, new_redis() as redis_url:

@@ -12,16 +12,14 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from samples import DIGITS, ROOM, TRAINED
+from samples import DIGITS
+from study_runs import run_all
 
-from hsu_core.outcomes import Reference, Series
-from hsu_jobs import attempts, database, settings
+from hsu_jobs import database, settings
 from hsu_jobs.artifacts import answers
-from hsu_jobs.curves import Point
-from hsu_jobs.outcomes import Failed, Succeeded
 from hsu_jobs.results import Answers
 from hsu_jobs.studies import queueing
-from hsu_jobs.tables import Job, Role
+from hsu_jobs.tables import Role
 
 STUDY: dict[str, Any] = {
     "name": "does it help?",
@@ -45,30 +43,6 @@ def begin() -> Callable[..., dict[str, Any]]:
         return found
 
     return begun
-
-
-def run_all(accuracy: Callable[[dict[str, Any]], float | None], *, most: int = 1000) -> int:
-    """Let jobs that wait succeed with an accuracy that their spec decides, or fail without one; returns how many."""
-    for count in range(most):
-        with database.transaction() as session:
-            claim = attempts.claim(session, ROOM, settings.settings())
-            if claim is None:
-                return count
-            session.flush()
-            spec = session.get_one(Job, claim.job_id).spec
-            value = accuracy(spec)
-            if value is None:
-                outcome: Any = Failed(code="diverged", message="the loss is not finite")
-            else:
-                for step, energy in ((0, 2.0), (23, 1 + value)):
-                    points = [
-                        Point(step, 1.0, {Series("hidden1", "mhe_s2"): energy, Series(None, "test_accuracy"): value})
-                    ]
-                    references = {Series("hidden1", "mhe_s2"): Reference(2.0, 1.0)}
-                    attempts.progress(session, claim.token, step=step, points=points, references=references)
-                outcome = Succeeded(result=TRAINED.model_copy(update={"test_accuracy": value}))
-            attempts.settle(session, claim.token, outcome, settings.settings())
-    return most
 
 
 def better(spec: dict[str, Any]) -> float:
