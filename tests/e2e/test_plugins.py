@@ -19,6 +19,13 @@ from hsu_client.problem import Problem
 
 New = Callable[[], AbstractContextManager[str]]
 JOB = json.loads((EXAMPLE / "job.json").read_text())
+STUDY: dict[str, Any] = {
+    "base": {name: value for name, value in JOB.items() if name not in ("name", "regularizer")},
+    "arms": {"frame": {"regularizer": JOB["regularizer"]}, "mhe": {"regularizer": {"kind": "mhe"}}},
+    "seeds": 2,
+    "metrics": ["test_accuracy", "hsu_example_frame_potential@conv"],
+}
+"""The plug-in's regularizer beside a built-in one, in its own measure."""
 HOW_TO = Path(__file__).parents[2] / "docs/plugins.md"
 PLUGIN = {"distribution": "hsu-example", "version": "0.1.0"}
 
@@ -76,13 +83,23 @@ def test_the_example_is_used_as_what_is_built_in_and_its_jobs_outlive_it(
         curves, free = (last_values(client, job) for job in (done, without))
         assert set(curves) == {"conv", "classifier"}
         assert all(curves[layer] < free[layer] for layer in curves)
+        study = client.studies.submit(STUDY)["id"]
+        *_, over = client.studies.follow(study, poll=0.2)
+        assert over["runs"] == {"succeeded": 6}
+        table = client.studies.table(study)
+        potential = table["metrics"][1]
+        assert potential["higher_is_better"] is False
+        assert [cell["label"] for cell in potential["cells"]] == ["baseline", "frame", "mhe"]
+        assert potential["cells"][1]["mean"] < potential["cells"][0]["mean"]
         with pytest.raises(Problem, match="did you mean hsu_example_net"):
             client.submit(JOB | {"model": {"kind": "hsu_exampel_net"}})
         paused = client.pause(client.submit(JOB | {"duration": {"epochs": 5000}})["id"])["id"]
 
     environment.run("pip", "uninstall", "--yes", "hsu-example")
     with environment.service(**servers) as told, Client(told["url"], told["key"]) as client:
-        assert [job["id"] for job in client.jobs()] == [paused, without["id"], done["id"]]
+        seen = {job["id"] for job in client.jobs()}
+        assert seen == {paused, without["id"], done["id"], *(run["job"] for run in table["runs"])}
+        assert client.studies.table(study)["runs"] == table["runs"]
         gone = client.job(done["id"])
         assert "the plug-in hsu-example is not installed here" in gone["spec_error"]
         assert gone["result"] == done["result"]
