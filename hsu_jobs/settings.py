@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     """Time after a job's end for which its curves are kept; for ever by default."""
     spare_runner: bool = True
     """Whether a worker keeps a process ready that has imported torch, and forks runners from it: a job then begins
-    seconds sooner, for 450 MB of memory."""
+    seconds sooner, for 560 MB of memory."""
     shutdown: Span = timedelta(seconds=15)
     """Time that a running job gets to stop by itself before it is killed."""
     retry_after: Span = timedelta(seconds=5)
