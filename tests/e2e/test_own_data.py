@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from how_to import follow
 from PIL import Image
 
 from hsu_client.client import Client
@@ -18,27 +15,12 @@ from hsu_client.problem import Problem
 from hsu_core import spec
 from hsu_core.data import reading
 
-HOW_TO = Path(__file__).parents[2] / "docs/own_data.md"
-FOLDER = Path(sys.executable).parent
-
 
 def test_every_command_of_the_how_to_works(service: dict[str, str], tmp_path: Path) -> None:
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", HOW_TO.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert {kind for kind, _ in blocks} == {"sh"}
-    script = "set -eu -o pipefail\n" + "\n".join(text for _, text in blocks)
-    environment = {
-        **os.environ,
-        "HSU_URL": service["url"],
-        "HSU_API_KEY": service["key"],
-        "PATH": f"{FOLDER}{os.pathsep}{os.environ['PATH']}",
-    }
-    done = subprocess.run(
-        ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "handwriting, version 1 of" in done.stdout
-    assert "questions, version 1 of" in done.stdout
-    assert "deleted version 1 of by-hand" in done.stdout
+    said = follow("own_data.md", service, tmp_path)
+    assert "handwriting, version 1 of" in said
+    assert "questions, version 1 of" in said
+    assert "deleted version 1 of by-hand" in said
 
 
 @pytest.mark.dataset

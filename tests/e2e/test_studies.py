@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from how_to import follow
 
 from hsu_client.client import Client
-
-TUTORIAL = Path(__file__).parents[2] / "docs/tutorial-study.md"
-FOLDER = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="module")
 def done(service: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the tutorial was followed."""
     folder = tmp_path_factory.mktemp("tutorial")
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", TUTORIAL.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert {kind for kind, _ in blocks} == {"sh"}
-    environment = {
-        **os.environ,
-        "HSU_URL": service["url"],
-        "HSU_API_KEY": service["key"],
-        "PATH": f"{FOLDER}{os.pathsep}{os.environ['PATH']}",
-    }
-    script = "set -eu -o pipefail\n" + "\n".join(text for _, text in blocks)
-    ran = subprocess.run(
-        ["bash", "-c", script], cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
-    )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    follow("tutorial-study.md", service, folder)
     return folder
 
 
