@@ -114,7 +114,7 @@ def cells_of(study_id: int) -> Select[CellRow]:
     return select(CellRow).where(CellRow.study_id == study_id).order_by(CellRow.number)
 
 
-def label(study_id: int) -> str:
+def tag_of(study_id: int) -> str:
     """The tag of a study's jobs."""
     return f"study:{study_id}"
 
@@ -123,7 +123,7 @@ def _spec(study: StudyRow, cell: CellRow, seed: int) -> JobSpec:
     """The spec of a cell's job with this seed."""
     whole = read(cell.spec)
     name = f"{study.name[: LONGEST_NAME // 2]}: {cell.arm}, seed {seed}"
-    tags = (*whole.tags, label(study.id), f"arm:{cell.arm}")
+    tags = (*whole.tags, tag_of(study.id), f"arm:{cell.arm}")
     return whole.model_copy(update={"seed": seed, "name": name, "tags": tags})
 
 
